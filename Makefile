@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two commands do everything: `make up` runs a whole AMI, `make test` passes the tests.
+
+PYTHON ?= python3
+VENV := .venv
+PEERS := .venv-peers
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UP_ARGS ?=
+
+.PHONY: help up setup setup-dev setup-peers check format test test-long bench lock clean
+
+help:
+	@echo "make up         run a whole AMI on this machine (UP_ARGS='--speed 60 --meters 100')"
+	@echo "make setup      prepare .venv with the openami command"
+	@echo "make test       all checks and tests that continuous integration runs"
+	@echo "make test-long  the tests that need longer"
+	@echo "make bench      our figures beside the peers', measured in one run"
+
+up: setup
+	@exec $(BIN)/openami up $(UP_ARGS)
+
+setup: $(VENV)/.runtime
+setup-dev: $(VENV)/.dev
+setup-peers: $(PEERS)/.done
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "OpenAMI needs Python 3.11 or newer; this is %d.%d: set PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml tools/link_package.py | $(BIN)/python
+	$(PIP) install --require-hashes --no-deps -r requirements/runtime.txt
+	$(BIN)/python tools/link_package.py
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
+	@touch $@
+
+$(PEERS)/.done: requirements/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps -r requirements/peers.txt
+	@touch $@
+
+check: setup-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: check setup-peers
+	$(BIN)/python -m pytest
+
+test-long: setup-dev setup-peers
+	$(BIN)/python -m pytest -m long --timeout 3600
+
+bench: setup-dev setup-peers
+	$(BIN)/python -m bench
+
+# Maintainers only: needs uv.
+lock:
+	for set in runtime dev peers; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/$$set.in --output-file requirements/$$set.txt; done
+
+clean:
+	rm -rf $(VENV) $(PEERS) .cache
