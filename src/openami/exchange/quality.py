@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quality of a stored value: a bit mask beside every version.
 
-IEC 61968-9 names such marks ReadingQualityType.  No bit set: measured, and no validation rule objected.
+IEC 61968-9 names such marks ReadingQualityType.  No bit set: measured, and no validation rule
+objected.
 """
 
 from enum import IntFlag

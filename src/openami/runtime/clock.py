@@ -123,7 +123,7 @@ class Clock:
         return time.monotonic()
 
     def real_seconds_until(self, calendar_us: int) -> float:
-        """Return the real seconds until the calendar shows `calendar_us`; 0 when it does already."""
+        """Return the real seconds until the calendar shows `calendar_us`; 0 when it does."""
         if not self._state.running:
             return 1.0
         return max(0.0, (calendar_us - self.now_us()) / MICROSECONDS / self._state.speed)

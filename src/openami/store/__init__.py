@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals, raw octets, inbox, registry, latest and feed."""
+"""Where things come to rest: SQL tables for what changes, Delta Lake for intervals and raw octets."""

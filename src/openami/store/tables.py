@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The SQL tables, declared once (docs/architecture.md, 6).
+
+SQLite by default, PostgreSQL by the same declarations.  Times are integers of microseconds UTC:
+`..._us` of the metering calendar, `..._real_us` of real time.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION: Final = 1
+
+metadata = MetaData()
+
+# SQLite gives automatic numbers only to a column of type INTEGER.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+schema = Table("schema", metadata, Column("version", Integer, primary_key=True))
+
+# --- registry: written by the head-end -------------------------------------------------------
+
+meters = Table(
+    "meters",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("title", LargeBinary(8), nullable=False, unique=True),
+    Column("ldn", String(16), nullable=False),
+    Column("region", Text, nullable=False, index=True),
+    Column("concentrator", LargeBinary(8), nullable=False),
+    Column("installed_us", BigInteger, nullable=False),
+    Column("capture_period_s", Integer, nullable=False),
+    Column("address", Text),  # tls:// or tcp:// of a listening meter; None: by its concentrator
+    Column("source", Text, nullable=False, default=""),  # what 0.0.96.1.9.255 says
+    Column("breaker", Integer),  # control_state of disconnect control; None: never read
+    Column("breaker_us", BigInteger),
+    Column("last_seen_us", BigInteger),
+    Column("profile_read_us", BigInteger),  # end of the last scheduled profile read
+    Column("events_read_us", BigInteger),
+)
+
+attachments = Table(  # which meters hang on their concentrator now
+    "attachments",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("attached", Boolean, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+)
+
+meter_keys = Table(
+    "meter_keys",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("key_name", String(8), primary_key=True),  # guek, gak, kek, lls
+    Column("epoch", Integer, primary_key=True),
+    Column("state", String(8), nullable=False),  # active: seals and opens; retired: opens
+    Column("wrapped", LargeBinary, nullable=False),  # RFC 3394 under the key-encryption key
+)
+
+counters = Table(  # invocation counters, reserved ahead of use
+    "counters",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("next", BigInteger, nullable=False),  # the first number never reserved
+)
+
+accepted = Table(  # storable notifications, accepted once in any order
+    "accepted",
+    metadata,
+    Column("title", LargeBinary(8), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("invocation_counter", BigInteger, primary_key=True),
+)
+
+rejected = Table(  # messages that could not be opened or do not belong; an alarm each
+    "rejected",
+    metadata,
+    Column("rejected_id", Serial, primary_key=True),
+    Column("title", LargeBinary(8), nullable=False),
+    Column("concentrator", LargeBinary(8)),
+    Column("received_us", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("octets", LargeBinary, nullable=False),
+)
+
+events = Table(  # meters' event logs, one row an event
+    "events",
+    metadata,
+    Column("event_id", Serial, primary_key=True),
+    Column("meter_id", Integer, nullable=False, index=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    UniqueConstraint("meter_id", "at_us", "code"),
+)
+
+# --- inbox: inserted by the head-end, drained by MDM -----------------------------------------
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("message_id", Serial, primary_key=True),
+    Column("meter_id", Integer, nullable=False),
+    Column("kind", String(8), nullable=False),  # push, profile
+    Column("received_us", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("hops", Text, nullable=False),  # who carried it, e.g. "north"
+    Column("octets", LargeBinary, nullable=False),  # as received, protected
+    Column("rows", LargeBinary, nullable=False),  # A-XDR array of profile rows, opened
+    Column("batch_id", BigInteger, index=True),  # claimed by a drainer; None: free
+    sqlite_autoincrement=True,  # a number is never given twice
+)
+
+# --- live: written by MDM and, for momentary values, by the head-end --------------------------
+
+latest = Table(
+    "latest",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("channel", SmallInteger, primary_key=True),
+    Column("start_us", BigInteger, nullable=False),  # interval start, or the moment of a live value
+    Column("value", BigInteger, nullable=False),
+    Column("quality", SmallInteger, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+)
+
+feed = Table(  # what pages follow; pruned from the old end
+    "feed",
+    metadata,
+    Column("feed_id", Serial, primary_key=True),
+    Column("kind", String(16), nullable=False),  # live, interval, attachment, command, finding
+    Column("meter_id", Integer),
+    Column("at_us", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),  # JSON object
+    sqlite_autoincrement=True,
+)
+
+coverage = Table(  # how complete a meter's UTC day is, channel 1
+    "coverage",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("day", Integer, primary_key=True),  # days since 1970-01-01
+    Column("expected", Integer, nullable=False),
+    Column("actual", Integer, nullable=False),
+    Column("estimated", Integer, nullable=False),
+    Column("suspect", Integer, nullable=False),
+)
+
+gaps = Table(  # intervals that should be there and are not
+    "gaps",
+    metadata,
+    Column("gap_id", Serial, primary_key=True),
+    Column("meter_id", Integer, nullable=False, index=True),
+    Column("from_us", BigInteger, nullable=False),
+    Column("to_us", BigInteger, nullable=False),  # exclusive
+    Column("found_us", BigInteger, nullable=False),
+    Column("state", String(12), nullable=False),  # open, filled, estimated
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_attempt_real_us", BigInteger, nullable=False, default=0),
+    Column("last_error", Text),
+    UniqueConstraint("meter_id", "from_us"),
+)
+
+findings = Table(  # what validation says
+    "findings",
+    metadata,
+    Column("finding_id", Serial, primary_key=True),
+    Column("meter_id", Integer, nullable=False),
+    Column("channel", SmallInteger, nullable=False),
+    Column("start_us", BigInteger, nullable=False),
+    Column("code", String(40), nullable=False),  # dotted: vee.spike
+    Column("numbers", Text, nullable=False),  # JSON: the rule's own numbers
+    Column("found_us", BigInteger, nullable=False),
+    UniqueConstraint("meter_id", "channel", "start_us", "code"),
+    Index("findings_found", "found_us"),
+)
+
+# --- commands: inserted by pages and tools, advanced by the head-end -------------------------
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("command_id", String(36), primary_key=True),  # UUID, also the correlation id
+    Column("meter_id", Integer, nullable=False, index=True),
+    Column("kind", String(12), nullable=False),
+    Column("argument", Text, nullable=False),  # JSON
+    Column("state", String(12), nullable=False, index=True),
+    Column("asked_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_real_us", BigInteger, nullable=False),
+    Column("valid_until_real_us", BigInteger, nullable=False),
+    Column("counter_first", BigInteger),
+    Column("counter_after", BigInteger),
+    Column("result", Text),  # JSON
+)
+
+command_history = Table(
+    "command_history",
+    metadata,
+    Column("history_id", Serial, primary_key=True),
+    Column("command_id", String(36), nullable=False, index=True),
+    Column("at_real_us", BigInteger, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+watches = Table(  # meters that somebody looks at now: the head-end reads them every second
+    "watches",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("until_real_us", BigInteger, nullable=False),
+)
+
+# --- access -----------------------------------------------------------------------------------
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("login", String(64), primary_key=True),
+    Column("role", String(12), nullable=False),  # utility, household
+    Column("meter_id", Integer),  # household: the only meter it may see
+    Column("password_hash", Text, nullable=False),
+    Column("session_epoch", Integer, nullable=False, default=0),  # raised to end all sessions
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", Serial, primary_key=True),
+    Column("at_real_us", BigInteger, nullable=False),
+    Column("login", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+)
