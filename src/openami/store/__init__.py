@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where things come to rest: SQL tables for what changes, Delta Lake for intervals and raw octets."""
+"""Where things come to rest: SQL for what changes, Delta Lake for intervals and raw octets."""
