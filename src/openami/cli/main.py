@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `openami` command: one table of subcommands, each loaded only when it is asked for.
+
+A meter process must not pay for Polars, nor `openami decode` for FastAPI: so the module of a
+subcommand is imported when its name stands on the command line.  A refusal is one sentence on
+standard error; exit status 0 done, 1 refused, 2 asked wrongly.
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+import click
+
+from openami.runtime.errors import UserError
+from openami.runtime.process import stop_with_parent
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "up": ("openami.cli.up", "up"),
+    "meter": ("openami.cli.meter", "meter"),
+    "fleet": ("openami.cli.meter", "fleet"),
+    "concentrator": ("openami.cli.concentrator", "concentrator"),
+    "headend": ("openami.cli.headend", "headend"),
+    "mdm": ("openami.cli.mdm", "mdm"),
+    "web": ("openami.cli.web", "web"),
+    "read": ("openami.cli.read", "read"),
+    "decode": ("openami.cli.decode", "decode"),
+}
+
+
+class Systems(click.Group):
+    """The subcommands of `COMMANDS`, imported when named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}.{name} is no click command")
+        return command
+
+
+@click.group(cls=Systems, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name=None, version="0.1.0", prog_name="openami")
+def openami() -> None:
+    """OpenAMI: advanced metering infrastructure, from the meter to the grid's decisions."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    stop_with_parent()
+    try:
+        status = openami.main(args=arguments, prog_name="openami", standalone_mode=False)
+    except UserError as error:
+        print(f"openami: {error}", file=sys.stderr)  # noqa: T201  the sentence is the output
+        return int(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return status if isinstance(status, int) else 0

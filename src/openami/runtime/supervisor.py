@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start processes, start again what dies, stop all in order.
+
+A child runs in a session of its own, so that Ctrl-C reaches only the supervisor, which then stops
+the children in the reverse order of their start.  A child that dies is started again with a
+growing pause.  A child that was configured wrongly (exit status 2) is not: it would only say so
+again; its sentence is kept for the person.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from openami.runtime.errors import ExitCode, UserError
+from openami.runtime.process import PARENT_VARIABLE
+
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 10.0
+STEADY_S: Final = 30.0  # a child that lived this long starts with the first pause again
+STOP_S: Final = 10.0  # from SIGTERM to SIGKILL
+LOG_OCTETS: Final = 8 * 1024 * 1024  # a longer log is set aside at the next start
+
+
+class ChildState(Enum):
+    """Where a child stands."""
+
+    RUNNING = "running"
+    PAUSING = "pausing"  # died; waits to be started again
+    REFUSED = "refused"  # configured wrongly: a person has to look
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run: a name for people and files, and the command."""
+
+    name: str
+    command: Sequence[str]
+
+
+@dataclass(slots=True)
+class Child:
+    """One supervised process."""
+
+    program: Program
+    log: Path
+    state: ChildState = ChildState.STOPPED
+    pid: int | None = None
+    restarts: int = 0
+    last_words: str = ""
+    _pause_s: float = field(default=FIRST_PAUSE_S, repr=False)
+
+    async def keep_running(self, stop: asyncio.Event) -> None:
+        """Run the program until `stop`, starting it again when it dies."""
+        while not stop.is_set():
+            started_s = time.monotonic()
+            status = await self._run_once(stop)
+            if stop.is_set():
+                break
+            self.last_words = last_line(self.log)
+            if status == ExitCode.ASKED_WRONGLY:
+                self.state = ChildState.REFUSED
+                return
+            if time.monotonic() - started_s > STEADY_S:
+                self._pause_s = FIRST_PAUSE_S
+            self.state = ChildState.PAUSING
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self._pause_s)
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+            self.restarts += 1
+        self.state = ChildState.STOPPED
+
+    async def _run_once(self, stop: asyncio.Event) -> int:
+        with open_log(self.log) as log:
+            process = await asyncio.create_subprocess_exec(
+                *self.program.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
+            )
+        self.pid, self.state = process.pid, ChildState.RUNNING
+        ended = asyncio.ensure_future(process.wait())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not ended.done():
+            await self._end(process, ended)
+        self.pid = None
+        return await ended
+
+    async def _end(self, process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(ended), STOP_S)
+            return
+        process.kill()
+        await ended
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a child's log for appending; set a long one aside first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if path.exists() and path.stat().st_size > LOG_OCTETS:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+    except OSError as error:
+        sentence = f"{path} cannot be written ({error.strerror}): permit writing below var/run"
+        raise UserError(sentence) from error
+
+
+def last_line(path: Path) -> str:
+    """Return the last line of a log, for the person who wonders why a child died."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 4096))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+class Supervisor:
+    """All children of one `openami up`."""
+
+    def __init__(self, programs: Sequence[Program], logs: Path) -> None:
+        self.children = [Child(program, logs / f"{program.name}.log") for program in programs]
+        self._stops = [asyncio.Event() for _ in self.children]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start every child."""
+        for child, stop in zip(self.children, self._stops, strict=True):
+            self._tasks.append(asyncio.create_task(child.keep_running(stop)))
+
+    async def stop(self) -> None:
+        """Stop the children, the last started first; return when all are gone."""
+        for stop, task in zip(reversed(self._stops), reversed(self._tasks), strict=True):
+            stop.set()
+            await task
