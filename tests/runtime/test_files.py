@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Durable files: whole or not at all, and sentences when they cannot be."""
+
+import resource
+import stat
+from pathlib import Path
+
+import pytest
+
+from openami.runtime.errors import ConfigurationError, ExitCode, UserError
+from openami.runtime.files import PRIVATE, read_json, read_toml, write_durably, write_json
+
+
+def test_a_private_file_is_private(tmp_path: Path) -> None:
+    write_json(tmp_path / "keys.json", {"a": 1}, mode=PRIVATE)
+
+    assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
+    assert read_json(tmp_path / "keys.json", "") == {"a": 1}
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_durably(path, b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(UserError, match=r"state\.json cannot be written .*free space"):
+            write_durably(path, bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_what_cannot_be_read_says_where_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("a = ")
+
+    with pytest.raises(ConfigurationError, match=r"bad\.toml is not valid TOML .*: mend it"):
+        read_toml(tmp_path / "bad.toml", "mend it")
+    with pytest.raises(
+        ConfigurationError, match=r"none\.json cannot be read .*: make it"
+    ) as caught:
+        read_json(tmp_path / "none.json", "make it")
+    assert caught.value.exit_code is ExitCode.ASKED_WRONGLY
