@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calendar's owner: makes it, runs it, freezes it; one AMI has one (docs/architecture.md, 3)."""
+"""Makes, runs and freezes the calendar; one AMI has one owner (docs/architecture.md, 3)."""
 
 import contextlib
 import json
