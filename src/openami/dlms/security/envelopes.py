@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Protection that stands alone: general-glo- and general-ciphering outside an association.
+
+DLMS UA 1000-2 Ed. 10, 9.2.7.2.  A push names its sender in the clear and waits in journals on its
+way, so the receiver decodes the envelope, finds the sender's keys by the title, and opens it.
+Nothing here compares counters: the host accepts each `NotificationIdentity` once.  Conversations
+inside an association are `channel`.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from openami.dlms.apdu.ciphered import (
+    GENERAL_CIPHERING,
+    GENERAL_GLO_CIPHERING,
+    AuthenticatedHeader,
+    GeneralCiphering,
+    GeneralGloCiphering,
+    IdentifiedKey,
+    KeyId,
+)
+from openami.dlms.errors import DecodeError, SecurityError
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.counters import InvocationCounter
+from openami.dlms.security.suites import AUTHENTICATED, ENCRYPTED, SecurityControl
+
+CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.2"
+
+
+class Envelope(Enum):
+    """The form in which a protected APDU travels."""
+
+    NONE = auto()
+    GLO = auto()
+    """glo- with the tag of the service."""
+    DED = auto()
+    """ded- with the tag of the service."""
+    GENERAL_GLO = auto()
+    GENERAL_DED = auto()
+    GENERAL = auto()
+    """general-ciphering."""
+
+
+class Protection(NamedTuple):
+    """How an APDU arrived."""
+
+    control: SecurityControl
+    envelope: Envelope
+    system_title: bytes
+    """The sender's; empty without protection."""
+    invocation_counter: InvocationCounter
+    transaction_id: bytes = b""
+    """Of general-ciphering; the response repeats it."""
+
+
+UNPROTECTED: Final = Protection(SecurityControl(0), Envelope.NONE, b"", InvocationCounter(0))
+
+
+def require(control: SecurityControl, bits: int, place: str) -> None:
+    """Refuse a protection that lacks one of `bits`.
+
+    Raises:
+        SecurityError: Says which of authentication and encryption is missing.
+    """
+    missing = bits & ~control
+    if missing & (AUTHENTICATED | ENCRYPTED):
+        names = [
+            name
+            for bit, name in ((AUTHENTICATED, "authentication"), (ENCRYPTED, "encryption"))
+            if missing & bit
+        ]
+        problem = f"the security policy asks for {' and '.join(names)}, which the APDU lacks"
+        raise SecurityError(problem, place, CLAUSE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneralTerms:
+    """Who sends an APDU in general-ciphering to whom, and how it is protected.
+
+    Attributes:
+        transaction_id: Chosen by the originator; travels in the clear.
+        originator: System title of the sender.
+        recipient: System title of the receiver.
+        control: How to protect; authenticated and encrypted unless told.
+        form: Whether the header is under the tag.
+    """
+
+    transaction_id: bytes
+    originator: bytes
+    recipient: bytes
+    control: SecurityControl | None = None
+    form: AuthenticatedHeader = AuthenticatedHeader.STANDARD
+
+
+def seal_general(
+    cipher: Cipher, invocation_counter: int, apdu: bytes, terms: GeneralTerms
+) -> bytes:
+    """Return `apdu` in general-ciphering under a global key, which it identifies.
+
+    Args:
+        cipher: With the keys of originator and recipient.
+        invocation_counter: Never used before with this key by the originator.
+        apdu: The plain APDU.
+        terms: Titles, transaction and protection.
+    """
+    control = terms.control or SecurityControl.of(cipher.keys.suite)
+    envelope = GeneralCiphering(
+        transaction_id=terms.transaction_id,
+        originator_system_title=terms.originator,
+        recipient_system_title=terms.recipient,
+        key_info=IdentifiedKey(key_id=_key_id(control)),
+        ciphered_service=b"",
+    )
+    header = envelope.header(terms.form)
+    sealed = cipher.seal(control, invocation_counter, terms.originator, apdu, aad_prefix=header)
+    return replace(envelope, ciphered_service=sealed).encode()
+
+
+def decode_envelope(octets: bytes) -> GeneralGloCiphering | GeneralCiphering:
+    """Read the envelope of a push: who sent it, and what is to be opened.
+
+    Raises:
+        DecodeError: Not DB or DD, or not well formed.
+    """
+    match octets[:1]:
+        case b"\xdb":
+            return GeneralGloCiphering.decode(octets)
+        case b"\xdd":
+            return GeneralCiphering.decode(octets)
+        case _:
+            problem = (
+                f"neither general-glo-ciphering {GENERAL_GLO_CIPHERING:02X} "
+                f"nor general-ciphering {GENERAL_CIPHERING:02X}"
+            )
+            raise DecodeError(problem, octets, 0, CLAUSE)
+
+
+def open_envelope(
+    cipher: Cipher,
+    envelope: GeneralGloCiphering | GeneralCiphering,
+    *,
+    required: int = AUTHENTICATED | ENCRYPTED,
+    form: AuthenticatedHeader = AuthenticatedHeader.STANDARD,
+) -> tuple[bytes, Protection]:
+    """Open what `decode_envelope` read.
+
+    Args:
+        cipher: With the keys of the sender that the envelope names.
+        envelope: The envelope.
+        required: Bits of the security control octet that must be set.
+        form: Whether the header of general-ciphering is under the tag.
+
+    Returns:
+        The plain APDU, and how it was protected.
+
+    Raises:
+        DecodeError: Too few octets inside.
+        SecurityError: The tag does not match, the protection is too weak, or the key that is
+            meant is none that both sides hold.
+    """
+    if isinstance(envelope, GeneralCiphering):
+        title = envelope.originator_system_title
+        opened = cipher.open(envelope.ciphered_service, title, aad_prefix=envelope.header(form))
+        control, counter, apdu = opened
+        _check_key(envelope, control)
+        kind, transaction_id = Envelope.GENERAL, envelope.transaction_id
+    else:
+        title = envelope.system_title
+        control, counter, apdu = cipher.open(envelope.ciphered_service, title)
+        kind, transaction_id = Envelope.GENERAL_GLO, b""
+    if control & required != required:
+        require(control, required, f"APDU with invocation counter {counter} of {title.hex()}")
+    return apdu, Protection(control, kind, title, counter, transaction_id)
+
+
+def _key_id(control: SecurityControl) -> KeyId:
+    if control.broadcast:
+        return KeyId.GLOBAL_BROADCAST_ENCRYPTION_KEY
+    return KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY
+
+
+def _check_key(envelope: GeneralCiphering, control: SecurityControl) -> None:
+    """Accept absent key-info and an identified key; the others need key transport or agreement."""
+    match envelope.key_info:
+        case None:
+            return
+        case IdentifiedKey(key_id=key_id) if key_id is _key_id(control):
+            return
+        case IdentifiedKey(key_id=key_id):
+            problem = f"key-id {key_id:d} contradicts security control {control:02X}"
+        case _:
+            problem = "only identified keys are offered, not wrapped or agreed ones"
+    raise SecurityError(problem, "key-info of general-ciphering", CLAUSE)
