@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the services' APDUs are made of: invoke ids, descriptors, selective access, blocks.
+
+IEC 62056-5-3, 9.5: Invoke-Id-And-Priority, Long-Invoke-Id-And-Priority,
+Cosem-Attribute-Descriptor, Cosem-Method-Descriptor, Selective-Access-Descriptor.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Final, Self
+
+from openami.dlms import data
+from openami.dlms.axdr import Reader, encode_length, encode_octet_string
+from openami.dlms.data import Data
+from openami.dlms.obis import Obis
+
+CLAUSE: Final = "IEC 62056-5-3, 9.5"
+
+_DESCRIPTOR: Final = struct.Struct(">H6Bb")
+
+
+class Absent(Enum):
+    """The type of `ABSENT`."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+"""An OPTIONAL Data that is not there; `None` is null-data, which is a value."""
+
+
+class InvokeIdAndPriority(int):
+    """Which request an answer belongs to: bits 3..0 invoke-id, 6 confirmed, 7 high priority.
+
+    It is the octet itself, so a plain number such as 0xC1 does wherever one is asked for.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, invoke_id: int, *, confirmed: bool = True, high_priority: bool = True) -> Self:
+        """Build the octet from its parts."""
+        if not 0 <= invoke_id <= 0x0F:
+            raise ValueError(f"invoke-id is 0 to 15, not {invoke_id}")
+        return cls(invoke_id | confirmed << 6 | high_priority << 7)
+
+    @property
+    def invoke_id(self) -> int:
+        return self & 0x0F
+
+    @property
+    def confirmed(self) -> bool:
+        return bool(self & 0x40)
+
+    @property
+    def high_priority(self) -> bool:
+        return bool(self & 0x80)
+
+    @classmethod
+    def read(cls, reader: Reader) -> "InvokeIdAndPriority":
+        """Take the octet off the front of `reader`."""
+        return INVOKE_IDS[reader.unsigned(1, "invoke-id-and-priority")]
+
+    def __repr__(self) -> str:
+        return f"InvokeIdAndPriority(0x{self:02X})"
+
+
+INVOKE_IDS: Final = tuple(InvokeIdAndPriority(octet) for octet in range(0x100))
+"""All values, so that decoding an APDU builds none."""
+
+
+class LongInvokeIdAndPriority(int):
+    """As `InvokeIdAndPriority`, four octets.
+
+    Bits 23..0 long-invoke-id, 28 self-descriptive, 29 break on error, 30 confirmed, 31 high
+    priority.
+    """
+
+    __slots__ = ()
+
+    LARGEST_ID: ClassVar = 0xFFFFFF
+
+    @classmethod
+    def of(
+        cls, long_invoke_id: int, *, confirmed: bool = True, high_priority: bool = False
+    ) -> Self:
+        """Build the number from its parts, not self-descriptive and without break on error."""
+        if not 0 <= long_invoke_id <= cls.LARGEST_ID:
+            raise ValueError(f"long-invoke-id is 0 to {cls.LARGEST_ID}, not {long_invoke_id}")
+        return cls(long_invoke_id | confirmed << 30 | high_priority << 31)
+
+    @property
+    def long_invoke_id(self) -> int:
+        return self & self.LARGEST_ID
+
+    @property
+    def self_descriptive(self) -> bool:
+        return bool(self >> 28 & 1)
+
+    @property
+    def break_on_error(self) -> bool:
+        return bool(self >> 29 & 1)
+
+    @property
+    def confirmed(self) -> bool:
+        return bool(self >> 30 & 1)
+
+    @property
+    def high_priority(self) -> bool:
+        return bool(self >> 31 & 1)
+
+    def encode(self) -> bytes:
+        """Return the four octets."""
+        return self.to_bytes(4)
+
+    def __repr__(self) -> str:
+        return f"LongInvokeIdAndPriority(0x{self:08X})"
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Take the four octets off the front of `reader`."""
+        return cls(reader.unsigned(4, "long-invoke-id-and-priority"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeDescriptor:
+    """Which attribute of which object: Cosem-Attribute-Descriptor.
+
+    ======  ============  ==================================
+    octets  field         value
+    ======  ============  ==================================
+    2       class_id      interface class
+    6       instance_id   logical name
+    1       attribute_id  integer; 0 stands for all of them
+    ======  ============  ==================================
+    """
+
+    class_id: int
+    instance_id: Obis
+    attribute_id: int
+
+    def encode(self) -> bytes:
+        return _DESCRIPTOR.pack(self.class_id, *self.instance_id, self.attribute_id)
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Take one descriptor off the front of `reader`."""
+        return cls(
+            class_id=reader.unsigned(2, "class-id"),
+            instance_id=Obis(*reader.take(6, "instance-id")),
+            attribute_id=reader.signed(1, "attribute-id"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodDescriptor:
+    """Which method of which object: Cosem-Method-Descriptor; octets as `AttributeDescriptor`."""
+
+    class_id: int
+    instance_id: Obis
+    method_id: int
+
+    def encode(self) -> bytes:
+        return _DESCRIPTOR.pack(self.class_id, *self.instance_id, self.method_id)
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Take one descriptor off the front of `reader`."""
+        return cls(
+            class_id=reader.unsigned(2, "class-id"),
+            instance_id=Obis(*reader.take(6, "instance-id")),
+            method_id=reader.signed(1, "method-id"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectiveAccess:
+    """Which part of an attribute: Selective-Access-Descriptor.
+
+    The class of the object says what a selector means; those of the profile generic are
+    `selective.ByRange` and `selective.ByEntry`.
+    """
+
+    selector: int
+    parameters: Data
+
+    def encode(self) -> bytes:
+        return bytes((self.selector,)) + data.encode(self.parameters)
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Take one descriptor off the front of `reader`."""
+        return cls(selector=reader.unsigned(1, "access-selector"), parameters=data.read(reader))
+
+
+def encode_access(access: SelectiveAccess | None) -> bytes:
+    """Return the OPTIONAL selective access: 00 for none, else 01 and the descriptor."""
+    return b"\x00" if access is None else b"\x01" + access.encode()
+
+
+def read_access(reader: Reader) -> SelectiveAccess | None:
+    """Take an OPTIONAL selective access off the front of `reader`."""
+    return SelectiveAccess.read(reader) if reader.present("access-selection") else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeSelection:
+    """One row of a list: Cosem-Attribute-Descriptor-With-Selection."""
+
+    attribute: AttributeDescriptor
+    access: SelectiveAccess | None = None
+
+    def encode(self) -> bytes:
+        return self.attribute.encode() + encode_access(self.access)
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Take one row off the front of `reader`."""
+        return cls(attribute=AttributeDescriptor.read(reader), access=read_access(reader))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataBlock:
+    """One part of a long value: DataBlock-SA.
+
+    ======  ============  ==================================================
+    octets  field         value
+    ======  ============  ==================================================
+    1       last_block    00 more follow, 01 this is the last
+    4       block_number  from 1
+    n       raw_data      length, then this part of the encoded value
+    ======  ============  ==================================================
+    """
+
+    last_block: bool
+    block_number: int
+    raw_data: bytes
+
+    def encode(self) -> bytes:
+        head = bytes((self.last_block,)) + self.block_number.to_bytes(4)
+        return head + encode_octet_string(self.raw_data)
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Take one block off the front of `reader`."""
+        return cls(
+            last_block=reader.boolean("last-block"),
+            block_number=reader.unsigned(4, "block-number"),
+            raw_data=reader.octet_string("raw-data"),
+        )
+
+
+def encode_values(values: tuple[Data, ...]) -> bytes:
+    """Return a SEQUENCE OF Data: its count, then the values."""
+    return encode_length(len(values)) + b"".join(map(data.encode, values))
+
+
+def read_values(reader: Reader) -> tuple[Data, ...]:
+    """Take a SEQUENCE OF Data off the front of `reader`."""
+    return tuple(data.read(reader) for _ in range(reader.count("values")))
