@@ -125,6 +125,13 @@ inbox = Table(
     sqlite_autoincrement=True,  # a number is never given twice
 )
 
+sequences = Table(  # numbers that are given once: batches of the drainer
+    "sequences",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("next", BigInteger, nullable=False),
+)
+
 # --- live: written by MDM and, for momentary values, by the head-end --------------------------
 
 latest = Table(

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The registry: which meters there are, their keys, who carries them, and what they logged."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import ColumnElement, select, true, update
+
+from openami.runtime.errors import UserError
+from openami.store.database import Database, insert_new, insert_or, reading, transaction, upsert
+from openami.store.tables import attachments as attachments_table
+from openami.store.tables import events as events_table
+from openami.store.tables import meter_keys
+from openami.store.tables import meters as meters_table
+
+
+class UnknownMeterError(UserError):
+    """A meter that the registry does not have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """One row of the registry."""
+
+    meter_id: int
+    title: bytes  # system title, 8 octets
+    ldn: str
+    region: str
+    concentrator: bytes  # title of the concentrator that carries it
+    installed_us: int
+    capture_period_s: int
+    address: str | None = None  # tls:// or tcp:// of a listening meter
+    source: str = ""  # what 0.0.96.1.9.255 says
+    breaker: int | None = None  # control_state of disconnect control; None: never read
+    breaker_us: int | None = None
+    last_seen_us: int | None = None
+    profile_read_us: int | None = None
+    events_read_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterKey:
+    """A key of a meter, wrapped (RFC 3394) under the key-encryption key of the head-end."""
+
+    meter_id: int
+    key_name: str  # guek, gak, kek, lls
+    epoch: int
+    state: str  # active: seals and opens; retired: opens
+    wrapped: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """Whether a meter hangs on its concentrator, and since when."""
+
+    meter_id: int
+    attached: bool
+    since_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of a meter's event log."""
+
+    meter_id: int
+    at_us: int
+    code: int  # exchange.events.EventCode
+    received_us: int
+
+
+def import_meters(database: Database, meters: Iterable[Meter]) -> int:
+    """Enter meters that are not there yet; return how many were new."""
+    with transaction(database) as connection:
+        return insert_new(connection, meters_table, [asdict(meter) for meter in meters])
+
+
+def meters(database: Database, *, region: str | None = None) -> list[Meter]:
+    """Return all meters, or a region's, by number."""
+    wanted = true() if region is None else meters_table.c.region == region
+    return _select(database, wanted)
+
+
+def meter(database: Database, meter_id: int) -> Meter:
+    """Return one meter.
+
+    Raises:
+        UnknownMeterError: There is none of that number.
+    """
+    found = _select(database, meters_table.c.meter_id == meter_id)
+    if not found:
+        raise UnknownMeterError(f"the registry has no meter {meter_id}: see `openami headend`")
+    return found[0]
+
+
+def by_title(database: Database, title: bytes) -> Meter | None:
+    """Return the meter with this system title."""
+    found = _select(database, meters_table.c.title == title)
+    return found[0] if found else None
+
+
+def _select(database: Database, wanted: ColumnElement[bool]) -> list[Meter]:
+    query = select(meters_table).where(wanted).order_by(meters_table.c.meter_id)
+    with reading(database) as connection:
+        return [Meter(**row) for row in connection.execute(query).mappings()]
+
+
+def put_key(database: Database, key: MeterKey) -> None:
+    """Store a key, or its new state."""
+    put_keys(database, [key])
+
+
+def put_keys(database: Database, keys: Iterable[MeterKey]) -> None:
+    """Store keys, or their new states, in one transaction."""
+    with transaction(database) as connection:
+        upsert(connection, meter_keys, [asdict(key) for key in keys])
+
+
+def keys(database: Database, meter_id: int | None = None) -> list[MeterKey]:
+    """Return a meter's keys, or all keys, newest epoch first."""
+    wanted = true() if meter_id is None else meter_keys.c.meter_id == meter_id
+    query = select(meter_keys).where(wanted)
+    query = query.order_by(meter_keys.c.meter_id, meter_keys.c.epoch.desc(), meter_keys.c.key_name)
+    with reading(database) as connection:
+        return [MeterKey(**row) for row in connection.execute(query).mappings()]
+
+
+def set_attached(database: Database, states: Mapping[int, bool], at_us: int) -> list[int]:
+    """Record which meters are attached; return those for which that is news."""
+    with transaction(database) as connection:
+        known = {
+            row.meter_id: row.attached
+            for row in connection.execute(
+                select(attachments_table.c.meter_id, attachments_table.c.attached)
+            )
+        }
+        news = [number for number, state in states.items() if known.get(number) is not state]
+        rows = [
+            {"meter_id": number, "attached": states[number], "since_us": at_us} for number in news
+        ]
+        upsert(connection, attachments_table, rows)
+    return news
+
+
+def attachments(database: Database) -> dict[int, Attachment]:
+    """Return what is known of every meter's attachment."""
+    with reading(database) as connection:
+        rows = connection.execute(select(attachments_table)).mappings()
+        return {row["meter_id"]: Attachment(**row) for row in rows}
+
+
+def mark_seen(database: Database, meter_ids: Collection[int], at_us: int) -> None:
+    """Record that these meters were heard."""
+    _set(database, meter_ids, last_seen_us=at_us)
+
+
+def set_breaker(database: Database, meter_id: int, control_state: int, at_us: int) -> None:
+    """Record the control state that a meter's disconnect control told (class 70, attribute 3)."""
+    _set(database, [meter_id], breaker=control_state, breaker_us=at_us)
+
+
+def set_source(database: Database, meter_id: int, source: str) -> None:
+    """Record what a meter says it replays."""
+    _set(database, [meter_id], source=source)
+
+
+def set_address(database: Database, meter_id: int, address: str | None) -> None:
+    """Record where a meter listens."""
+    _set(database, [meter_id], address=address)
+
+
+def mark_profile_read(database: Database, meter_id: int, end_us: int) -> None:
+    """Record up to where the scheduled profile read has come."""
+    _set(database, [meter_id], profile_read_us=end_us)
+
+
+def mark_events_read(database: Database, meter_id: int, end_us: int) -> None:
+    """Record up to where the event log was read."""
+    _set(database, [meter_id], events_read_us=end_us)
+
+
+def _set(database: Database, meter_ids: Collection[int], **values: object) -> None:
+    wanted = meters_table.c.meter_id.in_(list(meter_ids))
+    with transaction(database) as connection:
+        connection.execute(update(meters_table).where(wanted).values(**values))
+
+
+def add_events(database: Database, events: Sequence[Event]) -> int:
+    """Store events of meters' logs; those known are ignored.  Return how many are new."""
+    if not events:
+        return 0
+    with transaction(database) as connection:
+        statement = insert_or(connection, events_table).on_conflict_do_nothing()
+        rows = [asdict(event) for event in events]
+        return len(connection.execute(statement.returning(events_table.c.event_id), rows).all())
+
+
+def events(
+    database: Database,
+    *,
+    meter_id: int | None = None,
+    codes: Collection[int] | None = None,
+    since_us: int | None = None,
+    limit: int = 100,
+) -> list[Event]:
+    """Return events, newest first."""
+    table = events_table.c
+    query = select(table.meter_id, table.at_us, table.code, table.received_us)
+    if meter_id is not None:
+        query = query.where(table.meter_id == meter_id)
+    if codes is not None:
+        query = query.where(table.code.in_([int(code) for code in codes]))
+    if since_us is not None:
+        query = query.where(table.at_us >= since_us)
+    query = query.order_by(table.at_us.desc(), table.event_id.desc()).limit(limit)
+    with reading(database) as connection:
+        return [Event(**row) for row in connection.execute(query).mappings()]
