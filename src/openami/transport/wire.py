@@ -128,6 +128,11 @@ class Wire(asyncio.BufferedProtocol):
         return self._handler is not None and self._reason is None
 
     @property
+    def reason(self) -> str | None:
+        """Why the wire is closed; None while it is not."""
+        return self._reason
+
+    @property
     def writable(self) -> bool:
         """Whether the peer keeps up: False asks the sender to wait for `drain`."""
         return not self._paused

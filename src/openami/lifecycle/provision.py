@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Provisioning: certificates, keys and configuration of a whole AMI below `var`.
+
+`provision` may be cut at any point and run again.  What is there and sound stays; what is missing
+is made; what is corrupt is refused by name.  A meter's folder appears whole or not at all: it is
+made under another name, made durable, and renamed.  docs/provisioning.md lists every file.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from openami.access.keystore import KeyStore
+from openami.lifecycle.authority import Authority, Credentials
+from openami.lifecycle.configuration import hexed, kind_of, write_configurations
+from openami.lifecycle.keys import SECRETS, MeterKeys
+from openami.lifecycle.plan import (
+    HEAD_END_TITLE,
+    Plan,
+    concentrator_title,
+    logical_device_name,
+    meter_title,
+)
+from openami.runtime.errors import ConfigurationError, UserError
+from openami.runtime.files import PRIVATE, PUBLIC, read_json, sync_folder, write_durably, write_json
+from openami.runtime.layout import Layout
+from openami.transport.tls import Role
+
+__all__ = ["Plan", "provision", "stored_plan"]
+
+Progress = Callable[[str, int, int], None]  # what is made, how many are done, of how many
+Wrap = Callable[[bytes], bytes]
+
+SHIPMENT_FORMAT: Final = "openami-shipment-1"
+STAGING: Final = ".new"  # folders that are not whole yet
+SESSION_KEY_OCTETS: Final = 32
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+def plan_path(layout: Layout) -> Path:
+    """Return where the plan is kept."""
+    return layout.var / "plan.json"
+
+
+def stored_plan(layout: Layout) -> Plan | None:
+    """Return the plan of an earlier start, or None before the first."""
+    path = plan_path(layout)
+    return Plan.load(path) if path.exists() else None
+
+
+def provision(layout: Layout, plan: Plan, progress: Progress = silent) -> None:
+    """Bring `layout.var` to what `plan` says.
+
+    Args:
+        layout: Where.
+        plan: What; compared with the plan of an earlier start.
+        progress: Told of each device that has been made.
+
+    Raises:
+        UserError: The plan contradicts an earlier one, a file is corrupt, or the disk is full.
+    """
+    if (earlier := stored_plan(layout)) is not None:
+        earlier.verify_successor(plan, plan_path(layout))
+    if earlier != plan:
+        plan.store(plan_path(layout))
+    authority = Authority.open(layout.authority)
+    _provision_systems(layout, plan, authority)
+    _provision_meters(layout, plan, authority, progress)
+    write_configurations(layout, plan)
+    session_key = layout.web / "session.key"
+    if not session_key.exists():
+        write_durably(session_key, os.urandom(SESSION_KEY_OCTETS).hex().encode(), mode=PRIVATE)
+    _ship(layout, plan, progress)
+
+
+def _provision_systems(layout: Layout, plan: Plan, authority: Authority) -> None:
+    """Give the head-end and the concentrators their certificates."""
+    systems = [(layout.headend, HEAD_END_TITLE, Role.HEAD_END)]
+    systems += [
+        (layout.concentrator(name), concentrator_title(number), Role.CONCENTRATOR)
+        for number, name in enumerate(plan.regions, start=1)
+    ]
+    for folder, title, role in systems:
+        if (folder / "tls.crt").exists():
+            _verify_device(folder, title, role)
+            continue
+        credentials = authority.issue(title, role)
+        write_durably(folder / "ca.crt", authority.pem)
+        write_durably(folder / "tls.key", credentials.key, mode=PRIVATE)
+        write_durably(folder / "tls.crt", credentials.certificate)  # last: says it is whole
+
+
+def _provision_meters(layout: Layout, plan: Plan, authority: Authority, progress: Progress) -> None:
+    """Make the folders of the meters that are missing; look through the others."""
+    staging = layout.meters / STAGING
+    if staging.exists():
+        shutil.rmtree(staging)
+    for meter_id in range(1, plan.meters + 1):
+        title = meter_title(meter_id)
+        folder = layout.meter(title)
+        if folder.exists():
+            _verify_device(folder, title, Role.METER)
+            MeterKeys.load(folder / "keys.json", title)
+        else:
+            _make_meter(staging / folder.name, title, authority)
+            (staging / folder.name).rename(folder)
+        progress("meters", meter_id, plan.meters)
+    if staging.exists():
+        staging.rmdir()
+    sync_folder(layout.meters)
+
+
+def _make_meter(folder: Path, title: bytes, authority: Authority) -> None:
+    credentials = authority.issue(title, Role.METER)
+    keys = json.dumps(MeterKeys.generate().to_json(title), indent=1).encode() + b"\n"
+    _write_folder(folder, {**_tls_files(authority, credentials), "keys.json": (keys, PRIVATE)})
+
+
+def _tls_files(authority: Authority, credentials: Credentials) -> dict[str, tuple[bytes, int]]:
+    return {
+        "ca.crt": (authority.pem, PUBLIC),
+        "tls.crt": (credentials.certificate, PUBLIC),
+        "tls.key": (credentials.key, PRIVATE),
+    }
+
+
+def _write_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
+    """Write files and make them and their names durable; the folder is not in use yet."""
+    try:
+        folder.mkdir(parents=True, mode=0o755)
+        for name, (octets, mode) in files.items():
+            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(octets)
+                file.flush()
+                os.fsync(descriptor)
+        sync_folder(folder)
+    except OSError as error:
+        sentence = f"{folder} cannot be written ({error.strerror}): free space or permit writing"
+        raise UserError(sentence) from error
+
+
+def _verify_device(folder: Path, title: bytes, role: Role) -> None:
+    """Refuse a certificate or key that is corrupt or another device's."""
+    remedy = f"restore it from a backup, or move {folder} away to have the device made anew"
+    path = folder / "tls.crt"
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        path = folder / "tls.key"
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        path = folder / "ca.crt"
+        x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"{path} is corrupt: {remedy}") from error
+    subject = f"CN={hexed(title)},OU={role}"
+    if certificate.subject.rfc4514_string() != subject:
+        found = certificate.subject.rfc4514_string()
+        raise ConfigurationError(f"{folder / 'tls.crt'} is of {found}, not {subject}: {remedy}")
+    if key.public_key() != certificate.public_key():
+        pair = f"{folder / 'tls.key'} does not belong to tls.crt beside it"
+        raise ConfigurationError(f"{pair}: {remedy}")
+
+
+def _ship(layout: Layout, plan: Plan, progress: Progress) -> None:
+    """Write `shipment.json`, unless it lists these very meters already."""
+    path = layout.headend / "shipment.json"
+    titles = [hexed(meter_title(meter_id)) for meter_id in range(1, plan.meters + 1)]
+    if path.exists():
+        remedy = "remove it; it is written again from the meters' folders"
+        try:
+            shipped = [row["title"] for row in read_json(path, remedy)["meters"]]
+        except (KeyError, TypeError) as error:
+            raise ConfigurationError(f"{path} is no shipment: {remedy}") from error
+        if shipped == titles:
+            return
+    wrap = KeyStore(layout.headend / "keystore").wrap
+    rows = []
+    for meter_id in range(1, plan.meters + 1):
+        rows.append(_shipped(layout, plan, meter_id, wrap))
+        progress("keys", meter_id, plan.meters)
+    concentrators = [
+        {"name": name, "title": hexed(plan.concentrator_of(name)), "region": name}
+        for name in plan.regions
+    ]
+    shipment = {
+        "format": SHIPMENT_FORMAT,
+        "head_end": hexed(HEAD_END_TITLE),
+        "concentrators": concentrators,
+        "meters": rows,
+    }
+    write_json(path, shipment, mode=PRIVATE)
+
+
+def _shipped(layout: Layout, plan: Plan, meter_id: int, wrap: Wrap) -> dict[str, object]:
+    """Return a meter's row of the shipment, its keys wrapped."""
+    title = meter_title(meter_id)
+    keys = MeterKeys.load(layout.meter(title) / "keys.json", title)
+    region = plan.region_of(meter_id)
+    return {
+        "meter_id": meter_id,
+        "title": hexed(title),
+        "ldn": logical_device_name(meter_id),
+        "kind": kind_of(meter_id),
+        "region": region,
+        "concentrator": hexed(plan.concentrator_of(region)),
+        "zone": plan.zone,
+        "installed_us": plan.installed_us,
+        "capture_period_s": plan.capture_period_s,
+        "key_epoch": keys.epoch,
+        "keys": {name: wrap(getattr(keys, name)).hex() for name in SECRETS},
+    }

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A DLMS session: drives the client's generators over whatever carries APDUs.
+
+`cosem.client` yields an APDU to send and is sent the APDU that answers it.  The session steps such
+a generator in the very call in which the answer arrives, so a conversation of a thousand requests
+costs no task switch between two of them.  One conversation runs at a time; others wait.
+
+A time-out leaves an answer outstanding that nothing later could tell from the next one's: the
+session is then over, and whoever wants more opens another (DLMS UA 1000-2 Ed. 10, 7.3.3 leaves
+recovery to the layer above).
+"""
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import Any, Final, TypeVar
+
+from openami.transport.wire import Wire, WireError
+
+T = TypeVar("T")
+
+Conversation = Generator[bytes, bytes, T]
+
+TIMEOUT_S: Final = 10.0
+
+
+class SessionTimeoutError(WireError):
+    """The peer did not answer in time; the session is over."""
+
+
+class DlmsSession:
+    """One association's requests and answers over a carrier of APDUs.
+
+    Args:
+        send: Puts an APDU on its way; may raise `WireError`.
+        name: Whom we speak with, for sentences.
+        timeout_s: How long an answer may take.
+    """
+
+    def __init__(
+        self, send: Callable[[bytes], None], name: str, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self.name = name
+        self.timeout_s = timeout_s
+        self._send = send
+        self._turn = asyncio.Lock()
+        self._conversation: Conversation[Any] | None = None
+        self._done: asyncio.Future[Any] | None = None
+        self._over: str | None = None  # why nothing can be asked any more
+        self._loop = asyncio.get_running_loop()
+        self._due_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._over is None
+
+    async def run(self, conversation: Conversation[T], timeout_s: float | None = None) -> T:
+        """Hold a conversation and return its result.
+
+        Args:
+            conversation: A generator of `cosem.client`.
+            timeout_s: For each answer; None takes the session's.
+
+        Raises:
+            WireError: The carrier is gone, or `SessionTimeoutError`.
+            Exception: What the conversation itself raises, e.g. a peer's refusal.
+        """
+        async with self._turn:
+            if self._over is not None:
+                conversation.close()
+                raise WireError(f"{self.name} cannot be asked: {self._over}")
+            self._answer_s = self.timeout_s if timeout_s is None else timeout_s
+            self._done = done = self._loop.create_future()
+            self._conversation = conversation
+            self._step(None)
+            try:
+                result: T = await done
+            except asyncio.CancelledError:
+                self.detach("a request was abandoned half-way")
+                raise
+            finally:
+                self._stop()
+            return result
+
+    def feed(self, apdu: bytes) -> None:
+        """Take an APDU from the peer; one that nobody waits for is dropped."""
+        if self._conversation is not None:
+            self._step(apdu)
+
+    def detach(self, reason: str) -> None:
+        """Learn that the carrier is gone; whoever waits is told."""
+        if self._over is None:
+            self._over = reason
+            self._fail(WireError(f"{self.name} did not answer: {reason}"))
+
+    def _step(self, answer: bytes | None) -> None:
+        """Give the conversation an answer and send what it wants to ask next."""
+        conversation, done = self._conversation, self._done
+        if conversation is None or done is None:
+            return
+        try:
+            request = next(conversation) if answer is None else conversation.send(answer)
+            self._due_s = self._loop.time() + self._answer_s
+            if self._timer is None:
+                self._timer = self._loop.call_at(self._due_s, self._watch)
+            self._send(request)
+        except StopIteration as stop:
+            self._conversation = None
+            if not done.done():
+                done.set_result(stop.value)
+        except Exception as error:  # noqa: BLE001  it is raised where `run` is awaited
+            self._fail(error)
+
+    def _watch(self) -> None:
+        """Look whether the answer is late; one timer serves many requests."""
+        self._timer = None
+        if self._conversation is None:
+            return
+        if self._loop.time() < self._due_s:
+            self._timer = self._loop.call_at(self._due_s, self._watch)
+            return
+        self._over = f"it did not answer within {self._answer_s:g} s"
+        remedy = "check client and server SAP and the connection, or wait longer (--timeout)"
+        self._fail(SessionTimeoutError(f"{self.name}: {self._over}: {remedy}"))
+
+    def _fail(self, error: Exception) -> None:
+        conversation, self._conversation = self._conversation, None
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(error)
+        if conversation is not None:
+            conversation.close()
+
+    def _stop(self) -> None:
+        self._conversation = self._done = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class SessionHandler:
+    """Binds one session to a wire of its own: what `dial` needs as a handler."""
+
+    def __init__(self, wire: Wire, client: int, server: int, timeout_s: float = TIMEOUT_S) -> None:
+        self._server = server
+        self._client = client
+        self.wire = wire
+        self.session = DlmsSession(self._transmit, wire.name, timeout_s)
+
+    def _transmit(self, apdu: bytes) -> None:
+        self.wire.send(self._client, self._server, apdu)
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        """Take an answer of our server; a frame for another client is dropped."""
+        if source == self._server and destination == self._client:
+            self.session.feed(apdu)
+
+    def closed(self, reason: str) -> None:
+        """End the session with the wire."""
+        self.session.detach(reason)
