@@ -44,8 +44,8 @@ from openami.dlms.security.suites import (
     SecurityPolicy,
 )
 
-ACSE_TAGS: Final = frozenset({0x60, 0x61, 0x62, 0x63})
-NEVER_CIPHERED: Final = ACSE_TAGS | {0xD8}  # exception-response
+PLAIN_REQUESTS: Final = frozenset({0x60, 0x62})  # AARQ, RLRQ
+PLAIN_RESPONSES: Final = frozenset({0x61, 0x63, 0xD8})  # AARE, RLRE, exception-response
 INITIATE_TAGS: Final = frozenset({0x01, 0x08})
 
 _GENERAL: Final = bytes((GENERAL_CIPHERING,))
@@ -110,9 +110,11 @@ class SecureChannel:
     general: bool = False
     form: AuthenticatedHeader = AuthenticatedHeader.STANDARD
 
-    # Bits of the security control octet that the peer owes us, and that we owe the peer.
+    # Bits of the security control octet that the peer owes us, and that we owe the peer; tags
+    # that the peer may send plain whatever the policy.
     _required: int = field(init=False, repr=False)
     _owed: int = field(init=False, repr=False)
+    _passing: frozenset[int] = field(init=False, repr=False)
     _control: SecurityControl = field(init=False, repr=False)
     _dedicated: Cipher | None = field(init=False, repr=False, default=None)
     _dedicated_window: ReceiveWindow = field(init=False, repr=False, default_factory=ReceiveWindow)
@@ -130,6 +132,7 @@ class SecureChannel:
         is_client = self.role is Role.CLIENT
         self._required = policy.response_bits if is_client else policy.request_bits
         self._owed = policy.request_bits if is_client else policy.response_bits
+        self._passing = PLAIN_RESPONSES if is_client else PLAIN_REQUESTS
         self._control = self.control or SecurityControl.of(self.cipher.keys.suite)
         require(self._control, self._owed, "our own security control")
 
@@ -162,7 +165,7 @@ class SecureChannel:
             SecurityError: No invocation counter is left.
         """
         tag = apdu[0]
-        if tag in NEVER_CIPHERED:
+        if tag in PLAIN_REQUESTS or tag in PLAIN_RESPONSES:
             return apdu
         general = self.general
         dedicated = self._dedicated
@@ -248,7 +251,7 @@ class SecureChannel:
     def _unprotected(self, octets: bytes) -> tuple[bytes, Protection]:
         if not octets:
             raise DecodeError("APDU needs a tag", octets, 0, CLAUSE)
-        if self._required and octets[0] not in NEVER_CIPHERED:
+        if self._required and octets[0] not in self._passing:
             require(UNPROTECTED.control, self._required, f"APDU with tag {octets[0]:02X}")
         return octets, UNPROTECTED
 
