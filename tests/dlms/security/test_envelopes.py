@@ -90,7 +90,9 @@ def test_open_inverts_seal(
     opened, protection = open_envelope(CIPHER, envelope, required=octet & 0x30, form=form)
 
     assert opened == apdu
-    assert protection == Protection(control, Envelope.GENERAL, METER, counter, transaction_id)
+    assert protection == Protection(
+        control, Envelope.GENERAL, METER, InvocationCounter(counter), transaction_id
+    )
 
 
 def test_what_a_concentrator_sees_of_a_push() -> None:
