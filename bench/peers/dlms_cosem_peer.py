@@ -116,7 +116,10 @@ def round_trips(ask):
     connection = DlmsConnection(
         authentication=authentication,
         conformance=Conformance(
-            general_protection=protected, get=True, action=True, block_transfer_with_get_or_read=True
+            general_protection=protected,
+            get=True,
+            action=True,
+            block_transfer_with_get_or_read=True,
         ),
         **keys,
     )
