@@ -183,6 +183,15 @@ def read_identity(certificate: x509.Certificate) -> PeerIdentity:
     return PeerIdentity(title, role)
 
 
+UNVERIFIED: Final[dict[int, str]] = {  # X509_V_ERR_…, RFC 5280 section 6
+    9: "it is not valid yet",
+    10: "it has expired",
+    18: "it was issued by itself",
+    19: "it was issued by an authority that is not trusted here",
+    20: "it was issued by an authority that is not trusted here",
+    21: "it was issued by an authority that is not trusted here",
+}
+
 TROUBLE: Final[dict[str, str]] = {
     # What we find wrong with the peer.
     "WRONG_VERSION_NUMBER": "it does not speak TLS there; use tcp:// or the TLS port",
@@ -211,10 +220,9 @@ def explain(error: ssl.SSLError, tls: Tls) -> str:
     """Say in one sentence what stopped TLS, whose fault it is, and what to do."""
     files = tls.identity
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"wrong certificate: {error.verify_message}; "
-            f"the peer needs a valid one of the authority {files.ca}"
-        )
+        words = UNVERIFIED.get(error.verify_code, error.verify_message)
+        remedy = f"the peer needs a valid one of the authority {files.ca}"
+        return f"wrong certificate: {words}; {remedy}"
     reason = error.reason or ""
     if (sentence := TROUBLE.get(reason)) is not None:
         return sentence.format(certificate=files.certificate, key=files.key)
