@@ -20,14 +20,13 @@ from enum import Enum, IntEnum, auto, unique
 from types import MappingProxyType
 from typing import Final, Self
 
+from openami.dlms.apdu.acse import ApplicationContextName
 from openami.dlms.errors import DecodeError, LocalProtocolError, ProtocolError, RemoteProtocolError
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT, Sap
 from openami.dlms.security.ciphering import KeySet
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4.2"
-
-_OID_PREFIX: Final = bytes.fromhex("608574050801")
 
 
 class State(Enum):
@@ -131,7 +130,7 @@ class ApplicationContext(IntEnum):
     @property
     def oid(self) -> bytes:
         """The application-context-name as the octets of its object identifier."""
-        return _OID_PREFIX + bytes((self,))
+        return ApplicationContextName[self.name].value
 
     @classmethod
     def from_oid(cls, octets: bytes) -> Self:
@@ -140,11 +139,11 @@ class ApplicationContext(IntEnum):
         Raises:
             DecodeError: No context of this standard.
         """
-        number = octets[-1] if len(octets) == 7 and octets[:-1] == _OID_PREFIX else -1
-        if number not in cls._value2member_map_:
+        try:
+            return cls[ApplicationContextName(octets).name]
+        except ValueError:
             problem = f"{octets.hex().upper()} names no application context"
-            raise DecodeError(problem, octets, 0, CLAUSE)
-        return cls(number)
+            raise DecodeError(problem, octets, 0, CLAUSE) from None
 
     @property
     def is_ciphered(self) -> bool:

@@ -16,6 +16,7 @@ from enum import IntEnum, unique
 from hmac import compare_digest
 from typing import Final, Self
 
+from openami.dlms.apdu.acse import MechanismName
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.suites import SecurityControl
@@ -25,8 +26,6 @@ CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.4"
 SHORTEST_CHALLENGE_OCTETS: Final = 8
 LONGEST_CHALLENGE_OCTETS: Final = 64
 CHALLENGE_OCTETS: Final = 16  # some servers in the field miscompute or ignore longer ones
-
-_OID_PREFIX: Final = bytes.fromhex("608574050802")
 
 
 @unique
@@ -47,7 +46,7 @@ class Mechanism(IntEnum):
     @property
     def oid(self) -> bytes:
         """The mechanism-name as the octets of its object identifier, without tag and length."""
-        return _OID_PREFIX + bytes((self,))
+        return MechanismName[self.name].value
 
     @classmethod
     def from_oid(cls, octets: bytes) -> Self:
@@ -56,11 +55,11 @@ class Mechanism(IntEnum):
         Raises:
             DecodeError: No mechanism of this standard.
         """
-        number = octets[-1] if len(octets) == 7 and octets[:-1] == _OID_PREFIX else -1
-        if number not in cls._value2member_map_:
+        try:
+            return cls[MechanismName(octets).name]
+        except ValueError:
             problem = f"{octets.hex().upper()} names no authentication mechanism"
-            raise DecodeError(problem, octets, 0, CLAUSE)
-        return cls(number)
+            raise DecodeError(problem, octets, 0, CLAUSE) from None
 
     @property
     def is_hls(self) -> bool:
