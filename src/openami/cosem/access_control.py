@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interface classes of access control and management (DLMS UA 1000-1 Ed. 12, 4.4).
+
+`server` answers for the current association itself, because its values belong to one connection;
+the other classes are ordinary objects of a logical device.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from openami.cosem.kinds import (
+    ANY,
+    BITS,
+    ENUM,
+    INTEGER,
+    LOGICAL_NAME,
+    LONG_UNSIGNED,
+    OCTETS,
+    UNSIGNED,
+    Kind,
+    array,
+    enumeration,
+    structure,
+)
+from openami.cosem.model import Access, Attribute, InterfaceClass, Method
+from openami.dlms.data import BitString, Data
+from openami.dlms.obis import Obis
+
+CURRENT_ASSOCIATION = Obis(0, 0, 40, 0, 0, 255)
+"""Logical name under which every association finds itself."""
+
+
+class AttributeAccess(NamedTuple):
+    """What this association may do with one attribute.
+
+    ``access_mode`` is the code of versions 0 to 2: 0 none, 1 read, 2 write, 3 both, and 4 to 6
+    the same with an authenticated request.
+    """
+
+    attribute_id: int
+    access_mode: int
+    access_selectors: Data
+
+
+class MethodAccess(NamedTuple):
+    """What this association may do with one method: 0 nothing, 1 invoke, 2 if authenticated."""
+
+    method_id: int
+    access_mode: int
+
+
+class AccessRights(NamedTuple):
+    """The rights of this association to one object."""
+
+    attributes: tuple[AttributeAccess, ...]
+    methods: tuple[MethodAccess, ...]
+
+
+class ObjectListElement(NamedTuple):
+    """One object that this association can see."""
+
+    class_id: int
+    version: int
+    logical_name: Obis
+    access_rights: AccessRights
+
+
+def _mode_to(value: int) -> Data:
+    return ENUM.to_data(value)
+
+
+def _mode_from(data: Data) -> int:
+    # Version 0 says whether a method may be invoked with a boolean.
+    return int(data) if isinstance(data, bool) else ENUM.from_data(data)
+
+
+MODE: Kind[int] = Kind("access mode", _mode_to, _mode_from)
+ACCESS_RIGHTS = structure(
+    AccessRights,
+    array(structure(AttributeAccess, INTEGER, MODE, ANY)),
+    array(structure(MethodAccess, INTEGER, MODE)),
+)
+OBJECT_LIST_ELEMENT = structure(
+    ObjectListElement, LONG_UNSIGNED, UNSIGNED, LOGICAL_NAME, ACCESS_RIGHTS
+)
+
+
+class AssociatedPartners(NamedTuple):
+    """The two service access points of an association."""
+
+    client_sap: int
+    server_sap: int
+
+
+class XdlmsContextInfo(NamedTuple):
+    """What was negotiated: conformance in 24 bits, sizes in octets."""
+
+    conformance: BitString
+    max_receive_pdu_size: int
+    max_send_pdu_size: int
+    dlms_version_number: int
+    quality_of_service: int
+    cyphering_info: bytes
+
+
+class AssociationStatus(IntEnum):
+    """How far an association has come."""
+
+    NON_ASSOCIATED = 0
+    ASSOCIATION_PENDING = 1
+    ASSOCIATED = 2
+
+
+class AssociationLn(InterfaceClass, class_id=15, version=1):
+    """An application association that refers to objects by logical name (4.4.4).
+
+    Version 1 of the class: names of context and mechanism as octet-strings, access modes as enum.
+    """
+
+    object_list = Attribute(2, array(OBJECT_LIST_ELEMENT))
+    associated_partners_id = Attribute(3, structure(AssociatedPartners, INTEGER, LONG_UNSIGNED))
+    application_context_name = Attribute(4, ANY)
+    xdlms_context_info = Attribute(
+        5,
+        structure(XdlmsContextInfo, BITS, LONG_UNSIGNED, LONG_UNSIGNED, UNSIGNED, INTEGER, OCTETS),
+    )
+    authentication_mechanism_name = Attribute(6, ANY)
+    secret = Attribute(7, OCTETS, access=Access.WRITE)
+    association_status = Attribute(8, enumeration(AssociationStatus))
+    security_setup_reference = Attribute(9, LOGICAL_NAME)
+
+    reply_to_hls_authentication = Method(1, OCTETS, OCTETS)
+    change_hls_secret = Method(2, OCTETS)
+    add_object = Method(3, OBJECT_LIST_ELEMENT)
+    remove_object = Method(4, OBJECT_LIST_ELEMENT)
+
+
+class SapName(NamedTuple):
+    """A logical device and its service access point."""
+
+    sap: int
+    logical_device_name: bytes
+
+
+class SapAssignment(InterfaceClass, class_id=17, version=0):
+    """The logical devices of a physical device (4.4.5)."""
+
+    sap_assignment_list = Attribute(2, array(structure(SapName, LONG_UNSIGNED, OCTETS)))
+
+    connect_logical_device = Method(1, structure(SapName, LONG_UNSIGNED, OCTETS))
+
+
+class KeyId(IntEnum):
+    """The keys that `SecuritySetup.key_transfer` can replace."""
+
+    GLOBAL_UNICAST_ENCRYPTION_KEY = 0
+    GLOBAL_BROADCAST_ENCRYPTION_KEY = 1
+    AUTHENTICATION_KEY = 2
+    MASTER_KEY = 3
+
+
+class WrappedKey(NamedTuple):
+    """A key wrapped with the master key (RFC 3394)."""
+
+    key_id: KeyId
+    key_wrapped: bytes
+
+
+class SecuritySetup(InterfaceClass, class_id=64, version=0):
+    """Which protection an association demands, and the keys behind it (4.4.7, version 0).
+
+    ``security_policy``: 0 none, 1 authenticated, 2 encrypted, 3 both.
+    """
+
+    security_policy = Attribute(2, ENUM)
+    security_suite = Attribute(3, ENUM)
+    client_system_title = Attribute(4, OCTETS, dynamic=True)
+    server_system_title = Attribute(5, OCTETS)
+
+    security_activate = Method(1, ENUM)
+    key_transfer = Method(2, array(structure(WrappedKey, enumeration(KeyId), OCTETS)))

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A logical device: its objects, who may associate, and what each client may do.
+
+A meter is described by two tables: objects, and one `AssociationPolicy` for each client SAP.
+Rights are granted by rows that add up (`Grant`); a client sees only objects that some row grants
+to it.  `View` is the one place where rights are asked; `services` and `server` go through it.
+"""
+
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from openami.cosem.access_control import (
+    AccessRights,
+    AttributeAccess,
+    MethodAccess,
+    ObjectListElement,
+)
+from openami.cosem.model import Access, Attribute, InterfaceClass, Method, Refused
+from openami.dlms.apdu.codes import ActionResult, DataAccessResult
+from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.apdu.selective import ByEntry, ByRange
+from openami.dlms.data import Array, Integer
+from openami.dlms.hls import Mechanism
+from openami.dlms.obis import Obis
+from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.counters import CounterBlock, ReceiveWindow
+from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy
+
+ALL: Final = range(-128, 128)
+"""Every index of attributes or methods."""
+
+DEFAULT_CONFORMANCE: Final = (
+    Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
+    | Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE
+    | Conformance.BLOCK_TRANSFER_WITH_ACTION
+    | Conformance.MULTIPLE_REFERENCES
+    | Conformance.GET
+    | Conformance.SET
+    | Conformance.SELECTIVE_ACCESS
+    | Conformance.ACTION
+)
+"""What the server can do; general protection is added where there are keys."""
+
+DEFAULT_MAX_PDU_OCTETS: Final = 1024
+
+SECURITY_SETUP: Final = Obis(0, 0, 43, 0, 0, 255)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """One row of a client's rights: which objects, and which of their rows by index.
+
+    Attributes:
+        at: The object; None means any.
+        of: The interface class; None means any.
+        read: Attributes that may be read.
+        write: Attributes that may be written, where the class declares them so.
+        invoke: Methods that may be invoked, where something is bound to them.
+    """
+
+    at: Obis | None = None
+    of: type[InterfaceClass] | None = None
+    read: Container[int] = ()
+    write: Container[int] = ()
+    invoke: Container[int] = ()
+
+    def covers(self, thing: InterfaceClass) -> bool:
+        """Return whether this row speaks of the object."""
+        return (self.at is None or self.at == thing.values[1]) and (
+            self.of is None or isinstance(thing, self.of)
+        )
+
+
+READ_ALL: Final = (Grant(read=ALL),)
+FULL_ACCESS: Final = (Grant(read=ALL, write=ALL, invoke=ALL),)
+
+
+@dataclass(slots=True, kw_only=True)
+class Ciphering:
+    """Keys and counters that one client shares with the device.
+
+    Attributes:
+        cipher: The global keys.
+        counters: Where the device's invocation counters for these keys come from.
+        window: What was accepted from this client under these keys, over all connections.
+        policy: The least protection of requests and responses.
+    """
+
+    cipher: Cipher
+    counters: CounterBlock
+    window: ReceiveWindow = field(default_factory=ReceiveWindow)
+    policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AssociationPolicy:
+    """How one client may associate, and what it may do then.
+
+    Attributes:
+        client_sap: Who.
+        mechanism: The authentication that is asked for; no other is accepted.
+        secret: The password of LLS, or the secret of HLS with a hash.
+        ciphering: With it the application context is ciphered, without it plain.
+        grants: The client's rights.
+        conformance: The most that is negotiated.
+        max_receive_pdu_octets: The longest APDU the device takes.
+        security_setup: Logical name of the object that describes the protection.
+    """
+
+    client_sap: int
+    mechanism: Mechanism = Mechanism.LOWEST
+    secret: bytes = field(default=b"", repr=False)
+    ciphering: Ciphering | None = None
+    grants: tuple[Grant, ...] = ()
+    conformance: Conformance = DEFAULT_CONFORMANCE
+    max_receive_pdu_octets: int = DEFAULT_MAX_PDU_OCTETS
+    security_setup: Obis = SECURITY_SETUP
+
+
+class LogicalDevice:
+    """Objects under their logical names, and the table of associations.
+
+    Attributes:
+        system_title: Eight octets; empty where no association is ciphered.
+        sap: The device's own service access point.
+        associations: By client SAP.
+    """
+
+    def __init__(
+        self,
+        *,
+        objects: Iterable[InterfaceClass],
+        associations: Iterable[AssociationPolicy],
+        system_title: bytes = b"",
+        sap: int = MANAGEMENT_LOGICAL_DEVICE,
+    ) -> None:
+        self.system_title = system_title
+        self.sap = sap
+        self.associations = {policy.client_sap: policy for policy in associations}
+        self._objects: dict[bytes, InterfaceClass] = {}
+        self._views: dict[int, View] = {}
+        for each in objects:
+            self.add(each)
+
+    def __iter__(self) -> Iterator[InterfaceClass]:
+        return iter(self._objects.values())
+
+    def __getitem__(self, logical_name: Obis) -> InterfaceClass:
+        return self._objects[logical_name.encode()]
+
+    def add(self, thing: InterfaceClass) -> None:
+        """Take an object; its logical name is its own in this device."""
+        name: Obis = thing.values[1]
+        if (known := self._objects.setdefault(name.encode(), thing)) is not thing:
+            raise ValueError(f"{name} is already {known!r}; give the new object another name")
+        self._views.clear()
+
+    def view(self, policy: AssociationPolicy) -> "View":
+        """Return what the client of `policy` sees; connections of one client share it."""
+        view = self._views.get(policy.client_sap)
+        if view is None or view.grants is not policy.grants:
+            view = self._views[policy.client_sap] = View(self._objects, policy.grants)
+        return view
+
+
+class Rights(NamedTuple):
+    """What a client may do with one object."""
+
+    read: frozenset[int]
+    write: frozenset[int]
+    invoke: frozenset[int]
+
+    def __bool__(self) -> bool:
+        return bool(self.read or self.write or self.invoke)
+
+
+class View:
+    """The objects of a device through the eyes of one client.
+
+    Attributes:
+        readers: What gives the octets of an attribute, by the nine octets of its descriptor; only
+            what may be read and was asked for before.  The hot path of GET is one look-up here.
+    """
+
+    def __init__(self, objects: Mapping[bytes, InterfaceClass], grants: tuple[Grant, ...]) -> None:
+        self.grants = grants
+        self.readers: dict[bytes, Callable[[], bytes]] = {}
+        self._objects = objects
+        self._rights: dict[bytes, Rights] = {}
+
+    def rights(self, thing: InterfaceClass) -> Rights:
+        """Return what the client may do with `thing`."""
+        name = bytes(thing.values[1])
+        if (known := self._rights.get(name)) is None:
+            known = self._rights[name] = rights_of(thing, self.grants)
+        return known
+
+    def visible(self) -> Iterator[InterfaceClass]:
+        """Yield the objects that the client may do anything with."""
+        return (each for each in self._objects.values() if self.rights(each))
+
+    def find(self, descriptor: bytes) -> InterfaceClass:
+        """Return the object that a descriptor of nine octets means.
+
+        Raises:
+            Refused: There is none for this client, or its class is another.
+        """
+        thing = self._objects.get(descriptor[2:8])
+        if thing is None or not self.rights(thing):
+            raise Refused(DataAccessResult.OBJECT_UNDEFINED)
+        if thing.class_id != int.from_bytes(descriptor[:2]):
+            raise Refused(DataAccessResult.OBJECT_CLASS_INCONSISTENT)
+        return thing
+
+    def reader(self, descriptor: bytes) -> Callable[[], bytes]:
+        """Return what gives the encoded value of an attribute.
+
+        Raises:
+            Refused: The object, or the right to read the attribute, is missing.
+        """
+        thing = self.find(descriptor)
+        reader = readable(thing, self.rights(thing), descriptor[8])
+        self.readers[descriptor] = reader
+        return reader
+
+    def element(self, thing: InterfaceClass) -> ObjectListElement:
+        """Return the row of the object list that describes `thing` to the client."""
+        return object_list_element(thing, self.rights(thing))
+
+
+def rights_of(thing: InterfaceClass, grants: Iterable[Grant]) -> Rights:
+    """Return the sum of all grants that cover `thing`, within what its class allows."""
+    covering = [grant for grant in grants if grant.covers(thing)]
+    rows = list(thing.attributes())
+    return Rights(
+        frozenset(
+            row.index
+            for row in rows
+            if row.access & Access.READ and any(row.index in grant.read for grant in covering)
+        ),
+        frozenset(
+            row.index
+            for row in rows
+            if row.access & Access.WRITE and any(row.index in grant.write for grant in covering)
+        ),
+        frozenset(
+            row.index
+            for row in thing.methods()
+            if row.index in thing.actions and any(row.index in grant.invoke for grant in covering)
+        ),
+    )
+
+
+def readable(thing: InterfaceClass, rights: Rights, index: int) -> Callable[[], bytes]:
+    """Return what gives the encoded value of attribute `index`.
+
+    Raises:
+        Refused: It may not be read, or has no value.
+    """
+    if index not in rights.read:
+        raise Refused(DataAccessResult.READ_WRITE_DENIED)
+    reader = thing.reader(index)
+    if reader is None:
+        raise Refused(DataAccessResult.OBJECT_UNAVAILABLE)
+    return reader
+
+
+def writable(thing: InterfaceClass, rights: Rights, index: int) -> Attribute[Any]:
+    """Return the row of attribute `index`.
+
+    Raises:
+        Refused: It may not be written.
+    """
+    if index not in rights.write:
+        raise Refused(DataAccessResult.READ_WRITE_DENIED)
+    return next(row for row in thing.attributes() if row.index == index)
+
+
+def invocable(thing: InterfaceClass, rights: Rights, index: int) -> Method[Any, Any]:
+    """Return the row of method `index`.
+
+    Raises:
+        Refused: It may not be invoked.
+    """
+    if index not in rights.invoke:
+        raise Refused(ActionResult.READ_WRITE_DENIED)
+    return next(row for row in thing.methods() if row.index == index)
+
+
+def object_list_element(thing: InterfaceClass, rights: Rights) -> ObjectListElement:
+    """Return one row of an object list, in the access modes of class 15 version 1."""
+    attributes = tuple(
+        AttributeAccess(
+            row.index,
+            (row.index in rights.read) * Access.READ | (row.index in rights.write) * Access.WRITE,
+            Array((Integer(ByRange.SELECTOR), Integer(ByEntry.SELECTOR)))
+            if row.index in thing.selections
+            else None,
+        )
+        for row in thing.attributes()
+    )
+    methods = tuple(
+        MethodAccess(row.index, int(row.index in rights.invoke)) for row in thing.methods()
+    )
+    name: Obis = thing.values[1]
+    return ObjectListElement(thing.class_id, thing.version, name, AccessRights(attributes, methods))

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a COSEM interface class is declared (IEC 62056-6-2, 4.1).
+
+A class statement is the table of the standard: the class keywords are its heading, each
+attribute and method is one row that starts with its index.  Client, server, documentation and
+tests all read the same declaration.
+
+An object of the class is what a server holds: values are stored in it (``clock.time_zone = 60``)
+or bound to whoever knows them (``clock.bind(Clock.time, now)``).  It is read, written and invoked
+by index and in COSEM data; who may do so is decided in `device`.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import IntFlag
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar, overload
+
+from openami.cosem.kinds import INTEGER, LOGICAL_NAME, NOTHING, Kind, KindError, describe
+from openami.dlms import data as axdr_data
+from openami.dlms.apdu.codes import ActionResult, DataAccessResult
+from openami.dlms.apdu.fields import SelectiveAccess
+from openami.dlms.data import Data
+from openami.dlms.errors import DlmsError
+from openami.dlms.obis import Obis
+
+T = TypeVar("T")
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Access(IntFlag):
+    """What a class lets any client do with an attribute, before rights are asked."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    READ_WRITE = 3
+
+
+class Refused(DlmsError):  # noqa: N818  the answer to a client, not a failure of ours
+    """A handler on the meter's side refuses; the client is told `result` and nothing else."""
+
+    def __init__(self, result: DataAccessResult | ActionResult) -> None:
+        super().__init__(result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return f"refused with {self.result}"
+
+
+class Attribute(Generic[T]):
+    """One row of an interface class: on the class it describes, on an object it holds."""
+
+    owner: type["InterfaceClass"]
+    name: str
+
+    def __init__(
+        self,
+        index: int,
+        kind: Kind[T],
+        *,
+        dynamic: bool = False,
+        access: Access = Access.READ,
+    ) -> None:
+        self.index = index
+        self.kind = kind
+        self.dynamic = dynamic  # set by the meter itself, so never cached by a client
+        self.access = access
+
+    def __set_name__(self, owner: type["InterfaceClass"], name: str) -> None:
+        self.owner = owner
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "Attribute[T]": ...
+    @overload
+    def __get__(self, instance: "InterfaceClass", owner: type) -> T: ...
+    def __get__(self, instance: "InterfaceClass | None", owner: type) -> "Attribute[T] | T":
+        if instance is None:
+            return self
+        if (source := instance.sources.get(self.index)) is not None:
+            bound: T = source()
+            return bound
+        try:
+            value: T = instance.values[self.index]
+        except KeyError:
+            raise AttributeError(f"{instance!r} has no value for {self.name}") from None
+        return value
+
+    def __set__(self, instance: "InterfaceClass", value: T) -> None:
+        instance.values[self.index] = value
+
+    def __repr__(self) -> str:
+        return f"<{self.owner.__name__}.{self.name}: attribute {self.index}, {self.kind.name}>"
+
+
+class Method(Generic[A, R]):
+    """One method row of an interface class; without more it takes an integer 0 and returns none."""
+
+    owner: type["InterfaceClass"]
+    name: str
+
+    @overload
+    def __init__(self: "Method[int, None]", index: int) -> None: ...
+    @overload
+    def __init__(self: "Method[A, None]", index: int, argument: Kind[A]) -> None: ...
+    @overload
+    def __init__(self, index: int, argument: Kind[A], result: Kind[R]) -> None: ...
+    def __init__(
+        self, index: int, argument: Kind[Any] = INTEGER, result: Kind[Any] = NOTHING
+    ) -> None:
+        self.index = index
+        self.argument: Kind[A] = argument
+        self.result: Kind[R] = result
+
+    def __set_name__(self, owner: type["InterfaceClass"], name: str) -> None:
+        self.owner = owner
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<{self.owner.__name__}.{self.name}: method {self.index}, {self.argument.name}>"
+
+
+class InterfaceClass:
+    """Base of every interface class; a subclass enters the registry by being declared."""
+
+    class_id: ClassVar[int]
+    version: ClassVar[int]
+    _registry: ClassVar[dict[tuple[int, int], type["InterfaceClass"]]] = {}
+
+    logical_name = Attribute(1, LOGICAL_NAME)
+
+    def __init_subclass__(cls, *, class_id: int, version: int) -> None:
+        cls.class_id, cls.version = class_id, version
+        if (known := cls._registry.setdefault((class_id, version), cls)) is not cls:
+            raise TypeError(f"class_id {class_id} version {version} is already {known.__name__}")
+        # Each class has its own row, so that `Register.logical_name` knows its class_id.
+        row = Attribute(1, LOGICAL_NAME)
+        row.__set_name__(cls, "logical_name")
+        cls.logical_name = row
+
+    def __init__(self, logical_name: Obis, **values: object) -> None:
+        self.values: dict[int, Any] = {1: logical_name}
+        self.sources: dict[int, Callable[[], Any]] = {}
+        self.octet_sources: dict[int, Callable[[], bytes]] = {}
+        self.sinks: dict[int, Callable[[Any], None]] = {}
+        self.actions: dict[int, Callable[[Any], Any]] = {}
+        self.selections: dict[int, Callable[[SelectiveAccess], bytes]] = {}
+        rows = {row.name: row for row in self.attributes()}
+        for name, value in values.items():
+            if name not in rows:
+                raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
+            self.values[rows[name].index] = value
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.values[1]}>"
+
+    @classmethod
+    def attributes(cls) -> Iterator[Attribute[Any]]:
+        """Yield the attributes in the order of their index."""
+        yield from sorted(_rows(cls, Attribute), key=lambda row: row.index)
+
+    @classmethod
+    def methods(cls) -> Iterator[Method[Any, Any]]:
+        """Yield the methods in the order of their index."""
+        yield from sorted(_rows(cls, Method), key=lambda row: row.index)
+
+    def bind(
+        self,
+        attribute: Attribute[T],
+        source: Callable[[], T],
+        sink: Callable[[T], None] | None = None,
+    ) -> None:
+        """Let `source` give the attribute's value, and `sink` take what a client writes.
+
+        Either may raise `Refused` with the result that the client is to see.
+        """
+        self.sources[attribute.index] = source
+        if sink is not None:
+            self.sinks[attribute.index] = sink
+
+    def bind_octets(self, attribute: Attribute[Any], source: Callable[[], bytes]) -> None:
+        """Let `source` give the attribute's value as encoded data, for what is read often."""
+        self.octet_sources[attribute.index] = source
+
+    def bind_sink(self, attribute: Attribute[T], sink: Callable[[T], None]) -> None:
+        """Let `sink` hear what a client writes before it is stored; it may raise `Refused`."""
+        self.sinks[attribute.index] = sink
+
+    def bind_selection(
+        self, attribute: Attribute[Any], select: Callable[[SelectiveAccess], bytes]
+    ) -> None:
+        """Let `select` answer selective access, with encoded data; it may raise `Refused`."""
+        self.selections[attribute.index] = select
+
+    def bind_method(self, method: Method[A, R], action: Callable[[A], R]) -> None:
+        """Let `action` carry out a method; it may raise `Refused`."""
+        self.actions[method.index] = action
+
+    def reader(self, index: int) -> Callable[[], bytes] | None:
+        """Return what gives the encoded value of attribute `index`; None if there is no value."""
+        if (octets := self.octet_sources.get(index)) is not None:
+            return octets
+        row = next((row for row in self.attributes() if row.index == index), None)
+        if row is None:
+            return None
+        to_data = row.kind.to_data
+        if (source := self.sources.get(index)) is not None:
+            found = source
+            return lambda: axdr_data.encode(to_data(found()))
+        return self._stored_reader(index, to_data) if index in self.values else None
+
+    def _stored_reader(self, index: int, to_data: Callable[[Any], Data]) -> Callable[[], bytes]:
+        values = self.values
+        known: object = values[index]
+        octets = axdr_data.encode(to_data(known))
+
+        def read() -> bytes:
+            # Stored values are immutable: while it is the same object, the octets are the same.
+            nonlocal known, octets
+            value = values[index]
+            if value is not known:
+                octets = axdr_data.encode(to_data(value))
+                known = value
+            return octets
+
+        return read
+
+    def write(self, row: Attribute[Any], data: Data) -> None:
+        """Take a value a client sent, in exactly the declared type.
+
+        Raises:
+            KindError: Another type, or, for a CHOICE, another type than the value has now.
+        """
+        value = row.kind.strict(data)
+        if row.kind.is_choice and type(data) is not type(held := row.__get__(self, type(self))):
+            raise KindError(f"{type(held).__name__}, as now", describe(data))
+        sink = self.sinks.get(row.index)
+        if row.index in self.sources:
+            if sink is None:
+                raise Refused(DataAccessResult.READ_WRITE_DENIED)
+            sink(value)
+            return
+        if sink is not None:
+            sink(value)
+        self.values[row.index] = value
+
+    def invoke(self, row: Method[Any, Any], argument: Data) -> Data:
+        """Carry out a method and return its data.
+
+        Raises:
+            KindError: The argument has another type than declared.
+            Refused: Nothing is bound to the method, or the method refuses.
+        """
+        action = self.actions.get(row.index)
+        if action is None:
+            raise Refused(ActionResult.OBJECT_UNAVAILABLE)
+        return row.result.to_data(action(row.argument.from_data(argument)))
+
+
+def _rows(cls: type[InterfaceClass], of_type: type[T]) -> Iterator[T]:
+    found = {name: row for base in reversed(cls.__mro__) for name, row in vars(base).items()}
+    for row in found.values():
+        if isinstance(row, of_type):
+            yield row
+
+
+REGISTRY = MappingProxyType(InterfaceClass._registry)  # noqa: SLF001  read-only view
+
+
+def latest(class_id: int) -> type[InterfaceClass] | None:
+    """Return the highest declared version of a class; None for a class nobody declared.
+
+    A meter may implement a version that is not declared here: rows only ever grow at the end, so
+    the highest known list serves.
+    """
+    versions = [version for known, version in REGISTRY if known == class_id]
+    return REGISTRY[class_id, max(versions)] if versions else None

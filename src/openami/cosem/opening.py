@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a server judges an AARQ, and what it answers.
+
+DLMS UA 1000-2 Ed. 10, 9.4.4 and 9.4.5.  An AARQ is checked in the order of the standard: ACSE
+version, application context, titles, authentication, then the InitiateRequest inside.  Each
+refusal names its diagnostic; refusals of the xDLMS context carry a ConfirmedServiceError.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Final
+
+from openami.cosem.device import AssociationPolicy, LogicalDevice
+from openami.cosem.services import SMALLEST_ROOM_OCTETS
+from openami.dlms.apdu.acse import (
+    AUTHENTICATION,
+    Aare,
+    Aarq,
+    AcseServiceProvider,
+    AcseServiceUser,
+    AssociationResult,
+    Diagnostic,
+)
+from openami.dlms.apdu.faults import (
+    ConfirmedServiceError,
+    ErrorCategory,
+    FailedService,
+    InitiateError,
+)
+from openami.dlms.apdu.initiate import (
+    DLMS_VERSION,
+    Conformance,
+    InitiateRequest,
+    InitiateResponse,
+)
+from openami.dlms.association import ApplicationContext, AssociationContext
+from openami.dlms.errors import DecodeError, ReplayError, SecurityError
+from openami.dlms.hls import CHALLENGE_OCTETS, Handshake, Mechanism, check_challenge
+from openami.dlms.sap import Sap
+from openami.dlms.security.channel import Role, SecureChannel
+from openami.dlms.security.ciphering import SYSTEM_TITLE_OCTETS
+from openami.dlms.security.envelopes import UNPROTECTED, Protection
+
+Entropy = Callable[[int], bytes]
+"""Gives that many unpredictable octets."""
+
+UNLIMITED_PDU_OCTETS: Final = 0xFFFF
+PROTECTION_OCTETS: Final = 30
+"""The most that general-glo-ciphering adds: tag, title, length, header, tag of the cipher."""
+
+LN_SERVICES: Final = (
+    Conformance.GET | Conformance.SET | Conformance.ACTION | Conformance.EVENT_NOTIFICATION
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Opened:
+    """An AARQ that was accepted.
+
+    Attributes:
+        aare: The answer.
+        context: What was negotiated.
+        channel: The protection; None in a plain context.
+        handshake: What passes 3 and 4 of HLS need; None where authentication is complete.
+        initiate_response: Repeated, protected, when the association is released.
+    """
+
+    aare: bytes
+    context: AssociationContext
+    channel: SecureChannel | None
+    handshake: Handshake | None
+    initiate_response: bytes
+
+
+class Rejected(Exception):  # noqa: N818  a verdict on the peer, not a failure of ours
+    """An AARQ that is refused, and the answer to it."""
+
+    def __init__(
+        self,
+        diagnostic: Diagnostic,
+        error: tuple[ErrorCategory, int] | None = None,
+    ) -> None:
+        super().__init__(diagnostic, error)
+        self.diagnostic = diagnostic
+        self.error = error
+
+    def aare(self, context: ApplicationContext) -> bytes:
+        """Return the AARE that tells the client."""
+        error = self.error and ConfirmedServiceError(
+            service=FailedService.INITIATE, category=self.error[0], number=self.error[1]
+        )
+        return Aare(
+            application_context_name=context.oid,
+            result=AssociationResult.REJECTED_PERMANENT,
+            result_source_diagnostic=self.diagnostic,
+            user_information=error.encode() if error else None,
+        ).encode()
+
+
+def context_of(policy: AssociationPolicy | None) -> ApplicationContext:
+    """Return the application context that a client must name."""
+    return ApplicationContext.of(ciphered=policy is not None and policy.ciphering is not None)
+
+
+def judge(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, entropy: Entropy) -> Opened:
+    """Accept an AARQ.
+
+    Raises:
+        Rejected: With the diagnostic.
+        ReplayError: The protected InitiateRequest was used before.
+    """
+    _check_context(policy, aarq)
+    own_challenge = _authenticate(policy, aarq, entropy)
+    channel = _channel(device, policy, aarq)
+    request, protection = _initiate_request(aarq, channel)
+    conformance, max_send = _negotiate(policy, request)
+    _take_dedicated_key(channel, request, protection)
+    ciphering = policy.ciphering
+    context = AssociationContext(
+        application_context=context_of(policy),
+        mechanism=policy.mechanism,
+        client_sap=Sap(policy.client_sap),
+        server_sap=Sap(device.sap),
+        conformance=conformance,
+        max_receive_pdu_octets=policy.max_receive_pdu_octets,
+        max_send_pdu_octets=max_send,
+        client_title=aarq.calling_ap_title or b"",
+        server_title=device.system_title,
+        keys=ciphering.cipher.keys if ciphering else None,
+        dedicated_key=request.dedicated_key,
+    )
+    initiate_response = InitiateResponse(
+        negotiated_quality_of_service=request.proposed_quality_of_service,
+        negotiated_conformance=conformance,
+        server_max_receive_pdu_size=policy.max_receive_pdu_octets,
+    ).encode()
+    handshake = _handshake(policy, context, aarq, own_challenge) if own_challenge else None
+    aare = _aare(context, handshake, _protected(channel, initiate_response, protection))
+    return Opened(
+        aare=aare,
+        context=context,
+        channel=channel,
+        handshake=handshake,
+        initiate_response=initiate_response,
+    )
+
+
+def _check_context(policy: AssociationPolicy, aarq: Aarq) -> None:
+    version = aarq.protocol_version
+    if version is not None and not version.bits.startswith("1"):
+        raise Rejected(AcseServiceProvider.NO_COMMON_ACSE_VERSION)
+    if aarq.application_context_name != context_of(policy).oid:
+        raise Rejected(AcseServiceUser.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED)
+    title = aarq.calling_ap_title
+    needed = policy.ciphering is not None or policy.mechanism > Mechanism.HLS_SHA1
+    if (title is None and needed) or (title is not None and len(title) != SYSTEM_TITLE_OCTETS):
+        raise Rejected(AcseServiceUser.CALLING_AP_TITLE_NOT_RECOGNIZED)
+
+
+def _authenticate(policy: AssociationPolicy, aarq: Aarq, entropy: Entropy) -> bytes:
+    """Check what the AARQ can prove; return the server's challenge if HLS goes on from here."""
+    named = aarq.mechanism_name
+    if policy.mechanism is Mechanism.LOWEST:
+        if named not in {None, Mechanism.LOWEST.oid}:
+            raise Rejected(AcseServiceUser.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED)
+        return b""
+    requirements = aarq.sender_acse_requirements
+    if requirements is None or not requirements.bits.startswith("1"):
+        raise Rejected(AcseServiceUser.AUTHENTICATION_REQUIRED)
+    if named is None:
+        raise Rejected(AcseServiceUser.AUTHENTICATION_MECHANISM_NAME_REQUIRED)
+    if named != policy.mechanism.oid:
+        raise Rejected(AcseServiceUser.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED)
+    value = aarq.calling_authentication_value
+    if value is None:
+        raise Rejected(AcseServiceUser.AUTHENTICATION_REQUIRED)
+    if policy.mechanism is Mechanism.LLS:
+        if not policy.secret or not compare_digest(value, policy.secret):
+            raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE)
+        return b""
+    try:
+        check_challenge("client's challenge", value)
+    except SecurityError:
+        raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE) from None
+    return entropy(CHALLENGE_OCTETS)
+
+
+def _channel(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq) -> SecureChannel | None:
+    ciphering = policy.ciphering
+    if ciphering is None:
+        return None
+    return SecureChannel(
+        cipher=ciphering.cipher,
+        role=Role.SERVER,
+        own_title=device.system_title,
+        peer_title=aarq.calling_ap_title or b"",
+        counters=ciphering.counters,
+        window=ciphering.window,
+        policy=ciphering.policy,
+    )
+
+
+def _initiate_request(
+    aarq: Aarq, channel: SecureChannel | None
+) -> tuple[InitiateRequest, Protection]:
+    octets = aarq.user_information
+    refused = Rejected(
+        AcseServiceUser.NO_REASON_GIVEN, (ErrorCategory.INITIATE, InitiateError.OTHER)
+    )
+    if not octets:
+        raise refused
+    try:
+        plain, protection = channel.unprotect(octets) if channel else (octets, UNPROTECTED)
+        return InitiateRequest.decode(plain), protection
+    except ReplayError:
+        raise
+    except SecurityError:
+        # 6 is deciphering-error in the table of application references.
+        error = (ErrorCategory.APPLICATION_REFERENCE, 6)
+        raise Rejected(AcseServiceUser.NO_REASON_GIVEN, error) from None
+    except DecodeError:
+        raise refused from None
+
+
+def _negotiate(policy: AssociationPolicy, request: InitiateRequest) -> tuple[Conformance, int]:
+    """Return the negotiated conformance, and the longest APDU that the client takes."""
+
+    def refused(error: InitiateError) -> Rejected:
+        return Rejected(AcseServiceUser.NO_REASON_GIVEN, (ErrorCategory.INITIATE, error))
+
+    if request.proposed_dlms_version_number < DLMS_VERSION:
+        raise refused(InitiateError.DLMS_VERSION_TOO_LOW)
+    offered = policy.conformance
+    if policy.ciphering is not None:
+        offered |= Conformance.GENERAL_PROTECTION
+    conformance = request.proposed_conformance & offered
+    if not conformance & LN_SERVICES:
+        raise refused(InitiateError.INCOMPATIBLE_CONFORMANCE)
+    max_send = request.client_max_receive_pdu_size or UNLIMITED_PDU_OCTETS
+    overhead = PROTECTION_OCTETS if policy.ciphering else 0
+    if max_send < SMALLEST_ROOM_OCTETS + overhead:
+        raise refused(InitiateError.PDU_SIZE_TOO_SHORT)
+    return conformance, max_send
+
+
+def _take_dedicated_key(
+    channel: SecureChannel | None, request: InitiateRequest, protection: Protection
+) -> None:
+    if request.dedicated_key is None:
+        return
+    if channel is not None:
+        try:
+            channel.use_dedicated_key(request.dedicated_key, protection)
+        except SecurityError:
+            pass
+        else:
+            return
+    error = (ErrorCategory.INITIATE, InitiateError.OTHER)
+    raise Rejected(AcseServiceUser.NO_REASON_GIVEN, error)
+
+
+def _handshake(
+    policy: AssociationPolicy, context: AssociationContext, aarq: Aarq, own_challenge: bytes
+) -> Handshake:
+    ciphering = policy.ciphering
+    try:
+        return Handshake(
+            mechanism=policy.mechanism,
+            own_title=context.server_title,
+            peer_title=context.client_title,
+            own_challenge=own_challenge,
+            peer_challenge=aarq.calling_authentication_value or b"",
+            secret=policy.secret,
+            cipher=ciphering.cipher if ciphering else None,
+        )
+    except SecurityError:
+        raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE) from None
+
+
+def _protected(channel: SecureChannel | None, apdu: bytes, like: Protection) -> bytes:
+    return channel.protect(apdu, like=like) if channel else apdu
+
+
+def _aare(
+    context: AssociationContext, handshake: Handshake | None, user_information: bytes
+) -> bytes:
+    titled = context.application_context.is_ciphered or handshake is not None
+    return Aare(
+        application_context_name=context.application_context.oid,
+        result=AssociationResult.ACCEPTED,
+        result_source_diagnostic=(
+            AcseServiceUser.AUTHENTICATION_REQUIRED if handshake else AcseServiceUser.NULL
+        ),
+        responding_ap_title=(context.server_title or None) if titled else None,
+        responder_acse_requirements=AUTHENTICATION if handshake else None,
+        mechanism_name=context.mechanism.oid if handshake else None,
+        responding_authentication_value=handshake.own_challenge if handshake else None,
+        user_information=user_information,
+    ).encode()
