@@ -5,6 +5,7 @@
 folder, so that a reader (and a restart) sees either the old octets or the new ones.
 """
 
+import contextlib
 import json
 import os
 import tomllib
@@ -43,7 +44,8 @@ def write_durably(path: Path, octets: bytes, *, mode: int = PUBLIC) -> None:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the sentence below tells what matters
+            temporary.unlink()
         sentence = f"{path} cannot be written ({error.strerror}): free space or permit writing"
         raise UserError(sentence) from error
 
