@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from openami.cosem.access_control import SapAssignment, SapName
 from openami.cosem.client import Client, ClientParameters, Steps
@@ -18,6 +18,7 @@ from openami.cosem.device import (
 )
 from openami.cosem.disconnect import ControlState, Disconnector, disconnect_control
 from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
+from openami.cosem.model import InterfaceClass
 from openami.cosem.profile import MemoryBuffer, profile_generic
 from openami.cosem.server import ServerConnection
 from openami.cosem.time_event import Clock
@@ -92,7 +93,7 @@ class DemoMeter(LogicalDevice):
             system_title=METER_TITLE, objects=self._objects_table(), associations=self._policies()
         )
 
-    def _objects_table(self) -> Iterator[Data | Register | Clock | ProfileGeneric | SapAssignment]:
+    def _objects_table(self) -> Iterator[InterfaceClass]:
         yield Data(LDN, value=OctetString(NAME))
         yield SapAssignment(SAPS, sap_assignment_list=(SapName(1, NAME),))
         yield Data(NOTE, value=OctetString(b"home 1, week 1"))
@@ -131,9 +132,9 @@ def entropy() -> Callable[[int], bytes]:
     return lambda count: (next(calls).to_bytes(2) * count)[:count]
 
 
-def parameters(client_sap: Sap = MANAGER, **changes: object) -> ClientParameters:
+def parameters(client_sap: Sap = MANAGER, **changes: Any) -> ClientParameters:
     """How each client of the demo meter associates."""
-    table: dict[int, dict[str, object]] = {
+    table: dict[int, dict[str, Any]] = {
         PUBLIC: {},
         READER: {"mechanism": Mechanism.LLS, "secret": PASSWORD},
         MANAGER: {
@@ -143,7 +144,7 @@ def parameters(client_sap: Sap = MANAGER, **changes: object) -> ClientParameters
             "server_title": METER_TITLE,
         },
     }
-    return ClientParameters(client_sap=client_sap, **(table[client_sap] | changes))  # type: ignore[arg-type]
+    return ClientParameters(client_sap=client_sap, **(table[client_sap] | changes))
 
 
 class Link:
@@ -153,8 +154,9 @@ class Link:
         self,
         meter: DemoMeter | None = None,
         client_sap: Sap = MANAGER,
+        *,
         first_counter: int = 0,
-        **changes: object,
+        **changes: Any,
     ) -> None:
         self.meter = meter or DemoMeter()
         self.server = ServerConnection(self.meter, entropy=entropy())
@@ -185,7 +187,7 @@ class Link:
             return result
 
 
-def associated(client_sap: Sap = MANAGER, rows: int = 100, **changes: object) -> Link:
+def associated(client_sap: Sap = MANAGER, rows: int = 100, **changes: Any) -> Link:
     """A link whose association is open."""
     link = Link(DemoMeter(rows), client_sap, **changes)
     link.run(link.client.associate())
