@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The concentrator as a process: journal, meters' side and uplink in one event loop."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from openami.concentrator.config import ConcentratorConfig
+from openami.concentrator.journal import Journal, Outcome, Put, Remove
+from openami.concentrator.meters_side import listen_for_meters
+from openami.concentrator.relay import Relay
+from openami.concentrator.uplink import Uplink
+from openami.concentrator.window import Window
+from openami.runtime.clock import real_us
+from openami.runtime.groupcommit import GroupCommit
+from openami.runtime.layout import Layout
+from openami.runtime.status import Figures, write_status
+
+log = logging.getLogger(__name__)
+
+STATUS_S: Final = 1.0
+
+
+class Concentrator:
+    """One concentrator, from its opened journal to its stop.
+
+    Attributes:
+        config: As loaded.
+        relay: Its decisions and what it counted.
+        uplink: The way to the head-end.
+    """
+
+    def __init__(self, config: ConcentratorConfig) -> None:
+        """Open the journal; call inside a running loop.
+
+        Raises:
+            ConfigurationError: The journal cannot be opened.
+        """
+        self.config = config
+        self.journal = Journal(config.journal, quota=config.quota_per_meter)
+        self.writer: GroupCommit[Put | Remove, Outcome] = GroupCommit(
+            str(config.journal), self.journal.apply, expected=(sqlite3.Error,)
+        )
+        self.relay = Relay(self.writer.submit, real_us, lambda: datetime.now(UTC))
+        window = Window(
+            most_entries=config.window_entries, receipt_timeout_s=config.receipt_timeout_s
+        )
+        self.uplink = Uplink(self.relay, self.journal, self.writer, window, time.monotonic)
+
+    async def run(self, stop: asyncio.Event, run_folder: Path | None = None) -> None:
+        """Serve until `stop` is set; what meters sent until then is journalled and receipted.
+
+        Raises:
+            UserError: The port for meters is taken, or a certificate file is unusable.
+        """
+        try:
+            listener = await listen_for_meters(self.config, self.relay)
+        except BaseException:
+            await self._close_journal()
+            raise
+        log.info("concentrator %s listens on %s", self.config.name, listener.url)
+        tasks = [
+            asyncio.create_task(self.uplink.drain()),
+            asyncio.create_task(self.uplink.keep_connected(self.config)),
+            asyncio.create_task(self._report(run_folder)),
+        ]
+        try:
+            await _first(stop, tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.writer.stop()
+            await listener.close()
+            self.uplink.supersede()
+            await self._close_journal()
+        log.info("concentrator %s stopped, %d entries wait", self.config.name, self.journal.depth)
+
+    def figures(self) -> Figures:
+        """Return what the status file says."""
+        tally = self.relay.tally
+        return {
+            "meters attached": self.relay.attached,
+            "journal": self.journal.depth,
+            "uplink up": int(self.uplink.is_up),
+            "pushes": tally.pushes,
+            "receipts": tally.receipts,
+            "forwarded": self.uplink.forwarded,
+            "confirmed": self.uplink.confirmed,
+            "commands": tally.commands,
+            "meters at quota": self.journal.full_meters(),
+            "not kept": tally.full + tally.unkept,
+            "alarm": self.writer.failing,
+        }
+
+    async def _report(self, run_folder: Path | None) -> None:
+        while run_folder is not None:
+            write_status(run_folder, f"concentrator-{self.config.name}", self.figures())
+            await asyncio.sleep(STATUS_S)
+        await asyncio.Event().wait()
+
+    async def _close_journal(self) -> None:
+        await self.writer.stop()
+        self.journal.close()
+
+
+async def _first(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for `stop`; a task that ends before it has failed, and its error is raised."""
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await stopping
+    for task in done - {stopping}:
+        task.result()
+
+
+async def serve(home: Path, stop: asyncio.Event) -> None:
+    """Run the concentrator of folder `home`, below `var/concentrators`, until `stop` is set."""
+    run_folder = Layout(home.parent.parent).run
+    await Concentrator(ConcentratorConfig.load(home)).run(stop, run_folder)
