@@ -35,9 +35,12 @@ def logical_device_name(meter_id: int) -> str:
     return f"{MANUFACTURER.decode()}{meter_id:013d}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A whole AMI on one machine; refused at once when it cannot be built."""
+    """A whole AMI on one machine; refused at once when it cannot be built.
+
+    Not slotted, so that a default can be read from the class: `Plan.capture_period_s`.
+    """
 
     meters: int = 100  # ids 1 … n; 1 is the full meter, the rest are fleet
     seed: int = 1  # chooses homes and weeks to replay, never keys
