@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One association over a connection of its own: what a tool and a test need.
+
+::
+
+    async with open_session(url, parameters) as meter:
+        energy = await meter.run(meter.client.get(Register.value, at=obis))
+
+A head-end, which speaks with many meters over one uplink, uses `session.DlmsSession` itself.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from openami.cosem.client import ClientParameters
+from openami.cosem.requests import Requests
+from openami.dlms.association import State
+from openami.dlms.errors import DlmsError
+from openami.dlms.security.counters import CounterBlock
+from openami.transport.endpoint import dial
+from openami.transport.session import TIMEOUT_S, Conversation, DlmsSession, SessionHandler
+from openami.transport.tls import Secured
+from openami.transport.url import Url
+from openami.transport.wire import Limits, Wire, WireError
+
+T = TypeVar("T")
+
+RELEASE_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """An association that stands.
+
+    Attributes:
+        client: Makes the conversations.
+        session: Holds them.
+        wire: Carries them.
+    """
+
+    client: Requests
+    session: DlmsSession
+    wire: Wire
+
+    async def run(self, conversation: Conversation[T]) -> T:
+        """Hold a conversation and return its result; raises as `DlmsSession.run`."""
+        return await self.session.run(conversation)
+
+
+@asynccontextmanager
+async def open_session(
+    url: Url,
+    parameters: ClientParameters,
+    *,
+    secured: Secured | None = None,
+    counters: CounterBlock | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> AsyncIterator[OpenSession]:
+    """Dial, associate, and at the end release and close.
+
+    Args:
+        url: The meter's listener.
+        parameters: Who we are there.
+        secured: Needed for `tls://`.
+        counters: Our invocation counters; needed with keys.
+        timeout_s: For the connection, and for each answer.
+
+    Raises:
+        WireError: Nobody there, the wrong peer, or no answer in time.
+        DlmsError: The meter refuses the association, or breaks the protocol.
+    """
+    handlers: list[SessionHandler] = []
+
+    def accept(wire: Wire) -> SessionHandler:
+        saps = parameters.client_sap, parameters.server_sap
+        handlers.append(SessionHandler(wire, *saps, timeout_s))
+        return handlers[0]
+
+    limits = Limits(connect_timeout_s=timeout_s)
+    wire = await dial(url, accept, secured=secured, limits=limits)
+    try:
+        session = handlers[0].session
+        client = Requests(parameters, entropy=os.urandom, counters=counters)
+        await session.run(client.associate())
+        yield OpenSession(client, session, wire)
+        await _release(client, session)
+    finally:
+        wire.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                await wire.gone()
+
+
+async def _release(client: Requests, session: DlmsSession) -> None:
+    """Say good-bye; a meter that does not answer is left all the same."""
+    if session.is_open and client.state is State.ASSOCIATED:
+        with contextlib.suppress(WireError, DlmsError):
+            await session.run(client.release(), RELEASE_TIMEOUT_S)
