@@ -123,6 +123,16 @@ class LongInvokeIdAndPriority(int):
         return cls(reader.unsigned(4, "long-invoke-id-and-priority"))
 
 
+def _encode_descriptor(class_id: int, instance_id: Obis, member_id: int) -> bytes:
+    try:
+        return _DESCRIPTOR.pack(class_id, *instance_id, member_id)
+    except struct.error:
+        raise ValueError(
+            f"class {class_id}, object {instance_id}, attribute or method {member_id} does not fit:"
+            " a class is 0 to 65535, a group of the name 0 to 255, a member -128 to 127"
+        ) from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttributeDescriptor:
     """Which attribute of which object: Cosem-Attribute-Descriptor.
@@ -141,7 +151,7 @@ class AttributeDescriptor:
     attribute_id: int
 
     def encode(self) -> bytes:
-        return _DESCRIPTOR.pack(self.class_id, *self.instance_id, self.attribute_id)
+        return _encode_descriptor(self.class_id, self.instance_id, self.attribute_id)
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
@@ -162,7 +172,7 @@ class MethodDescriptor:
     method_id: int
 
     def encode(self) -> bytes:
-        return _DESCRIPTOR.pack(self.class_id, *self.instance_id, self.method_id)
+        return _encode_descriptor(self.class_id, self.instance_id, self.method_id)
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
