@@ -17,8 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from openami.cosem.client import ClientParameters
-from openami.cosem.requests import Requests
+from openami.cosem.client import Client, ClientParameters
 from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.security.counters import CounterBlock
@@ -43,7 +42,7 @@ class OpenSession:
         wire: Carries them.
     """
 
-    client: Requests
+    client: Client
     session: DlmsSession
     wire: Wire
 
@@ -85,7 +84,7 @@ async def open_session(
     wire = await dial(url, accept, secured=secured, limits=limits)
     try:
         session = handlers[0].session
-        client = Requests(parameters, entropy=os.urandom, counters=counters)
+        client = Client(parameters, entropy=os.urandom, counters=counters)
         await session.run(client.associate())
         yield OpenSession(client, session, wire)
         await _release(client, session)
@@ -96,7 +95,7 @@ async def open_session(
                 await wire.gone()
 
 
-async def _release(client: Requests, session: DlmsSession) -> None:
+async def _release(client: Client, session: DlmsSession) -> None:
     """Say good-bye; a meter that does not answer is left all the same."""
     if session.is_open and client.state is State.ASSOCIATED:
         with contextlib.suppress(WireError, DlmsError):
