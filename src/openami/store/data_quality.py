@@ -79,6 +79,42 @@ def put_coverage(database: Database, rows: Sequence[Coverage]) -> None:
         upsert(connection, coverage_table, [asdict(row) for row in rows])
 
 
+def add_coverage(database: Database, changes: Sequence[Coverage]) -> None:
+    """Add to counts of a day; `expected` is taken for days that are new only."""
+    if not changes:
+        return
+    table = coverage_table.c
+    with transaction(database) as connection:
+        statement = insert_or(connection, coverage_table)
+        statement = statement.on_conflict_do_update(
+            index_elements=["meter_id", "day"],
+            set_={
+                name: table[name] + statement.excluded[name]
+                for name in ("actual", "estimated", "suspect")
+            },
+        )
+        connection.execute(statement, [asdict(change) for change in changes])
+
+
+def expect(database: Database, rows: Sequence[tuple[int, int, int]]) -> None:
+    """Set how many intervals are expected: (meter_id, day, expected); other counts stay."""
+    if not rows:
+        return
+    nothing = {"actual": 0, "estimated": 0, "suspect": 0}
+    with transaction(database) as connection:
+        statement = insert_or(connection, coverage_table)
+        statement = statement.on_conflict_do_update(
+            index_elements=["meter_id", "day"], set_={"expected": statement.excluded.expected}
+        )
+        connection.execute(
+            statement,
+            [
+                {"meter_id": meter_id, "day": day, "expected": expected, **nothing}
+                for meter_id, day, expected in rows
+            ],
+        )
+
+
 def coverage(
     database: Database,
     *,

@@ -141,6 +141,9 @@ def depth(database: Database) -> int:
 
 def claim(database: Database, limit: int) -> Claim:
     """Return the batch that was cut short, else a new one of the oldest free messages."""
+    with reading(database) as connection:
+        if connection.execute(select(inbox_table.c.message_id).limit(1)).first() is None:
+            return Claim(0, [])
     with transaction(database) as connection:
         batch_id = connection.execute(select(func.min(inbox_table.c.batch_id))).scalar()
         if batch_id is None:

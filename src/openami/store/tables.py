@@ -182,6 +182,14 @@ gaps = Table(  # intervals that should be there and are not
     UniqueConstraint("meter_id", "from_us"),
 )
 
+vee_due = Table(  # local days of meters that changed and are to be validated
+    "vee_due",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("day", Integer, primary_key=True),  # local day, days since 1970-01-01
+    Column("not_before_us", BigInteger, nullable=False, index=True),
+)
+
 findings = Table(  # what validation says
     "findings",
     metadata,
