@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami headend run`: speak with all meters through their concentrators."""
+
+from pathlib import Path
+
+import click
+
+from openami.headend.process import serve
+from openami.runtime.logs import set_up_logs
+from openami.runtime.process import run_until_stopped
+
+
+@click.group()
+def headend() -> None:
+    """Speak with all meters: take their pushes, read them, carry out commands."""
+
+
+@headend.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder with config.toml, certificates and keystore, e.g. var/headend.",
+)
+@click.option("--verbose", is_flag=True, help="Log every connection and association.")
+def run(home: Path, *, verbose: bool) -> None:
+    """Run the head-end until SIGTERM."""
+    set_up_logs(verbose=verbose)
+    run_until_stopped(lambda stop: serve(home.resolve(), stop))

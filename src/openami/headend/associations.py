@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Associations with meters: HLS-GMAC, suite 0, authenticated and encrypted, by either route.
+
+A meter that is attached is reached through its concentrator, which passes protected APDUs on; one
+that is not, and has an address of its own, is dialled.  Both ways use the same keys and the same
+invocation counters, whose blocks are durable before the first number of a block is sent.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from sqlalchemy import Engine
+
+from openami.cosem.client import Client, ClientParameters, Steps
+from openami.cosem.refusals import AccessError, ExceptionResponseError
+from openami.dlms.association import State
+from openami.dlms.errors import DlmsError
+from openami.dlms.hls import Mechanism
+from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS
+from openami.dlms.security.counters import CounterBlock, InvocationCounter, ReceiveWindow
+from openami.exchange.uplink import MANAGEMENT_SERVER
+from openami.headend.books import Books
+from openami.headend.config import HeadEndConfig
+from openami.headend.directory import Directory, EpochCipher
+from openami.headend.uplinks import Uplinks
+from openami.runtime.errors import UserError
+from openami.store import counters
+from openami.store.registry import Meter
+from openami.transport.endpoint import dial
+from openami.transport.session import DlmsSession, SessionHandler
+from openami.transport.tls import Expected, Role, Secured, Tls, client_tls
+from openami.transport.url import Url
+from openami.transport.wire import Limits, Wire, WireError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LOW_COUNTERS: Final = 16  # below, the next block is reserved before anything more is sent
+RELEASE_S: Final = 3.0  # a meter that does not answer the release is left alone
+DIRECT: Final = "direct"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReserve:
+    """Invocation counters straight from the store, for a conversation longer than its block."""
+
+    engine: Engine
+    meter_id: int
+    epoch: int
+
+    def reserve(self, count: int) -> InvocationCounter:
+        return InvocationCounter(counters.reserve(self.engine, self.meter_id, self.epoch, count))
+
+
+class MeterSession:
+    """An open association with one meter; jobs use it one after another.
+
+    Attributes:
+        meter: As the registry had it when the association was opened.
+        epoch: Of the keys.
+        hops: Who carries it, as the inbox names it.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        cipher: EpochCipher,
+        books: Books,
+        block: CounterBlock,
+    ) -> None:
+        self.meter = meter
+        self.epoch = cipher.epoch
+        self.hops = DIRECT
+        self._books = books
+        self._block = block
+        self._client: Client
+        self._session: DlmsSession
+        self._hang_up: Callable[[], None] = lambda: None
+        self._broken = False
+
+    @property
+    def usable(self) -> bool:
+        return not self._broken and self._session.is_open
+
+    def bind(
+        self, client: Client, session: DlmsSession, hang_up: Callable[[], None], hops: str
+    ) -> None:
+        """Take the route that was found."""
+        self._client, self._session, self._hang_up, self.hops = client, session, hang_up, hops
+
+    async def associate(self) -> None:
+        """Open the association.
+
+        Raises:
+            DlmsError: The meter refuses, or cannot prove that it is the meter.
+            WireError: It does not answer.
+        """
+        await self.run(self._client.associate())
+
+    @property
+    def client(self) -> Client:
+        """The services; pass what they return to `run`."""
+        return self._client
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Hold a conversation; an error other than a refusal of one object ends the association."""
+        await self._provide()
+        try:
+            return await self._session.run(steps)
+        except AccessError:
+            raise
+        except (DlmsError, UserError):
+            self._broken = True
+            raise
+
+    async def reserve(self, count: int) -> range:
+        """Reserve a block of counters for a command; from now on it is sent with these.
+
+        The rest of the older block is given up: a meter accepts rising counters only.
+        """
+        block = await self._books.reserve(self.meter.meter_id, self.epoch, count)
+        self._block.following, self._block.end = block.start, block.stop
+        return block
+
+    async def close(self) -> None:
+        try:
+            if self.usable and self._client.state is State.ASSOCIATED:
+                await self._session.run(self._client.release(), RELEASE_S)
+        except (DlmsError, UserError) as error:
+            log.debug("meter %d: release: %s", self.meter.meter_id, error)
+        finally:
+            self._session.detach("the association is released")
+            self._hang_up()
+
+    async def _provide(self) -> None:
+        block = self._block
+        if block.end - block.following < LOW_COUNTERS:
+            fresh = await self._books.reserve(self.meter.meter_id, self.epoch, block.block_size)
+            block.following, block.end = fresh.start, fresh.stop
+
+
+class Associations:
+    """Opens associations; remembers the counters of each meter between them."""
+
+    def __init__(
+        self, config: HeadEndConfig, directory: Directory, uplinks: Uplinks, books: Books
+    ) -> None:
+        self._config = config
+        self._directory = directory
+        self._uplinks = uplinks
+        self._books = books
+        self._tls: Tls | None = None
+        self._blocks: dict[tuple[int, int], CounterBlock] = {}
+        self._windows: dict[tuple[int, int], ReceiveWindow] = {}
+
+    def reachable(self, meter: Meter) -> bool:
+        """Tell whether there is a route to a meter now."""
+        return self._uplinks.has_route(meter.title) or meter.address is not None
+
+    async def open(self, meter_id: int) -> MeterSession:
+        """Open an association with a meter by the route there is.
+
+        Raises:
+            DlmsError: The meter refuses, or cannot prove that it is the meter.
+            UserError: There is no route, no answer, or no counters are left.
+        """
+        try:
+            return await self._open(meter_id)
+        except ExceptionResponseError as refused:
+            if refused.invocation_counter is None:
+                raise
+            # The store is older than the meter, e.g. restored from a backup.
+            await self._skip_to(meter_id, refused.invocation_counter)
+        return await self._open(meter_id)
+
+    async def _open(self, meter_id: int) -> MeterSession:
+        meter = self._directory.by_id(meter_id)
+        cipher = self._directory.active_cipher(meter_id)
+        key = meter_id, cipher.epoch
+        block = self._blocks.get(key) or self._blocks.setdefault(key, self._new_block(key))
+        client = Client(
+            self._parameters(meter, cipher),
+            entropy=os.urandom,
+            counters=block,
+            window=self._windows.setdefault(key, ReceiveWindow()),
+        )
+        found = MeterSession(meter, cipher, self._books, block)
+        if self._uplinks.has_route(meter.title) or meter.address is None:
+            self._by_concentrator(found, client)
+        else:
+            await self._by_address(found, client, meter.address)
+        try:
+            await found.associate()
+        except BaseException:
+            await found.close()
+            raise
+        return found
+
+    def _by_concentrator(self, found: MeterSession, client: Client) -> None:
+        title = found.meter.title
+        session = DlmsSession(
+            lambda apdu: send(apdu),  # noqa: PLW0108  bound below, once the route answers to it
+            f"meter {found.meter.meter_id}",
+            self._config.sessions.answer_timeout_s,
+        )
+        send = self._uplinks.open_session(
+            title, CLIENT_MANAGEMENT_PROCESS, session.feed, session.detach
+        )
+
+        def hang_up() -> None:
+            self._uplinks.close_session(title, CLIENT_MANAGEMENT_PROCESS)
+
+        hops = self._directory.place(found.meter.concentrator)
+        found.bind(client, session, hang_up, hops)
+
+    async def _by_address(self, found: MeterSession, client: Client, address: str) -> None:
+        meter = found.meter
+        url = Url.parse(address, f"the address of meter {meter.meter_id}")
+        limits = Limits(connect_timeout_s=self._config.sessions.dial_timeout_s)
+        handlers: list[SessionHandler] = []
+
+        def accept(wire: Wire) -> SessionHandler:
+            handlers.append(
+                SessionHandler(
+                    wire,
+                    CLIENT_MANAGEMENT_PROCESS,
+                    MANAGEMENT_SERVER,
+                    self._config.sessions.answer_timeout_s,
+                )
+            )
+            return handlers[0]
+
+        secured = self._secured(meter) if url.encrypted else None
+        wire = await dial(url, accept, secured=secured, limits=limits)
+        if not handlers:
+            raise WireError(f"{url} closed the connection at once: check what listens there")
+        found.bind(client, handlers[0].session, wire.close, DIRECT)
+
+    def _secured(self, meter: Meter) -> Secured:
+        if self._tls is None:
+            self._tls = client_tls(self._config.identity)
+        return Secured(self._tls, Expected(roles=frozenset({Role.METER}), title=meter.title))
+
+    def _parameters(self, meter: Meter, cipher: EpochCipher) -> ClientParameters:
+        return ClientParameters(
+            client_sap=CLIENT_MANAGEMENT_PROCESS,
+            server_sap=MANAGEMENT_SERVER,
+            mechanism=Mechanism.HLS_GMAC,
+            cipher=cipher.cipher,
+            system_title=self._config.title,
+            server_title=meter.title,
+        )
+
+    def _new_block(self, key: tuple[int, int]) -> CounterBlock:
+        reserve = StoreReserve(self._books.engine, *key)
+        return CounterBlock.reserving(reserve, self._config.sessions.counter_block)
+
+    async def _skip_to(self, meter_id: int, expected: int) -> None:
+        epoch = self._directory.active_cipher(meter_id).epoch
+        log.warning(
+            "meter %d expects invocation counter %d, above ours: counting from there",
+            meter_id,
+            expected,
+        )
+        await self._books.run(counters.skip_to, self._books.engine, meter_id, epoch, expected)
+        self._blocks.pop((meter_id, epoch), None)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store as the event loop uses it: writes go to threads, the loop never waits for a disk.
+
+What many meters write at once is written in groups: arrivals, and blocks of invocation counters.
+Anything else runs as it is in a small pool.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple, ParamSpec, TypeVar
+
+from sqlalchemy import Engine
+
+from openami.headend.notifications import Arrival, store_arrivals
+from openami.runtime.errors import UserError
+from openami.runtime.groupcommit import GroupCommit
+from openami.store import counters
+from openami.store.database import StoreUnavailableError, transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS: Final = 4
+
+
+class Reservation(NamedTuple):
+    """A wish for a block of invocation counters."""
+
+    meter_id: int
+    epoch: int
+    size: int
+
+
+class Books:
+    """All writing of the head-end.
+
+    Attributes:
+        engine: The store, for reads that are quick.
+        arrivals: Pushes and profile rows on their way into the inbox.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Start the writers; call inside a running loop."""
+        self.engine = engine
+        name = engine.url.render_as_string(hide_password=True)
+        self.arrivals: GroupCommit[Arrival, bool] = GroupCommit(
+            f"inbox in {name}",
+            lambda group: store_arrivals(engine, group),
+            expected=(StoreUnavailableError,),
+        )
+        self._counters: GroupCommit[Reservation, int | UserError] = GroupCommit(
+            f"invocation counters in {name}",
+            lambda group: reserve_blocks(engine, group),
+            expected=(StoreUnavailableError,),
+        )
+        self._pool = ThreadPoolExecutor(THREADS, "store")
+
+    async def run(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function of `store` in a thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: act(*args, **kwargs))
+
+    async def reserve(self, meter_id: int, epoch: int, count: int) -> range:
+        """Return a block of invocation counters that nobody else has, durable.
+
+        Raises:
+            UserError: The key has none left, or the store cannot be written.
+        """
+        first = await self._counters.commit(Reservation(meter_id, epoch, count))
+        if first is None:
+            sentence = self._counters.failing or "the head-end stops"
+            raise StoreUnavailableError(f"no invocation counters for meter {meter_id}: {sentence}")
+        if isinstance(first, UserError):
+            raise first
+        return range(first, first + count)
+
+    async def stop(self) -> None:
+        """Write what waits and end the threads."""
+        await self.arrivals.stop()
+        await self._counters.stop()
+        await asyncio.to_thread(self._pool.shutdown)
+        self.engine.dispose()
+
+
+def reserve_blocks(engine: Engine, group: Sequence[Reservation]) -> list[int | UserError]:
+    """Reserve many blocks in one transaction; a key without numbers refuses its own wish only."""
+    found: list[int | UserError] = []
+    with transaction(engine) as connection:
+        for wish in group:
+            try:
+                found.append(counters.reserve(connection, wish.meter_id, wish.epoch, wish.size))
+            except UserError as error:
+                found.append(error)
+    return found

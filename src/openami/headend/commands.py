@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands carried out as durable intents (docs/architecture.md, 7).
+
+::
+
+    requested -> reserved -> sent -> confirmed | refused | failed | in doubt
+
+Before anything is sent, the command's block of invocation counters is durable in its row.  After a
+failure, and after a restart, the meter is asked for its state.  That question travels under higher
+counters than the command's, and a meter accepts rising counters only: once it is answered, the
+command can not be carried out any more, so a state other than the one asked for proves that it was
+not done.  While the meter cannot be asked, the command is in doubt and shown so; it is never sent
+a second time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Coroutine
+from typing import Final
+
+from openami.cosem.disconnect import ControlState, DisconnectControl
+from openami.cosem.refusals import AccessError
+from openami.dlms.errors import DlmsError
+from openami.exchange.commands import TRANSITIONS, CommandKind, CommandState
+from openami.headend.associations import MeterSession
+from openami.headend.books import Books
+from openami.headend.reading import DISCONNECT, REGISTERS, read_control_state, read_registers
+from openami.headend.sessions import Sessions, Urgency
+from openami.headend.watch import NAMES, store_live
+from openami.runtime.clock import real_us
+from openami.runtime.errors import UserError
+from openami.store import commands as store
+from openami.store import live, registry
+from openami.store.commands import Argument, Command
+from openami.store.database import transaction
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.2
+COUNTERS: Final = 8  # of a command: the service, its read-back, and some to spare
+UNREACHABLE_S: Final = 2.0  # before a meter that could not be reached is tried again
+DOUBT_AFTER_S: Final = 20.0  # without an answer to the read-back
+ASK_FIRST_S: Final = 1.0
+ASK_MOST_S: Final = 60.0
+
+WANTED: Final = {
+    CommandKind.CONNECT: ControlState.CONNECTED,
+    CommandKind.DISCONNECT: ControlState.DISCONNECTED,
+}
+BEGUN: Final = frozenset({CommandState.RESERVED, CommandState.SENT})
+UNSETTLED: Final = BEGUN | {CommandState.IN_DOUBT}
+
+
+class Commands:
+    """Carries out what pages and tools ask for.
+
+    Attributes:
+        under_way: Commands that a task works on.
+    """
+
+    def __init__(
+        self, books: Books, sessions: Sessions[MeterSession], now_us: Callable[[], int]
+    ) -> None:
+        self.doubt_after_s = DOUBT_AFTER_S
+        self.ask_first_s = ASK_FIRST_S
+        self._books = books
+        self._sessions = sessions
+        self._now_us = now_us
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def under_way(self) -> int:
+        return len(self._tasks)
+
+    async def run(self) -> None:
+        """Settle what an earlier process left, then carry out new commands until cancelled."""
+        try:
+            await self._recover()
+            while True:
+                await self._look()
+                await asyncio.sleep(LOOK_S)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _recover(self) -> None:
+        engine = self._books.engine
+        for command in await self._books.run(store.in_state, engine, UNSETTLED, limit=10_000):
+            log.warning(
+                "command %s (%s of meter %d) was %s when the head-end stopped: asking the meter",
+                command.command_id,
+                command.kind.value,
+                command.meter_id,
+                command.state.value,
+            )
+            self._start(command, self._settle(command))
+
+    async def _look(self) -> None:
+        try:
+            due = await self._books.run(store.due, self._books.engine)
+        except UserError as error:
+            log.warning("commands wait: %s", error)
+            await asyncio.sleep(1.0)
+            return
+        for command in due:
+            if command.command_id not in self._tasks:
+                self._start(command, self._carry_out(command))
+
+    def _start(self, command: Command, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks[command.command_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(command.command_id))
+
+    async def _carry_out(self, command: Command) -> None:
+        """Do one command; leave it requested when its meter could not be reached."""
+        began = False
+
+        async def job(session: MeterSession) -> None:
+            nonlocal began
+            block = await session.reserve(COUNTERS)
+            note = f"invocation counters {block.start} to {block.stop - 1} reserved"
+            began = await self._step(
+                command, {CommandState.REQUESTED}, CommandState.RESERVED, note, counters=block
+            )
+            if began:
+                await self._send(command, session)
+
+        try:
+            await self._sessions.run(command.meter_id, Urgency.COMMAND, job)
+        except (UserError, DlmsError) as error:
+            if began:
+                log.warning("command %s: %s; asking the meter", command.command_id, error)
+                await self._settle(command, str(error))
+            else:
+                log.info("command %s waits: %s", command.command_id, error)
+                await asyncio.sleep(UNREACHABLE_S)
+
+    async def _send(self, command: Command, session: MeterSession) -> None:
+        if command.valid_until_real_us < real_us():
+            note = "its validity ended before it was sent"
+            await self._step(command, {CommandState.RESERVED}, CommandState.FAILED, note)
+            return
+        await self._step(
+            command, {CommandState.RESERVED}, CommandState.SENT, f"sent through {session.hops}"
+        )
+        if command.kind is CommandKind.READ:
+            await self._read(command, session)
+            return
+        wanted = WANTED[command.kind]
+        method = (
+            DisconnectControl.remote_reconnect
+            if wanted is ControlState.CONNECTED
+            else DisconnectControl.remote_disconnect
+        )
+        try:
+            await session.run(session.client.act(method, 0, at=DISCONNECT))
+        except AccessError as refusal:
+            await self._step(command, {CommandState.SENT}, CommandState.REFUSED, str(refusal))
+            return
+        await self._judge(command, await read_control_state(session))
+
+    async def _read(self, command: Command, session: MeterSession) -> None:
+        values = await read_registers(session, REGISTERS)
+        await self._books.run(
+            store_live, self._books.engine, command.meter_id, dict(values), self._now_us()
+        )
+        result: Argument = {NAMES[channel]: value for channel, value in values.items()}
+        await self._step(
+            command, {CommandState.SENT}, CommandState.CONFIRMED, "registers read", result=result
+        )
+
+    async def _judge(self, command: Command, state: ControlState) -> None:
+        """Close a command with the state that the meter was asked for."""
+        await self._books.run(
+            registry.set_breaker, self._books.engine, command.meter_id, int(state), self._now_us()
+        )
+        result: Argument = {"control_state": int(state)}
+        said = state.name.lower().replace("_", " ")
+        if state is WANTED[command.kind]:
+            note = f"read back: the supply is {said}"
+            await self._step(command, UNSETTLED, CommandState.CONFIRMED, note, result=result)
+            return
+        note = f"read back: the supply is {said}"
+        if state is ControlState.READY_FOR_RECONNECTION:
+            note += "; a person has to press the button at the meter"
+        await self._step(command, UNSETTLED, CommandState.FAILED, note, result=result)
+
+    async def _settle(self, command: Command, cause: str = "the head-end was restarted") -> None:
+        """Ask the meter for its state until it answers; say after a while that we do not know."""
+        if command.kind is CommandKind.READ:
+            await self._step(command, BEGUN, CommandState.FAILED, f"not read: {cause}")
+            return
+        loop = asyncio.get_running_loop()
+        since_s = loop.time()
+        doubtful = command.state is CommandState.IN_DOUBT
+        pause_s = self.ask_first_s
+        while True:
+            try:
+                state = await self._sessions.run(
+                    command.meter_id, Urgency.COMMAND, read_control_state
+                )
+            except (UserError, DlmsError) as error:
+                cause = str(error)
+            else:
+                await self._judge(command, state)
+                return
+            if not doubtful and loop.time() - since_s >= self.doubt_after_s:
+                doubtful = True
+                note = f"neither proven done nor not done: {cause}"
+                await self._step(command, BEGUN, CommandState.IN_DOUBT, note)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, ASK_MOST_S)
+
+    async def _step(  # noqa: PLR0913  a step has these fields
+        self,
+        command: Command,
+        from_states: Collection[CommandState],
+        to_state: CommandState,
+        note: str,
+        *,
+        counters: range | None = None,
+        result: Argument | None = None,
+    ) -> bool:
+        """Advance a command and tell the pages; False when another worker was first."""
+
+        def advance() -> bool:
+            with transaction(self._books.engine) as connection:
+                allowed = {s for s in from_states if to_state in TRANSITIONS[s]}
+                if not store.advance(
+                    connection,
+                    command.command_id,
+                    allowed,
+                    to_state,
+                    note,
+                    counters=counters,
+                    result=result,
+                ):
+                    return False
+                body: live.Body = {
+                    "command_id": command.command_id,
+                    "kind": command.kind.value,
+                    "state": to_state.value,
+                    "note": note,
+                }
+                entry = live.Entry(
+                    kind="command", meter_id=command.meter_id, at_us=self._now_us(), body=body
+                )
+                live.append_feed(connection, [entry])
+            return True
+
+        done = await self._books.run(advance)
+        log.info("command %s: %s: %s", command.command_id, to_state.value, note)
+        return done

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The meters as the head-end works with them: registry rows in memory, keys unwrapped when needed.
+
+The registry is the truth; this is its shadow in one process.  A title that is not in it is looked
+up once more before it is called unknown, so a meter that was entered meanwhile is found.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from openami.dlms.errors import SecurityError
+from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.store import registry
+from openami.store.database import Database
+from openami.store.registry import Meter
+
+ACTIVE: Final = "active"
+GUEK: Final = "guek"
+GAK: Final = "gak"
+
+
+class EpochCipher(NamedTuple):
+    """The global keys of one epoch; only the active ones seal, all open."""
+
+    epoch: int
+    active: bool
+    cipher: Cipher
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a concentrator is called."""
+
+    name: str
+    region: str
+
+
+class Directory:
+    """Meters by title and number, their ciphers, and the names of concentrators.
+
+    Args:
+        database: The registry.
+        unwrap: Takes a meter's key out of its wrapping (RFC 3394).
+        places: Names of the concentrators by their titles.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        unwrap: Callable[[bytes], bytes],
+        places: Mapping[bytes, Place] | None = None,
+    ) -> None:
+        self.places = dict(places or {})
+        self._database = database
+        self._unwrap = unwrap
+        self._by_title: dict[bytes, Meter] = {}
+        self._by_id: dict[int, Meter] = {}
+        self._ciphers: dict[int, list[EpochCipher]] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the registry anew."""
+        meters = registry.meters(self._database)
+        self._by_title = {meter.title: meter for meter in meters}
+        self._by_id = {meter.meter_id: meter for meter in meters}
+        self._ciphers.clear()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def meters(self) -> Iterable[Meter]:
+        """Return all meters, by number."""
+        return self._by_id.values()
+
+    def of_concentrator(self, title: bytes) -> list[Meter]:
+        """Return the meters that a concentrator carries."""
+        return [meter for meter in self._by_id.values() if meter.concentrator == title]
+
+    def by_title(self, title: bytes) -> Meter | None:
+        """Return the meter with this system title; None when the registry has none."""
+        if (meter := self._by_title.get(title)) is None:
+            meter = registry.by_title(self._database, title)
+            if meter is not None:
+                self.take(meter)
+        return meter
+
+    def by_id(self, meter_id: int) -> Meter:
+        """Return a meter by its number.
+
+        Raises:
+            UnknownMeterError: The registry has none.
+        """
+        if (meter := self._by_id.get(meter_id)) is None:
+            meter = registry.meter(self._database, meter_id)
+            self.take(meter)
+        return meter
+
+    def take(self, meter: Meter) -> None:
+        """Remember a newer row of a meter."""
+        self._by_title[meter.title] = self._by_id[meter.meter_id] = meter
+
+    def place(self, concentrator: bytes) -> str:
+        """Return the name of a concentrator, or its title when it has none."""
+        known = self.places.get(concentrator)
+        return known.name if known else concentrator.hex().upper()
+
+    def ciphers(self, meter_id: int) -> list[EpochCipher]:
+        """Return a meter's ciphers, the active one first.
+
+        Raises:
+            SecurityError: A key does not come out of its wrapping.
+        """
+        if (known := self._ciphers.get(meter_id)) is None:
+            known = self._ciphers[meter_id] = self._read_ciphers(meter_id)
+        return known
+
+    def active_cipher(self, meter_id: int) -> EpochCipher:
+        """Return the cipher that seals for a meter.
+
+        Raises:
+            SecurityError: The meter has no active keys.
+        """
+        for cipher in self.ciphers(meter_id):
+            if cipher.active:
+                return cipher
+        raise SecurityError(
+            "no active keys are in the registry; import its shipment again",
+            f"meter {meter_id}",
+            "docs/architecture.md, 6",
+        )
+
+    def _read_ciphers(self, meter_id: int) -> list[EpochCipher]:
+        wrapped: dict[int, dict[str, registry.MeterKey]] = {}
+        for key in registry.keys(self._database, meter_id):
+            wrapped.setdefault(key.epoch, {})[key.key_name] = key
+        found = []
+        for epoch, names in wrapped.items():
+            if GUEK in names and GAK in names:
+                keys = KeySet(
+                    encryption_key=self._unwrap(names[GUEK].wrapped),
+                    authentication_key=self._unwrap(names[GAK].wrapped),
+                )
+                found.append(EpochCipher(epoch, names[GUEK].state == ACTIVE, Cipher(keys)))
+        return sorted(found, key=lambda cipher: (not cipher.active, -cipher.epoch))

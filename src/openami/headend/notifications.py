@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pushes: opened, checked for their origin, stored once, then confirmed.
+
+A push may have waited for days in a journal while the head-end spoke with its meter, so no order
+of counters can be asked of it: (title, key epoch, invocation counter) is remembered in the
+transaction that stores it, and each is accepted once, in any order.  The strict order of counters
+holds inside associations and is no business of this module.
+
+What cannot be opened, or does not belong, is kept in `rejected` with its reason and confirmed all
+the same: one bad message must not block a journal for ever.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from openami.cosem.push import PushMessage
+from openami.dlms.apdu.ciphered import GeneralCiphering
+from openami.dlms.errors import DlmsError, SecurityError
+from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.headend.directory import Directory
+from openami.runtime.errors import UserError
+from openami.store import inbox
+from openami.store.database import Database, transaction
+from openami.store.inbox import Message, Origin, Rejected
+from openami.store.registry import Meter
+
+log = logging.getLogger(__name__)
+
+CLAUSE: Final = "docs/architecture.md, 5"
+
+
+class Arrival(NamedTuple):
+    """What is to be stored: a message with what makes it unique, or a rejected one."""
+
+    message: Message | Rejected
+    origin: Origin | None = None
+
+
+def store_arrivals(database: Database, arrivals: Sequence[Arrival]) -> list[bool]:
+    """Store a group in one transaction; tell for each whether it is new."""
+    with transaction(database) as connection:
+        flags = iter(
+            inbox.put(
+                connection,
+                [(a.message, a.origin) for a in arrivals if isinstance(a.message, Message)],
+            )
+        )
+        inbox.reject(connection, [a.message for a in arrivals if isinstance(a.message, Rejected)])
+        return [next(flags) if isinstance(a.message, Message) else True for a in arrivals]
+
+
+class Notifications:
+    """Takes pushes off the uplinks.
+
+    Attributes:
+        accepted: How many were stored.
+        repeated: How many were known already.
+        rejected: How many could not be used.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        own_title: bytes,
+        store: Callable[[Arrival, Callable[[bool | None], None]], bool],
+        now_us: Callable[[], int],
+    ) -> None:
+        """Bind the ports.
+
+        Args:
+            directory: Meters and keys.
+            own_title: The head-end's; pushes are sealed for it.
+            store: Queues an arrival; calls back with whether it was new, or None if it could not
+                be stored; False when too much waits already.
+            now_us: The calendar.
+        """
+        self.accepted = self.repeated = self.rejected = 0
+        self.on_push: Callable[[Meter], None] = lambda _meter: None
+        self._directory = directory
+        self._own_title = own_title
+        self._store = store
+        self._now_us = now_us
+
+    def receive(
+        self, concentrator: bytes, title: bytes, apdu: bytes, confirm: Callable[[int], None]
+    ) -> None:
+        """Take a push that `concentrator` carried for the meter `title`.
+
+        Args:
+            concentrator: Title in the certificate of the uplink.
+            title: Meter in the gateway header.
+            apdu: As the meter sent it.
+            confirm: Called with the long-invoke-id once the push is stored for good.
+        """
+        invoke_id = transaction_of(apdu)
+        try:
+            arrival = self._open(concentrator, title, apdu)
+        except UserError as error:  # keys or registry are out of reach: the push is not to blame
+            log.error("meter %s: push left with its concentrator: %s", title.hex().upper(), error)  # noqa: TRY400
+            return
+        except DlmsError as error:
+            log.warning("meter %s: push rejected: %s", title.hex().upper(), error)
+            arrival = Arrival(
+                Rejected(
+                    title=title,
+                    concentrator=concentrator,
+                    received_us=self._now_us(),
+                    reason=str(error),
+                    octets=apdu,
+                )
+            )
+
+        def stored(new: bool | None) -> None:  # noqa: FBT001  the port's signature
+            self._count(arrival, new=new)
+            if new is not None and invoke_id is not None:
+                confirm(invoke_id)
+
+        self._store(arrival, stored)  # where too much waits, the concentrator sends it again
+
+    def _open(self, concentrator: bytes, title: bytes, apdu: bytes) -> Arrival:
+        """Return what a sound push stores."""
+        envelope = decode_envelope(apdu)
+        if not isinstance(envelope, GeneralCiphering):
+            raise _refused("a push travels as general-ciphering", title)
+        if envelope.originator_system_title != title:
+            author = envelope.originator_system_title.hex().upper()
+            raise _refused(f"it is by {author}, the gateway header says otherwise", title)
+        if envelope.recipient_system_title != self._own_title:
+            wanted = envelope.recipient_system_title.hex().upper()
+            raise _refused(f"it is for {wanted or 'nobody'}, not for this head-end", title)
+        meter = self._directory.by_title(title)
+        if meter is None:
+            raise _refused("the registry has no such meter; import its shipment", title)
+        if meter.concentrator != concentrator:
+            place = self._directory.place(concentrator)
+            raise _refused(f"it came through concentrator {place}, which is not the meter's", title)
+        epoch, origin, plain = self._decipher(meter, envelope)
+        push = PushMessage.decode(plain)
+        if envelope.transaction_id != push.long_invoke_id_and_priority.encode():
+            raise _refused("its transaction-id is not its long-invoke-id", title)
+        name = push.logical_device_name
+        if name != meter.ldn.encode():
+            raise _refused(f"it is by logical device {name!r}, not {meter.ldn}", title)
+        self.on_push(meter)
+        message = Message(
+            meter_id=meter.meter_id,
+            kind=inbox.PUSH,
+            received_us=self._now_us(),
+            epoch=epoch,
+            hops=self._directory.place(concentrator),
+            octets=apdu,
+            rows=push.rows,
+        )
+        return Arrival(message, origin)
+
+    def _decipher(self, meter: Meter, envelope: GeneralCiphering) -> tuple[int, Origin, bytes]:
+        """Open with the active or a retired key; return the epoch, the identity, the APDU."""
+        problem: SecurityError | None = None
+        for epoch, _, cipher in self._directory.ciphers(meter.meter_id):
+            try:
+                plain, protection = open_envelope(cipher, envelope)
+            except SecurityError as error:
+                problem = problem or error
+            else:
+                return epoch, Origin(meter.title, epoch, protection.invocation_counter), plain
+        raise problem or _refused("the registry has no keys of this meter", meter.title)
+
+    def _count(self, arrival: Arrival, *, new: bool | None) -> None:
+        if new is None:
+            return
+        if isinstance(arrival.message, Rejected):
+            self.rejected += 1
+        elif new:
+            self.accepted += 1
+        else:
+            self.repeated += 1
+
+
+def transaction_of(apdu: bytes) -> int | None:
+    """Return the long-invoke-id in the clear part of a push; None when there is none."""
+    if apdu[:2] == b"\xdd\x04" and len(apdu) >= 6:
+        return int.from_bytes(apdu[2:6])
+    if apdu[:1] == b"\x0f" and len(apdu) >= 5:
+        return int.from_bytes(apdu[1:5])
+    return None
+
+
+def _refused(problem: str, title: bytes) -> SecurityError:
+    return SecurityError(problem, f"push of {title.hex().upper()}", CLAUSE)

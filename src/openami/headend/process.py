@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The head-end as a process: uplinks, pushes, sessions, schedule, commands, watch in one loop."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from openami.access.keystore import KeyStore
+from openami.headend.associations import Associations, MeterSession
+from openami.headend.books import Books
+from openami.headend.commands import Commands
+from openami.headend.config import HeadEndConfig
+from openami.headend.directory import Directory
+from openami.headend.notifications import Notifications
+from openami.headend.presence import Presence
+from openami.headend.registry_import import import_shipment, load_shipment
+from openami.headend.schedule import Schedule
+from openami.headend.sessions import Sessions
+from openami.headend.uplinks import Uplinks, listen_for_concentrators
+from openami.headend.watch import Watch
+from openami.runtime.clock import Clock
+from openami.runtime.layout import Layout
+from openami.runtime.status import Figures, write_status
+from openami.store.database import open_database
+from openami.transport.endpoint import Listener
+
+log = logging.getLogger(__name__)
+
+PROCESS: Final = "headend"
+STATUS_S: Final = 1.0
+
+
+class HeadEnd:
+    """All parts of the head-end, bound together.
+
+    Attributes:
+        listener: The open port for concentrators, while `run` runs.
+    """
+
+    def __init__(self, config: HeadEndConfig, now_us: Callable[[], int]) -> None:
+        """Open the store and the keys, enter the shipment; call inside a running loop.
+
+        Raises:
+            UserError: The store, the keystore or the shipment cannot be used.
+        """
+        self.config = config
+        self.listener: Listener | None = None
+        engine = open_database(config.database, create=True)
+        shipment = load_shipment(config.shipment)
+        new = import_shipment(engine, shipment)
+        keystore = KeyStore(config.keystore, create=False)
+        self.directory = Directory(engine, keystore.unwrap, shipment.places)
+        log.info("%d meters in the registry, %d of them new", len(self.directory), new)
+        for meter in self.directory.meters():
+            self.directory.ciphers(meter.meter_id)  # a wrong keystore is found now, not at night
+            break
+        self.books = Books(engine)
+        self.notifications = Notifications(
+            self.directory, config.title, self.books.arrivals.submit, now_us
+        )
+        self.uplinks = Uplinks(self.notifications, self._belongs)
+        self.presence = Presence(self.books, self.directory, self.uplinks.attached, now_us)
+        self.associations = Associations(config, self.directory, self.uplinks, self.books)
+        self.sessions: Sessions[MeterSession] = Sessions(
+            self.associations.open,
+            parallel=config.sessions.parallel,
+            idle_s=config.sessions.idle_s,
+        )
+        self.schedule = Schedule(
+            config.schedule,
+            self.books,
+            self.directory,
+            self.sessions,
+            self.associations.reachable,
+            now_us,
+        )
+        self.commands = Commands(self.books, self.sessions, now_us)
+        self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
+        self.notifications.on_push = self.presence.heard
+        self.uplinks.on_attachment = self.presence.meter
+        self.uplinks.on_carrier = self.presence.carrier
+
+    async def run(self, stop: asyncio.Event, run_folder: Path | None = None) -> None:
+        """Serve until `stop` is set; what was received until then is stored and confirmed.
+
+        Raises:
+            UserError: The port for concentrators is taken, or a certificate file is unusable.
+        """
+        try:
+            self.listener = await listen_for_concentrators(self.config, self.uplinks)
+        except BaseException:
+            await self.books.stop()
+            raise
+        log.info("head-end listens on %s", self.listener.url)
+        self.presence.start()
+        tasks = [
+            asyncio.create_task(work)
+            for work in (
+                self.presence.run(),
+                self.schedule.run(),
+                self.commands.run(),
+                self.watch.run(),
+                self._report(run_folder),
+            )
+        ]
+        try:
+            await _first(stop, tasks)
+        finally:
+            await self._stop(tasks, self.listener)
+        log.info("head-end stopped")
+
+    async def _stop(self, tasks: "list[asyncio.Task[None]]", listener: Listener) -> None:
+        """Drain: release sessions, store and confirm what waits, then close the port."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.presence.stop()
+        await self.sessions.stop()
+        await self.books.arrivals.stop()
+        await listener.close()
+        await self.books.stop()
+
+    def figures(self) -> Figures:
+        """Return what the status file says."""
+        pushes = self.notifications
+        return {
+            "uplinks up": self.uplinks.up,
+            "meters reachable": self.uplinks.reachable,
+            "meters": len(self.directory),
+            "pushes": pushes.accepted,
+            "repeated": pushes.repeated,
+            "rejected": pushes.rejected,
+            "reads": self.schedule.reads,
+            "live reads": self.watch.reads,
+            "backfills": self.schedule.backfills,
+            "sessions": self.sessions.active,
+            "jobs waiting": self.sessions.waiting,
+            "failed jobs": self.sessions.failed,
+            "commands open": self.commands.under_way,
+            "alarm": self.books.arrivals.failing,
+        }
+
+    async def _report(self, run_folder: Path | None) -> None:
+        while run_folder is not None:
+            write_status(run_folder, PROCESS, self.figures())
+            await asyncio.sleep(STATUS_S)
+        await asyncio.Event().wait()
+
+    def _belongs(self, title: bytes, concentrator: bytes) -> bool:
+        meter = self.directory.by_title(title)
+        return meter is not None and meter.concentrator == concentrator
+
+    def _reachable(self, meter_id: int) -> bool:
+        return self.associations.reachable(self.directory.by_id(meter_id))
+
+
+async def _first(stop: asyncio.Event, tasks: "list[asyncio.Task[None]]") -> None:
+    """Wait for `stop`; a task that ends before it has failed, and its error is raised."""
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await stopping
+    for task in done - {stopping}:
+        task.result()
+
+
+async def serve(home: Path, stop: asyncio.Event) -> None:
+    """Run the head-end of folder `home`, below `var`, until `stop` is set."""
+    config = HeadEndConfig.load(home)
+    layout = Layout(home.parent)
+    clock = Clock(layout.clock)
+    await HeadEnd(config, clock.now_us).run(stop, layout.run)

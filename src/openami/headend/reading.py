@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the head-end reads from a meter, object by object (docs/architecture.md, 4)."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from openami.cosem.disconnect import ControlState, DisconnectControl
+from openami.cosem.measurement import Data, Register
+from openami.dlms.columns import decode_profile
+from openami.dlms.obis import Obis
+from openami.exchange.channels import Channel
+from openami.headend.associations import MeterSession
+from openami.runtime.clock import from_us
+
+LOAD_PROFILE: Final = Obis(1, 0, 99, 1, 0, 255)
+EVENT_LOG: Final = Obis(0, 0, 99, 98, 0, 255)
+SOURCE: Final = Obis(0, 0, 96, 1, 9, 255)
+DISCONNECT: Final = Obis(0, 0, 96, 3, 10, 255)
+FRAME_COUNTER: Final = Obis(0, 0, 43, 1, 0, 255)
+
+LIVE: Final = (Channel.POWER, Channel.VOLTAGE, Channel.CURRENT, Channel.IMPORT_REGISTER)
+REGISTERS: Final = (*LIVE, Channel.EXPORT_REGISTER)
+EMPTY_ARRAY: Final = b"\x01\x00"
+
+
+class LoggedEvent(NamedTuple):
+    """A row of the event log."""
+
+    at_us: int
+    code: int
+
+
+async def read_registers(
+    session: MeterSession, channels: tuple[Channel, ...] = LIVE
+) -> Mapping[Channel, int]:
+    """Read registers in one request; one that the meter refuses is left out."""
+    rows = [(Register.value, channel.row.obis) for channel in channels]
+    results = await session.run(session.client.get_list(rows))
+    return {
+        channel: int(value)
+        for channel, value in zip(channels, results, strict=True)
+        if isinstance(value, int) and not isinstance(value, bool)
+    }
+
+
+async def read_profile(session: MeterSession, since_us: int, to_us: int) -> bytes:
+    """Read load-profile rows whose clock lies in a range, both ends included, as A-XDR array."""
+    steps = session.client.profile(LOAD_PROFILE, from_us(since_us), from_us(to_us))
+    return await session.run(steps)
+
+
+async def read_events(session: MeterSession, since_us: int, to_us: int) -> list[LoggedEvent]:
+    """Read rows of the event log in a range, both ends included."""
+    steps = session.client.profile(EVENT_LOG, from_us(since_us), from_us(to_us))
+    octets = await session.run(steps)
+    if octets == EMPTY_ARRAY:
+        return []
+    columns = decode_profile(octets)
+    if columns.times_us is None or len(columns.values) < 2:
+        return []
+    codes = columns.values[-1]
+    return [
+        LoggedEvent(int(at_us), int(code))
+        for at_us, code in zip(columns.times_us, codes, strict=True)
+    ]
+
+
+async def read_source(session: MeterSession) -> str:
+    """Read which home and week the meter replays, as text."""
+    value = await session.run(session.client.get(Data.value, at=SOURCE))
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode("utf-8", errors="replace")
+    return str(value)
+
+
+async def read_control_state(session: MeterSession) -> ControlState:
+    """Read the state of the disconnect unit."""
+    return await session.run(session.client.get(DisconnectControl.control_state, at=DISCONNECT))
+
+
+async def read_frame_counter(session: MeterSession) -> int:
+    """Read the invocation counter that the meter expects next from us."""
+    value = await session.run(session.client.get(Data.value, at=FRAME_COUNTER))
+    return int(value) if isinstance(value, int) else 0
+
+
+def rows_in(array: bytes) -> int:
+    """Return how many rows an A-XDR array of profile rows has."""
+    return 0 if array == EMPTY_ARRAY else decode_profile(array).rows

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Meters are read without being asked for: a look at each day, and what is missing.
+
+Each meter has its moment of the calendar day, spread over some hours.  Then, and when it is met for
+the first time, it is read: its load profile since the last read, its event log, its breaker and
+what it says it replays.  Gaps that MDM found are read back by range, in pieces, and tried again
+with growing pauses.  A read that finds what is there already does no harm: MDM ignores the same
+value.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from openami.cosem.refusals import AccessError
+from openami.dlms.errors import DlmsError
+from openami.headend.associations import MeterSession
+from openami.headend.books import Books
+from openami.headend.config import ScheduleSettings
+from openami.headend.directory import Directory
+from openami.headend.notifications import Arrival
+from openami.headend.reading import (
+    LoggedEvent,
+    read_control_state,
+    read_events,
+    read_profile,
+    read_source,
+    rows_in,
+)
+from openami.headend.sessions import Sessions, Urgency
+from openami.runtime.clock import MICROSECONDS, real_us
+from openami.runtime.errors import UserError
+from openami.store import data_quality, inbox, registry
+from openami.store.data_quality import Gap
+from openami.store.database import StoreUnavailableError, transaction
+from openami.store.inbox import Message
+from openami.store.registry import Event, Meter
+
+log = logging.getLogger(__name__)
+
+DAY_US: Final = 86_400 * MICROSECONDS
+FIRST_READ_US: Final = 25 * 3600 * MICROSECONDS  # the most a scheduled read looks back
+SPREAD_PRIME: Final = 2_654_435_761  # Knuth's multiplicative hash: neighbours land far apart
+
+
+@dataclass(slots=True)
+class Retry:
+    """A meter whose scheduled read failed."""
+
+    failures: int = 0
+    not_before_s: float = 0.0
+
+
+class Schedule:
+    """Reads what is due.
+
+    Attributes:
+        reads: Meters read in full.
+        rows: Profile rows fetched, new or not.
+        backfills: Pieces of gaps that were asked for.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
+        self,
+        settings: ScheduleSettings,
+        books: Books,
+        directory: Directory,
+        sessions: Sessions[MeterSession],
+        reachable: Callable[[Meter], bool],
+        now_us: Callable[[], int],
+    ) -> None:
+        self.reads = self.rows = self.backfills = 0
+        self._settings = settings
+        self._books = books
+        self._directory = directory
+        self._sessions = sessions
+        self._reachable = reachable
+        self._now_us = now_us
+        self._retries: dict[int, Retry] = {}
+        self._reading: dict[int, asyncio.Task[None]] = {}
+        self._filling: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        try:
+            while True:
+                self._look_at_day()
+                try:
+                    await self._look_at_gaps()
+                except UserError as error:
+                    log.warning("gaps are looked for later: %s", error)
+                await asyncio.sleep(self._settings.look_s)
+        finally:
+            tasks = [*self._reading.values(), *self._filling.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def due_us(self, meter_id: int, now_us: int) -> int:
+        """Return the last moment at which a meter was to be read, not after `now_us`."""
+        share = (meter_id * SPREAD_PRIME & 0xFFFFFFFF) / 2**32
+        offset_us = int((self._settings.daily_at_s + share * self._settings.spread_s) * 1e6)
+        return (now_us - offset_us) // DAY_US * DAY_US + offset_us
+
+    def _look_at_day(self) -> None:
+        now_us, now_s = self._now_us(), asyncio.get_running_loop().time()
+        for meter in list(self._directory.meters()):
+            read_us = meter.profile_read_us
+            if read_us is not None and read_us >= self.due_us(meter.meter_id, now_us):
+                continue
+            if meter.meter_id in self._reading or not self._reachable(meter):
+                continue
+            retry = self._retries.get(meter.meter_id)
+            if retry is None or retry.not_before_s <= now_s:
+                task = asyncio.create_task(self._read(meter))
+                self._reading[meter.meter_id] = task
+
+    async def _read(self, meter: Meter) -> None:
+        """Read one meter in full, with everything that is read along."""
+        try:
+            await self._sessions.run(meter.meter_id, Urgency.SCHEDULE, self.read_meter)
+        except (UserError, DlmsError) as error:
+            self._failed(meter.meter_id, error)
+        else:
+            self._retries.pop(meter.meter_id, None)
+            self.reads += 1
+        finally:
+            del self._reading[meter.meter_id]
+
+    def _failed(self, meter_id: int, error: Exception) -> None:
+        retry = self._retries.setdefault(meter_id, Retry())
+        pause_s = self._pause_s(retry.failures)
+        retry.failures += 1
+        retry.not_before_s = asyncio.get_running_loop().time() + pause_s
+        log.info("meter %d: scheduled read in %.0f s again: %s", meter_id, pause_s, error)
+
+    def _pause_s(self, failures: int) -> float:
+        doubled = self._settings.retry_first_s * 2.0 ** min(failures, 30)
+        return min(doubled, self._settings.retry_most_s)
+
+    async def read_meter(self, session: MeterSession) -> None:
+        """The job of a scheduled read."""
+        meter = self._directory.by_id(session.meter.meter_id)
+        now_us = self._now_us()
+        since_us = max(meter.profile_read_us or 0, meter.installed_us, now_us - FIRST_READ_US)
+        await self._fetch(session, since_us, now_us)
+        events = await read_events(session, meter.events_read_us or meter.installed_us, now_us)
+        state, source = None, meter.source
+        try:
+            state = int(await read_control_state(session))
+            source = await read_source(session)
+        except AccessError as refusal:
+            log.info("meter %d: %s", meter.meter_id, refusal)
+        self._directory.take(
+            await self._books.run(self._store, meter, now_us, events, state, source)
+        )
+
+    def _store(
+        self,
+        meter: Meter,
+        now_us: int,
+        events: Sequence[LoggedEvent],
+        state: int | None,
+        source: str,
+    ) -> Meter:
+        """Record what was read along, in one transaction; return the meter's new row."""
+        meter_id = meter.meter_id
+        with transaction(self._books.engine) as connection:
+            registry.add_events(
+                connection,
+                [
+                    Event(meter_id=meter_id, at_us=e.at_us, code=e.code, received_us=now_us)
+                    for e in events
+                ],
+            )
+            registry.mark_seen(connection, [meter_id], now_us)
+            registry.mark_profile_read(connection, meter_id, now_us)
+            registry.mark_events_read(connection, meter_id, now_us)
+            if state is not None:
+                registry.set_breaker(connection, meter_id, state, now_us)
+            if source != meter.source:
+                registry.set_source(connection, meter_id, source)
+            return registry.meter(connection, meter_id)
+
+    async def _look_at_gaps(self) -> None:
+        due = await self._books.run(data_quality.due_gaps, self._books.engine, real_us())
+        by_meter: dict[int, list[Gap]] = defaultdict(list)
+        for gap in due:
+            if gap.meter_id not in self._filling:
+                by_meter[gap.meter_id].append(gap)
+        for meter_id, gaps in by_meter.items():
+            if self._reachable(self._directory.by_id(meter_id)):
+                self._filling[meter_id] = asyncio.create_task(self._fill(meter_id, gaps))
+            else:
+                await self._attempted(gaps, "the meter cannot be reached")
+
+    async def _fill(self, meter_id: int, gaps: list[Gap]) -> None:
+        """Ask a meter for its gaps, a piece a job, so that commands come in between."""
+        try:
+            for gap in gaps:
+                error: str | None = None
+                try:
+                    if await self._fill_gap(gap) == 0:
+                        error = "the meter has no rows of this time"
+                except (UserError, DlmsError) as caught:
+                    error = str(caught)
+                    log.info("meter %d: back-fill: %s", meter_id, error)
+                await self._attempted([gap], error)
+        except StoreUnavailableError as error:
+            log.warning("meter %d: back-fill goes on later: %s", meter_id, error)
+        finally:
+            del self._filling[meter_id]
+
+    async def _fill_gap(self, gap: Gap) -> int:
+        """Read a gap back; return how many rows came."""
+        meter = self._directory.by_id(gap.meter_id)
+        period_us = meter.capture_period_s * MICROSECONDS
+        step_us = self._settings.gap_rows * period_us
+        rows = 0
+        # The clock of a row is the end of its interval.
+        for start_us in range(gap.from_us, gap.to_us, step_us):
+            first_us = start_us + period_us
+            last_us = min(start_us + step_us, gap.to_us)
+
+            async def job(
+                session: MeterSession, first_us: int = first_us, last_us: int = last_us
+            ) -> int:
+                return await self._fetch(session, first_us, last_us)
+
+            rows += await self._sessions.run(gap.meter_id, Urgency.BACKFILL, job)
+            self.backfills += 1
+        return rows
+
+    async def _attempted(self, gaps: list[Gap], error: str | None) -> None:
+        def note() -> None:
+            with transaction(self._books.engine) as connection:
+                for gap in gaps:
+                    pause_us = round(self._pause_s(gap.attempts) * MICROSECONDS)
+                    data_quality.attempt(connection, gap.gap_id, real_us() + pause_us, error)
+
+        await self._books.run(note)
+
+    async def _fetch(self, session: MeterSession, first_us: int, last_us: int) -> int:
+        """Read profile rows into the inbox; return how many."""
+        array = await read_profile(session, first_us, last_us)
+        count = rows_in(array)
+        if count:
+            message = Message(
+                meter_id=session.meter.meter_id,
+                kind=inbox.PROFILE,
+                received_us=self._now_us(),
+                epoch=session.epoch,
+                hops=session.hops,
+                octets=array,
+                rows=array,
+            )
+            if await self._books.arrivals.commit(Arrival(message)) is None:
+                sentence = self._books.arrivals.failing or "the head-end stops"
+                raise StoreUnavailableError(f"rows read are not kept: {sentence}")
+            self.rows += count
+        return count
