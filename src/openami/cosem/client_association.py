@@ -91,7 +91,8 @@ class ClientParameters:
         system_title: The client's; needed with keys.
         server_title: The meter's, if it is known: no other may answer.
         policy: The least protection of requests and responses.
-        general: Use general-glo-ciphering instead of the tags of each service.
+        general: Use general-glo-ciphering instead of the tags of each service, if the meter
+            negotiates it.
         dedicated_key: Protects the services of this association instead of the global key.
         conformance: What is proposed.
         max_receive_pdu_octets: The longest APDU the client takes.
@@ -212,8 +213,8 @@ class ClientAssociation:
         except BaseException:
             self._machine.aborted()
             raise
-        if self.channel and parameters.dedicated_key is not None:
-            self.channel.use_dedicated_key(parameters.dedicated_key)
+        if self.channel is not None:
+            self._agree(self.channel)
         return self.context
 
     def release(self) -> Steps[None]:
@@ -252,8 +253,14 @@ class ClientAssociation:
             counters=self._counters,
             window=self._window,
             policy=parameters.policy,
-            general=parameters.general,
         )
+
+    def _agree(self, channel: SecureChannel) -> None:
+        """Protect services as proposed and negotiated; opening itself used the global key."""
+        negotiated = Conformance(self.context.conformance)
+        channel.general = self.parameters.general and Conformance.GENERAL_PROTECTION in negotiated
+        if self.parameters.dedicated_key is not None:
+            channel.use_dedicated_key(self.parameters.dedicated_key)
 
     def _proposed_conformance(self) -> Conformance:
         proposed = self.parameters.conformance

@@ -228,7 +228,7 @@ class ServerAssociation:
         except Rejected as rejected:
             self._machine.sent(Primitive.OPEN_REJECTED)
             return rejected.aare(context_of(self._policy))
-        except ReplayError:
+        except SecurityError:
             self._machine.sent(Primitive.OPEN_REJECTED)
             raise
         self._opened = opened
