@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami decode`: what it prints, and its exit status."""
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from openami.cli.decode import decode
+from openami.runtime.errors import ExitCode, UserError
+from vectors import vectors
+
+TELEGRAM = next(
+    row for row in vectors("dlms/security/telegrams.toml") if row["name"] == "landis-gyr-e450"
+)
+KEYS = ["--guek", TELEGRAM["encryption_key"], "--gak", TELEGRAM["authentication_key"]]
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(decode, arguments, input=stdin, standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("c401c1000600000005",),
+        ("C4", "01", "C1", "00", "06", "00", "00", "00", "05"),
+        ("0xC4 0x01 0xC1 0x00 0x06 0x00 0x00 0x00 0x05",),
+        ("c4:01:c1:00:06:00:00:00:05",),
+    ],
+)
+def test_a_value(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+
+    assert result.return_value == ExitCode.DONE
+    assert "result: double-long-unsigned 5" in result.output
+
+
+def test_octets_from_standard_input() -> None:
+    result = run(stdin="c401c100\n0600000005\n")
+
+    assert result.return_value == ExitCode.DONE
+    assert "double-long-unsigned 5" in result.output
+
+
+def test_a_sealed_push_as_a_table() -> None:
+    result = run(TELEGRAM["octets"].hex(), *KEYS)
+
+    assert result.return_value == ExitCode.DONE
+    assert "1.0.1.8.0.255  4408736" in result.output
+
+
+def test_a_push_with_units_as_json() -> None:
+    push = next(row for row in vectors("dlms/pushes.toml") if row["name"] == "hdlc_iskra550")
+    result = run("--json", push["octets"].hex())
+    printed = json.loads(result.output)
+    readings = {reading["obis"]: reading for reading in printed["readings"]}
+
+    assert printed["findings"] == []
+    assert printed["tree"][0]["label"] == "DataNotification"
+    assert readings["1.0.32.7.0.255"] == {
+        "obis": "1.0.32.7.0.255",
+        "attribute": None,
+        "type": "long-unsigned",
+        "value": 2364,
+        "scaler": -1,
+        "unit": "V",
+        "quantity": "236.4",
+        "time": "2023-04-01T19:32:35+00:00",
+    }
+
+
+def test_a_wrong_key_prints_what_is_outside_and_fails() -> None:
+    result = run(TELEGRAM["octets"].hex(), "--guek", "00" * 16, "--gak", "00" * 16)
+
+    assert result.return_value == ExitCode.REFUSED
+    assert "invocation_counter: 1539018" in result.output
+    assert "finding: the tag does not match" in result.output
+
+
+def test_truncated_octets_print_a_finding_and_fail() -> None:
+    result = run("c401c10006000000")
+
+    assert result.return_value == ExitCode.REFUSED
+    assert "DoubleLongUnsigned needs 4 octets, at octet 5 of 8" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("c4zz",), "HEX: digit 3 'z' is not hexadecimal"),
+        (("c4014",), "HEX has 5 digits, an odd number"),
+        (("c401", "--guek", "0011"), "--guek has 2 octets: give 16 or 32"),
+        (("c401", "--guek", "xx" * 16), "--guek: digit 1 is not hexadecimal"),
+        (("c401", "--gak", "00" * 16), "--gak serves only together with --guek"),
+        (("c401", "--title", "00" * 8), "--title serves only together with --guek"),
+        (("c401", "--guek", "00" * 16, "--title", "00"), "--title has 1 octets: give 8"),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    result = run(*arguments)
+
+    assert isinstance(result.exception, UserError)
+    assert result.exception.exit_code == ExitCode.ASKED_WRONGLY
+    assert sentence in str(result.exception)
+
+
+def test_nothing_given_is_one_sentence() -> None:
+    result = run(stdin="")
+
+    assert isinstance(result.exception, UserError)
+    assert "HEX is empty" in str(result.exception)
