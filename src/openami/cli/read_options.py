@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `openami read` is told: on the command line, in a TOML file, in a meter's `keys.json`.
+
+The same names everywhere; the command line wins over the file, both over `keys.json`.  A value is
+text until it is parsed here, so that a mistake is named the same way wherever it stands.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from openami.cosem.client import ClientParameters
+from openami.dlms.errors import DlmsError
+from openami.dlms.hls import Mechanism
+from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT
+from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.lifecycle.keys import MeterKeys
+from openami.runtime.errors import ConfigurationError, ExitCode, UserError
+from openami.runtime.files import read_json, read_toml
+from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls
+from openami.transport.url import Url
+
+MANAGER: Final = 1
+READER: Final = 32
+TOOL_TITLE: Final = bytes.fromhex("4F414DF000000001")  # ours, where none is given
+MECHANISMS: Final[Mapping[str, Mechanism]] = {
+    "none": Mechanism.LOWEST,
+    "lls": Mechanism.LLS,
+    "gmac": Mechanism.HLS_GMAC,
+}
+CLIENTS: Final[Mapping[Mechanism, int]] = {
+    Mechanism.LOWEST: PUBLIC_CLIENT,
+    Mechanism.LLS: READER,
+    Mechanism.HLS_GMAC: MANAGER,
+}
+MECHANISM_OF: Final[Mapping[int, Mechanism]] = {
+    PUBLIC_CLIENT: Mechanism.LOWEST,
+    READER: Mechanism.LLS,
+}
+
+
+def number(text: str) -> int:
+    """Read a number that may be written 0x."""
+    value = int(text, 0)
+    if not 0 <= value <= 0xFFFF_FFFF:
+        raise ValueError("must be 0 to 4294967295")
+    return value
+
+
+def sap(text: str) -> int:
+    """Read a service access point."""
+    if (value := number(text)) > 0xFFFF:
+        raise ValueError("must be 0 to 65535")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Read a time-out."""
+    if not 0 < (value := float(text)) <= 3600:
+        raise ValueError("must be more than 0 and at most 3600 seconds")
+    return value
+
+
+def secret(text: str) -> bytes:
+    """Read a password: text, or octets in hex after 0x."""
+    return bytes.fromhex(text[2:]) if text[:2].lower() == "0x" else text.encode()
+
+
+def octets(size: int) -> Callable[[str], bytes]:
+    """Return what reads `size` octets in hex."""
+
+    def read(text: str) -> bytes:
+        try:
+            value = bytes.fromhex(text.removeprefix("0x"))
+        except ValueError:
+            value = b""
+        if len(value) != size:
+            raise ValueError(f"must be {2 * size} hex digits ({size} octets)")
+        return value
+
+    return read
+
+
+def mechanism(text: str) -> Mechanism:
+    """Read the name of an authentication mechanism."""
+    try:
+        return MECHANISMS[text.lower()]
+    except KeyError:
+        raise ValueError(f"must be one of {', '.join(MECHANISMS)}") from None
+
+
+PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "client": sap,
+    "server": sap,
+    "mechanism": mechanism,
+    "secret": secret,
+    "guek": octets(16),
+    "gak": octets(16),
+    "title": octets(8),
+    "peer_title": octets(8),
+    "ca": Path,
+    "cert": Path,
+    "key": Path,
+    "keys": Path,
+    "counter": number,
+    "timeout": seconds,
+}
+SHOWN: Final = frozenset(PARSERS) - {"secret", "guek", "gak"}  # may stand in an error
+FILES: Final = frozenset({"ca", "cert", "key", "keys"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """How to reach a meter and who to be there; None where nothing was said."""
+
+    client: int | None = None
+    server: int = MANAGEMENT_LOGICAL_DEVICE
+    mechanism: Mechanism | None = None
+    secret: bytes | None = field(default=None, repr=False)
+    guek: bytes | None = field(default=None, repr=False)
+    gak: bytes | None = field(default=None, repr=False)
+    title: bytes | None = None
+    peer_title: bytes | None = None
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    keys: Path | None = None
+    counter: int | None = None
+    timeout: float = 10.0
+
+    @classmethod
+    def gather(cls, given: Mapping[str, str | None], config: Path | None) -> "ReadOptions":
+        """Join command line and file.
+
+        Args:
+            given: What stands on the command line, by name; None for nothing.
+            config: A TOML file of the same names, or None.
+
+        Raises:
+            UserError: A value that cannot be used, with its place.
+        """
+        said = _from_file(config) if config else {}
+        for name, text in given.items():
+            if text is not None:
+                said[name] = _parse(name, text, f"--{name.replace('_', '-')}")
+        if (path := said.get("keys")) is not None:
+            said = _from_keys(path, said) | said
+        return cls(**said)
+
+    def parameters(self, own_title: bytes | None = None) -> ClientParameters:
+        """Return who to be towards the meter.
+
+        Args:
+            own_title: The title of our certificate, if we have one.
+        """
+        chosen, client = self._role()
+        secret_value, cipher = b"", None
+        if chosen is Mechanism.LLS:
+            if self.secret is None:
+                raise _missing("a password", "--secret, or --keys with the meter's keys.json")
+            secret_value = self.secret
+        elif chosen is Mechanism.HLS_GMAC:
+            if self.guek is None or self.gak is None:
+                raise _missing("keys", "--guek and --gak, or --keys with the meter's keys.json")
+            cipher = Cipher(KeySet(encryption_key=self.guek, authentication_key=self.gak))
+        return ClientParameters(
+            client_sap=client,
+            server_sap=self.server,
+            mechanism=chosen,
+            secret=secret_value,
+            cipher=cipher,
+            system_title=(self.title or own_title or TOOL_TITLE) if cipher else self.title or b"",
+            server_title=self.peer_title or b"",
+        )
+
+    def secured(self, url: Url) -> Secured | None:
+        """Return our side of TLS for a `tls://` address."""
+        if not url.encrypted:
+            return None
+        if self.ca is None or self.cert is None or self.key is None:
+            raise _missing(f"a certificate for {url}", "--ca, --cert and --key")
+        settings = client_tls(TlsIdentity(self.ca, self.cert, self.key))
+        return Secured(settings, Expected(roles=frozenset({Role.METER}), title=self.peer_title))
+
+    def _role(self) -> tuple[Mechanism, int]:
+        """Return mechanism and client, each following from the other or from the secrets."""
+        chosen, client = self.mechanism, self.client
+        if chosen is None and client is not None and self.keys is not None:
+            chosen = MECHANISM_OF.get(client, Mechanism.HLS_GMAC)
+        if chosen is None and client != PUBLIC_CLIENT:
+            if self.guek is not None and (self.secret is None or client == MANAGER):
+                chosen = Mechanism.HLS_GMAC
+            elif self.secret is not None:
+                chosen = Mechanism.LLS
+        chosen = Mechanism.LOWEST if chosen is None else chosen
+        return chosen, CLIENTS[chosen] if client is None else client
+
+
+def _missing(what: str, remedy: str) -> UserError:
+    return UserError(f"{what} is needed and none was given: {remedy}", ExitCode.ASKED_WRONGLY)
+
+
+def _parse(name: str, text: str, place: str) -> Any:  # noqa: ANN401  each option has its type
+    try:
+        return PARSERS[name](text)
+    except ValueError as error:
+        shown = f" {text!r}" if name in SHOWN else ""
+        why = str(error) if str(error).startswith("must") else f"cannot be read ({error})"
+        raise UserError(f"{place}{shown} {why}", ExitCode.ASKED_WRONGLY) from None
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """Read the TOML file; paths in it are relative to its folder."""
+    said: dict[str, Any] = {}
+    for key, value in read_toml(path, "give --config a TOML file of option names").items():
+        name = key.replace("-", "_")
+        if name not in PARSERS:
+            known = ", ".join(sorted(PARSERS))
+            raise ConfigurationError(f"{key} in {path} is no option of read: use {known}")
+        if isinstance(value, dict | list):
+            raise ConfigurationError(f"{key} in {path} must be text or a number")
+        said[name] = _parse(name, str(value), f"{key} in {path}")
+        if name in FILES:
+            said[name] = path.parent / said[name]
+    return said
+
+
+def _from_keys(path: Path, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Take from a meter's `keys.json` what the client needs, and the meter's title."""
+    remedy = "give --keys the keys.json of the meter"
+    found = read_json(path, remedy)
+    try:
+        title = bytes.fromhex(found["title"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{path} names no meter: {remedy}") from error
+    keys = MeterKeys.load(path, title)
+    taken: dict[str, Any] = {"peer_title": title, "guek": keys.guek, "gak": keys.gak}
+    if said.get("client") == READER or said.get("mechanism") is Mechanism.LLS:
+        taken["secret"] = keys.lls
+    return taken
+
+
+def refusal(url: Url, error: DlmsError) -> UserError:
+    """Return the sentence for a meter that refused or broke a rule."""
+    return UserError(f"{url}: {error}")
