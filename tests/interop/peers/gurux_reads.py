@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ANN001, ANN201, ANN204, FBT003, PTH123, SIM115
+"""gurux-dlms reads a meter; runs only under .venv-peers, as a process of its own.
+
+One JSON object as argument says how to associate; one JSON object on standard output says what
+was read.
+"""
+
+import datetime as dt
+import json
+import os
+import socket
+import sys
+
+from gurux_dlms import GXByteBuffer, GXReplyData
+from gurux_dlms.enums import Authentication, InterfaceType, Security
+from gurux_dlms.objects import (
+    GXDLMSClock,
+    GXDLMSData,
+    GXDLMSDisconnectControl,
+    GXDLMSProfileGeneric,
+    GXDLMSRegister,
+)
+from gurux_dlms.secure import GXDLMSSecureClient
+
+AUTHENTICATIONS = {
+    "none": Authentication.NONE,
+    "lls": Authentication.LOW,
+    "gmac": Authentication.HIGH_GMAC,
+}
+
+
+class Reader:
+    """A client and its connection."""
+
+    def __init__(self, ask):
+        self.client = GXDLMSSecureClient(
+            True,
+            ask["client_sap"],
+            1,
+            AUTHENTICATIONS[ask["mechanism"]],
+            ask.get("password"),
+            InterfaceType.WRAPPER,
+        )
+        self.client.maxReceivePDUSize = ask.get("pdu_octets", 0xFFFF)
+        if ask["mechanism"] == "gmac":
+            ciphering = self.client.ciphering
+            ciphering.security = Security.AUTHENTICATION_ENCRYPTION
+            ciphering.systemTitle = bytearray.fromhex(ask["client_title"])
+            ciphering.blockCipherKey = bytearray.fromhex(ask["guek"])
+            ciphering.authenticationKey = bytearray.fromhex(ask["gak"])
+            ciphering.invocationCounter = ask["counter"]
+        self.link = socket.create_connection(("127.0.0.1", ask["port"]), timeout=20)
+
+    def frame(self, octets, reply):
+        """Send one frame and take the answer to it."""
+        if octets is None:
+            return
+        self.link.sendall(octets)
+        got = GXByteBuffer()
+        while True:
+            more = self.link.recv(65536)
+            if not more:
+                raise ConnectionError("the meter hung up")
+            got.set(more)
+            if self.client.getData(got, reply, None):
+                break
+        if reply.error:
+            raise RuntimeError(f"error {reply.error}")
+
+    def ask(self, frames):
+        """Send frames, then ask for the blocks that are missing."""
+        reply = GXReplyData()
+        for octets in frames if isinstance(frames, list) else [frames]:
+            reply.clear()
+            self.frame(octets, reply)
+            while reply.isMoreData():
+                self.frame(self.client.receiverReady(reply), reply)
+        return reply
+
+    def associate(self):
+        """Open the association, with passes 3 and 4 of HLS if they are asked for."""
+        self.client.parseAareResponse(self.ask(self.client.aarqRequest()).data)
+        if self.client.isAuthenticationRequired:
+            self.client.parseApplicationAssociationResponse(
+                self.ask(self.client.getApplicationAssociationRequest()).data
+            )
+
+    def read(self, thing, index):
+        """Read one attribute into the library's object."""
+        return self.client.updateValue(thing, index, self.ask(self.client.read(thing, index)).value)
+
+    def rows(self, profile, frames):
+        """Read rows of a profile."""
+        self.client.updateValue(profile, 2, self.ask(frames).value)
+        return [[plain(cell) for cell in row] for row in profile.buffer]
+
+
+def plain(cell):
+    """A cell as JSON can say it."""
+    moment = getattr(cell, "value", None)
+    if isinstance(moment, dt.datetime):
+        return moment.astimezone(dt.UTC).isoformat()
+    return int(cell)
+
+
+def main(ask):
+    reader = Reader(ask)
+    reader.associate()
+    found = {}
+    name = reader.ask(reader.client.read(GXDLMSData("0.0.42.0.0.255"), 2)).value
+    found["name"] = bytes(name).hex()
+    register = GXDLMSRegister(ask["energy"])
+    reader.read(register, 3)
+    found["scaler"], found["unit"] = register.scaler, int(register.unit)
+    reader.read(register, 2)
+    found["energy"] = int(register.value)
+    clock = GXDLMSClock("0.0.1.0.0.255")
+    reader.read(clock, 2)
+    found["clock"] = plain(clock.time)
+    profile = GXDLMSProfileGeneric(ask["profile"])
+    reader.read(profile, 3)
+    found["columns"] = len(profile.captureObjects)
+    begin, end = (dt.datetime.fromisoformat(ask[key]) for key in ("from", "to"))
+    found["by_range"] = reader.rows(profile, reader.client.readRowsByRange(profile, begin, end))
+    found["by_entry"] = reader.rows(profile, reader.client.readRowsByEntry(profile, 3, 2))
+    profile.buffer = []
+    found["all"] = len(reader.rows(profile, reader.client.read(profile, 2)))
+    listed = reader.client.parseObjects(
+        reader.ask(reader.client.getObjectsRequest()).data, True, False
+    )
+    found["objects"] = sorted(thing.logicalName for thing in listed)
+    if ask.get("disconnect"):
+        unit = GXDLMSDisconnectControl(ask["disconnect"])
+        reader.ask(unit.remoteDisconnect(reader.client))
+        reader.read(unit, 2)
+        found["supplied"] = bool(unit.outputState)
+    released = reader.client.releaseRequest()
+    if released:
+        reader.ask(released)
+    reader.link.close()
+    return found
+
+
+answers, sys.stdout = sys.stdout, open(os.devnull, "w")  # the library prints as it deciphers
+print(json.dumps(main(json.loads(sys.argv[1]))), file=answers)
