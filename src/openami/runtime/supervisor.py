@@ -39,10 +39,11 @@ class ChildState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: a name for people and files, and the command."""
+    """What to run: a name for people and files, the command, and descriptors it inherits."""
 
     name: str
     command: Sequence[str]
+    descriptors: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -85,6 +86,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self.program.descriptors,
                 env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
             )
         self.pid, self.state = process.pid, ChildState.RUNNING

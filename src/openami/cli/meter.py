@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami meter run|metrology|management` and `openami fleet run`."""
+
+from pathlib import Path
+
+import click
+
+from openami.meter import fleet as fleet_of_meters
+from openami.meter import management_process, metrology_process
+from openami.meter import run as backplane
+from openami.runtime.logs import set_up_logs
+from openami.runtime.process import run_until_stopped
+
+METER_HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder with device.toml, keys.json and certificates, e.g. var/meters/4F414D0000000001.",
+)
+VERBOSE = click.option("--verbose", is_flag=True, help="Log every connection.")
+
+
+@click.group()
+def meter() -> None:
+    """Measure, and tell who is entitled to know."""
+
+
+@meter.command("run")
+@METER_HOME
+@VERBOSE
+def run_meter(home: Path, *, verbose: bool) -> None:
+    """Run one meter in full: two modules joined by a UART."""
+    set_up_logs(verbose=verbose)
+    run_until_stopped(lambda stop: backplane.serve(home.resolve(), stop))
+
+
+@meter.command()
+@METER_HOME
+@click.option(
+    "--descriptor", type=int, required=True, help="Open file descriptor of the UART's master side."
+)
+@VERBOSE
+def metrology(home: Path, descriptor: int, *, verbose: bool) -> None:
+    """Run the metrology module; `meter run` does it."""
+    set_up_logs(verbose=verbose)
+    run_until_stopped(lambda stop: metrology_process.serve(home.resolve(), descriptor, stop))
+
+
+@meter.command()
+@METER_HOME
+@click.option(
+    "--uart",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Serial line to metrology, e.g. /dev/ttyS1.",
+)
+@VERBOSE
+def management(home: Path, uart: Path, *, verbose: bool) -> None:
+    """Run the management module; `meter run` does it."""
+    set_up_logs(verbose=verbose)
+    run_until_stopped(lambda stop: management_process.serve(home.resolve(), uart, stop))
+
+
+@click.group()
+def fleet() -> None:
+    """Many meters in one process."""
+
+
+@fleet.command("run")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder with config.toml, e.g. var/fleet.",
+)
+@VERBOSE
+def run_fleet(home: Path, *, verbose: bool) -> None:
+    """Run a fleet until SIGTERM."""
+    set_up_logs(verbose=verbose)
+    run_until_stopped(lambda stop: fleet_of_meters.serve(home.resolve(), stop))

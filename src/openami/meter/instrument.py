@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two ends of the link in the full meter, without I/O: what each says, and when.
+
+`MetrologyEnd` sits beside the measuring chain: it offers intervals, shows momentary values, moves
+the breaker.  `ManagementEnd` sits beside the COSEM server: it takes them and gives commands.  Each
+is told octets and times and lets its `Link` say what goes onto the line.
+"""
+
+import logging
+import struct
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from openami.device.link import Event, Joined, Link, Lost, Message
+from openami.device.storage import StorageError
+from openami.exchange.events import EventCode
+from openami.meter.bank import MetrologyBank
+from openami.meter.management import Management, momentary_of
+from openami.meter.messages import (
+    EVENT,
+    MOST_INTERVALS,
+    STORED,
+    TIME,
+    Kind,
+    decode_intervals,
+    encode_intervals,
+)
+from openami.meter.metrology import BreakerChange, ClosedInterval, Momentary
+
+log = logging.getLogger(__name__)
+
+ASK_AGAIN_S: Final = 1.0  # after a full disk
+CLOCKS_APART_S: Final = 5.0  # real seconds by which the two modules' calendars may differ
+MICROSECONDS: Final = 1_000_000
+
+
+class MetrologyEnd:
+    """Metrology's end.
+
+    Attributes:
+        link: The line.
+        stored: Sequence up to which management said to have everything; None before it spoke.
+    """
+
+    def __init__(self, link: Link, bank: MetrologyBank, meter_id: int) -> None:
+        self.link = link
+        self.stored: int | None = None
+        self._bank = bank
+        self._meter_id = meter_id
+        self._metrology = bank.meters[meter_id]
+        self._offered = 0
+        self._events: list[tuple[EventCode, int]] = []
+        self._unconfirmed: list[tuple[EventCode, int]] = []
+        self._answer_breaker = False
+
+    def log_event(self, code: EventCode, at_s: int) -> None:
+        """Have an event written into the log that management keeps."""
+        self._events.append((code, at_s))
+
+    def receive(self, octets: bytes, now_s: float, calendar_s: int) -> None:
+        """Take octets from the line.
+
+        Args:
+            octets: As they came.
+            now_s: Monotonic time.
+            calendar_s: Calendar, seconds UTC.
+        """
+        self._take(self.link.receive(octets, now_s), calendar_s)
+        self._offer(now_s)
+
+    def tick(self, now_s: float, calendar_s: int) -> None:
+        """Do what is due on the link, offer what was closed."""
+        self._take(self.link.tick(now_s), calendar_s)
+        self._offer(now_s)
+
+    def show(self, now_s: float, calendar_s: int) -> None:
+        """Send the momentary values."""
+        shown = self._metrology.momentary(calendar_s)
+        self.link.datagram(Kind.MOMENTARY, shown.encode(), now_s)
+
+    def _take(self, events: Sequence[Event], calendar_s: int) -> None:
+        for event in events:
+            match event:
+                case Joined():
+                    log.info("management joined")
+                    self.stored = None
+                    self._answer_breaker = True
+                    self.log_event(EventCode.MODULE_INSERTED, calendar_s)
+                case Lost():
+                    log.warning("management is silent; metering goes on")
+                    self.stored = None
+                    self._events = self._unconfirmed + self._events
+                    self._unconfirmed = []
+                    self.log_event(EventCode.MODULE_REMOVED, calendar_s)
+                case Message():
+                    self._hear(event, calendar_s)
+
+    def _hear(self, message: Message, calendar_s: int) -> None:
+        if message.kind == Kind.STORED and len(message.payload) == STORED.size:
+            (stored,) = STORED.unpack(message.payload)
+            if self.stored is None:
+                self._offered = stored
+            self.stored = stored
+        elif message.kind == Kind.AGAIN and len(message.payload) == STORED.size:
+            (self._offered,) = STORED.unpack(message.payload)
+        elif message.kind == Kind.BREAKER and len(message.payload) == 1:
+            closed = message.payload != b"\x00"
+            self._bank.set_breaker(self._meter_id, calendar_s, closed=closed)
+            self._answer_breaker = True
+        elif message.kind == Kind.TIME and len(message.payload) == TIME.size:
+            apart_s = TIME.unpack(message.payload)[0] / MICROSECONDS - calendar_s
+            if abs(apart_s) > CLOCKS_APART_S:
+                log.debug("management's calendar is %.0f calendar seconds away", apart_s)
+
+    def _offer(self, now_s: float) -> None:
+        link = self.link
+        if self._unconfirmed and link.room == link.window:
+            self._unconfirmed = []
+        if self._answer_breaker and link.room:
+            self._answer_breaker = False
+            closed = self._metrology.breaker_closed
+            changes = self._metrology.changes
+            at_s = changes[-1].at_s if changes else self._metrology.last.end_s
+            answer = BreakerChange(at_s=at_s, closed=closed)
+            link.send(Kind.BREAKER_STANDS, answer.encode(), now_s)
+        while self._events and link.room:
+            code, at_s = self._events.pop(0)
+            self._unconfirmed.append((code, at_s))
+            link.send(Kind.EVENT, EVENT.pack(code, at_s), now_s)
+        while link.room and (intervals := self._next_intervals()):
+            self._offered = intervals[-1].sequence
+            link.send(Kind.CLOSED_INTERVALS, encode_intervals(intervals), now_s)
+
+    def _next_intervals(self) -> list[ClosedInterval]:
+        """Return the next durable intervals that were not offered; none before STORED."""
+        kept = self._bank.kept[self._meter_id]
+        if self.stored is None or not kept or kept[-1].sequence <= self._offered:
+            return []
+        start = max(0, self._offered + 1 - kept[0].sequence)
+        return kept[start : start + MOST_INTERVALS]
+
+
+class ManagementEnd:
+    """Management's end; the `Instrument` of the full meter."""
+
+    def __init__(self, link: Link, calendar_us: Callable[[], int]) -> None:
+        self.link = link
+        self._calendar_us = calendar_us
+        self._management: Management | None = None
+        self._shown: Momentary | None = None
+        self._owes_stored = False
+        self._owes_breaker = False
+        self._ask_again_s: float | None = None
+        self.failing = ""  # why intervals are not taken now
+
+    def bind(self, management: Management) -> None:
+        """Hand what arrives to `management`."""
+        self._management = management
+
+    def momentary(self) -> Momentary:
+        """Return what metrology showed last, or what the ring knows that is newer."""
+        last = self._management.last_interval() if self._management else None
+        shown = self._shown
+        if shown is None or (last is not None and last.end_s > shown.at_s):
+            shown = momentary_of(last or ClosedInterval(sequence=0, end_s=0))
+        return shown
+
+    def move_breaker(self, *, closed: bool) -> None:  # noqa: ARG002  what is wanted is asked when it is sent
+        self._owes_breaker = True
+
+    def receive(self, octets: bytes, now_s: float) -> None:
+        """Take octets from the line."""
+        self._take(self.link.receive(octets, now_s), now_s)
+
+    def tick(self, now_s: float) -> None:
+        """Do what is due on the link."""
+        self._take(self.link.tick(now_s), now_s)
+
+    def _take(self, events: Sequence[Event], now_s: float) -> None:
+        intervals: list[ClosedInterval] = []
+        for event in events:
+            match event:
+                case Joined():
+                    log.info("metrology joined")
+                    self._owes_stored = self._owes_breaker = True
+                    time_us = TIME.pack(self._calendar_us())
+                    self.link.datagram(Kind.TIME, time_us, now_s)
+                case Lost():
+                    log.warning("metrology is silent")
+                case Message():
+                    intervals += self._hear(event)
+        if intervals:
+            self._store(intervals, now_s)
+        self._say(now_s)
+
+    def _hear(self, message: Message) -> list[ClosedInterval]:
+        """Take one message; return the intervals in it."""
+        management = self._management
+        if management is None:
+            return []
+        try:
+            match message.kind:
+                case Kind.CLOSED_INTERVALS:
+                    return decode_intervals(message.payload)
+                case Kind.MOMENTARY:
+                    self._shown = Momentary.decode(message.payload)
+                case Kind.BREAKER_STANDS:
+                    stands = BreakerChange.decode(message.payload)
+                    management.breaker_stands(closed=stands.closed, at_s=stands.at_s)
+                case Kind.EVENT:
+                    code, at_s = EVENT.unpack(message.payload)
+                    management.log_event(EventCode(code), at_s)
+        except (struct.error, ValueError) as error:
+            log.warning(
+                "metrology sent a message of kind %d that has no sense: %s", message.kind, error
+            )
+        return []
+
+    def _store(self, intervals: list[ClosedInterval], now_s: float) -> None:
+        management = self._management
+        if management is None:
+            return
+        self._owes_stored = True
+        try:
+            management.store(intervals)
+            management.sync()
+        except StorageError as error:
+            # Not said to be stored, so metrology keeps them and is asked for them again.
+            if not self.failing:
+                log.error("%s", error)  # noqa: TRY400
+            self.failing = str(error)
+            self._owes_stored = False
+            self._ask_again_s = now_s + ASK_AGAIN_S
+        else:
+            self.failing = ""
+
+    def _say(self, now_s: float) -> None:
+        management, link = self._management, self.link
+        if management is None:
+            return
+        if self._owes_stored and link.room:
+            self._owes_stored = False
+            link.send(Kind.STORED, STORED.pack(management.have), now_s)
+        if self._ask_again_s is not None and now_s >= self._ask_again_s and link.room:
+            self._ask_again_s = None
+            link.send(Kind.AGAIN, STORED.pack(management.have), now_s)
+        if self._owes_breaker and link.room:
+            self._owes_breaker = False
+            link.send(Kind.BREAKER, bytes((management.wants_closed,)), now_s)

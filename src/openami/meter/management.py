@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The management module's core: rings, COSEM server, pushes, the breaker's commands.
+
+It does no networking and knows no loop: whoever hosts it (`management_process`, `fleet`) hands it
+intervals, connections and monotonic time.  Metrology is an `Instrument`: across the link in the
+full meter, in the same process in the fleet.
+
+An interval is taken when its row is in the ring; the host decides when rings are synced, because
+only it knows what else can bring the rows back (metrology's journal) and how many meters share a
+sync.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
+from openami.cosem.disconnect import ControlState, Disconnector
+from openami.cosem.model import Refused
+from openami.cosem.server import ServerConnection
+from openami.device.storage import StorageError, set_aside
+from openami.dlms.apdu.codes import ActionResult
+from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.errors import SecurityError
+from openami.dlms.hls import Mechanism
+from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
+from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.counters import CounterBlock
+from openami.exchange.events import EventCode
+from openami.meter.config import MeterConfig
+from openami.meter.metrology import ClosedInterval, Momentary
+from openami.meter.objects import (
+    MANAGER_GRANTS,
+    PUBLIC_GRANTS,
+    READER_GRANTS,
+    Instrument,
+    Sources,
+    meter_objects,
+)
+from openami.meter.outbox import Outbox, Sender
+from openami.meter.profile import encode_event, last_interval, open_event_log, open_profile
+from openami.meter.state import CounterStore, StateStore
+from openami.runtime.clock import MICROSECONDS, from_us
+
+log = logging.getLogger(__name__)
+
+READER_CLIENT: Final = 32
+CONTROL_MODE: Final = 4  # remote disconnect and reconnect, local disconnect; no button
+COUNTERS_A_BLOCK: Final = 256
+QUIET_S: Final = 60  # calendar seconds in which the same event is logged once
+BREAKER_EVENTS: Final = {
+    False: EventCode.DISCONNECTED_REMOTELY,
+    True: EventCode.CONNECTED_REMOTELY,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a host lends the core."""
+
+    calendar_us: Callable[[], int]
+    real_us: Callable[[], int]
+    entropy: Callable[[int], bytes]
+    replayed: Callable[[int], str]  # text of the week replayed at a calendar second
+
+
+class Management:
+    """Management of one meter.
+
+    Attributes:
+        config: The meter's.
+        profile: Load profile, `RingBuffer`.
+        outbox: Pushes.
+        uplink_device: What the concentrator's side may associate with.
+        plain_device: The same objects with the reader's association, for the plain listener.
+        failing: Why nothing can be pushed now; empty while it can.
+        when_settled: Called once, when metrology confirms that the breaker stands as wanted.
+    """
+
+    def __init__(
+        self, config: MeterConfig, instrument: Instrument, surroundings: Surroundings
+    ) -> None:
+        """Open every file of management; damaged ones are set aside and started anew.
+
+        Raises:
+            StorageError: A file can be neither read nor created.
+        """
+        self.config = config
+        self.failing = ""
+        self.when_settled: list[Callable[[], None]] = []
+        self._instrument = instrument
+        self._around = surroundings
+        self.profile, *findings = open_profile(config.home / "profile.ring", config.profile_entries)
+        self.events, finding = open_event_log(config.home / "events.ring", config.event_entries)
+        self._state = StateStore(config.home / "management.cell")
+        self._counters = CounterStore(config.home / "counters.cell", surroundings.real_us)
+        self._findings = [*findings, finding, self._state.finding, self._counters.finding]
+        cipher = Cipher(KeySet(encryption_key=config.keys.guek, authentication_key=config.keys.gak))
+        counters = CounterBlock.reserving(self._counters, COUNTERS_A_BLOCK)
+        self._ciphering = Ciphering(cipher=cipher, counters=counters)
+        self._ciphering.window.expected = self._state.state.window_expected
+        sender = Sender(
+            title=config.title,
+            recipient=config.head_end_title,
+            ldn=config.ldn.encode(),
+            cipher=cipher,
+            counters=counters,
+        )
+        self.outbox = Outbox(
+            self.profile,
+            sender,
+            receipted=self._state.state.receipted,
+            pauses_s=(config.push_first_s, config.push_most_s),
+        )
+        self._disconnector = Disconnector(self, CONTROL_MODE, self._state.state.control_state)
+        self._last_logged: dict[int, int] = {}
+        self._last_code = 0
+        self.uplink_device, self.plain_device = self._devices()
+        self._report_findings()
+
+    # Intervals ------------------------------------------------------------------------------
+
+    @property
+    def have(self) -> int:
+        """Sequence up to which the ring has every interval; metrology offers what follows."""
+        holes = self.profile.ring.holes
+        return min(holes) - 1 if holes else self.profile.ring.last
+
+    def store(self, intervals: Iterable[ClosedInterval]) -> None:
+        """Put intervals into the ring; durable after `sync`.
+
+        Raises:
+            StorageError: The disk is full; what does not fit is to be offered again.
+        """
+        ring = self.profile.ring
+        for interval in intervals:
+            if interval.sequence > ring.last + 1:
+                self._begin_ring_at(interval.sequence)
+                ring = self.profile.ring
+            if interval.sequence > ring.last or interval.sequence in ring.holes:
+                ring.put(interval.sequence, interval.encode())
+
+    def sync(self) -> None:
+        """Make the load profile durable.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        self.profile.ring.sync()
+
+    def last_interval(self) -> ClosedInterval | None:
+        """Return the newest interval in the ring."""
+        return last_interval(self.profile)
+
+    # Connections ----------------------------------------------------------------------------
+
+    def connection(self, *, plain: bool = False) -> ServerConnection:
+        """Return a server for a new connection."""
+        device = self.plain_device if plain else self.uplink_device
+        return ServerConnection(device, entropy=self._around.entropy)
+
+    def tick_pushes(self, now_s: float) -> None:
+        """Send the pushes that are due."""
+        try:
+            self.outbox.tick(now_s)
+        except (StorageError, SecurityError) as error:
+            if str(error) != self.failing:
+                log.error("%s: nothing can be pushed: %s", self.config.name, error)  # noqa: TRY400
+            self.failing = str(error)
+        else:
+            self.failing = ""
+
+    def confirm_push(self, invoke_id: int, now_s: float) -> None:
+        """Take a hop receipt."""
+        if self.outbox.confirm(invoke_id, now_s):
+            self.note_state()
+
+    def note_state(self) -> None:
+        """Write down what is remembered lazily: receipts, and the client's counter."""
+        try:
+            self._state.note(
+                receipted=self.outbox.receipted, window_expected=self._ciphering.window.expected
+            )
+        except StorageError as error:
+            log.warning("%s: %s", self.config.name, error)
+
+    # Events ---------------------------------------------------------------------------------
+
+    def log_event(self, code: EventCode, at_s: int | None = None) -> None:
+        """Write an event into the log, durably; the same one at most once a minute."""
+        moment_s = self._around.calendar_us() // MICROSECONDS if at_s is None else at_s
+        before_s = self._last_logged.get(code)
+        if before_s is not None and 0 <= moment_s - before_s < QUIET_S:
+            return
+        self._last_logged[code] = moment_s
+        self._last_code = code
+        try:
+            self.events.ring.append([encode_event(moment_s, code)])
+            self.events.ring.sync()
+        except StorageError as error:
+            log.error("%s: event %d is not in the log: %s", self.config.name, code, error)  # noqa: TRY400
+
+    # Breaker: the port of `cosem.disconnect` and metrology's answer ---------------------------
+
+    @property
+    def wants_closed(self) -> bool:
+        """Where the disconnect control wants the breaker."""
+        return self._disconnector.state is ControlState.CONNECTED
+
+    @property
+    def breaker_settled(self) -> bool:
+        """Whether metrology has confirmed that the breaker stands where it is wanted."""
+        return self._state.state.output_closed == self.wants_closed
+
+    def is_closed(self) -> bool:
+        return self._state.state.output_closed
+
+    def move(self, state: ControlState) -> None:
+        """Remember the new state durably, then move the breaker."""
+        try:
+            self._state.note(durable=True, control_state=state)
+        except StorageError as error:
+            log.error("%s: command refused: %s", self.config.name, error)  # noqa: TRY400
+            raise Refused(ActionResult.TEMPORARY_FAILURE) from None
+        self._instrument.move_breaker(closed=state is ControlState.CONNECTED)
+
+    def breaker_stands(self, *, closed: bool, at_s: int) -> None:
+        """Learn from metrology where the breaker stands, since `at_s` if it moved."""
+        if closed != self._state.state.output_closed:
+            self.log_event(BREAKER_EVENTS[closed], at_s)
+            try:
+                self._state.note(durable=True, output_closed=closed)
+            except StorageError as error:
+                log.warning("%s: %s", self.config.name, error)
+        if self.breaker_settled:
+            waiting, self.when_settled = self.when_settled, []
+            for tell in waiting:
+                tell()
+
+    # Push sink --------------------------------------------------------------------------------
+
+    def push(self) -> None:
+        """Carry out the push method: what is under way is sent at the next tick."""
+        self.outbox.hurry()
+
+    def close(self) -> None:
+        """Sync and close every file."""
+        self.note_state()
+        for part in (self.profile.ring, self.events.ring, self._state, self._counters):
+            try:
+                part.close()
+            except StorageError as error:
+                log.error("%s: %s", self.config.name, error)  # noqa: TRY400
+
+    # Inside -----------------------------------------------------------------------------------
+
+    def _devices(self) -> tuple[LogicalDevice, LogicalDevice]:
+        sources = Sources(
+            instrument=self._instrument,
+            profile=self.profile,
+            events=self.events,
+            disconnector=self._disconnector,
+            push=self,
+            calendar=self._calendar,
+            replayed=lambda: self._around.replayed(self._around.calendar_us() // MICROSECONDS),
+            window_expected=lambda: self._ciphering.window.expected,
+            last_event=lambda: self._last_code,
+        )
+        objects = meter_objects(self.config, sources)
+        public = AssociationPolicy(client_sap=PUBLIC_CLIENT, grants=PUBLIC_GRANTS)
+        manager = AssociationPolicy(
+            client_sap=CLIENT_MANAGEMENT_PROCESS,
+            mechanism=Mechanism.HLS_GMAC,
+            ciphering=self._ciphering,
+            grants=MANAGER_GRANTS,
+        )
+        reader = AssociationPolicy(
+            client_sap=READER_CLIENT,
+            mechanism=Mechanism.LLS,
+            secret=self.config.keys.lls,
+            grants=READER_GRANTS,
+        )
+        title = self.config.title
+        return (
+            LogicalDevice(objects=objects, associations=(public, manager), system_title=title),
+            LogicalDevice(
+                objects=objects, associations=(public, manager, reader), system_title=title
+            ),
+        )
+
+    def _calendar(self) -> CosemDateTime:
+        return CosemDateTime.from_utc(from_us(self._around.calendar_us()))
+
+    def _begin_ring_at(self, sequence: int) -> None:
+        """Let the ring go on behind a gap that nobody can fill any more."""
+        ring = self.profile.ring
+        if len(ring) > 0:
+            missing = f"intervals {ring.last + 1} to {sequence - 1} are nowhere any more"
+            log.error("%s: %s", self.config.name, set_aside(ring.path, missing))
+            ring.close()
+            self.profile.ring, _ = type(ring).open(
+                ring.path, payload_octets=ring.payload_octets, capacity=ring.capacity
+            )
+            self.log_event(EventCode.STATE_RESTORED)
+        self.profile.ring.start_after(sequence - 1)
+
+    def _report_findings(self) -> None:
+        found = [finding for finding in self._findings if finding is not None]
+        for finding in found:
+            log.error("%s: %s", self.config.name, finding)
+        if found:
+            self.log_event(EventCode.STATE_RESTORED)
+
+
+def momentary_of(interval: ClosedInterval) -> Momentary:
+    """Return what is known of a meter whose metrology has not spoken yet."""
+    return Momentary(
+        at_s=interval.end_s,
+        breaker_closed=interval.breaker_closed,
+        power_w=0,
+        voltage_dv=0,
+        current_ca=0,
+        import_register_wh=interval.import_register_wh,
+        export_register_wh=interval.export_register_wh,
+        import_wh=0,
+        export_wh=0,
+    )

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Management as a process: the UART to metrology on one side, the concentrator on the other."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Final
+
+from openami.device.link import Link
+from openami.meter.config import MeterConfig
+from openami.meter.instrument import ManagementEnd
+from openami.meter.management import Management, Surroundings
+from openami.meter.replay import ReplayedLoad
+from openami.meter.serving import MeterUplink, listen_plain
+from openami.runtime.clock import Clock, real_us
+from openami.runtime.layout import Layout
+from openami.runtime.status import Figures, write_status
+from openami.transport.serial import SerialLine
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 0.1
+STATUS_S: Final = 1.0
+
+
+class ManagementProcess:
+    """One meter's management, from its opened files to its stop."""
+
+    def __init__(self, config: MeterConfig, clock: Clock, uart: Path) -> None:
+        """Open every file and prepare the line; call inside a running loop.
+
+        Raises:
+            StorageError: A file can be neither read nor created.
+            ConfigurationError: A certificate file is unusable.
+        """
+        load = ReplayedLoad(config.meter_id, config.seed)
+        self._config = config
+        self._link = Link(number=secrets.randbelow(0xFFFF) + 1)
+        self.end = ManagementEnd(self._link, clock.now_us)
+        self.management = Management(
+            config,
+            self.end,
+            Surroundings(
+                calendar_us=clock.now_us,
+                real_us=real_us,
+                entropy=os.urandom,
+                replayed=lambda at_s: str(load.week(at_s)),
+            ),
+        )
+        self.end.bind(self.management)
+        self.uplink = MeterUplink(self.management)
+        self._line = SerialLine(uart, self._received)
+
+    async def run(self, stop: asyncio.Event, run_folder: Path) -> None:
+        """Serve until `stop` is set.
+
+        Raises:
+            UserError: The plain listener's port is taken.
+        """
+        plain = self._config.plain_listener
+        listener = await listen_plain(self.management, plain) if plain is not None else None
+        self._line.open()
+        dialling = asyncio.create_task(self.uplink.run())
+        said_s = 0.0
+        try:
+            while not stop.is_set():
+                now_s = time.monotonic()
+                self.step(now_s)
+                if now_s - said_s >= STATUS_S:
+                    said_s = now_s
+                    if dialling.done():
+                        dialling.result()  # it goes on for ever unless there is a fault
+                    self.management.note_state()
+                    write_status(run_folder, "management", self.figures())
+                await asyncio.sleep(TICK_S)
+        finally:
+            dialling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await dialling
+            if listener is not None:
+                await listener.close()
+            self._line.close()
+            self.management.close()
+        log.info("management stopped at interval %d", self.management.profile.ring.last)
+
+    def step(self, now_s: float) -> None:
+        """Keep link and pushes going."""
+        self.end.tick(now_s)
+        self._send()
+        self.management.tick_pushes(now_s)
+
+    def figures(self) -> Figures:
+        """Return what the status file says."""
+        return {
+            "metrology attached": int(self._link.joined),
+            "connected": int(self.uplink.is_attached),
+            "intervals stored": self.management.profile.ring.last,
+            "pushes pending": self.management.outbox.pending,
+            "receipts": self.management.outbox.receipts,
+            "alarm": self.end.failing or self.management.failing,
+        }
+
+    def _received(self, octets: bytes) -> None:
+        now_s = time.monotonic()
+        self.end.receive(octets, now_s)
+        self._send()
+        self.management.tick_pushes(now_s)
+
+    def _send(self) -> None:
+        if octets := self._link.take_output():
+            self._line.send(octets)
+
+
+async def serve(home: Path, uart: Path, stop: asyncio.Event) -> None:
+    """Run management of the meter in `home` on a UART until `stop` is set."""
+    layout = Layout(home.parent.parent)
+    config = MeterConfig.load(home)
+    process = ManagementProcess(config, Clock(layout.clock), uart)
+    await process.run(stop, layout.run)

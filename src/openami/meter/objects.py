@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The meter's COSEM objects: one table, read from top to bottom (docs/architecture.md, 4).
+
+Values are bound to whoever knows them; nothing here remembers anything.  The public client sees
+what a stranger needs to find its way: clock, name, logical devices and the frame counter.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from openami.cosem.access_control import SapAssignment, SapName, SecuritySetup
+from openami.cosem.device import ALL, Grant
+from openami.cosem.disconnect import Disconnector, disconnect_control
+from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
+from openami.cosem.model import InterfaceClass
+from openami.cosem.profile import profile_generic
+from openami.cosem.push import (
+    MESSAGE_A_XDR,
+    TRANSPORT_TCP,
+    PushSetup,
+    PushSink,
+    SendDestinationAndMethod,
+    push_setup,
+)
+from openami.cosem.time_event import Clock, ClockBase
+from openami.dlms.apdu.selective import CaptureObject
+from openami.dlms.data import Data as CosemData
+from openami.dlms.data import (
+    DoubleLongUnsigned,
+    FixedInteger,
+    LongUnsigned,
+    OctetString,
+    Unsigned,
+    VisibleString,
+)
+from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.obis import Obis
+from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
+from openami.exchange.channels import PROFILE_CHANNELS, Channel
+from openami.meter.config import MeterConfig
+from openami.meter.metrology import Momentary
+from openami.meter.outbox import PUSH_SETUP
+from openami.meter.profile import RingBuffer
+
+CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
+LDN: Final = Obis(0, 0, 42, 0, 0, 255)
+SAP_LIST: Final = Obis(0, 0, 41, 0, 0, 255)
+SECURITY_SETUP: Final = Obis(0, 0, 43, 0, 0, 255)
+FRAME_COUNTER: Final = Obis(0, 0, 43, 1, 0, 255)
+SERIAL_NUMBER: Final = Obis(0, 0, 96, 1, 0, 255)
+MANUFACTURER: Final = Obis(0, 0, 96, 1, 1, 255)
+SOURCE: Final = Obis(0, 0, 96, 1, 9, 255)
+FIRMWARE: Final = Obis(1, 0, 0, 2, 0, 255)
+STATUS: Final = Obis(0, 0, 96, 10, 1, 255)
+EVENT_CODE: Final = Obis(0, 0, 96, 11, 0, 255)
+LOAD_PROFILE: Final = Obis(1, 0, 99, 1, 0, 255)
+EVENT_LOG: Final = Obis(0, 0, 99, 98, 0, 255)
+DISCONNECT: Final = Obis(0, 0, 96, 3, 10, 255)
+EXPORT_POWER: Final = Obis(1, 0, 2, 7, 0, 255)
+
+PUBLIC_GRANTS: Final = tuple(Grant(at=at, read=ALL) for at in (CLOCK, LDN, SAP_LIST, FRAME_COUNTER))
+READER_GRANTS: Final = (Grant(read=ALL),)
+MANAGER_GRANTS: Final = (
+    Grant(read=ALL, invoke=ALL),
+    Grant(of=PushSetup, write=frozenset({4, 5, 6, 7})),
+)
+
+UNITS: Final = {"Wh": 30, "W": 27, "V": 35, "A": 33}  # DLMS UA 1000-1, table of units
+FIRMWARE_VERSION: Final = "openami 0.1.0"
+
+
+class Instrument(Protocol):
+    """Metrology, as management sees it."""
+
+    def momentary(self) -> Momentary:
+        """Return what the meter shows now."""
+
+    def move_breaker(self, *, closed: bool) -> None:
+        """Ask for the breaker to be moved; `Management.breaker_stands` tells that it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Whom the objects ask."""
+
+    instrument: Instrument
+    profile: RingBuffer
+    events: RingBuffer
+    disconnector: Disconnector
+    push: PushSink
+    calendar: Callable[[], CosemDateTime]
+    replayed: Callable[[], str]
+    window_expected: Callable[[], int]
+    last_event: Callable[[], int]
+
+
+def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
+    """Return every object of the meter."""
+    return [
+        *_identity(config, sources),
+        *_access(config, sources),
+        *_registers(sources.instrument),
+        _load_profile(config, sources),
+        _event_log(config, sources),
+        *_status(sources),
+        push_setup(_push_setup(config), sources.push),
+        disconnect_control(DISCONNECT, sources.disconnector),
+    ]
+
+
+def _identity(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
+    clock = Clock(
+        CLOCK,
+        time_zone=0,
+        status=0,
+        daylight_savings_begin=NEVER,
+        daylight_savings_end=NEVER,
+        daylight_savings_deviation=0,
+        daylight_savings_enabled=False,
+        clock_base=ClockBase.INTERNAL_CRYSTAL,
+    )
+    clock.bind(Clock.time, sources.calendar)
+    source = Data(SOURCE)
+    source.bind(Data.value, lambda: VisibleString(sources.replayed()))
+    return [
+        clock,
+        Data(LDN, value=OctetString(config.ldn.encode())),
+        Data(SERIAL_NUMBER, value=VisibleString(config.ldn[3:])),
+        Data(MANUFACTURER, value=VisibleString("OpenAMI")),
+        Data(FIRMWARE, value=VisibleString(FIRMWARE_VERSION)),
+        source,
+    ]
+
+
+def _access(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
+    names = (SapName(MANAGEMENT_LOGICAL_DEVICE, config.ldn.encode()),)
+    setup = SecuritySetup(
+        SECURITY_SETUP,
+        security_policy=3,  # authenticated and encrypted
+        security_suite=0,
+        client_system_title=config.head_end_title,
+        server_system_title=config.title,
+    )
+    counter = Data(FRAME_COUNTER)
+    counter.bind(Data.value, lambda: DoubleLongUnsigned(sources.window_expected()))
+    return [SapAssignment(SAP_LIST, sap_assignment_list=names), setup, counter]
+
+
+def _register(at: Obis, scaler: int, unit: str, source: Callable[[], FixedInteger]) -> Register:
+    register = Register(at, scaler_unit=ScalerUnit(scaler, UNITS[unit]))
+    register.bind(Register.value, source)
+    return register
+
+
+def _registers(instrument: Instrument) -> list[InterfaceClass]:
+    shown = instrument.momentary
+    sources: dict[Channel, Callable[[], FixedInteger]] = {
+        Channel.IMPORT_REGISTER: lambda: DoubleLongUnsigned(shown().import_register_wh),
+        Channel.EXPORT_REGISTER: lambda: DoubleLongUnsigned(shown().export_register_wh),
+        Channel.IMPORT_WH: lambda: DoubleLongUnsigned(shown().import_wh),
+        Channel.EXPORT_WH: lambda: DoubleLongUnsigned(shown().export_wh),
+        Channel.POWER: lambda: DoubleLongUnsigned(max(0, shown().power_w)),
+        Channel.VOLTAGE: lambda: LongUnsigned(shown().voltage_dv),
+        Channel.CURRENT: lambda: LongUnsigned(shown().current_ca),
+    }
+    export_w = _register(EXPORT_POWER, 0, "W", lambda: DoubleLongUnsigned(max(0, -shown().power_w)))
+    return [
+        *(
+            _register(channel.row.obis, channel.row.scaler, channel.row.unit, source)
+            for channel, source in sources.items()
+        ),
+        export_w,
+    ]
+
+
+def _load_profile(config: MeterConfig, sources: Sources) -> ProfileGeneric:
+    columns = (
+        CaptureObject(class_id=Clock.class_id, instance_id=CLOCK, attribute_id=2),
+        CaptureObject(class_id=Data.class_id, instance_id=STATUS, attribute_id=2),
+        *(
+            CaptureObject(class_id=Register.class_id, instance_id=channel.row.obis, attribute_id=2)
+            for channel in PROFILE_CHANNELS
+        ),
+    )
+    profile = ProfileGeneric(
+        LOAD_PROFILE,
+        capture_objects=columns,
+        capture_period=config.capture_period_s,
+        profile_entries=config.profile_entries,
+    )
+    return profile_generic(profile, sources.profile)
+
+
+def _event_log(config: MeterConfig, sources: Sources) -> ProfileGeneric:
+    log = ProfileGeneric(
+        EVENT_LOG,
+        capture_objects=(
+            CaptureObject(class_id=Clock.class_id, instance_id=CLOCK, attribute_id=2),
+            CaptureObject(class_id=Data.class_id, instance_id=EVENT_CODE, attribute_id=2),
+        ),
+        capture_period=0,  # captured when something happens
+        profile_entries=config.event_entries,
+    )
+    return profile_generic(log, sources.events)
+
+
+def _status(sources: Sources) -> list[InterfaceClass]:
+    last_event = Data(EVENT_CODE)
+
+    def code() -> CosemData:
+        return Unsigned(sources.last_event())
+
+    last_event.bind(Data.value, code)
+    return [Data(STATUS, value=Unsigned(0)), last_event]
+
+
+def _push_setup(config: MeterConfig) -> PushSetup:
+    buffer = CaptureObject(
+        class_id=ProfileGeneric.class_id, instance_id=LOAD_PROFILE, attribute_id=2
+    )
+    name = CaptureObject(class_id=Data.class_id, instance_id=LDN, attribute_id=2)
+    own = CaptureObject(class_id=PushSetup.class_id, instance_id=PUSH_SETUP, attribute_id=1)
+    uplink = config.uplink
+    return PushSetup(
+        PUSH_SETUP,
+        push_object_list=(name, own, buffer),
+        send_destination_and_method=SendDestinationAndMethod(
+            TRANSPORT_TCP, f"{uplink.host}:{uplink.port}".encode(), MESSAGE_A_XDR
+        ),
+        communication_window=(),
+        randomisation_start_interval=0,
+        number_of_retries=255,
+        repetition_delay=round(config.push_first_s),
+    )
+
+
+NEVER: Final = CosemDateTime(year=None, month=None, day=None, hour=None, minute=None)

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A meter's connections: the one it dials, and the plain one that tools dial.
+
+Both carry wrapper frames to the same server.  The dialled one also carries pushes and their hop
+receipts.  An answer that follows a command to the breaker waits until metrology has confirmed it,
+so that whoever reads the state next reads the truth; answers never overtake one another.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from typing import Final
+
+from openami.device.storage import StorageError
+from openami.dlms.apdu.acse import Aare, AcseServiceUser, AssociationResult
+from openami.dlms.apdu.faults import ExceptionResponse, ServiceError
+from openami.dlms.apdu.notification import DataNotificationConfirm
+from openami.dlms.association import State
+from openami.dlms.errors import DlmsError
+from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
+from openami.exchange.events import EventCode
+from openami.exchange.uplink import PUSH_CLIENT
+from openami.meter.management import Management
+from openami.transport.endpoint import Listener, dial, listen
+from openami.transport.reconnect import Reconnector
+from openami.transport.tls import Expected, Role, Secured, Tls, client_tls
+from openami.transport.url import Url
+from openami.transport.wire import Limits, Wire, WireError
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S: Final = 2.0  # for metrology to confirm a command
+PLAIN_LIMITS: Final = Limits(max_connections=32, idle_timeout_s=600.0)
+
+
+class MeterLine:
+    """One connection to a meter."""
+
+    def __init__(self, management: Management, wire: Wire, *, plain: bool) -> None:
+        self._management = management
+        self._wire = wire
+        self._plain = plain
+        self._server = management.connection(plain=plain)
+        self._answers: deque[tuple[int, bytes]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        """Take one frame; raises `DecodeError` for a receipt that is none."""
+        if source == PUSH_CLIENT and apdu[:1] == bytes((DataNotificationConfirm.TAG,)):
+            if not self._plain:
+                self._receipt(DataNotificationConfirm.decode(apdu))
+            return
+        if destination != MANAGEMENT_LOGICAL_DEVICE:
+            return  # no other logical device lives here, and the wrapper has no way to say so
+        before = self._server.state(source)
+        try:
+            answer = self._server.receive(source, apdu)
+        except StorageError as error:
+            log.error("%s: a request stays unanswered: %s", self._management.config.name, error)  # noqa: TRY400
+            return
+        self._notice(source, before, apdu, answer)
+        if answer is not None:
+            self._answer(source, answer)
+
+    def closed(self, reason: str) -> None:  # noqa: ARG002  the wire has said it in the log
+        self._server.lost()
+        self._answers.clear()
+        self._stop_waiting()
+        if not self._plain:
+            self._management.note_state()
+
+    def push(self, octets: bytes) -> None:
+        """Send a sealed push; on a broken connection it is lost, and sent again."""
+        try:
+            self._wire.send(MANAGEMENT_LOGICAL_DEVICE, PUSH_CLIENT, octets)
+        except WireError as error:
+            log.debug("%s", error)
+
+    def flush(self) -> None:
+        """Send the answers that waited for the breaker."""
+        self._stop_waiting()
+        while self._answers:
+            client, answer = self._answers.popleft()
+            try:
+                self._wire.send(MANAGEMENT_LOGICAL_DEVICE, client, answer)
+            except WireError as error:
+                log.debug("%s", error)
+                self._answers.clear()
+
+    def _receipt(self, confirm: DataNotificationConfirm) -> None:
+        now_s = time.monotonic()
+        self._management.confirm_push(int(confirm.long_invoke_id_and_priority), now_s)
+        self._management.tick_pushes(now_s)
+
+    def _answer(self, client: int, answer: bytes) -> None:
+        self._answers.append((client, answer))
+        if self._management.breaker_settled:
+            self.flush()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._management.when_settled.append(self.flush)
+            self._timer = loop.call_later(LONGEST_WAIT_S, self.flush)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _notice(self, client: int, before: State, apdu: bytes, answer: bytes | None) -> None:
+        """Write into the event log what somebody tried in vain."""
+        if answer is None:
+            return
+        if (apdu[:1] == b"\x60" and _refused_for_its_secret(answer)) or (
+            before is State.AUTHENTICATION_PENDING and self._server.state(client) is State.IDLE
+        ):
+            self._management.log_event(EventCode.FAILED_LOGIN)
+        elif answer[:1] == b"\xd8" and _is_replay(answer):
+            self._management.log_event(EventCode.REPLAY_REFUSED)
+
+
+def _refused_for_its_secret(answer: bytes) -> bool:
+    if answer[:1] != b"\x61":
+        return False
+    try:
+        aare = Aare.decode(answer)
+    except DlmsError:
+        return False
+    return (
+        aare.result is not AssociationResult.ACCEPTED
+        and aare.result_source_diagnostic is AcseServiceUser.AUTHENTICATION_FAILURE
+    )
+
+
+def _is_replay(answer: bytes) -> bool:
+    try:
+        return (
+            ExceptionResponse.decode(answer).service_error is ServiceError.INVOCATION_COUNTER_ERROR
+        )
+    except DlmsError:
+        return False
+
+
+class MeterUplink:
+    """Keeps a meter attached to its concentrator."""
+
+    def __init__(self, management: Management, tls: Tls | None = None) -> None:
+        """Prepare to dial.
+
+        Args:
+            management: The meter's.
+            tls: Its side of TLS, read already; None reads its files.
+
+        Raises:
+            ConfigurationError: A certificate file is unusable.
+        """
+        config = management.config
+        self._management = management
+        self._line: MeterLine | None = None
+        self._secured: Secured | None = None
+        if config.uplink.encrypted:
+            expected = Expected(
+                roles=frozenset({Role.CONCENTRATOR}), title=config.concentrator_title
+            )
+            self._secured = Secured(tls or client_tls(config.identity), expected)
+        self._reconnector = Reconnector(config.name, self._dial, random.random, config.backoff)
+
+    @property
+    def is_attached(self) -> bool:
+        return self._reconnector.wire is not None
+
+    async def run(self) -> None:
+        """Dial for ever; end by cancelling."""
+        await self._reconnector.run(self._attached, self._detached)
+
+    async def _dial(self) -> Wire:
+        config = self._management.config
+        limits = Limits(connect_timeout_s=config.connect_timeout_s)
+        return await dial(config.uplink, self._accept, secured=self._secured, limits=limits)
+
+    def _accept(self, wire: Wire) -> MeterLine:
+        self._line = MeterLine(self._management, wire, plain=False)
+        return self._line
+
+    def _attached(self, wire: Wire) -> None:  # noqa: ARG002  its handler is the line
+        if self._line is not None:
+            now_s = time.monotonic()
+            self._management.outbox.attached(self._line.push, now_s)
+            self._management.tick_pushes(now_s)
+
+    def _detached(self, reason: str) -> None:  # noqa: ARG002  the reconnector has said it
+        self._management.outbox.detached()
+
+
+async def listen_plain(management: Management, url: Url) -> Listener:
+    """Open the plain listener for tools and peers: no TLS, so loopback unless told.
+
+    Raises:
+        UserError: The port is taken, or may not be opened.
+    """
+
+    def accept(wire: Wire) -> MeterLine:
+        log.info("%s: %s connected without TLS", management.config.name, wire.address)
+        return MeterLine(management, wire, plain=True)
+
+    listener = await listen(url, accept, limits=PLAIN_LIMITS)
+    log.warning(
+        "%s listens on %s without TLS, for tools and peers only; "
+        'set [listener] plain = "" in device.toml to close it',
+        management.config.name,
+        listener.url,
+    )
+    return listener
