@@ -76,7 +76,7 @@ class MetrologyBank:
             self._restore(payload)
 
     def forget_old(self) -> None:
-        """Keep no more intervals in memory than `keep` says; the start gives all that were found."""
+        """Keep no more intervals in memory than `keep` says, after a start gave all there are."""
         for kept in self.kept.values():
             del kept[: -self._keep]
 
