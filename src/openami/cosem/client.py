@@ -81,7 +81,6 @@ FIRST_BLOCK_OCTETS: Final = 32
 _IDS: Final = tuple(InvokeIdAndPriority.of(number) for number in range(16))
 _GET_HEADS: Final = tuple(bytes((0xC0, 0x01, octet)) for octet in _IDS)
 _VALUE_HEADS: Final = tuple(bytes((0xC4, 0x01, octet, 0x00)) for octet in _IDS)
-_REFUSAL_HEADS: Final = tuple(bytes((0xC4, 0x01, octet, 0x01)) for octet in _IDS)
 
 
 def name_of(class_id: int, at: Obis, index: int, kind: str = "attribute") -> str:
@@ -139,7 +138,8 @@ class Client(ClientAssociation):
         if head == _VALUE_HEADS[number]:
             return answer[4:]
         what = name_of(class_id, at, index)
-        if head == _REFUSAL_HEADS[number] and len(answer) == 5:
+        # There are meters whose refusals do not repeat the invoke-id.
+        if len(answer) == 5 and answer[:2] == b"\xc4\x01" and answer[3] == 1:
             raise AccessError("read", what, DataAccessResult(answer[4]))
         return (yield from self._blocks(answer, number, what))
 

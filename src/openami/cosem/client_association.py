@@ -46,7 +46,7 @@ from openami.dlms.association import (
     State,
 )
 from openami.dlms.data import OctetString
-from openami.dlms.errors import SecurityError
+from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.hls import CHALLENGE_OCTETS, Handshake, Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT, Sap
@@ -225,10 +225,13 @@ class ClientAssociation:
         rlrq = Rlrq(reason=ReleaseRequestReason.NORMAL, user_information=user_information)
         octets = yield rlrq.encode()
         _check_tag(octets, Rlre.TAG, "the release request")
-        rlre = Rlre.decode(octets)
-        if channel and rlre.user_information:
-            channel.unprotect(rlre.user_information)
         self._machine.received(Primitive.RELEASE_RESPONSE)
+        try:
+            user_information = Rlre.decode(octets).user_information
+        except DecodeError:
+            return  # there are meters whose farewell has a wrong length; it is one all the same
+        if channel and user_information:
+            channel.unprotect(user_information)
 
     def _exchange(self, apdu: bytes, request: str) -> Steps[bytes]:
         channel = self.channel
