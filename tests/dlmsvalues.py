@@ -6,7 +6,21 @@ from typing import Any
 from hypothesis import strategies as st
 
 from openami.dlms import data
-from openami.dlms.apdu import acse, action, ciphered, faults, fields, get, initiate, notification
+from openami.dlms.apdu import (
+    access,
+    acse,
+    action,
+    block,
+    ciphered,
+    faults,
+    fields,
+    get,
+    initiate,
+    notification,
+    read,
+    variables,
+    write,
+)
 from openami.dlms.apdu import set as set_
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import Array, BitString, CompactArray, Structure
@@ -86,6 +100,31 @@ names = st.one_of(
     st.sampled_from(list(acse.ApplicationContextName)), st.binary(min_size=1, max_size=9)
 )
 mechanisms = st.none() | st.sampled_from(list(acse.MechanismName)) | short
+
+variable_accesses = st.one_of(
+    st.builds(variables.VariableName, name=u16),
+    st.builds(variables.ParameterizedAccess, name=u16, selector=octet, parameter=values),
+    st.builds(variables.BlockNumberAccess, block_number=u16),
+    st.builds(
+        variables.ReadDataBlockAccess, last_block=st.booleans(), block_number=u16, raw_data=short
+    ),
+    st.builds(variables.WriteDataBlockAccess, last_block=st.booleans(), block_number=u16),
+)
+read_results = st.one_of(
+    results,
+    st.builds(read.ReadBlock, last_block=st.booleans(), block_number=u16, raw_data=short),
+    st.builds(read.ReadBlockTaken, block_number=u16),
+)
+write_results = st.one_of(reasons, st.builds(write.WriteBlockTaken, block_number=u16))
+specifications = st.one_of(
+    st.builds(access.AccessGet, attribute=attributes, access=st.none() | accesses),
+    st.builds(access.AccessSet, attribute=attributes, access=st.none() | accesses),
+    st.builds(access.AccessAction, method=methods),
+)
+access_outcomes = st.one_of(
+    st.builds(access.AccessOutcome, choice=st.sampled_from([1, 2]), result=reasons),
+    st.builds(access.AccessOutcome, choice=st.just(3), result=octet.map(ActionResult)),
+)
 
 
 def several(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
@@ -203,6 +242,40 @@ _SPECIFIC: dict[type, dict[str, st.SearchStrategy[Any]]] = {
     acse.Rlre: {
         "reason": st.none() | st.sampled_from(acse.ReleaseResponseReason),
         "user_information": optional,
+    },
+    access.AccessRequest: {
+        "long_invoke_id_and_priority": long_invoke_ids,
+        "date_time": date_times,
+        "specifications": several(specifications),
+        "values": several(values),
+    },
+    access.AccessResponse: {
+        "long_invoke_id_and_priority": long_invoke_ids,
+        "date_time": date_times,
+        "specifications": st.none() | several(specifications),
+        "values": several(values),
+        "outcomes": several(access_outcomes),
+    },
+    block.GeneralBlockTransfer: {
+        "last_block": st.booleans(),
+        "streaming": st.booleans(),
+        "window": st.integers(0, 63),
+        "block_number": u16,
+        "block_number_ack": u16,
+        "block_data": short,
+    },
+    read.ReadRequest: {"variables": several(variable_accesses)},
+    read.ReadResponse: {"results": several(read_results)},
+    write.WriteRequest: {"variables": several(variable_accesses), "values": several(values)},
+    write.UnconfirmedWriteRequest: {
+        "variables": several(variable_accesses),
+        "values": several(values),
+    },
+    write.WriteResponse: {"results": several(write_results)},
+    write.InformationReport: {
+        "current_time": optional,
+        "variables": several(variable_accesses),
+        "values": several(values),
     },
     ciphered.ServiceCiphering: {
         "tag": st.sampled_from(sorted(set(ciphered.BY_GLO) | set(ciphered.BY_DED))),

@@ -13,10 +13,12 @@ from typing import ClassVar, Final, Self
 from openami.dlms import data
 from openami.dlms.axdr import Reader, encode_length, encode_octet_string
 from openami.dlms.data import Data
+from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 
 CLAUSE: Final = "IEC 62056-5-3, 9.5"
 
+_DATE_TIME_OCTETS: Final = 12
 _DESCRIPTOR: Final = struct.Struct(">H6Bb")
 
 
@@ -269,3 +271,13 @@ def encode_values(values: tuple[Data, ...]) -> bytes:
 def read_values(reader: Reader) -> tuple[Data, ...]:
     """Take a SEQUENCE OF Data off the front of `reader`."""
     return tuple(data.read(reader) for _ in range(reader.count("values")))
+
+
+def read_date_time(reader: Reader) -> bytes:
+    """Take an octet-string off the front of `reader` that holds a date-time or nothing."""
+    start = reader.offset
+    octets = reader.octet_string("date-time")
+    if len(octets) not in {0, _DATE_TIME_OCTETS}:
+        problem = f"date-time has {len(octets)} octets, not 0 or 12"
+        raise DecodeError(problem, reader.octets, start, CLAUSE)
+    return octets

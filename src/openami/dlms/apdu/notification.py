@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
 from openami.dlms import data
-from openami.dlms.apdu.fields import CLAUSE, AttributeDescriptor, LongInvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority, read_date_time
 from openami.dlms.axdr import (
     Reader,
     encode_octet_string,
     encode_optional_octet_string,
 )
 from openami.dlms.data import Data
-from openami.dlms.errors import DecodeError
 
-_DATE_TIME_OCTETS: Final = 12
 _OCTET_STRING: Final = 0x09
 
 
@@ -63,7 +61,7 @@ class DataNotification:
             reader.expect(_OCTET_STRING, "date-time tag")
         apdu = cls(
             long_invoke_id_and_priority=invoke_id,
-            date_time=_read_date_time(reader),
+            date_time=read_date_time(reader),
             notification_body=data.read(reader),
             tagged_date_time=tagged,
         )
@@ -98,7 +96,7 @@ class DataNotificationConfirm:
         reader = Reader(octets).expect(cls.TAG, "APDU tag")
         apdu = cls(
             long_invoke_id_and_priority=LongInvokeIdAndPriority.read(reader),
-            date_time=_read_date_time(reader),
+            date_time=read_date_time(reader),
         )
         reader.end()
         return apdu
@@ -132,18 +130,9 @@ class EventNotification:
     def decode(cls, octets: bytes) -> Self:
         reader = Reader(octets).expect(cls.TAG, "APDU tag")
         apdu = cls(
-            time=_read_date_time(reader) if reader.present("presence of time") else None,
+            time=read_date_time(reader) if reader.present("presence of time") else None,
             attribute=AttributeDescriptor.read(reader),
             value=data.read(reader),
         )
         reader.end()
         return apdu
-
-
-def _read_date_time(reader: Reader) -> bytes:
-    start = reader.offset
-    octets = reader.octet_string("date-time")
-    if len(octets) not in {0, _DATE_TIME_OCTETS}:
-        problem = f"date-time has {len(octets)} octets, not 0 or 12"
-        raise DecodeError(problem, reader.octets, start, CLAUSE)
-    return octets

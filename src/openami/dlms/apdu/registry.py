@@ -4,7 +4,19 @@
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
-from openami.dlms.apdu import acse, action, ciphered, faults, get, initiate, notification
+from openami.dlms.apdu import (
+    access,
+    acse,
+    action,
+    block,
+    ciphered,
+    faults,
+    get,
+    initiate,
+    notification,
+    read,
+    write,
+)
 from openami.dlms.apdu import set as set_
 from openami.dlms.errors import DecodeError
 
@@ -68,6 +80,15 @@ _WITHOUT_CHOICE: Final[tuple[_Class, ...]] = (
     notification.DataNotification,
     notification.DataNotificationConfirm,
     notification.EventNotification,
+    access.AccessRequest,
+    access.AccessResponse,
+    block.GeneralBlockTransfer,
+    read.ReadRequest,
+    read.ReadResponse,
+    write.WriteRequest,
+    write.WriteResponse,
+    write.UnconfirmedWriteRequest,
+    write.InformationReport,
     ciphered.GeneralGloCiphering,
     ciphered.GeneralDedCiphering,
     ciphered.GeneralCiphering,
