@@ -4,15 +4,46 @@
 import json
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-ROOT = Path(__file__).resolve().parent.parent
-PEERS = ROOT / ".venv-peers" / "bin" / "python"
+ROOT: Final = Path(__file__).resolve().parent.parent
+PEERS: Final = ROOT / ".venv-peers" / "bin" / "python"
+
+OURS: Final = "openami"
+GURUX: Final = "gurux-dlms"
+DLMS_COSEM: Final = "dlms-cosem"
+BARE: Final = "bare asyncio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How long and how large a run is."""
+
+    rounds: int = 7
+    seconds: float = 0.5  # of one figure in one round
+    meters: int = 200  # in the server process of full reads
+    connections: int = 500  # held at once for memory
+    messages: int = 4000  # in the inbox, of each kind
+    lake_meters: int = 3000
+    lake_days: int = 30
+
+
+FULL: Final = Scale()
+QUICK: Final = Scale(
+    rounds=2,
+    seconds=0.05,
+    meters=8,
+    connections=16,
+    messages=100,
+    lake_meters=50,
+    lake_days=3,
+)
 
 
 def per_second(work: Callable[[int], object], seconds: float) -> float:
@@ -26,30 +57,31 @@ def per_second(work: Callable[[int], object], seconds: float) -> float:
     return count / spent
 
 
-class Peer:
-    """A foreign implementation at work in a process of its own."""
+def same(found: object, wanted: object, what: str) -> None:
+    """Hold a result to what it must be; a figure whose work is wrong is no figure."""
+    if found != wanted:
+        raise SystemExit(f"{what} gave {found!r}, not {wanted!r}: no figure is taken from it")
 
-    def __init__(self, script: str) -> None:
-        if not PEERS.exists():
-            raise SystemExit("the peers are missing: run `make setup-peers`")
+
+class Helper:
+    """A process that answers one line of JSON with one line of JSON."""
+
+    def __init__(self, *command: str | Path) -> None:
+        self._name = " ".join(str(part) for part in command[1:])
         self._process = subprocess.Popen(
-            [PEERS, ROOT / "bench" / "peers" / script],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def ask(self, task: str, **values: object) -> tuple[float, Any]:
-        """Let the peer do one task; return its figure and what proves that it was done."""
+    def exchange(self, asked: Mapping[str, object]) -> Any:  # noqa: ANN401  JSON
+        """Send one request and return its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"task": task, **values}) + "\n")
+        self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"a peer ended while it did {task}")
-        answer = json.loads(line)
-        return answer["per_s"], answer["check"]
+            raise SystemExit(f"{self._name} ended while it was asked for {dict(asked)}")
+        return json.loads(line)
 
     def __enter__(self) -> Self:
         return self
@@ -61,16 +93,61 @@ class Peer:
         trace: TracebackType | None,
     ) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
+
+
+class Peer(Helper):
+    """A foreign implementation at work in a process of its own."""
+
+    def __init__(self, script: str) -> None:
+        if not PEERS.exists():
+            raise SystemExit("the peers are missing: run `make setup-peers`")
+        super().__init__(PEERS, ROOT / "bench" / "peers" / script)
+
+    def ask(self, task: str, **values: object) -> tuple[float, Any]:
+        """Let the peer do one task; return its figure and what proves that it was done."""
+        answer = self.exchange({"task": task, **values})
+        return answer["per_s"], answer["check"]
+
+
+class Server(Helper):
+    """A process of ours that serves (`bench.serving`)."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.executable, "-m", "bench.serving")
+
+    def serve(self, what: str, **values: object) -> list[int]:
+        """Open listeners; return their ports."""
+        ports: list[int] = self.exchange({"serve": what, **values})["ports"]
+        return ports
+
+    def resident_octets(self) -> int:
+        """Return the resident set size of the process."""
+        return int(self.exchange({"serve": "resident"})["octets"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What ours is to reach: a figure, or a part of what another party reaches in the same round.
+
+    Attributes:
+        figure: At least this much; at most, where less is better.
+        beside: Whose figure is meant; None for ours alone.
+    """
+
+    figure: float
+    beside: str | None = None
 
 
 @dataclass(slots=True)
 class Row:
-    """One line of the table: rounds of ours and of each peer."""
+    """One line of the table: rounds of ours and of each party beside us."""
 
     name: str
     unit: str
-    goal: str = ""
+    goal: Goal | None = None
+    note: str = ""
+    less_is_better: bool = False
     rounds: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, figures: Mapping[str, float]) -> None:
@@ -86,5 +163,15 @@ class Row:
         """Return the median of ours divided by theirs, round by round."""
         if who not in self.rounds:
             return None
-        pairs = zip(self.rounds["openami"], self.rounds[who], strict=True)
+        pairs = zip(self.rounds[OURS], self.rounds[who], strict=True)
         return statistics.median(ours / theirs for ours, theirs in pairs)
+
+    def reached(self) -> bool | None:
+        """Tell whether the goal is met; None without a goal."""
+        if self.goal is None:
+            return None
+        beside = self.goal.beside
+        found = self.median(OURS) if beside is None else self.ratio(beside)
+        if found is None:
+            return None
+        return found <= self.goal.figure if self.less_is_better else found >= self.goal.figure

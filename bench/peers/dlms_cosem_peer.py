@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """dlms-cosem does the same work as we do; runs only under .venv-peers, as a process of its own.
 
-Standard input: one JSON object a line, {"task": name, ...}.  Standard output: one JSON object a line,
-{"per_s": figure, "check": number that proves the work was done}.
+Standard input: one JSON object a line, {"task": name, ...}.  Standard output: one JSON object a
+line, {"per_s": figure, "check": number that proves the work was done}.
 """
 
 import json
@@ -142,7 +142,7 @@ def round_trips(ask):
             )
         )
     attribute = cosem.CosemAttribute(
-        interface=enumerations.CosemInterface[ask["class"]],
+        interface=enumerations.CosemInterface.REGISTER,
         instance=cosem.Obis(*ask["obis"]),
         attribute=2,
     )
@@ -153,7 +153,8 @@ def round_trips(ask):
         last = ask_meter(GetRequestNormal(cosem_attribute=attribute))
 
     per_s = timed(work, ask["seconds"])
-    return per_s, len(last.data)
+    link.socket.close()
+    return per_s, utils.parse_as_dlms_data(last.data)
 
 
 TASKS = {

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of a run as a table and as JSON."""
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from os import cpu_count
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.measure import BARE, DLMS_COSEM, GURUX, OURS, Goal, Row
+
+BESIDE: Final = (GURUX, DLMS_COSEM, BARE)
+
+
+def machine() -> dict[str, object]:
+    """Return where and when a run was made."""
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "cpu": _cpu(),
+        "cores": cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def as_json(rows: Sequence[Row]) -> dict[str, object]:
+    """Return a run for machines: medians, ratios and every round."""
+    return {
+        "machine": machine(),
+        "figures": [
+            {
+                "name": row.name,
+                "unit": row.unit,
+                "less_is_better": row.less_is_better,
+                "goal": _goal(row.goal, row) or None,
+                "reached": row.reached(),
+                "median": {who: row.median(who) for who in row.rounds},
+                "ratio": {who: row.ratio(who) for who in row.rounds if who != OURS},
+                "rounds": row.rounds,
+                "note": row.note,
+            }
+            for row in rows
+        ],
+    }
+
+
+def show(rows: Sequence[Row], console: Console) -> None:
+    """Print the table: medians, and beside each other party the median of ours ÷ theirs."""
+    about = machine()
+    table = Table(
+        title="OpenAMI and its peers: medians, and in brackets ours ÷ theirs, round by round",
+        caption=f"{about['date']}, {about['cpu']}, {about['cores']} cores, "
+        f"{about['system']}, Python {about['python']}",
+    )
+    table.add_column("figure")
+    table.add_column("unit")
+    for who in (OURS, *BESIDE):
+        table.add_column(who, justify="right", no_wrap=True)
+    table.add_column("goal")
+    for number, row in enumerate(rows, 1):
+        table.add_row(
+            f"{row.name} ({number})",
+            row.unit,
+            _number(row.median(OURS)),
+            *(_beside(row, who) for who in BESIDE),
+            _verdict(row),
+        )
+    console.print(table)
+    for number, row in enumerate(rows, 1):
+        if row.note:
+            console.print(f"({number}) {row.note}", highlight=False)
+
+
+def _beside(row: Row, who: str) -> str:
+    ratio = row.ratio(who)
+    return "" if ratio is None else f"{_number(row.median(who))} (×{_number(ratio)})"
+
+
+def _number(figure: float | None) -> str:
+    """Return three significant digits."""
+    if figure is None:
+        return ""
+    if figure >= 1e6:
+        return f"{figure / 1e6:.3g} M"
+    if figure >= 1000:
+        return f"{round(figure, -2 if figure >= 10_000 else -1):,.0f}"
+    return f"{figure:.3g}"
+
+
+def _goal(goal: Goal | None, row: Row) -> str:
+    if goal is None:
+        return ""
+    sign = "≤" if row.less_is_better else "≥"
+    if goal.beside is None:
+        return f"{sign} {_number(goal.figure)}"
+    return f"{sign} {goal.figure:g} × {goal.beside}"
+
+
+def _verdict(row: Row) -> str:
+    reached = row.reached()
+    if reached is None:
+        return ""
+    return f"{_goal(row.goal, row)}: {'reached' if reached else 'missed'}"

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server's process: echoes and meters, on ports of this machine; told what by lines of JSON.
+
+`python -m bench.serving` reads requests from standard input, answers each on standard output, and
+ends with standard input.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from bench.street import device
+from openami.cosem.device import LogicalDevice
+from openami.cosem.server import ServerConnection
+from openami.transport.endpoint import Listener, listen
+from openami.transport.tls import Expected, Secured, TlsIdentity, server_tls
+from openami.transport.url import Url
+from openami.transport.wire import Wire
+
+HOST: Final = "127.0.0.1"
+
+
+def any_port(*, encrypted: bool) -> Url:
+    return Url("tls" if encrypted else "tcp", HOST, 0)
+
+
+class Echo(asyncio.Protocol):
+    """What asyncio itself can do: whatever comes, the same octets go back."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:  # noqa: ARG002  a bare echo looks at nothing
+        self._transport.write(self._answer)
+
+
+class Meter:
+    """One connection to a meter."""
+
+    __slots__ = ("_connection", "_wire")
+
+    def __init__(self, wire: Wire, meter: LogicalDevice) -> None:
+        self._wire = wire
+        self._connection = ServerConnection(meter, entropy=os.urandom)
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        answer = self._connection.receive(source, apdu)
+        if answer is not None:
+            self._wire.send(destination, source, answer)
+
+    def closed(self, reason: str) -> None:  # noqa: ARG002
+        self._connection.lost()
+
+
+class Mirror:
+    """One connection to a concentrator that sends each frame back."""
+
+    __slots__ = ("_wire",)
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        self._wire.send(destination, source, apdu)
+
+    def closed(self, reason: str) -> None:
+        pass
+
+
+def secured(asked: Mapping[str, Any]) -> Secured | None:
+    if "identity" not in asked:
+        return None
+    identity = TlsIdentity(*(Path(path) for path in asked["identity"]))
+    return Secured(server_tls(identity), Expected(roles=frozenset({asked["peer_role"]})))
+
+
+async def serve_echo(asked: Mapping[str, Any]) -> list[int]:
+    loop = asyncio.get_running_loop()
+    tls = secured(asked)
+    context = tls.tls.context if tls else None
+    answer = bytes.fromhex(asked["answer"])
+    server = await loop.create_server(lambda: Echo(answer), HOST, 0, ssl=context, backlog=1024)
+    return [server.sockets[0].getsockname()[1]]
+
+
+async def serve_mirror(asked: Mapping[str, Any]) -> list[int]:
+    tls = secured(asked)
+    listener = await listen(any_port(encrypted=tls is not None), Mirror, secured=tls)
+    return [listener.url.port]
+
+
+async def serve_meters(asked: Mapping[str, Any]) -> list[int]:
+    tls = secured(asked)
+
+    async def open_meter(number: int) -> Listener:
+        meter = device(number)
+        url = any_port(encrypted=tls is not None)
+        return await listen(url, lambda wire: Meter(wire, meter), secured=tls)
+
+    return [(await open_meter(number)).url.port for number in asked["numbers"]]
+
+
+def resident_octets() -> int:
+    """Return the resident set size of this process."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+SERVED: Final = {"echo": serve_echo, "mirror": serve_mirror, "meters": serve_meters}
+
+
+async def main() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        asked = json.loads(line)
+        if asked["serve"] == "resident":
+            print(json.dumps({"octets": resident_octets()}), flush=True)
+        else:
+            print(json.dumps({"ports": await SERVED[asked["serve"]](asked)}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
