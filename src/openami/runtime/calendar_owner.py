@@ -32,16 +32,18 @@ class CalendarOwner:
         state = CalendarState(
             base_us=base_us, epoch_monotonic_s=now_s, speed=speed, running=True, boot=boot_id()
         )
+        self._heartbeat.parent.mkdir(parents=True, exist_ok=True)
         self._heartbeat.unlink(missing_ok=True)
         state.store(self._path)
         return state
 
     def beat(self) -> None:
-        """Leave a sign of life; called each second."""
+        """Leave a sign of life; called each second.  A full disk leaves the last one."""
         said = {"monotonic_s": time.monotonic()}
         temporary = self._heartbeat.with_suffix(".new")
-        temporary.write_text(json.dumps(said), encoding="utf-8")
-        temporary.replace(self._heartbeat)
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(said), encoding="utf-8")
+            temporary.replace(self._heartbeat)
 
     def freeze(self) -> None:
         """Stop the calendar where it is."""

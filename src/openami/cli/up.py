@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami up`: a whole AMI on this machine, in the foreground, with a live status line.
+
+First start: certificate authority, keys, registry, log-ins.  Every start: the calendar runs, the
+processes run, Ctrl-C stops them in order and freezes the calendar.  What is in `var` stays.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from openami.access.accounts import create_first_accounts
+from openami.headend.registry_import import import_shipment, load_shipment
+from openami.lifecycle.plan import Plan, meter_title
+from openami.lifecycle.provision import provision, stored_plan
+from openami.runtime.calendar_owner import CalendarOwner
+from openami.runtime.clock import MICROSECONDS, Clock, real_us
+from openami.runtime.errors import UserError
+from openami.runtime.files import PRIVATE, write_durably
+from openami.runtime.layout import Layout
+from openami.runtime.process import stop_event
+from openami.runtime.status import Figures, read_statuses
+from openami.runtime.supervisor import Child, ChildState, Program, Supervisor
+from openami.store.database import open_database
+
+DAY_US: Final = 86_400 * MICROSECONDS
+PLAIN_LISTENER: Final = "tcp://127.0.0.1:4059"  # the port IANA gives to dlms/cosem
+PLAIN_S: Final = 10  # without a terminal, a status line this often
+
+
+@click.command()
+@click.option(
+    "--var",
+    "var",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("var"),
+    show_default=True,
+    help="Folder that keeps everything.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.1, 3600),
+    default=120.0,
+    show_default=True,
+    help="Calendar seconds a real second.",
+)
+@click.option(
+    "--meters", type=click.IntRange(1, 5000), default=None, help="How many meters.  [100]"
+)
+@click.option("--seed", type=int, default=None, help="Chooses homes and weeks to replay.  [1]")
+@click.option(
+    "--history-days",
+    type=click.IntRange(0, 60),
+    default=8,
+    show_default=True,
+    help="How long the meters have hung on their walls at the first start.",
+)
+@click.option("--port", type=click.IntRange(1, 65280), default=None, help="Of the pages.  [8080]")
+@click.option(
+    "--listen-plain",
+    is_flag=True,
+    help="Open the full meter's plain wrapper listener on loopback, for tools and peers.",
+)
+def up(  # noqa: PLR0913  one parameter an option
+    *,
+    var: Path,
+    speed: float,
+    meters: int | None,
+    seed: int | None,
+    history_days: int,
+    port: int | None,
+    listen_plain: bool,
+) -> None:
+    """Run a whole AMI on this machine until Ctrl-C."""
+    layout = Layout(var.resolve())
+    wishes = Wishes(meters=meters, seed=seed, port=port, listen_plain=listen_plain)
+    console = Console()
+    with only_one(layout.var):
+        plan = plan_for(layout, wishes, history_days)
+        prepare(layout, plan, console)
+        refuse_taken_ports(plan)
+        owner = CalendarOwner(layout.clock, layout.run / "clock.beat")
+        owner.start(first_us=plan.installed_us + history_days * DAY_US, speed=speed)
+        try:
+            asyncio.run(Foreground(layout, plan, owner, console).run())
+        finally:
+            owner.freeze()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the person asked for; None leaves what was, or the default."""
+
+    meters: int | None
+    seed: int | None
+    port: int | None
+    listen_plain: bool
+
+
+@contextmanager
+def only_one(var: Path) -> Iterator[None]:
+    """Hold `var` for this supervisor alone; the system lets go when we are gone.
+
+    Raises:
+        UserError: Another `openami up` runs on it, or the folder cannot be written.
+    """
+    try:
+        var.mkdir(parents=True, exist_ok=True)
+        lock = (var / "lock").open("w")
+    except OSError as error:
+        sentence = f"{var} cannot be written ({error.strerror}): choose another folder with --var"
+        raise UserError(sentence) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sentence = f"another `openami up` runs on {var}: stop it, or choose another --var"
+            raise UserError(sentence) from None
+        yield
+
+
+def plan_for(layout: Layout, wishes: Wishes, history_days: int) -> Plan:
+    """Return the plan of an earlier start with today's wishes, or a first one."""
+    changes: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("meters", wishes.meters),
+            ("seed", wishes.seed),
+            ("web_port", wishes.port),
+        )
+        if value is not None
+    }
+    changes["plain_listener"] = PLAIN_LISTENER if wishes.listen_plain else ""
+    if (earlier := stored_plan(layout)) is not None:
+        return replace(earlier, **changes)
+    period_us = Plan.capture_period_s * MICROSECONDS
+    installed_us = (real_us() - history_days * DAY_US) // period_us * period_us
+    return Plan(installed_us=installed_us, **changes)
+
+
+def prepare(layout: Layout, plan: Plan, console: Console) -> None:
+    """Make what is missing: certificates, keys, configuration, registry, log-ins."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("certificates and keys", total=None)
+
+        def said(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
+
+        provision(layout, plan, said)
+        progress.update(task, description="registry and log-ins", total=None)
+        database = open_database(layout.database_url, create=True)
+        import_shipment(database, load_shipment(layout.headend / "shipment.json"))
+        logins = create_first_accounts(database, range(1, plan.meters + 1))
+        database.dispose()
+    if logins:
+        lines = [f"{login.login}\t{login.password}\n" for login in logins]
+        had = layout.logins.read_text(encoding="utf-8") if layout.logins.exists() else ""
+        write_durably(layout.logins, (had + "".join(lines)).encode(), mode=PRIVATE)
+
+
+def refuse_taken_ports(plan: Plan) -> None:
+    """Refuse to start when somebody else listens on one of our ports.
+
+    Raises:
+        UserError: Names the port, what it is for, and the remedy.
+    """
+    wanted = {plan.web_port: "the pages (--port)", plan.uplink_port: "the head-end"}
+    wanted |= {plan.concentrator_port + i: f"concentrator {r}" for i, r in enumerate(plan.regions)}
+    for port, purpose in wanted.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((plan.host, port))
+            except OSError as error:
+                raise UserError(
+                    f"port {port} on {plan.host}, for {purpose}, cannot be opened "
+                    f"({error.strerror}): stop what listens there, or give another port"
+                ) from error
+
+
+def programs(layout: Layout, plan: Plan) -> Sequence[Program]:
+    """Return the processes of an AMI, those that others dial first."""
+
+    def program(name: str, system: str, home: Path) -> Program:
+        command = [sys.executable, "-m", "openami", system, "run", "--home", str(home)]
+        return Program(name, command)
+
+    found = [program("headend", "headend", layout.headend), program("mdm", "mdm", layout.mdm)]
+    found += [
+        program(f"concentrator-{region}", "concentrator", layout.concentrator(region))
+        for region in plan.regions
+    ]
+    found += [program("web", "web", layout.web)]
+    found += [program("meter", "meter", layout.meter(meter_title(1)))]
+    if plan.meters > 1:
+        found += [program("fleet", "fleet", layout.fleet)]
+    return found
+
+
+class Foreground:
+    """What the person sees between start and Ctrl-C."""
+
+    def __init__(self, layout: Layout, plan: Plan, owner: CalendarOwner, console: Console) -> None:
+        self._layout, self._plan, self._owner, self._console = layout, plan, owner, console
+        self._supervisor = Supervisor(programs(layout, plan), layout.run)
+        self._clock = Clock(layout.clock)
+
+    async def run(self) -> None:
+        """Start everything, show how it goes, stop everything."""
+        stop = stop_event()
+        self._supervisor.start()
+        self._greet()
+        try:
+            if self._console.is_terminal:
+                with Live(self._line(), console=self._console, auto_refresh=False) as live:
+                    await self._follow(stop, 1, lambda: live.update(self._line(), refresh=True))
+            else:
+                await self._follow(
+                    stop, PLAIN_S, lambda: self._console.print(self._line(), soft_wrap=True)
+                )
+        finally:
+            self._console.print("stopping …")
+            await self._supervisor.stop()
+            self._console.print(f"stopped; everything is kept in {self._layout.var}")
+
+    async def _follow(self, stop: asyncio.Event, every_s: int, show: Callable[[], None]) -> None:
+        said: set[str] = set()
+        second = 0
+        while not stop.is_set():
+            self._owner.beat()
+            self._say_news(said)
+            if second % every_s == 0:
+                show()
+            second += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1.0)
+
+    def _greet(self) -> None:
+        address = f"http://{self._plan.host}:{self._plan.web_port}"
+        lines = dict(
+            line.split("\t")
+            for line in self._layout.logins.read_text(encoding="utf-8").splitlines()
+        )
+
+        def say(line: str = "") -> None:
+            self._console.print(line, soft_wrap=True)
+
+        say()
+        say(f"  [bold]Utility console[/]  {address}/console   utility / {lines['utility']}")
+        say(f"  [bold]Household page[/]   {address}/home  home-001 / {lines['home-001']}")
+        say(f"  [dim]more log-ins in {self._layout.logins}; Ctrl-C stops everything[/]")
+        if self._plan.plain_listener:
+            say(f"  [dim]meter 1 listens unprotected for tools on {self._plan.plain_listener}[/]")
+        say()
+
+    def _say_news(self, said: set[str]) -> None:
+        """Print each sentence of trouble once: a process that gave up, or one that alarms."""
+        sentences = {
+            f"[red]{child.program.name}[/] stopped: {escape(child.last_words)}"
+            for child in self._supervisor.children
+            if child.state is ChildState.REFUSED
+        }
+        sentences |= {
+            f"[yellow]{status.process}[/]: {escape(str(status.figures['alarm']))}"
+            for status in read_statuses(self._layout.run)
+            if status.fresh and status.figures.get("alarm")
+        }
+        for sentence in sorted(sentences - said):
+            self._console.print(sentence)
+        said |= sentences
+
+    def _line(self) -> Text:
+        return status_line(
+            self._clock.now().strftime("%a %d %b %H:%M UTC"),
+            self._clock.speed,
+            {status.process: status.figures for status in read_statuses(self._layout.run)},
+            self._supervisor.children,
+        )
+
+
+def status_line(
+    calendar: str,
+    speed: float,
+    figures: Mapping[str, Figures],
+    children: Sequence[Child],
+) -> Text:
+    """Return the one line that says how the AMI is."""
+
+    def total(name: str, *prefixes: str) -> int:
+        found = (
+            said.get(name, 0) for process, said in figures.items() if process.startswith(prefixes)
+        )
+        return sum(int(value) for value in found)
+
+    running = sum(child.state is ChildState.RUNNING for child in children)
+    parts = [
+        f"{calendar} ×{speed:g}",
+        f"processes {running}/{len(children)}",
+        f"meters {total('meters attached', 'concentrator-')}",
+        f"journals {total('journal', 'concentrator-')}",
+        f"inbox {total('inbox', 'mdm')}",
+        f"values stored {total('rows', 'mdm'):,}",
+        f"gaps {total('gaps', 'mdm')}",
+        f"restarts {sum(child.restarts for child in children)}",
+    ]
+    return Text(" · ".join(parts), no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The house rules that no linter knows."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from openami.cli.main import COMMANDS, openami
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+]
+FILES = [path for path in FILES if path.exists() and "vendor" not in path.parts]
+PYTHON = [path for path in FILES if path.suffix == ".py"]
+LONGEST_MODULE = 500
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=named)
+def test_a_file_opens_with_its_licence_and_is_no_longer_than_it_should(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# SPDX-License-Identifier: Apache-2.0"
+    assert len(lines) <= LONGEST_MODULE, "split it by chapter"
+
+
+def test_no_file_names_a_package_registry_or_a_path_of_some_machine() -> None:
+    forbidden = re.compile(r"--(extra-)?index-url|/(work|root)/(main|shared)|\.\./shared")
+    guilty = [
+        named(path)
+        for path in FILES
+        if path.suffix in {".py", ".md", ".toml", ".txt", ".in", ".yml", ".html", ".js", ""}
+        and path != Path(__file__).resolve()
+        and forbidden.search(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+    assert guilty == []
+
+
+@pytest.mark.parametrize("document", [p for p in FILES if p.suffix == ".md"], ids=named)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_loads_and_explains_itself(name: str) -> None:
+    context = click.Context(openami)
+    command = openami.get_command(context, name)
+    assert command is not None
+    assert command.get_short_help_str()
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.txt")), ids=named)
+def test_every_dependency_is_locked_with_hashes(lock: Path) -> None:
+    entries = re.split(r"\n(?=\S)", lock.read_text(encoding="utf-8").strip())
+    assert entries
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
