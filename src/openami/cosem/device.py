@@ -8,6 +8,7 @@ to it.  `View` is the one place where rights are asked; `services` and `server` 
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from openami.cosem.access_control import (
@@ -52,6 +53,8 @@ SECURITY_SETUP: Final = Obis(0, 0, 43, 0, 0, 255)
 class Grant:
     """One row of a client's rights: which objects, and which of their rows by index.
 
+    The containers are hashable, such as `range`, `tuple` and `frozenset`.
+
     Attributes:
         at: The object; None means any.
         of: The interface class; None means any.
@@ -66,10 +69,10 @@ class Grant:
     write: Container[int] = ()
     invoke: Container[int] = ()
 
-    def covers(self, thing: InterfaceClass) -> bool:
-        """Return whether this row speaks of the object."""
-        return (self.at is None or self.at == thing.values[1]) and (
-            self.of is None or isinstance(thing, self.of)
+    def covers(self, declared: type[InterfaceClass], name: Obis) -> bool:
+        """Return whether this row speaks of an object of that class and name."""
+        return (self.at is None or self.at == name) and (
+            self.of is None or issubclass(declared, self.of)
         )
 
 
@@ -188,14 +191,11 @@ class View:
         self.grants = grants
         self.readers: dict[bytes, Callable[[], bytes]] = {}
         self._objects = objects
-        self._rights: dict[bytes, Rights] = {}
 
     def rights(self, thing: InterfaceClass) -> Rights:
         """Return what the client may do with `thing`."""
-        name = bytes(thing.values[1])
-        if (known := self._rights.get(name)) is None:
-            known = self._rights[name] = rights_of(thing, self.grants)
-        return known
+        declared: Any = type(thing)  # mypy looks for __hash__ where a class object has its own
+        return rights_of(declared, thing.values[1], frozenset(thing.actions), self.grants)
 
     def visible(self) -> Iterator[InterfaceClass]:
         """Yield the objects that the client may do anything with."""
@@ -230,10 +230,25 @@ class View:
         return object_list_element(thing, self.rights(thing))
 
 
-def rights_of(thing: InterfaceClass, grants: Iterable[Grant]) -> Rights:
-    """Return the sum of all grants that cover `thing`, within what its class allows."""
-    covering = [grant for grant in grants if grant.covers(thing)]
-    rows = list(thing.attributes())
+@lru_cache(maxsize=4096)
+def rights_of(
+    declared: type[InterfaceClass],
+    name: Obis,
+    actions: frozenset[int],
+    grants: tuple[Grant, ...],
+) -> Rights:
+    """Return the sum of all grants that cover an object, within what its class allows.
+
+    Meters of one kind have the same objects and grants: they share the answers.
+
+    Args:
+        declared: The object's class.
+        name: Its logical name.
+        actions: Methods that something is bound to.
+        grants: The client's rights.
+    """
+    covering = [grant for grant in grants if grant.covers(declared, name)]
+    rows = list(declared.attributes())
     return Rights(
         frozenset(
             row.index
@@ -247,8 +262,8 @@ def rights_of(thing: InterfaceClass, grants: Iterable[Grant]) -> Rights:
         ),
         frozenset(
             row.index
-            for row in thing.methods()
-            if row.index in thing.actions and any(row.index in grant.invoke for grant in covering)
+            for row in declared.methods()
+            if row.index in actions and any(row.index in grant.invoke for grant in covering)
         ),
     )
 

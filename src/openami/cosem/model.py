@@ -10,10 +10,10 @@ or bound to whoever knows them (``clock.bind(Clock.time, now)``).  It is read, w
 by index and in COSEM data; who may do so is decided in `device`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntFlag
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from typing import Any, ClassVar, Final, Generic, TypeVar, overload
 
 from openami.cosem.kinds import INTEGER, LOGICAL_NAME, NOTHING, Kind, KindError, describe
 from openami.dlms import data as axdr_data
@@ -26,6 +26,9 @@ from openami.dlms.obis import Obis
 T = TypeVar("T")
 A = TypeVar("A")
 R = TypeVar("R")
+
+
+_NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
 
 
 class Access(IntFlag):
@@ -127,6 +130,9 @@ class InterfaceClass:
     class_id: ClassVar[int]
     version: ClassVar[int]
     _registry: ClassVar[dict[tuple[int, int], type["InterfaceClass"]]] = {}
+    _attributes: ClassVar[tuple[Attribute[Any], ...]]
+    _methods: ClassVar[tuple[Method[Any, Any], ...]]
+    _index_of: ClassVar[Mapping[str, int]]
 
     logical_name = Attribute(1, LOGICAL_NAME)
 
@@ -138,19 +144,23 @@ class InterfaceClass:
         row = Attribute(1, LOGICAL_NAME)
         row.__set_name__(cls, "logical_name")
         cls.logical_name = row
+        cls._attributes = tuple(sorted(_rows(cls, Attribute), key=lambda row: row.index))
+        cls._methods = tuple(sorted(_rows(cls, Method), key=lambda row: row.index))
+        cls._index_of = {row.name: row.index for row in cls._attributes}
 
     def __init__(self, logical_name: Obis, **values: object) -> None:
+        # A process may hold a million objects, and most bind little: they share what is empty.
+        self.sources: Mapping[int, Callable[[], Any]] = _NOTHING
+        self.octet_sources: Mapping[int, Callable[[], bytes]] = _NOTHING
+        self.sinks: Mapping[int, Callable[[Any], None]] = _NOTHING
+        self.actions: Mapping[int, Callable[[Any], Any]] = _NOTHING
+        self.selections: Mapping[int, Callable[[SelectiveAccess], bytes]] = _NOTHING
         self.values: dict[int, Any] = {1: logical_name}
-        self.sources: dict[int, Callable[[], Any]] = {}
-        self.octet_sources: dict[int, Callable[[], bytes]] = {}
-        self.sinks: dict[int, Callable[[Any], None]] = {}
-        self.actions: dict[int, Callable[[Any], Any]] = {}
-        self.selections: dict[int, Callable[[SelectiveAccess], bytes]] = {}
-        rows = {row.name: row for row in self.attributes()}
+        indexes = self._index_of
         for name, value in values.items():
-            if name not in rows:
+            if name not in indexes:
                 raise TypeError(f"{type(self).__name__} has no attribute {name!r}")
-            self.values[rows[name].index] = value
+            self.values[indexes[name]] = value
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.values[1]}>"
@@ -158,12 +168,12 @@ class InterfaceClass:
     @classmethod
     def attributes(cls) -> Iterator[Attribute[Any]]:
         """Yield the attributes in the order of their index."""
-        yield from sorted(_rows(cls, Attribute), key=lambda row: row.index)
+        yield from cls._attributes
 
     @classmethod
     def methods(cls) -> Iterator[Method[Any, Any]]:
         """Yield the methods in the order of their index."""
-        yield from sorted(_rows(cls, Method), key=lambda row: row.index)
+        yield from cls._methods
 
     def bind(
         self,
@@ -175,27 +185,27 @@ class InterfaceClass:
 
         Either may raise `Refused` with the result that the client is to see.
         """
-        self.sources[attribute.index] = source
+        self.sources = {**self.sources, attribute.index: source}
         if sink is not None:
-            self.sinks[attribute.index] = sink
+            self.sinks = {**self.sinks, attribute.index: sink}
 
     def bind_octets(self, attribute: Attribute[Any], source: Callable[[], bytes]) -> None:
         """Let `source` give the attribute's value as encoded data, for what is read often."""
-        self.octet_sources[attribute.index] = source
+        self.octet_sources = {**self.octet_sources, attribute.index: source}
 
     def bind_sink(self, attribute: Attribute[T], sink: Callable[[T], None]) -> None:
         """Let `sink` hear what a client writes before it is stored; it may raise `Refused`."""
-        self.sinks[attribute.index] = sink
+        self.sinks = {**self.sinks, attribute.index: sink}
 
     def bind_selection(
         self, attribute: Attribute[Any], select: Callable[[SelectiveAccess], bytes]
     ) -> None:
         """Let `select` answer selective access, with encoded data; it may raise `Refused`."""
-        self.selections[attribute.index] = select
+        self.selections = {**self.selections, attribute.index: select}
 
     def bind_method(self, method: Method[A, R], action: Callable[[A], R]) -> None:
         """Let `action` carry out a method; it may raise `Refused`."""
-        self.actions[method.index] = action
+        self.actions = {**self.actions, method.index: action}
 
     def reader(self, index: int) -> Callable[[], bytes] | None:
         """Return what gives the encoded value of attribute `index`; None if there is no value."""
