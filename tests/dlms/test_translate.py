@@ -73,6 +73,13 @@ def test_behind_a_gateway() -> None:
     assert "GetRequestNormal" in labels(*describe(octets).tree)
 
 
+@pytest.mark.parametrize("head", ["e60000", "e70000"])
+def test_endless_nesting_ends_in_a_finding(head: str) -> None:
+    translation = describe(bytes.fromhex(head * 20_000) + GET)
+
+    assert "nested deeper than 8 levels" in translation.findings[0]
+
+
 def test_a_sealed_request_with_and_without_keys() -> None:
     sealed, opened = describe(GLO_GET), describe(GLO_GET, keys=KEYS)
 

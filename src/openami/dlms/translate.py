@@ -38,6 +38,9 @@ from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.suites import SecurityControl
 from openami.dlms.wrapper import HEADER_OCTETS, VERSION, WrapperReader
 
+DEEPEST: Final = 8
+"""How many APDUs may stand inside each other: no profile needs more than four."""
+
 _DATE_TIME_OCTETS: Final = 12
 _LOGICAL_NAME_OCTETS: Final = 6
 _TYPED: Final = (
@@ -111,6 +114,7 @@ class _Translator:
     keys: TranslationKeys | None
     readings: list[Reading] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    levels: int = DEEPEST
 
     def frames(self, octets: bytes) -> tuple[Node, ...]:
         reader = WrapperReader()
@@ -130,6 +134,15 @@ class _Translator:
 
     def apdu(self, octets: bytes, title: bytes = b"") -> Node:
         """Return one APDU; `title` is that of the sender if what is around it tells."""
+        if self.levels == 0:
+            problem = f"APDUs are nested deeper than {DEEPEST} levels"
+            return self._finding(DecodeError(problem, octets, 0, "IEC 62056-5-3, 9.5"))
+        self.levels -= 1
+        node = self._apdu(octets, title)
+        self.levels += 1
+        return node
+
+    def _apdu(self, octets: bytes, title: bytes) -> Node:
         try:
             if octets[:1] and octets[0] in _GATEWAY:
                 return self._gateway(octets)
