@@ -40,33 +40,39 @@ class Versioned:
 
 def assign(arriving: pl.DataFrame, existing: pl.DataFrame) -> Versioned:
     """Give versions to `arriving` rows (in order of arrival) over the `existing` current ones."""
-    known = existing.select(
-        *IDENTITY,
-        pl.col("value").alias("known_value"),
-        pl.col("quality").alias("known_quality"),
-        pl.col("version").alias("known_version"),
-    )
-    rows = arriving.join(known, on=IDENTITY, how="left", maintain_order="left")
-    earlier = {
-        name: pl.col(name).shift(1).over(IDENTITY).alias(f"old_{name}")
-        for name in ("value", "quality")
-    }
-    rows = rows.with_columns(*earlier.values()).with_columns(
-        pl.coalesce("old_value", "known_value").alias("old_value"),
-        pl.coalesce("old_quality", "known_quality").alias("old_quality"),
+    rows = _with_known(arriving, existing).sort(*IDENTITY, maintain_order=True)
+    # Rows of one identity stand together now, in order of arrival: shifts do what windows would,
+    # an order of magnitude faster.
+    again = pl.all_horizontal([pl.col(name) == pl.col(name).shift(1) for name in IDENTITY])
+    rows = rows.with_columns(again.fill_null(value=False).alias("again")).with_columns(
+        pl.when("again").then(pl.col("value").shift(1)).otherwise("known_value").alias("old_value"),
+        pl.when("again")
+        .then(pl.col("quality").shift(1))
+        .otherwise("known_quality")
+        .alias("old_quality"),
     )
     same = (
         pl.col("old_value").is_not_null()
         & (pl.col("old_value") == pl.col("value"))
         & ((pl.col("old_quality") & ESTIMATED) == 0)
     )
+    place = pl.int_range(pl.len(), dtype=pl.Int64)
+    first = pl.when(again.fill_null(value=False)).then(None).otherwise(place).forward_fill()
     rows = rows.filter(~same).with_columns(
-        (pl.col("known_version").fill_null(0) + pl.int_range(1, pl.len() + 1).over(IDENTITY))
-        .cast(pl.Int16)
-        .alias("version")
+        (pl.col("known_version").fill_null(0) + 1 + place - first).cast(pl.Int16).alias("version")
     )
     before = rows.select(*IDENTITY, "value", "quality", "version", "old_value", "old_quality")
     return Versioned(rows.select(list(SCHEMA)), before)
+
+
+def _with_known(arriving: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
+    known = {"value": "known_value", "quality": "known_quality", "version": "known_version"}
+    if existing.is_empty():
+        return arriving.with_columns(
+            pl.lit(None, SCHEMA[name]).alias(alias) for name, alias in known.items()
+        )
+    side = existing.select(*IDENTITY, *known).rename(known)
+    return arriving.join(side, on=IDENTITY, how="left", maintain_order="left")
 
 
 def coverage_changes(before: pl.DataFrame, channel: int) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import case, func, or_, select, update
 
 from openami.store.database import Database, insert_or, reading, transaction, upsert
 from openami.store.tables import coverage as coverage_table
@@ -74,9 +74,9 @@ class Finding:
 
 
 def put_coverage(database: Database, rows: Sequence[Coverage]) -> None:
-    """Replace coverage rows."""
+    """Replace the counts of days; `expected` is taken for days that are new only."""
     with transaction(database) as connection:
-        upsert(connection, coverage_table, [asdict(row) for row in rows])
+        upsert(connection, coverage_table, [asdict(row) for row in rows], keep=["expected"])
 
 
 def add_coverage(database: Database, changes: Sequence[Coverage]) -> None:
@@ -135,6 +135,15 @@ def coverage(
         return [Coverage(**row) for row in connection.execute(query).mappings()]
 
 
+def incomplete(database: Database) -> list[Coverage]:
+    """Return days that lack measured values, by meter and day."""
+    table = coverage_table.c
+    query = select(coverage_table).where(table.actual < table.expected)
+    with reading(database) as connection:
+        rows = connection.execute(query.order_by(table.meter_id, table.day)).mappings()
+        return [Coverage(**row) for row in rows]
+
+
 def region_coverage(database: Database, from_day: int, to_day: int) -> list[RegionCoverage]:
     """Return coverage by region and day; `to_day` is exclusive."""
     table = coverage_table.c
@@ -161,14 +170,25 @@ _COUNTS: Final = ("expected", "actual", "estimated", "suspect")
 
 
 def open_gaps(database: Database, found: Sequence[tuple[int, int, int]], found_us: int) -> None:
-    """Open gaps (meter_id, from_us, to_us); one with the same beginning takes the new end."""
+    """Open gaps (meter_id, from_us, to_us); one with the same beginning takes the new end.
+
+    A gap that was filled and is there again begins anew.
+    """
     if not found:
         return
     with transaction(database) as connection:
         statement = insert_or(connection, gaps_table)
         statement = statement.on_conflict_do_update(
             index_elements=["meter_id", "from_us"],
-            set_={"to_us": statement.excluded.to_us, "state": OPEN},
+            set_={
+                "to_us": statement.excluded.to_us,
+                "state": OPEN,
+                "found_us": case(
+                    (gaps_table.c.state == FILLED, statement.excluded.found_us),
+                    else_=gaps_table.c.found_us,
+                ),
+                "attempts": case((gaps_table.c.state == FILLED, 0), else_=gaps_table.c.attempts),
+            },
         )
         rows = [
             {

@@ -151,16 +151,24 @@ class Lake:
             .sort("start")
         )
 
+    def all_versions(
+        self,
+        meter_ids: Collection[int] | None,
+        channels: Collection[int] | None,
+        from_us: int,
+        to_us: int,
+    ) -> pl.DataFrame:
+        """Return every version, superseded ones too, by identity and version."""
+        where = (meter_ids, channels, from_us, to_us)
+        tables = (self.readings_history, self.readings)
+        parts = [self._read(table, *where) for table in tables]
+        return (
+            pl.concat(parts).unique([*IDENTITY, "version"], keep="first").sort(*IDENTITY, "version")
+        )
+
     def history(self, meter_id: int, channel: int, start_us: int) -> pl.DataFrame:
         """Return every version of one interval, oldest first."""
-        where = ([meter_id], [channel], start_us, start_us + 1)
-        parts = [
-            self._read(table, *where)
-            for table in (self.readings_history, self.readings)
-            if table.exists()
-        ]
-        everything = pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
-        return everything.unique(["version"], keep="first").sort("version")
+        return self.all_versions([meter_id], [channel], start_us, start_us + 1)
 
     def raw_message(self, message_id: int) -> dict[str, object] | None:
         """Return the message that brought a value, as received."""

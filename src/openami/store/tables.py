@@ -165,6 +165,14 @@ coverage = Table(  # how complete a meter's UTC day is, channel 1
     Column("actual", Integer, nullable=False),
     Column("estimated", Integer, nullable=False),
     Column("suspect", Integer, nullable=False),
+    Index("coverage_day", "day"),
+)
+Index(  # the few days that lack values, among very many that do not
+    "coverage_incomplete",
+    coverage.c.meter_id,
+    coverage.c.day,
+    sqlite_where=coverage.c.actual < coverage.c.expected,
+    postgresql_where=coverage.c.actual < coverage.c.expected,
 )
 
 gaps = Table(  # intervals that should be there and are not

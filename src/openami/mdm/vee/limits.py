@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers of the rules, with their units; `[vee]` of `mdm/config.toml` may set each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+from openami.runtime.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Thresholds; none of them is given by a standard that binds every market."""
+
+    grace_s: float = 600.0  # after its end an interval may still be on its way
+    spike_ratio: float = 1.8  # (highest - third highest) / third highest of a local day
+    spike_minimum_wh: int = 2500  # a day whose highest interval is below is not looked at
+    high_limit_wh: int = 12_650  # 230 V x 100 A x 0.5 h x 1.1
+    sum_tolerance_wh: int = 2  # two steps of the register
+    sum_tolerance_ratio: float = 0.001  # of the register difference
+    zero_run_intervals: int = 48  # consecutive zeros beyond this are a finding
+    interpolate_intervals: int = 4  # two hours: straight line up to here, like days beyond
+    like_days: int = 3  # nearest valid days of the same weekday
+    like_days_within: int = 35  # days to look back and ahead for them
+    scale_limit: float = 3.0  # a larger factor to the register difference is not believed
+    estimate_after_s: float = 21_600.0  # six hours: reading again comes first
+    estimate_unasked_s: float = 86_400.0  # estimate even if nobody could ask again
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                sentence = f"[vee] {each.name} is {value!r}: write a number that is not negative"
+                raise ConfigurationError(sentence)
+
+    @classmethod
+    def of(cls, table: Mapping[str, object]) -> Self:
+        """Read the table `[vee]`.
+
+        Raises:
+            ConfigurationError: A key is unknown or its value is no such number.
+        """
+        known = {each.name for each in fields(cls)}
+        for name in table:
+            if name not in known:
+                sentence = f"[vee] has no key {name}: the keys are {', '.join(sorted(known))}"
+                raise ConfigurationError(sentence)
+        return cls(**table)  # type: ignore[arg-type]
