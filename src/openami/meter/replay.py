@@ -97,7 +97,7 @@ class ReplayedLoad:
         draw = np.random.SeedSequence([seed, meter_id]).generate_state(1)
         self.meter_id = meter_id
         self.seed = seed
-        self.home = homes[(meter_id + seed) % len(homes)]
+        self.home = homes[(meter_id + seed - 2) % len(homes)]
         self._weeks = data.weeks_of(self.home)
         self._start = int(draw[0]) % len(self._weeks)
         self._wh = data.wh
