@@ -20,6 +20,7 @@ from openami.runtime.clock import real_us
 from openami.runtime.groupcommit import GroupCommit
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
+from openami.transport.endpoint import Listener
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,10 @@ class Concentrator:
         config: As loaded.
         relay: Its decisions and what it counted.
         uplink: The way to the head-end.
+        listener: The open port for meters, while `run` runs.
     """
+
+    listener: Listener | None = None
 
     def __init__(self, config: ConcentratorConfig) -> None:
         """Open the journal; call inside a running loop.
@@ -59,7 +63,7 @@ class Concentrator:
             UserError: The port for meters is taken, or a certificate file is unusable.
         """
         try:
-            listener = await listen_for_meters(self.config, self.relay)
+            self.listener = listener = await listen_for_meters(self.config, self.relay)
         except BaseException:
             await self._close_journal()
             raise

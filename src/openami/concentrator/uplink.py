@@ -69,15 +69,16 @@ class Uplink:
 
     # The connection ---------------------------------------------------------------------------
 
-    def accept(self, wire: Wire) -> "Uplink":
+    def begin(self, wire: Wire) -> None:
         """Begin on a new connection: tell who is attached, send all that is in the journal."""
+        if not wire.is_open:
+            return  # it did not outlive its handshake
         self._wire = wire
         self._window.restart()
         self._relay.uplink = self
         log.info("uplink to %s is up, %d entries wait", wire.name, self._journal.depth)
         self._say(self._relay.attachments())
         self._wake.set()
-        return self
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
         self._relay.from_head_end(source, destination, apdu)
@@ -112,9 +113,9 @@ class Uplink:
         backoff = Backoff(first_s=config.backoff_first_s, most_s=config.backoff_most_s)
 
         async def connect() -> Wire:
-            return await dial(config.uplink, self.accept, secured=secured, limits=limits)
+            return await dial(config.uplink, lambda _: self, secured=secured, limits=limits)
 
-        await Reconnector("uplink", connect, random.random, backoff).run()
+        await Reconnector("uplink", connect, random.random, backoff).run(self.begin)
 
     # The journal ------------------------------------------------------------------------------
 

@@ -144,11 +144,16 @@ class MeterSession:
 
 
 class Associations:
-    """Opens associations; remembers the counters of each meter between them."""
+    """Opens associations; remembers the counters of each meter between them.
+
+    Attributes:
+        answer_timeout_s: For each request.
+    """
 
     def __init__(
         self, config: HeadEndConfig, directory: Directory, uplinks: Uplinks, books: Books
     ) -> None:
+        self.answer_timeout_s = config.sessions.answer_timeout_s
         self._config = config
         self._directory = directory
         self._uplinks = uplinks
@@ -205,7 +210,7 @@ class Associations:
         session = DlmsSession(
             lambda apdu: send(apdu),  # noqa: PLW0108  bound below, once the route answers to it
             f"meter {found.meter.meter_id}",
-            self._config.sessions.answer_timeout_s,
+            self.answer_timeout_s,
         )
         send = self._uplinks.open_session(
             title, CLIENT_MANAGEMENT_PROCESS, session.feed, session.detach
@@ -229,7 +234,7 @@ class Associations:
                     wire,
                     CLIENT_MANAGEMENT_PROCESS,
                     MANAGEMENT_SERVER,
-                    self._config.sessions.answer_timeout_s,
+                    self.answer_timeout_s,
                 )
             )
             return handlers[0]

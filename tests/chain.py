@@ -1,0 +1,462 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small AMI for tests: a provisioned folder, a concentrator, a head-end, and meters in memory.
+
+The meter is the product's server with a handful of objects; TLS, concentrator, head-end and store
+are the real ones.  Ports are the system's choice.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Engine
+
+from openami.concentrator.config import ConcentratorConfig
+from openami.concentrator.process import Concentrator
+from openami.cosem.device import FULL_ACCESS, AssociationPolicy, Ciphering, LogicalDevice
+from openami.cosem.disconnect import ControlState, Disconnector, disconnect_control
+from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
+from openami.cosem.profile import MemoryBuffer, profile_generic
+from openami.cosem.push import PushMessage
+from openami.cosem.server import ServerConnection
+from openami.dlms import data
+from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.selective import CaptureObject
+from openami.dlms.columns import decode_profile
+from openami.dlms.data import (
+    Array,
+    DoubleLongUnsigned,
+    LongUnsigned,
+    OctetString,
+    Structure,
+    Unsigned,
+    VisibleString,
+)
+from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.hls import Mechanism
+from openami.dlms.obis import Obis
+from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.envelopes import GeneralTerms, seal_general
+from openami.exchange.channels import Channel
+from openami.headend.config import HeadEndConfig, ScheduleSettings, SessionSettings
+from openami.headend.process import HeadEnd
+from openami.headend.reading import DISCONNECT, EVENT_LOG, LOAD_PROFILE, SOURCE
+from openami.lifecycle.keys import MeterKeys
+from openami.lifecycle.plan import (
+    HEAD_END_TITLE,
+    Plan,
+    concentrator_title,
+    logical_device_name,
+    meter_title,
+)
+from openami.lifecycle.provision import provision
+from openami.runtime.clock import from_us, to_us
+from openami.runtime.layout import Layout
+from openami.store import inbox
+from openami.store.database import open_database
+from openami.transport.endpoint import Listener, dial, listen
+from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls, server_tls
+from openami.transport.url import Url
+from openami.transport.wire import Wire, WireError
+
+INSTALLED: Final = datetime(2026, 3, 1, tzinfo=UTC)
+NOW: Final = INSTALLED + timedelta(days=2)
+PERIOD: Final = timedelta(minutes=30)
+REGION: Final = "north"
+CONCENTRATOR: Final = concentrator_title(1)
+ANY_PORT: Final = Url("tls", "127.0.0.1", 0)
+PUSH_SETUP: Final = Obis(0, 0, 25, 9, 0, 255)
+CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
+
+Row = tuple[int, int, int]  # clock (end of the interval) in µs, import Wh, import register Wh
+
+
+def wh_of(meter_id: int, index: int) -> int:
+    """Return what a meter measures in interval `index`; no two neighbours are alike."""
+    return (meter_id * 7919 + index * 104_729) % 2500
+
+
+def row_of(meter_id: int, index: int) -> Row:
+    end = INSTALLED + (index + 1) * PERIOD
+    register = sum(wh_of(meter_id, earlier) for earlier in range(index + 1))
+    return to_us(end), wh_of(meter_id, index), register
+
+
+def encode_rows(rows: list[Row]) -> bytes:
+    return data.encode(Array(_structure(row) for row in rows))
+
+
+def _structure(row: Row) -> Structure:
+    end_us, wh, register = row
+    return Structure(
+        (
+            OctetString(CosemDateTime.from_utc(from_us(end_us)).encode()),
+            Unsigned(0),
+            *(DoubleLongUnsigned(n) for n in (wh, 0, register, 0)),
+        )
+    )
+
+
+def decode_rows(array: bytes) -> list[Row]:
+    columns = decode_profile(array)
+    assert columns.times_us is not None
+    wh, _, register, _ = columns.values[-4:]
+    return [
+        (int(t), int(w), int(r)) for t, w, r in zip(columns.times_us, wh, register, strict=True)
+    ]
+
+
+def _column(class_id: int, at: Obis) -> CaptureObject:
+    return CaptureObject(class_id=class_id, instance_id=at, attribute_id=2)
+
+
+class Switch:
+    """The breaker of a test meter."""
+
+    def __init__(self) -> None:
+        self.closed = True
+        self.moves: list[ControlState] = []
+
+    def is_closed(self) -> bool:
+        return self.closed
+
+    def move(self, state: ControlState) -> None:
+        self.moves.append(state)
+        self.closed = state is ControlState.CONNECTED
+
+
+class Counter:
+    """Invocation counters of a test meter, in memory."""
+
+    def __init__(self) -> None:
+        self.next = 1
+
+    def reserve(self, count: int) -> int:
+        first, self.next = self.next, self.next + count
+        return first
+
+
+@dataclass
+class TestMeter:
+    """A meter with a load profile, registers, breaker and event log."""
+
+    __test__ = False
+
+    layout: Layout
+    meter_id: int
+    intervals: int = 96
+
+    def __post_init__(self) -> None:
+        self.title = meter_title(self.meter_id)
+        self.home = self.layout.meter(self.title)
+        self.keys = MeterKeys.load(self.home / "keys.json", self.title)
+        self.identity = TlsIdentity(*(self.home / n for n in ("ca.crt", "tls.crt", "tls.key")))
+        self.cipher = Cipher(
+            KeySet(encryption_key=self.keys.guek, authentication_key=self.keys.gak)
+        )
+        self.counters = CounterBlock.reserving(Counter(), 100)  # type: ignore[arg-type]
+        self.switch = Switch()
+        self.breaker = Disconnector(self.switch, mode=4)
+        self.outbox: dict[int, bytes] = {}  # not yet receipted
+        self.receipts: list[int] = []
+        self.requests = 0
+        self._silence: tuple[bool, bool] | None = None  # at the next command: arrives, for good
+        self._silent = False
+        self.authenticated = False
+        self.wire: Wire | None = None
+        self.device = self._device()
+
+    def rows(self) -> list[Row]:
+        return [row_of(self.meter_id, index) for index in range(self.intervals)]
+
+    def push(self, rows: list[Row]) -> int:
+        """Seal a push and send it, now if there is a connection, else with the next one."""
+        counter = self.counters.next()
+        invoke_id = LongInvokeIdAndPriority.of(counter, confirmed=True)
+        message = PushMessage(
+            long_invoke_id_and_priority=invoke_id,
+            logical_device_name=logical_device_name(self.meter_id).encode(),
+            push_setup=PUSH_SETUP,
+            rows=encode_rows(rows),
+        )
+        terms = GeneralTerms(
+            transaction_id=invoke_id.encode(), originator=self.title, recipient=HEAD_END_TITLE
+        )
+        octets = seal_general(self.cipher, counter, message.encode(), terms)
+        self.outbox[int(invoke_id)] = octets
+        if self.wire is not None and self.wire.is_open:
+            self.wire.send(1, 64, octets)
+        return int(invoke_id)
+
+    async def connect(self, url: Url) -> Wire:
+        """Dial the concentrator and send what has no receipt."""
+        expected = Expected(roles=frozenset({Role.CONCENTRATOR}), title=CONCENTRATOR)
+        secured = Secured(client_tls(self.identity), expected)
+        self.wire = wire = await dial(url, self.accept, secured=secured)
+        for octets in list(self.outbox.values()):
+            wire.send(1, 64, octets)
+        return wire
+
+    async def listen(self) -> Listener:
+        """Open a port of its own, for the direct route."""
+        expected = Expected(roles=frozenset({Role.HEAD_END}))
+        secured = Secured(server_tls(self.identity), expected)
+        return await listen(ANY_PORT, self.accept, secured=secured)
+
+    def accept(self, wire: Wire) -> "MeterLine":
+        return MeterLine(self, wire)
+
+    def silence_at_command(self, *, arrives: bool, for_good: bool = False) -> None:
+        """Lose the next protected ACTION's answer, or the ACTION itself; or all that follows."""
+        self._silence = arrives, for_good
+
+    def speak_again(self) -> None:
+        self._silent = False
+
+    def loses(self, apdu: bytes) -> tuple[bool, bool]:
+        """Tell whether a request, and whether its answer, is lost on the way."""
+        if self._silent:
+            return True, True
+        is_command = apdu[:1] == b"\xcb" and self.authenticated
+        if apdu[:1] == b"\xcb":
+            self.authenticated = True  # the first ACTION of an association is its pass 3
+        elif apdu[:1] == b"\x60":
+            self.authenticated = False
+        if not is_command or self._silence is None:
+            return False, False
+        (arrives, self._silent), self._silence = self._silence, None
+        return not arrives, True
+
+    def _device(self) -> LogicalDevice:
+        self.profile = MemoryBuffer(4096)
+        for row in self.rows():
+            self.profile.append(row[0], _structure(row))
+        self.events = MemoryBuffer(100)
+        policy = AssociationPolicy(
+            client_sap=1,
+            mechanism=Mechanism.HLS_GMAC,
+            ciphering=Ciphering(cipher=self.cipher, counters=self.counters),
+            grants=FULL_ACCESS,
+        )
+        return LogicalDevice(
+            objects=self._objects(), associations=[policy], system_title=self.title
+        )
+
+    def _objects(self) -> Iterator["Register | Data | ProfileGeneric"]:
+        values = {
+            Channel.POWER: 400 + self.meter_id,
+            Channel.VOLTAGE: 2301,
+            Channel.CURRENT: 174,
+            Channel.IMPORT_REGISTER: self.rows()[-1][2] if self.intervals else 0,
+            Channel.EXPORT_REGISTER: 0,
+        }
+        for channel, value in values.items():
+            yield Register(
+                channel.row.obis,
+                value=DoubleLongUnsigned(value),
+                scaler_unit=ScalerUnit(channel.row.scaler, 30),
+            )
+        yield Data(SOURCE, value=VisibleString(f"home {self.meter_id}, week of 2012-07-02"))
+        columns = [_column(8, CLOCK), _column(1, Obis(0, 0, 96, 10, 1, 255))]
+        columns += [_column(3, Channel(n).row.obis) for n in (1, 2, 3, 4)]
+        profile = ProfileGeneric(
+            LOAD_PROFILE, capture_objects=tuple(columns), capture_period=1800, profile_entries=4096
+        )
+        yield profile_generic(profile, self.profile)
+        log = ProfileGeneric(
+            EVENT_LOG,
+            capture_objects=(columns[0], _column(1, Obis(0, 0, 96, 11, 0, 255))),
+            capture_period=0,
+            profile_entries=100,
+        )
+        yield profile_generic(log, self.events)
+        yield disconnect_control(DISCONNECT, self.breaker)  # type: ignore[misc]
+
+    def log_event(self, at: datetime, code: int) -> None:
+        clock = OctetString(CosemDateTime.from_utc(at).encode())
+        self.events.append(to_us(at), Structure((clock, LongUnsigned(code))))
+
+
+class MeterLine:
+    """One connection of a test meter."""
+
+    def __init__(self, meter: TestMeter, wire: Wire) -> None:
+        self.meter = meter
+        self.wire = wire
+        self.server = ServerConnection(meter.device, entropy=os.urandom)
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        assert destination == 1
+        if source == 64:
+            invoke_id = int.from_bytes(apdu[1:5])
+            self.meter.receipts.append(invoke_id)
+            self.meter.outbox.pop(invoke_id, None)
+            return
+        self.meter.requests += 1
+        lose_request, lose_answer = self.meter.loses(apdu)
+        if lose_request:
+            return
+        reply = self.server.receive(source, apdu)
+        if reply is not None and not lose_answer:
+            self.wire.send(1, source, reply)
+
+    def closed(self, reason: str) -> None:  # noqa: ARG002
+        self.server.lost()
+
+
+@dataclass
+class Running:
+    """A service in this loop that can be stopped, or killed in its tracks."""
+
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+
+    async def end(self) -> None:
+        self.stop.set()
+        await self.task
+
+
+QUICK_SESSIONS: Final = SessionSettings(idle_s=0.2, answer_timeout_s=5.0, counter_block=32)
+NO_SCHEDULE: Final = ScheduleSettings(look_s=3600.0)  # one look at the start, when nobody is there
+QUICK_SCHEDULE: Final = ScheduleSettings(look_s=0.05, retry_first_s=0.1)
+
+
+class Chain:
+    """One concentrator and one head-end below a provisioned folder."""
+
+    def __init__(self, folder: Path, meters: int = 3) -> None:
+        self.layout = Layout(folder / "var")
+        plan = Plan(meters=meters, regions=(REGION,), installed_us=to_us(INSTALLED))
+        provision(self.layout, plan)
+        self.now = NOW
+        self.meters = {n: TestMeter(self.layout, n) for n in range(1, meters + 1)}
+        self.uplink_url = ANY_PORT
+        self.meters_url = ANY_PORT
+        self.schedule = NO_SCHEDULE
+        self.sessions = QUICK_SESSIONS
+        self.headend: HeadEnd
+        self.concentrator: Concentrator
+        self.running_headend: Running
+        self.running_concentrator: Running
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = open_database(self.layout.database_url, create=True)
+        return self._engine
+
+    def headend_config(self) -> HeadEndConfig:
+        return replace(
+            HeadEndConfig.load(self.layout.headend),
+            listen=self.uplink_url,
+            sessions=self.sessions,
+            schedule=self.schedule,
+        )
+
+    def concentrator_config(self) -> ConcentratorConfig:
+        return replace(
+            ConcentratorConfig.load(self.layout.concentrator(REGION)),
+            uplink=self.uplink_url,
+            meters_listen=self.meters_url,
+            backoff_first_s=0.02,
+            backoff_most_s=0.1,
+        )
+
+    async def start_headend(self) -> Running:
+        self.headend = HeadEnd(self.headend_config(), lambda: to_us(self.now))
+        running = self.running_headend = self._start(self.headend.run)
+        await until(lambda: self.headend.listener is not None, running)
+        assert self.headend.listener is not None
+        self.uplink_url = self.headend.listener.url
+        return running
+
+    async def start_concentrator(self) -> Running:
+        self.concentrator = Concentrator(self.concentrator_config())
+        running = self.running_concentrator = self._start(self.concentrator.run)
+        await until(lambda: self.concentrator.listener is not None, running)
+        assert self.concentrator.listener is not None
+        self.meters_url = self.concentrator.listener.url
+        return running
+
+    async def concentrator_ends(self) -> None:
+        await self.running_concentrator.end()
+
+    async def headend_ends(self) -> None:
+        await self.running_headend.end()
+
+    def _start(self, run: Callable[[asyncio.Event], Awaitable[None]]) -> Running:
+        stop = asyncio.Event()
+
+        async def main() -> None:
+            await run(stop)
+
+        return Running(asyncio.create_task(main()), stop)
+
+    async def attach(self, *meter_ids: int) -> None:
+        """Connect meters and wait until the head-end knows their routes."""
+        for meter_id in meter_ids or tuple(self.meters):
+            meter = self.meters[meter_id]
+            await meter.connect(self.meters_url)
+        for meter_id in meter_ids or tuple(self.meters):
+            title = self.meters[meter_id].title
+            await until(lambda title=title: self.headend.uplinks.has_route(title))  # type: ignore[misc]
+
+    def stored(self) -> list[inbox.Message]:
+        """Return what the inbox holds, without claiming it."""
+        from sqlalchemy import select  # noqa: PLC0415
+
+        from openami.store.tables import inbox as table  # noqa: PLC0415
+
+        columns = [column for column in table.c if column.name != "batch_id"]
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(*columns).order_by(table.c.message_id)).mappings()
+            return [inbox.Message(**row) for row in rows]
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+@asynccontextmanager
+async def running_chain(folder: Path, meters: int = 3) -> AsyncIterator[Chain]:
+    """Start head-end and concentrator; stop them at the end."""
+    chain = Chain(folder, meters)
+    await chain.start_headend()
+    await chain.start_concentrator()
+    try:
+        await until(lambda: chain.concentrator.uplink.is_up, chain.running_concentrator)
+        yield chain
+    finally:
+        for meter in chain.meters.values():
+            if meter.wire is not None:
+                meter.wire.close()
+        await chain.concentrator_ends()
+        await chain.headend_ends()
+        chain.close()
+
+
+async def until(
+    condition: Callable[[], bool], running: Running | None = None, timeout_s: float = 20.0
+) -> None:
+    """Wait until `condition` holds; a service that ends meanwhile raises its error."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            if running is not None and running.task.done():
+                running.task.result()
+            await asyncio.sleep(0.01)
+
+
+async def closed(wire: Wire) -> None:
+    """Close a wire and wait until it is gone."""
+    try:
+        wire.close()
+    except WireError:
+        return
+    await wire.gone()

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions: one association a meter, bounded work, urgent work first."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from chain import until
+from loops import in_loop
+from openami.headend.sessions import Sessions, Slots, Urgency
+from openami.runtime.errors import UserError
+
+
+@dataclass
+class Fake:
+    """An association that remembers what became of it."""
+
+    meter_id: int
+    usable: bool = True
+    closed: bool = False
+    used: list[str] = field(default_factory=list)
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self.closed = True
+
+
+class Meters:
+    """Opens fake associations; refuses, and blocks, when told."""
+
+    def __init__(self, *, parallel: int = 10, idle_s: float = 0.05) -> None:
+        self.opened: list[Fake] = []
+        self.refuse = False
+        self.sessions: Sessions[Fake] = Sessions(self.open, parallel=parallel, idle_s=idle_s)
+
+    async def open(self, meter_id: int) -> Fake:
+        await asyncio.sleep(0)
+        if self.refuse:
+            raise UserError("no route")
+        standing = [fake for fake in self.opened if fake.meter_id == meter_id and not fake.closed]
+        assert not standing, "a second association with the same meter"
+        self.opened.append(Fake(meter_id))
+        return self.opened[-1]
+
+
+@in_loop
+async def test_jobs_of_a_meter_share_an_association_one_after_another() -> None:
+    meters = Meters()
+    inside = 0
+
+    async def job(session: Fake) -> int:
+        nonlocal inside
+        inside += 1
+        assert inside == 1
+        await asyncio.sleep(0.001)
+        inside -= 1
+        return session.meter_id
+
+    runs = [meters.sessions.run(7, Urgency.SCHEDULE, job) for _ in range(5)]
+    assert await asyncio.gather(*runs) == [7] * 5
+    assert len(meters.opened) == 1
+    assert not meters.opened[0].closed
+    await until(lambda: meters.opened[0].closed)  # it is released when no work comes
+    await meters.sessions.run(7, Urgency.SCHEDULE, job)
+    assert len(meters.opened) == 2
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_an_urgent_job_overtakes_those_that_wait() -> None:
+    meters = Meters()
+    order: list[str] = []
+    gate = asyncio.Event()
+
+    async def first(_session: Fake) -> None:
+        await gate.wait()
+
+    def named(name: str):  # noqa: ANN202
+        async def job(_session: Fake) -> None:
+            order.append(name)
+
+        return job
+
+    tasks = [asyncio.create_task(meters.sessions.run(1, Urgency.BACKFILL, first))]
+    await asyncio.sleep(0.01)
+    for name, urgency in (
+        ("gap", Urgency.BACKFILL),
+        ("daily", Urgency.SCHEDULE),
+        ("watch", Urgency.WATCH),
+        ("gap 2", Urgency.BACKFILL),
+        ("disconnect", Urgency.COMMAND),
+    ):
+        tasks.append(asyncio.create_task(meters.sessions.run(1, urgency, named(name))))
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert order == ["disconnect", "watch", "daily", "gap", "gap 2"]
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_no_more_jobs_run_at_once_than_there_are_places() -> None:
+    meters = Meters(parallel=3)
+    inside = most = 0
+
+    async def job(_session: Fake) -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.001)
+        inside -= 1
+
+    runs = [meters.sessions.run(n, Urgency.SCHEDULE, job) for n in range(30)]
+    await asyncio.gather(*runs)
+    assert most == 3
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_a_free_place_goes_to_the_most_urgent_meter() -> None:
+    slots = Slots(1)
+    order: list[str] = []
+    await slots.acquire(Urgency.SCHEDULE)
+
+    async def want(name: str, urgency: Urgency) -> None:
+        await slots.acquire(urgency)
+        order.append(name)
+        slots.release()
+
+    waiting = [
+        asyncio.create_task(want("gap", Urgency.BACKFILL)),
+        asyncio.create_task(want("command", Urgency.COMMAND)),
+    ]
+    given_up = asyncio.create_task(want("never", Urgency.COMMAND))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.sleep(0)
+    slots.release()
+    await asyncio.gather(*waiting)
+    assert order == ["command", "gap"]
+    assert slots.free == 1
+
+
+@in_loop
+async def test_an_unusable_association_is_closed_and_opened_anew() -> None:
+    meters = Meters()
+
+    async def breaks(session: Fake) -> None:
+        session.usable = False
+        raise UserError("no answer")
+
+    async def works(session: Fake) -> Fake:
+        return session
+
+    with pytest.raises(UserError, match="no answer"):
+        await meters.sessions.run(1, Urgency.WATCH, breaks)
+    session = await meters.sessions.run(1, Urgency.WATCH, works)
+    assert [fake.closed for fake in meters.opened] == [True, False]
+    assert session is meters.opened[1]
+    assert meters.sessions.failed == 1
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_a_meter_without_a_route_refuses_each_job_for_itself() -> None:
+    meters = Meters()
+    meters.refuse = True
+
+    async def job(session: Fake) -> int:
+        return session.meter_id
+
+    with pytest.raises(UserError, match="no route"):
+        await meters.sessions.run(1, Urgency.WATCH, job)
+    meters.refuse = False
+    assert await meters.sessions.run(1, Urgency.WATCH, job) == 1
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_an_error_of_the_job_itself_reaches_who_asked() -> None:
+    meters = Meters()
+
+    async def job(_session: Fake) -> None:
+        raise KeyError("a fault of ours")
+
+    with pytest.raises(KeyError, match="a fault of ours"):
+        await meters.sessions.run(1, Urgency.WATCH, job)
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_stop_lets_what_runs_end_refuses_what_waits_and_releases_all() -> None:
+    meters = Meters(idle_s=60.0)
+    gate = asyncio.Event()
+
+    async def slow(_session: Fake) -> str:
+        await gate.wait()
+        return "done"
+
+    running = asyncio.create_task(meters.sessions.run(1, Urgency.COMMAND, slow))
+    await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(meters.sessions.run(1, Urgency.COMMAND, slow))
+    await asyncio.sleep(0)
+    stopping = asyncio.create_task(meters.sessions.stop())
+    await asyncio.sleep(0)
+    gate.set()
+    assert await running == "done"
+    with pytest.raises(UserError, match="we stop"):
+        await waiting
+    await stopping
+    assert all(fake.closed for fake in meters.opened)
+    with pytest.raises(UserError, match="the head-end stops"):
+        await meters.sessions.run(1, Urgency.COMMAND, slow)
+
+
+@in_loop
+async def test_a_job_that_does_not_end_is_cut_by_the_stop() -> None:
+    meters = Meters()
+
+    async def endless(_session: Fake) -> None:
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(meters.sessions.run(1, Urgency.COMMAND, endless))
+    await asyncio.sleep(0.01)
+    await meters.sessions.stop(grace_s=0.01)
+    with pytest.raises(UserError, match="cut by the stop"):
+        await running
