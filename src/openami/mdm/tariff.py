@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from pathlib import Path
 from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 from openami.runtime.clock import from_us
 from openami.runtime.errors import ConfigurationError
+from openami.runtime.files import read_toml
 
 WH_IN_KWH: Final = 1000
 CENT: Final = Decimal("0.01")
@@ -92,6 +94,19 @@ class Tariff:
             total_wh += energy_wh
         energy = sum(by_rate.values(), Decimal(0))
         return Bill(total_wh, energy, self.daily_charge * days, by_rate)
+
+    @classmethod
+    def load(cls, path: Path, zone: ZoneInfo) -> Self:
+        """Read a TOML file with a table `[tariff]` and its `[[tariff.rate]]`.
+
+        Raises:
+            ConfigurationError: The file is missing or something in it is wrong.
+        """
+        tables = read_toml(path, "name an existing tariff file, or none for the demo's tariff")
+        table = tables.get("tariff")
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{path} has no table [tariff]: write one")
+        return cls.of(table, zone)
 
     @classmethod
     def of(cls, table: Mapping[str, object], zone: ZoneInfo) -> Self:

@@ -119,12 +119,15 @@ class IntervalWriter:
                 counts[day, bucket] = counts.get((day, bucket), 0) + 1
         return [(day, bucket, count) for (day, bucket), count in sorted(counts.items())]
 
-    def compact_next(self, *, files_at_least: int) -> bool:
-        """Rewrite the partition with the most files, if it has that many; tell whether one had."""
+    def compact_next(self, *, files_at_least: int, settled: date | None = None) -> bool:
+        """Rewrite the partition with the most files; tell whether one was worth it.
+
+        Days before `settled` are rewritten whenever they have more than one file.
+        """
         candidates = [
             (count, day, bucket)
             for day, bucket, count in self.partitions()
-            if count >= files_at_least
+            if count >= files_at_least or (count > 1 and settled is not None and day < settled)
         ]
         ranked = sorted(candidates, reverse=True)
         return any(self.reduce(day, bucket) for _, day, bucket in ranked)
