@@ -85,7 +85,7 @@ def read(  # noqa: PLR0913  one parameter an option
     address = Url.parse(url, "the address")
     options = ReadOptions.gather(given, config)
     targets = [Target.parse(text, attribute, class_id) for text in objects]
-    period = Period(_moment("--from", start), _moment("--to", end))
+    period = _period(start, end)
     secured = options.secured(address)
     found, refused = asyncio.run(_read_all(address, options, secured, targets, period))
     click.echo(render(found, form or "text"), nl=False)
@@ -168,6 +168,14 @@ async def _counters(
     except (DlmsError, SessionTimeoutError):
         pass  # a meter that keeps it to itself may still tell it when it refuses ours
     return CounterBlock(first, EXHAUSTED)
+
+
+def _period(start: str | None, end: str | None) -> Period:
+    first, last = _moment("--from", start), _moment("--to", end)
+    if first is not None and last is not None and last < first:
+        sentence = f"--from {start} is later than --to {end}: exchange them"
+        raise UserError(sentence, ExitCode.ASKED_WRONGLY)
+    return Period(first, last)
 
 
 def _moment(place: str, text: str | None) -> datetime | None:

@@ -42,7 +42,10 @@ MECHANISM_OF: Final[Mapping[int, Mechanism]] = {
 
 def number(text: str) -> int:
     """Read a number that may be written 0x."""
-    value = int(text, 0)
+    try:
+        value = int(text, 0)
+    except ValueError:
+        raise ValueError("must be a whole number, such as 32 or 0x20") from None
     if not 0 <= value <= 0xFFFF_FFFF:
         raise ValueError("must be 0 to 4294967295")
     return value
@@ -57,8 +60,12 @@ def sap(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Read a time-out."""
-    if not 0 < (value := float(text)) <= 3600:
-        raise ValueError("must be more than 0 and at most 3600 seconds")
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise ValueError("must be a number of seconds, more than 0 and at most 3600")
     return value
 
 

@@ -22,6 +22,7 @@ _REMEDIES: Final[Mapping[int, str]] = {
 }
 
 _DIAGNOSES: Final[Mapping[Diagnostic, str]] = {
+    AcseServiceUser.NO_REASON_GIVEN: "check that the meter knows this client SAP",
     AcseServiceUser.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED: (
         "give keys if the meter ciphers for this client, or leave them out if it does not"
     ),

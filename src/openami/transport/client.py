@@ -22,7 +22,13 @@ from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.security.counters import CounterBlock
 from openami.transport.endpoint import dial
-from openami.transport.session import TIMEOUT_S, Conversation, DlmsSession, SessionHandler
+from openami.transport.session import (
+    TIMEOUT_S,
+    Conversation,
+    DlmsSession,
+    SessionHandler,
+    SessionTimeoutError,
+)
 from openami.transport.tls import Secured
 from openami.transport.url import Url
 from openami.transport.wire import Limits, Wire, WireError
@@ -85,7 +91,7 @@ async def open_session(
     try:
         session = handlers[0].session
         client = Client(parameters, entropy=os.urandom, counters=counters)
-        await session.run(client.associate())
+        await _associate(url, session, client)
         yield OpenSession(client, session, wire)
         await _release(client, session)
     finally:
@@ -93,6 +99,17 @@ async def open_session(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await wire.gone()
+
+
+async def _associate(url: Url, session: DlmsSession, client: Client) -> None:
+    """Associate; a peer that hangs up before it is known most likely speaks something else."""
+    try:
+        await session.run(client.associate())
+    except SessionTimeoutError:
+        raise
+    except WireError as error:
+        sentence = f"{error}; check that {url} is the address of a meter, and its scheme"
+        raise WireError(f"{sentence} (tcp:// or tls://)") from error
 
 
 async def _release(client: Client, session: DlmsSession) -> None:

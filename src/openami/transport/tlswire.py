@@ -47,8 +47,13 @@ class TlsWire(Wire):
 
     def eof_received(self) -> bool:
         if self._reason is None:
-            begun = "" if self._secured else " during the TLS handshake"
-            self._finish(f"the peer closed the connection{begun} without a TLS farewell")
+            if self._secured:
+                self._finish("the peer closed the connection without a TLS farewell")
+            else:
+                self._finish(
+                    "the peer closed the connection during the TLS handshake; "
+                    "check that a TLS listener is behind this address"
+                )
         return False
 
     def _start(self) -> None:
