@@ -238,7 +238,10 @@ def test_what_a_meter_refuses_is_one_sentence(
         (["tcp://127.0.0.1:1", "--mechanism", "rsa", CLOCK], "must be one of none, lls, gmac"),
         (["tcp://127.0.0.1:1", "--mechanism", "lls", CLOCK], "a password is needed"),
         (["tcp://127.0.0.1:1", "--mechanism", "gmac", CLOCK], "keys is needed"),
-        (["tcp://127.0.0.1:1", "--timeout", "0", CLOCK], "--timeout '0' must be more than 0"),
+        (
+            ["tcp://127.0.0.1:1", "--timeout", "0", CLOCK],
+            "--timeout '0' must be a number of seconds, more than 0",
+        ),
         (["tcp://127.0.0.1:1", "--from", "noon", CLOCK], "--from 'noon' is no time"),
         (["tls://127.0.0.1:1", CLOCK], "--ca, --cert and --key"),
         (["tcp://127.0.0.1:1", "--keys", "/no/keys.json", CLOCK], "/no/keys.json cannot be read"),
