@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application: routes, headers of every answer, errors as pages or JSON."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from openami.runtime.errors import UserError
+from openami.web.context import Context
+from openami.web.guards import (
+    AskedWronglyError,
+    ForbiddenError,
+    NotFoundError,
+    NotSignedInError,
+)
+from openami.web.rendering import STATIC, render
+from openami.web.routes import api, console, household, live, login, service
+
+log = logging.getLogger(__name__)
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+
+def create_app(context: Context) -> FastAPI:
+    """Return the pages and the REST interface over `context`."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        tail = asyncio.create_task(context.tailer.run())
+        yield
+        context.tailer.stop()
+        tail.cancel()
+        with suppress(asyncio.CancelledError):
+            await tail
+
+    app = FastAPI(
+        title="OpenAMI",
+        version="0.1.0",
+        description="Advanced metering infrastructure: readings, events, commands.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.context = context
+    for part in (service, login, live, api, console, household):
+        app.include_router(part.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    _add_error_pages(app)
+    app.add_middleware(Headers)
+    return app
+
+
+class Headers:
+    """Adds the security headers and the time that an answer took."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun_s = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                took_ms = (time.perf_counter() - begun_s) * 1000
+                headers["Server-Timing"] = f"app;dur={took_ms:.1f}"
+                is_static = scope["path"].startswith("/static/")
+                keep = is_static and bool(scope["query_string"])
+                headers.setdefault("Cache-Control", FOR_EVER if keep else "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _add_error_pages(app: FastAPI) -> None:
+    @app.exception_handler(NotSignedInError)
+    def not_signed_in(request: Request, _error: Exception) -> Response:
+        if _wants_json(request):
+            return JSONResponse({"error": "sign in first: POST /login"}, status_code=401)
+        target = "/login"
+        if request.method == "GET" and not request.headers.get("HX-Request"):
+            target = f"/login?next={request.url.path}"
+        if request.headers.get("HX-Request"):
+            return Response(status_code=401, headers={"HX-Redirect": target})
+        return RedirectResponse(target, status_code=303)
+
+    refusals: dict[type[Exception], tuple[int, str]] = {
+        ForbiddenError: (403, "Not yours to see"),
+        NotFoundError: (404, "Not here"),
+        AskedWronglyError: (409, "Not possible"),
+        UserError: (503, "Not now"),
+    }
+    for kind, (status_code, heading) in refusals.items():
+        app.add_exception_handler(kind, _refusal(status_code, heading))
+
+    @app.exception_handler(RequestValidationError)
+    def not_valid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][1:])
+        sentence = f"{place}: {first['msg']}." if place else f"{first['msg']}."
+        return _answer(request, 422, "Not understood", sentence)
+
+    @app.exception_handler(HTTPException)
+    def http_error(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            return _answer(request, 404, "Not here", "There is no page at this address.")
+        return _answer(request, error.status_code, "Not possible", f"{error.detail}.")
+
+    @app.exception_handler(Exception)
+    def fault(request: Request, error: Exception) -> Response:
+        reference = secrets.token_hex(4)
+        log.error(
+            "%s %s failed, reference %s",
+            request.method,
+            request.url.path,
+            reference,
+            exc_info=error,
+        )
+        sentence = (
+            f"Something of ours broke. Try again; if it stays, tell us reference {reference}."
+        )
+        return _answer(request, 500, "Our fault", sentence)
+
+
+def _refusal(status_code: int, heading: str) -> Callable[[Request, Exception], Response]:
+    def answer(request: Request, error: Exception) -> Response:
+        return _answer(request, status_code, heading, str(error))
+
+    return answer
+
+
+def _answer(request: Request, status_code: int, heading: str, sentence: str) -> Response:
+    if _wants_json(request):
+        return JSONResponse({"error": sentence}, status_code=status_code)
+    return render(
+        request,
+        "error.html",
+        status_code=status_code,
+        code=status_code,
+        heading=heading,
+        sentence=sentence,
+    )
+
+
+def _wants_json(request: Request) -> bool:
+    return request.url.path.startswith("/api/")

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may come in where: the dependencies that every route declares.
+
+A household is answered 403 for any meter but its own, whether that meter exists or not.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Form, Header, Request
+
+from openami.access.accounts import Account, Role, account
+from openami.store import registry
+from openami.web.context import At
+from openami.web.sessions import SESSION_COOKIE, Session
+
+
+class NotSignedInError(Exception):
+    """There is no valid session: pages lead to the log-in, the API answers 401."""
+
+
+class ForbiddenError(Exception):
+    """The account may not do this; the sentence says so."""
+
+
+class NotFoundError(Exception):
+    """There is no such thing; the sentence names it."""
+
+
+class AskedWronglyError(Exception):
+    """The request cannot be understood; the sentence says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A signed-in account and its session."""
+
+    account: Account
+    session: Session
+
+
+def visitor_or_none(request: Request, at: At) -> Visitor | None:
+    """Return who is signed in, if anybody: the cookie is ours and its epoch is the account's."""
+    session = at.cookies.open(request.cookies.get(SESSION_COOKIE))
+    if session is None or not session.login:
+        return None
+    known = account(at.engine, session.login)
+    if known is None or known.session_epoch != session.epoch:
+        return None
+    request.state.visitor = Visitor(known, session)
+    return Visitor(known, session)
+
+
+def signed_in(visitor: Annotated[Visitor | None, Depends(visitor_or_none)]) -> Visitor:
+    """Let in whoever has signed in."""
+    if visitor is None:
+        raise NotSignedInError
+    return visitor
+
+
+AnyVisitor = Annotated[Visitor, Depends(signed_in)]
+
+
+def utility(visitor: AnyVisitor) -> Visitor:
+    """Let in the utility only."""
+    if visitor.account.role is not Role.UTILITY:
+        raise ForbiddenError("This page is for the utility; your account is a household's.")
+    return visitor
+
+
+def household(visitor: AnyVisitor) -> Visitor:
+    """Let in households only."""
+    if visitor.account.role is not Role.HOUSEHOLD or visitor.account.meter_id is None:
+        raise ForbiddenError("This page is for households; your account is the utility's.")
+    return visitor
+
+
+UtilityVisitor = Annotated[Visitor, Depends(utility)]
+HouseholdVisitor = Annotated[Visitor, Depends(household)]
+
+
+def visible_meter(meter_id: int, visitor: AnyVisitor, at: At) -> registry.Meter:
+    """Return a meter that the visitor may see."""
+    if not visitor.account.may_see(meter_id):
+        raise ForbiddenError(f"Your account sees its own meter only, not meter {meter_id}.")
+    return known_meter(at, meter_id)
+
+
+def own_meter(visitor: HouseholdVisitor, at: At) -> registry.Meter:
+    """Return the household's meter."""
+    if visitor.account.meter_id is None:
+        raise ForbiddenError("This account has no meter.")
+    return known_meter(at, visitor.account.meter_id)
+
+
+def known_meter(at: At, meter_id: int) -> registry.Meter:
+    """Return a meter of the registry."""
+    try:
+        return registry.meter(at.engine, meter_id)
+    except registry.UnknownMeterError as error:
+        raise NotFoundError(f"There is no meter {meter_id} in the registry.") from error
+
+
+VisibleMeter = Annotated[registry.Meter, Depends(visible_meter)]
+OwnMeter = Annotated[registry.Meter, Depends(own_meter)]
+
+
+def form_is_ours(
+    visitor: AnyVisitor,
+    csrf: Annotated[str | None, Form()] = None,
+    x_csrf_token: Annotated[str | None, Header()] = None,
+) -> None:
+    """Refuse a POST that does not bring the session's token, in the form or in the header."""
+    if not visitor.session.proves(csrf or x_csrf_token):
+        raise ForbiddenError("The form is not from this session: go back, reload the page, again.")
+
+
+def header_is_ours(
+    visitor: AnyVisitor, x_csrf_token: Annotated[str | None, Header()] = None
+) -> None:
+    """Refuse a POST of JSON whose X-CSRF-Token is not the session's."""
+    if not visitor.session.proves(x_csrf_token):
+        raise ForbiddenError("The header X-CSRF-Token is not this session's: read it from a page.")
+
+
+OurForm = Depends(form_is_ours)
+OurHeader = Depends(header_is_ours)

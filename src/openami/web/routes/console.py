@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: FAST003  the dependency VisibleMeter takes meter_id
+"""The utility's console: Today, Meters, Data quality, Jobs; one page a meter."""
+
+from datetime import date, timedelta
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from openami.exchange.channels import Channel
+from openami.exchange.commands import OPEN, CommandKind, CommandState
+from openami.exchange.events import ALARMS
+from openami.runtime.status import read_statuses
+from openami.store import commands, data_quality, inbox, registry
+from openami.web import fleet, meterview
+from openami.web.context import At, Context
+from openami.web.guards import (
+    AskedWronglyError,
+    OurForm,
+    UtilityVisitor,
+    VisibleMeter,
+    known_meter,
+)
+from openami.web.rendering import render
+from openami.web.routes.api import ask_meter
+from openami.web.routes.live import momentary
+from openami.web.times import DAY_US
+from openami.web.usage import State
+
+router = APIRouter(prefix="/console", include_in_schema=False)
+
+PAGE: Final = 200  # rows of a table at once
+Reason = Annotated[str, Form(min_length=3, max_length=200)]
+
+
+@router.get("")
+def today(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
+    """Show whether all is normal."""
+    now_us = at.clock.now_us()
+    state = fleet.today(at, now_us)
+    return render(request, "console/today.html", now_us=now_us, state=state)
+
+
+@router.get("/today/state")
+def today_state(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
+    """Return the part of the page that is renewed every other second."""
+    now_us = at.clock.now_us()
+    state = fleet.today(at, now_us)
+    return render(request, "console/today_state.html", now_us=now_us, state=state)
+
+
+@router.get("/meters")
+def meters(  # noqa: PLR0913, PLR0917  a table has these filters
+    request: Request,
+    at: At,
+    _visitor: UtilityVisitor,
+    q: Annotated[str, Query(max_length=64)] = "",
+    region: Annotated[str, Query(max_length=64)] = "",
+    state: Literal["", "attached", "detached", "disconnected", "gaps"] = "",
+    page: Annotated[int, Query(ge=1)] = 1,
+) -> Response:
+    """Show the table of meters; its filters stand in the address."""
+    now_us = at.clock.now_us()
+    every = fleet.lines(at, now_us)
+    chosen = [line for line in every if _fits(line, q.strip(), region, state)]
+    name = "console/meters_table.html" if _is_fragment(request) else "console/meters.html"
+    return render(
+        request,
+        name,
+        now_us=now_us,
+        lines=chosen[(page - 1) * PAGE : page * PAGE],
+        found=len(chosen),
+        total=len(every),
+        regions=sorted({line.meter.region for line in every}),
+        q=q,
+        region=region,
+        state=state,
+        page=page,
+        pages=max(1, -(-len(chosen) // PAGE)),
+    )
+
+
+def _fits(line: fleet.Line, text: str, region: str, state: str) -> bool:
+    meter = line.meter
+    words = (str(meter.meter_id), meter.ldn, meter.title.hex().upper(), meter.source)
+    states = {
+        "attached": line.attached is True,
+        "detached": line.attached is not True,
+        "disconnected": line.disconnected,
+        "gaps": line.gaps > 0,
+    }
+    return (
+        (not region or meter.region == region)
+        and states.get(state, True)
+        and (not text or any(text.lower() in word.lower() for word in words))
+    )
+
+
+def _is_fragment(request: Request) -> bool:
+    return request.headers.get("HX-Target") == "meters-table"
+
+
+@router.get("/meters/{meter_id}")
+def meter(
+    request: Request,
+    at: At,
+    meter: VisibleMeter,
+    _visitor: UtilityVisitor,
+    day: Annotated[date | None, Query()] = None,
+) -> Response:
+    """Show one meter: identity, live values, day, events, commands, gaps, findings."""
+    now_us = at.clock.now_us()
+    today = at.calendar.date_of(now_us)
+    day = min(day or today, today)
+    shown = meterview.day_slots(at, meter, day, now_us)
+    number = meter.meter_id
+    return render(
+        request,
+        "console/meter.html",
+        now_us=now_us,
+        meter=meter,
+        attachment=registry.attachments(at.engine).get(number),
+        live=momentary(at, number),
+        day=day,
+        today=today,
+        before=day - timedelta(days=1),
+        after=day + timedelta(days=1),
+        installed=at.calendar.date_of(meter.installed_us),
+        slots=shown,
+        estimated=shown.count(State.ESTIMATED, State.EDITED),
+        missing=shown.count(State.MISSING),
+        events=registry.events(at.engine, meter_id=number, limit=50),
+        alarms=ALARMS,
+        gaps=data_quality.gaps(
+            at.engine, meter_id=number, states=("open", "estimated", "filled"), limit=50
+        ),
+        findings=data_quality.findings(at.engine, meter_id=number, limit=50),
+        shared=_breaker(at, meter),
+    )
+
+
+@router.get("/meters/{meter_id}/interval")
+def interval(
+    request: Request,
+    at: At,
+    meter: VisibleMeter,
+    _visitor: UtilityVisitor,
+    start_us: Annotated[int, Query()],
+) -> Response:
+    """Show every version of one value and where it came from."""
+    versions = at.readings.versions(meter.meter_id, Channel.IMPORT_WH, start_us)
+    findings = [
+        finding
+        for finding in data_quality.findings(
+            at.engine, meter_id=meter.meter_id, from_us=start_us, limit=1000
+        )
+        if finding.start_us == start_us
+    ]
+    return render(
+        request,
+        "console/interval.html",
+        meter=meter,
+        start_us=start_us,
+        versions=versions,
+        carriages={
+            version.message_id: at.readings.carriage(version.message_id)
+            for version in versions
+            if version.message_id
+        },
+        findings=findings,
+    )
+
+
+@router.get("/meters/{meter_id}/breaker")
+def breaker(request: Request, at: At, meter: VisibleMeter, _visitor: UtilityVisitor) -> Response:
+    """Return the panel of the supply switch; it renews itself while a command is open."""
+    return render(request, "console/breaker.html", meter=meter, shared=_breaker(at, meter))
+
+
+@router.post("/meters/{meter_id}/commands", dependencies=[OurForm])
+def ask(  # noqa: PLR0913, PLR0917  a form has these fields
+    request: Request,
+    at: At,
+    meter_id: int,
+    visitor: UtilityVisitor,
+    kind: Annotated[Literal["connect", "disconnect", "read"], Form()],
+    reason: Reason,
+) -> Response:
+    """Write a command and show its progress."""
+    problem = ""
+    try:
+        ask_meter(at, visitor, meter_id, CommandKind(kind), reason.strip())
+    except AskedWronglyError as error:
+        problem = str(error)
+    if not request.headers.get("HX-Request"):
+        return RedirectResponse(f"/console/meters/{meter_id}#supply", status_code=303)
+    meter = known_meter(at, meter_id)
+    return render(
+        request, "console/breaker.html", meter=meter, problem=problem, shared=_breaker(at, meter)
+    )
+
+
+def _breaker(at: Context, meter: registry.Meter) -> dict[str, object]:
+    found = commands.commands(at.engine, meter_id=meter.meter_id, limit=20)
+    current = found[0] if found else None
+    return {
+        "commands": found,
+        "current": current,
+        "steps": commands.history(at.engine, current.command_id) if current else [],
+        "open": current is not None and current.state in OPEN,
+    }
+
+
+@router.get("/quality")
+def quality(
+    request: Request,
+    at: At,
+    _visitor: UtilityVisitor,
+    code: Annotated[str, Query(max_length=40)] = "",
+) -> Response:
+    """Show gaps, findings, rejected messages and alarm events."""
+    now_us = at.clock.now_us()
+    return render(
+        request,
+        "console/quality.html",
+        now_us=now_us,
+        state=fleet.today(at, now_us),
+        gaps=data_quality.gaps(at.engine, limit=PAGE),
+        gap_counts=data_quality.count_gaps(at.engine),
+        codes=data_quality.count_findings(at.engine),
+        code=code,
+        findings=data_quality.findings(at.engine, codes=[code] if code else None, limit=PAGE),
+        rejected=inbox.rejections(at.engine, limit=50),
+        titles={meter.title: meter.meter_id for meter in registry.meters(at.engine)},
+        events=registry.events(
+            at.engine, codes=list(ALARMS), since_us=now_us - 7 * DAY_US, limit=50
+        ),
+    )
+
+
+@router.get("/jobs")
+def jobs(
+    request: Request,
+    at: At,
+    _visitor: UtilityVisitor,
+    state: Annotated[str, Query(max_length=12)] = "",
+) -> Response:
+    """Show commands, newest first."""
+    chosen = next((known for known in CommandState if known.value == state), None)
+    if chosen is None:
+        found = commands.commands(at.engine, limit=PAGE)
+    else:
+        found = commands.in_state(at.engine, {chosen}, limit=PAGE)[::-1]
+    return render(
+        request,
+        "console/jobs.html",
+        commands=found,
+        steps={job.command_id: commands.history(at.engine, job.command_id) for job in found[:50]},
+        states=list(CommandState),
+        state=chosen.value if chosen else "",
+        open_states=OPEN,
+        processes=read_statuses(at.config.run),
+    )

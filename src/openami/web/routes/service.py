@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What other programs and browsers ask first: health, readiness, the way to the right page."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from openami.access.accounts import Role
+from openami.runtime.errors import UserError
+from openami.store import live
+from openami.web.context import At
+from openami.web.guards import Visitor, visitor_or_none
+
+router = APIRouter()
+
+
+@router.get("/health", tags=["service"])
+def health() -> dict[str, str]:
+    """Tell that the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/ready", tags=["service"])
+def ready(at: At) -> JSONResponse:
+    """Tell whether pages can be served: the store answers."""
+    try:
+        live.feed_end(at.engine)
+    except UserError as error:
+        return JSONResponse({"status": "not ready", "reason": str(error)}, status_code=503)
+    return JSONResponse({"status": "ready"})
+
+
+@router.get("/", include_in_schema=False)
+def front_door(visitor: Annotated[Visitor | None, Depends(visitor_or_none)]) -> RedirectResponse:
+    """Lead to the log-in, the console or the household's page."""
+    return RedirectResponse(first_page(visitor), status_code=303)
+
+
+def first_page(visitor: Visitor | None) -> str:
+    """Return where an account begins."""
+    if visitor is None:
+        return "/login"
+    return "/console" if visitor.account.role is Role.UTILITY else "/home"

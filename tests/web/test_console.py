@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console: its figures, states, filters, commands."""
+
+import re
+from html import unescape
+
+import pytest
+
+from openami.exchange.commands import CommandState
+from openami.store import commands, data_quality, registry
+from openami.store.registry import set_breaker
+from openami.web import fleet
+from web.ami import (
+    DETACHED_METER,
+    ESTIMATED_METER,
+    LATE_METER,
+    PERIOD_US,
+    UTILITY_PASSWORD,
+    Ami,
+    advance,
+)
+from web.clients import TestClient, sign_in
+
+
+def words(text: str) -> str:
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))).replace("\u2009", " ")
+
+
+def test_today_names_every_cause(utility: TestClient) -> None:
+    text = words(utility.get("/console").text)
+    for cause in (
+        "Command in doubt",
+        "Message rejected",
+        "Meter detached",
+        "Alarm event",
+        "Gap resists",
+    ):
+        assert cause in text
+    assert "5 things need a look" in text
+    assert "demo calendar ×120" in text
+
+
+def test_today_measures_the_read_rate_against_what_should_be_here(seen: Ami) -> None:
+    state = fleet.today(seen.context, seen.now_us)
+    # 12 October 11:00 local is the UTC midnight; 14:20 less the pipeline's 24 minutes is 13:56.
+    assert state.rate.expected == seen.meters * 5
+    assert state.rate.actual == seen.meters * 5 - 5  # one meter is detached
+    assert [region.name for region in state.regions] == ["north", "south"]
+    assert state.regions[1].rate.share == 1.0
+    assert len(state.days) == 14
+
+
+def test_an_ami_without_troubles_is_normal(seen: Ami, empty: Ami) -> None:
+    assert fleet.today(empty.context, empty.now_us).alarms == []
+    assert fleet.today(seen.context, seen.now_us).alarms != []
+
+
+def test_today_without_meters_says_where_they_come_from(empty: Ami) -> None:
+    text = words(sign_in(empty, "utility").get("/console").text)
+    assert "No meter is in the registry yet" in text
+    assert "shipment file" in text
+
+
+@pytest.mark.parametrize("path", ["/console/meters", "/console/quality", "/console/jobs"])
+def test_every_room_has_an_empty_state(path: str, empty: Ami) -> None:
+    assert 'class="empty"' in sign_in(empty, "utility").get(path).text
+
+
+def rows(client: TestClient, query: str) -> list[int]:
+    text = client.get(f"/console/meters?{query}").text
+    return [
+        int(number)
+        for number in re.findall(r'<td class="number"><a href="/console/meters/(\d+)"', text)
+    ]
+
+
+def test_the_table_of_meters_is_filtered_by_the_address(seen: Ami, utility: TestClient) -> None:
+    assert len(rows(utility, "")) == seen.meters
+    assert all(number % 2 == 0 for number in rows(utility, "region=south"))
+    assert rows(utility, "state=detached") == [DETACHED_METER]
+    assert rows(utility, "state=gaps") == [ESTIMATED_METER, DETACHED_METER]
+    assert rows(utility, "q=4F414D000000000A") == [10]
+    assert rows(utility, "q=zzz") == []
+
+
+def test_filtering_answers_htmx_with_the_table_alone(utility: TestClient) -> None:
+    text = utility.get("/console/meters?q=7", headers={"HX-Target": "meters-table"}).text
+    assert text.lstrip().startswith("<div")
+    assert "<html" not in text
+
+
+def test_a_meters_page_says_what_it_replays_and_labels_it(utility: TestClient) -> None:
+    text = words(utility.get("/console/meters/2").text)
+    assert "demo: real load replayed" in text
+    assert "home 2, week of 2012-03-04, shifted by 5,110 days" in text
+    assert "shape within the half-hour is simulated" in text
+    assert "power failed" in text
+    assert "vee.spike" in text
+
+
+def test_a_day_of_the_past_has_its_own_address(utility: TestClient) -> None:
+    text = words(utility.get("/console/meters/2?day=2026-10-14").text)
+    assert "Wed 14 Oct" in text
+    assert "mean of like days" in text
+
+
+def test_a_day_of_the_future_is_today(utility: TestClient) -> None:
+    assert "Thu 15 Oct · today" in words(utility.get("/console/meters/2?day=2030-01-01").text)
+
+
+def test_lineage_shows_every_version_and_the_way_of_its_message(
+    seen: Ami, utility: TestClient
+) -> None:
+    late = seen.context.settled_us(seen.now_us) // PERIOD_US * PERIOD_US - 58 * PERIOD_US
+    text = words(utility.get(f"/console/meters/{LATE_METER}/interval?start_us={late}").text)
+    assert "2 · now" in text
+    assert "measured" in text
+    assert "made by validation" in text
+    assert "estimated: mean of like days" in text
+    assert "profile by north · 412 octets · key epoch 1" in text
+    assert "intake.changed" in text
+    versions = utility.get(f"/api/meters/{LATE_METER}/versions?start_us={late}").json()
+    assert [(row["version"], row["state"]) for row in versions] == [(1, "e"), (2, "m")]
+
+
+def test_an_interval_without_a_value_says_so(utility: TestClient) -> None:
+    text = words(utility.get("/console/meters/2/interval?start_us=1").text)
+    assert "No value has come" in text
+
+
+def ask(client: TestClient, meter_id: int, kind: str, reason: str = "unpaid since May") -> str:
+    answer = client.post(
+        f"/console/meters/{meter_id}/commands",
+        data={"kind": kind, "reason": reason},
+        headers={"HX-Request": "true"},
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def test_a_disconnect_is_a_row_whose_progress_is_shown_until_its_end(fresh: Ami) -> None:
+    client = sign_in(fresh, "utility")
+    text = ask(client, 4, "disconnect")
+    command = commands.commands(fresh.engine, meter_id=4)[0]
+    assert (command.state, command.reason) == (CommandState.REQUESTED, "unpaid since May")
+    assert command.asked_by == "utility"
+    assert 'hx-trigger="every 1s"' in text
+    assert "asked by utility" in text
+
+    assert "still works on a disconnect" in ask(client, 4, "disconnect"), "one at a time"
+    assert len(commands.commands(fresh.engine, meter_id=4)) == 1
+
+    advance(fresh, command.command_id, CommandState.CONFIRMED)
+    set_breaker(fresh.engine, 4, 0, fresh.now_us)
+    text = client.get("/console/meters/4/breaker").text
+    assert "every 1s" not in text
+    assert "Disconnected" in words(text)
+    assert "Connect supply again" in words(text), "the way back"
+    assert "the control state was read back" in words(text)
+    assert "disconnect" in words(client.get("/console/jobs?state=confirmed").text)
+
+
+def test_a_command_in_doubt_is_explained(utility: TestClient) -> None:
+    text = words(utility.get("/console/meters/6").text)
+    assert "neither done nor not done" in text
+    assert "not sent again by itself" in text
+
+
+def test_a_command_works_without_scripts(fresh: Ami) -> None:
+    client = sign_in(fresh, "utility")
+    answer = client.post(
+        "/console/meters/4/commands", data={"kind": "read", "reason": "read on demand"}
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console/meters/4#supply")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"kind": "explode", "reason": "because"},
+        {"kind": "disconnect", "reason": ""},
+        {"kind": "disconnect"},
+        {"kind": "disconnect", "reason": "x" * 201},
+    ],
+)
+def test_a_command_that_makes_no_sense_is_refused_in_a_sentence(
+    form: dict[str, str], fresh: Ami
+) -> None:
+    client = sign_in(fresh, "utility")
+    answer = client.post("/console/meters/4/commands", data=form)
+    assert answer.status_code == 422
+    assert "Not understood" in answer.text
+    assert commands.commands(fresh.engine, meter_id=4) == []
+
+
+def test_a_command_for_an_unknown_meter_is_refused(fresh: Ami) -> None:
+    client = sign_in(fresh, "utility")
+    body = {"kind": "read", "reason": "curious"}
+    assert client.post("/api/meters/999/commands", json=body).status_code == 404
+
+
+def test_the_api_follows_a_command(fresh: Ami) -> None:
+    client = sign_in(fresh, "utility", UTILITY_PASSWORD)
+    body = {"kind": "read", "reason": "curious"}
+    command_id = client.post("/api/meters/4/commands", json=body).json()["command_id"]
+    answer = client.get(f"/api/commands/{command_id}").json()
+    assert (answer["state"], answer["meter_id"]) == ("requested", 4)
+    assert len(answer["history"]) == 1
+    assert client.post("/api/meters/4/commands", json=body).status_code == 409
+    assert client.get("/api/commands/nothing").status_code == 404
+
+
+def test_data_quality_lists_gaps_findings_and_what_was_rejected(utility: TestClient) -> None:
+    text = words(utility.get("/console/quality").text)
+    assert "the meter is not attached" in text
+    assert "the authentication tag is wrong" in text
+    assert "intake.changed" in text
+    only = words(utility.get("/console/quality?code=vee.spike").text)
+    assert "ratio 2.31" in only
+    assert "before_wh" not in only
+
+
+def test_what_comes_from_outside_is_escaped(fresh: Ami) -> None:
+    registry.set_source(fresh.engine, 4, "<script>alert(1)</script>")
+    data_quality.attempt(fresh.engine, 1, 0, '"><img src=x onerror=alert(1)>')
+    client = sign_in(fresh, "utility")
+    for path in ("/console/meters", "/console/meters/4", "/console/quality"):
+        text = client.get(path).text
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
