@@ -32,6 +32,8 @@ CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4.2"
 class State(Enum):
     """States of the control function."""
 
+    __hash__ = object.__hash__  # members are single: no need to hash their names at each step
+
     IDLE = auto()
     ASSOCIATION_PENDING = auto()
     AUTHENTICATION_PENDING = auto()
@@ -42,6 +44,8 @@ class State(Enum):
 
 class Primitive(Enum):
     """What an APDU means to the control function, whichever side it travels from."""
+
+    __hash__ = object.__hash__
 
     OPEN_REQUEST = auto()  # AARQ
     OPEN_ACCEPTED = auto()  # AARE, result accepted

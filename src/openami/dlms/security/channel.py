@@ -21,7 +21,7 @@ from openami.dlms.apdu.ciphered import (
     AuthenticatedHeader,
     GeneralCiphering,
 )
-from openami.dlms.axdr import encode_octet_string, read_length
+from openami.dlms.axdr import encode_length, read_length
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.security.ciphering import SYSTEM_TITLE_OCTETS, Cipher
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow
@@ -46,6 +46,7 @@ from openami.dlms.security.suites import (
 
 PLAIN_REQUESTS: Final = frozenset({0x60, 0x62})  # AARQ, RLRQ
 PLAIN_RESPONSES: Final = frozenset({0x61, 0x63, 0xD8})  # AARE, RLRE, exception-response
+PLAIN: Final = PLAIN_REQUESTS | PLAIN_RESPONSES
 INITIATE_TAGS: Final = frozenset({0x01, 0x08})
 
 _GENERAL: Final = bytes((GENERAL_CIPHERING,))
@@ -165,30 +166,36 @@ class SecureChannel:
             SecurityError: No invocation counter is left.
         """
         tag = apdu[0]
-        if tag in PLAIN_REQUESTS or tag in PLAIN_RESPONSES:
+        if tag in PLAIN:
             return apdu
-        general = self.general
-        dedicated = self._dedicated
-        control = self._control
-        if like is not None and like.envelope is not Envelope.NONE:
-            if like.envelope is Envelope.GENERAL:
+        general, dedicated, control = self.general, self._dedicated, self._control
+        if like is not None and (envelope := like.envelope) is not Envelope.NONE:
+            if envelope is Envelope.GENERAL:
                 return self._protect_general(apdu, like)
-            control = SecurityControl((like.control | self._owed) & ~BROADCAST_KEY)
-            general = like.envelope in {Envelope.GENERAL_GLO, Envelope.GENERAL_DED}
-            if like.envelope in {Envelope.GLO, Envelope.GENERAL_GLO}:
+            control = self._answering(like.control)
+            general = envelope is Envelope.GENERAL_GLO or envelope is Envelope.GENERAL_DED
+            if envelope is Envelope.GLO or envelope is Envelope.GENERAL_GLO:
                 dedicated = None
         elif like is not None and not self._owed:
             return apdu
-        service = BY_PLAIN.get(tag)
         if tag in INITIATE_TAGS:  # these carry the dedicated key and the terms of its use
             dedicated, general = None, False
-        sealed = encode_octet_string(
-            (dedicated or self.cipher).seal(control, self.counters.next(), self.own_title, apdu)
-        )
+        cipher = dedicated or self.cipher
+        sealed = cipher.seal(control, self.counters.next(), self.own_title, apdu)
+        service = BY_PLAIN.get(tag)
         if service is None or general:
             form = GENERAL_DED_CIPHERING if dedicated else GENERAL_GLO_CIPHERING
-            return bytes((form, SYSTEM_TITLE_OCTETS)) + self.own_title + sealed
-        return bytes((service.ded if dedicated else service.glo,)) + sealed
+            head = bytes((form, SYSTEM_TITLE_OCTETS)) + self.own_title
+        else:
+            head = bytes((service.ded if dedicated else service.glo,))
+        return head + encode_length(len(sealed)) + sealed
+
+    def _answering(self, control: SecurityControl) -> SecurityControl:
+        """Return how to protect the answer to a request that came under `control`."""
+        owed = self._owed
+        if control & (owed | BROADCAST_KEY) == owed:
+            return control
+        return SecurityControl((control | owed) & ~BROADCAST_KEY)
 
     def unprotect(self, octets: bytes) -> tuple[bytes, Protection]:
         """Open what the peer sent and hold it to policy, title and counter.
@@ -260,7 +267,7 @@ class SecureChannel:
             transaction_id=like.transaction_id,
             originator=self.own_title,
             recipient=self.peer_title,
-            control=SecurityControl((like.control | self._owed) & ~BROADCAST_KEY),
+            control=self._answering(like.control),
             form=self.form,
         )
         return seal_general(self.cipher, self.counters.next(), apdu, terms)

@@ -36,6 +36,9 @@ class SecuritySuite(IntEnum):
         return 32 if self is SecuritySuite.ECDH_ECDSA_AES_GCM_256_SHA_384 else 16
 
 
+HIGHEST_SUITE: Final = max(SecuritySuite)
+
+
 class SecurityPolicy(IntFlag):
     """What each APDU must carry at least, by direction: security_policy of class 64 version 1.
 
@@ -108,7 +111,7 @@ class SecurityControl(int):
                 f"security control {octet:02X}",
                 CLAUSE,
             )
-        if octet & SUITE_MASK > max(SecuritySuite) or not 0 <= octet <= 0xFF:
+        if octet & SUITE_MASK > HIGHEST_SUITE or not 0 <= octet <= 0xFF:
             raise SecurityError(
                 f"security suite {octet & SUITE_MASK} does not exist",
                 f"security control {octet:02X}",
