@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`device.toml`, `keys.json`, the fleet's `config.toml`: what loads, and which mistakes are named."""
+"""`device.toml`, `keys.json`, the fleet's `config.toml`: what loads, which mistakes are named."""
 
 from collections.abc import Callable
 from pathlib import Path
