@@ -122,8 +122,10 @@ class Uplink:
     async def drain(self) -> None:
         """Forward the journal until cancelled."""
         while True:
+            # Not wait_for: until Python 3.12 it may swallow the cancellation that ends us.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), CHECK_S)
+                async with asyncio.timeout(CHECK_S):
+                    await self._wake.wait()
             self._wake.clear()
             self._forward_again()
             while await self._forward_portion():

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The concentrators' side: routes, answers to whom they belong, and words of strangers."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from openami.dlms.errors import DecodeError
+from openami.dlms.gateway import GatewayRequest, GatewayResponse
+from openami.exchange.uplink import Attachment, encode_attachments
+from openami.headend.uplinks import Carrier, Uplinks
+from openami.transport.wire import PeerIdentity, WireError
+
+METER = bytes.fromhex("4F414D0000000001")
+OTHER = bytes.fromhex("4F414D0000000002")
+NORTH = bytes.fromhex("4F414DC000000001")
+SOUTH = bytes.fromhex("4F414DC000000002")
+BELONGS = {METER: NORTH, OTHER: SOUTH}
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class FakeWire:
+    """A wire that keeps what is sent."""
+
+    def __init__(self, title: bytes | None = NORTH) -> None:
+        self.peer = PeerIdentity(title, "concentrator") if title else None
+        self.name = "concentrator"
+        self.sent: list[tuple[int, int, bytes]] = []
+        self.reason: str | None = None
+
+    def send(self, source: int, destination: int, apdu: bytes) -> None:
+        if self.reason is not None:
+            raise WireError("closed")
+        self.sent.append((source, destination, apdu))
+
+    def close(self, reason: str) -> None:
+        self.reason = reason
+
+
+class FakeNotifications:
+    """Takes pushes and confirms each at once."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[bytes, bytes, bytes]] = []
+
+    def receive(self, concentrator: bytes, title: bytes, apdu: bytes, confirm: Any) -> None:
+        self.taken.append((concentrator, title, apdu))
+        confirm(0x40000001)
+
+
+class Setting:
+    def __init__(self) -> None:
+        self.notifications = FakeNotifications()
+        self.uplinks = Uplinks(
+            cast("Any", self.notifications),
+            lambda title, concentrator: BELONGS.get(title) == concentrator,
+        )
+        self.changes: list[tuple[bytes, bool]] = []
+        self.uplinks.on_attachment = lambda title, up: self.changes.append((title, up))
+        self.answers: list[bytes] = []
+        self.lost: list[str] = []
+        self.wire, self.carrier = self.connect(NORTH)
+
+    def connect(self, title: bytes) -> tuple[FakeWire, Carrier]:
+        wire = FakeWire(title)
+        return wire, self.uplinks.accept(cast("Any", wire))
+
+    def announce(self, carrier: Carrier, title: bytes, *, attached: bool = True) -> None:
+        told = [Attachment(title=title, attached=attached, since=NOW)]
+        (apdu,) = encode_attachments(told, 0)
+        carrier.frame(1, 64, apdu)
+
+    def session(self, title: bytes = METER):  # noqa: ANN201
+        return self.uplinks.open_session(title, 1, self.answers.append, self.lost.append)
+
+
+def test_a_push_is_taken_and_its_confirm_travels_down() -> None:
+    it = Setting()
+    it.carrier.frame(1, 64, GatewayResponse(physical_address=METER, apdu=b"\xdd\x04").encode())
+    assert it.notifications.taken == [(NORTH, METER, b"\xdd\x04")]
+    confirm = b"\xe6\x00\x08" + METER + bytes.fromhex("10 40000001 00")
+    assert it.wire.sent == [(64, 1, confirm)]
+
+
+def test_a_confirm_for_a_connection_that_is_gone_is_dropped() -> None:
+    it = Setting()
+    it.wire.reason = "gone"
+    it.carrier.confirm(METER, 1)
+    assert it.wire.sent == []
+
+
+def test_a_session_asks_through_the_meters_concentrator_and_gets_its_answers() -> None:
+    it = Setting()
+    it.announce(it.carrier, METER)
+    send = it.session()
+    send(b"\x60\x00")
+    request = GatewayRequest(physical_address=METER, apdu=b"\x60\x00").encode()
+    assert it.wire.sent == [(1, 1, request)]
+    it.carrier.frame(1, 1, GatewayResponse(physical_address=METER, apdu=b"\x61\x00").encode())
+    it.carrier.frame(1, 16, GatewayResponse(physical_address=METER, apdu=b"other").encode())
+    it.carrier.frame(1, 1, GatewayResponse(physical_address=OTHER, apdu=b"other").encode())
+    assert it.answers == [b"\x61\x00"]
+    it.uplinks.close_session(METER, 1)
+    it.carrier.frame(1, 1, GatewayResponse(physical_address=METER, apdu=b"late").encode())
+    assert it.answers == [b"\x61\x00"]
+
+
+def test_an_answer_over_another_concentrator_is_not_delivered() -> None:
+    it = Setting()
+    it.announce(it.carrier, METER)
+    it.session()
+    _, south = it.connect(SOUTH)
+    south.frame(1, 1, GatewayResponse(physical_address=METER, apdu=b"forged").encode())
+    assert it.answers == []
+
+
+def test_a_concentrator_cannot_announce_the_meters_of_another() -> None:
+    it = Setting()
+    it.announce(it.carrier, OTHER)
+    assert not it.uplinks.has_route(OTHER)
+    assert it.changes == []
+
+
+def test_a_meter_without_a_route_cannot_be_asked() -> None:
+    with pytest.raises(WireError, match="not attached"):
+        Setting().session()
+
+
+def test_a_meter_that_leaves_ends_its_sessions() -> None:
+    it = Setting()
+    it.announce(it.carrier, METER)
+    it.session()
+    it.announce(it.carrier, METER, attached=False)
+    assert it.lost == ["the meter left its concentrator"]
+    assert it.changes == [(METER, True), (METER, False)]
+
+
+def test_an_uplink_that_is_lost_takes_its_routes_along() -> None:
+    it = Setting()
+    it.announce(it.carrier, METER)
+    it.session()
+    it.carrier.closed("cut")
+    assert it.lost == ["cut"]
+    assert (it.uplinks.up, it.uplinks.reachable) == (0, 0)
+    assert it.changes[-1] == (METER, False)
+
+
+def test_a_newer_uplink_replaces_the_older_and_keeps_its_own_routes() -> None:
+    it = Setting()
+    it.announce(it.carrier, METER)
+    wire, newer = it.connect(NORTH)
+    assert it.wire.reason is not None
+    it.announce(newer, METER)
+    it.carrier.closed("replaced")  # the older one reports its end late
+    assert it.uplinks.has_route(METER)
+    assert it.uplinks.up == 1
+    it.session()(b"\xc0")
+    assert len(wire.sent) == 1
+
+
+@pytest.mark.parametrize("octets", ["", "00", "E7", "E70008", "E600084F414D0000000001C0", "0F"])
+def test_other_frames_are_refused(octets: str) -> None:
+    with pytest.raises(DecodeError):
+        Setting().carrier.frame(1, 64, bytes.fromhex(octets))
+
+
+def test_a_plain_connection_is_no_concentrator() -> None:
+    with pytest.raises(WireError, match="certificate"):
+        Setting().uplinks.accept(cast("Any", FakeWire(None)))
