@@ -100,15 +100,19 @@ def test_silence_is_a_time_out_that_names_the_peer_and_ends_the_session() -> Non
 def test_each_answer_has_its_own_time() -> None:
     async def conversation() -> None:
         carrier = Carrier(answer=None)
-
-        async def answering() -> None:
-            for _ in range(6):
-                await asyncio.sleep(0.02)
-                carrier.session.feed(b"ok")
-
-        task = asyncio.create_task(answering())
-        assert await carrier.session.run(asking(*[b"a"] * 6)) == [b"ok"] * 6
-        await task
+        session = carrier.session
+        asked = asyncio.create_task(session.run(asking(b"a", b"b"), timeout_s=1000.0))
+        await asyncio.sleep(0)
+        first_due_s = session._due_s
+        session.feed(b"A")
+        assert session._due_s > first_due_s
+        session._watch()  # the timer of the first request: it finds the second in time
+        assert session.is_open
+        assert session._timer is not None
+        assert session._timer.when() == session._due_s
+        session.feed(b"B")
+        assert await asked == [b"A", b"B"]
+        assert session._timer is None
 
     asyncio.run(conversation())
 

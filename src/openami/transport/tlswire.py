@@ -7,7 +7,6 @@ OpenSSL's state alone.
 """
 
 import contextlib
-import logging
 import ssl
 from typing import Final
 
@@ -15,8 +14,6 @@ from cryptography import x509
 
 from openami.transport.tls import Secured, explain, read_identity
 from openami.transport.wire import Accept, Limits, Wire, WireError
-
-log = logging.getLogger(__name__)
 
 DECRYPT_OCTETS: Final = 16 * 1024  # a TLS record holds no more
 
@@ -126,7 +123,7 @@ class TlsWire(Wire):
     def _fail(self, error: ssl.SSLError) -> None:
         """Send OpenSSL's alert, give the peer time to read it, and close."""
         sentence = explain(error, self._tls)
-        log.warning("%s refused: %s", self.name, sentence)
+        self._warn(sentence)
         self._flush()
         self._finish(sentence)
         if self._transport is not None:

@@ -181,7 +181,7 @@ class Wire(asyncio.BufferedProtocol):
     def refuse(self, reason: str) -> None:
         """Close because of the peer's fault, with one warning."""
         if self._reason is None:
-            log.warning("%s refused: %s", self.name, reason)
+            self._warn(reason)
             self.close(reason)
 
     async def gone(self) -> None:
@@ -320,10 +320,16 @@ class Wire(asyncio.BufferedProtocol):
         waiting = self._transport.get_write_buffer_size() if self._transport else 0
         if waiting > self._limits.max_buffered_octets:
             sentence = f"{waiting} octets wait for a peer that does not read"
-            log.warning("%s refused: %s", self.name, sentence)
+            self._warn(sentence)
             self._finish(sentence)
             self._abort()
             raise WireError(f"nothing more can be sent to {self.name}: {sentence}")
+
+    def _warn(self, sentence: str) -> None:
+        """Log a peer's fault; whoever still waits for `dial` is told by its exception instead."""
+        dialling = self.opened is not None and not self.opened.done()
+        level = logging.DEBUG if dialling else logging.WARNING
+        log.log(level, "%s refused: %s", self.name, sentence)
 
     def _finish(self, reason: str) -> None:
         """Note why the wire is closed and tell everyone who waits for it, once."""
