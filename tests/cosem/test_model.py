@@ -5,8 +5,15 @@ from typing import Any
 
 import pytest
 
-import openami.cosem.push  # noqa: F401  declares its class
-from openami.cosem import access_control, disconnect, time_event  # noqa: F401  declare theirs
+from openami.cosem import (  # noqa: F401  each declares its classes
+    access_control,
+    disconnect,
+    image_transfer,
+    push,
+    setup_ports,
+    tariff,
+    time_event,
+)
 from openami.cosem.kinds import KindError
 from openami.cosem.measurement import Data, Register, ScalerUnit
 from openami.cosem.model import REGISTRY, Attribute, InterfaceClass, Method, Refused, latest
@@ -161,3 +168,10 @@ def test_methods_take_and_give_what_their_row_declares() -> None:
     with pytest.raises(KindError, match="where the class declares Integer"):
         held.invoke(Register.reset, OctetString(b""))
     assert calls == [0]
+
+
+@pytest.mark.parametrize("declared", REGISTRY.values(), ids=lambda c: c.__name__)
+def test_no_row_hides_what_every_object_has(declared: type[InterfaceClass]) -> None:
+    plumbing = set(vars(declared(ENERGY))) | set(vars(InterfaceClass))
+    rows: list[Any] = [*declared.attributes(), *declared.methods()]
+    assert not plumbing & {row.name for row in rows if row.index != 1 or isinstance(row, Method)}

@@ -195,7 +195,7 @@ class View:
     def rights(self, thing: InterfaceClass) -> Rights:
         """Return what the client may do with `thing`."""
         declared: Any = type(thing)  # mypy looks for __hash__ where a class object has its own
-        return rights_of(declared, thing.values[1], frozenset(thing.actions), self.grants)
+        return rights_of(declared, thing.values[1], frozenset(thing.invocations), self.grants)
 
     def visible(self) -> Iterator[InterfaceClass]:
         """Yield the objects that the client may do anything with."""

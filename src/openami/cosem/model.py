@@ -153,7 +153,7 @@ class InterfaceClass:
         self.sources: Mapping[int, Callable[[], Any]] = _NOTHING
         self.octet_sources: Mapping[int, Callable[[], bytes]] = _NOTHING
         self.sinks: Mapping[int, Callable[[Any], None]] = _NOTHING
-        self.actions: Mapping[int, Callable[[Any], Any]] = _NOTHING
+        self.invocations: Mapping[int, Callable[[Any], Any]] = _NOTHING
         self.selections: Mapping[int, Callable[[SelectiveAccess], bytes]] = _NOTHING
         self.values: dict[int, Any] = {1: logical_name}
         indexes = self._index_of
@@ -205,7 +205,7 @@ class InterfaceClass:
 
     def bind_method(self, method: Method[A, R], action: Callable[[A], R]) -> None:
         """Let `action` carry out a method; it may raise `Refused`."""
-        self.actions = {**self.actions, method.index: action}
+        self.invocations = {**self.invocations, method.index: action}
 
     def reader(self, index: int) -> Callable[[], bytes] | None:
         """Return what gives the encoded value of attribute `index`; None if there is no value."""
@@ -262,7 +262,7 @@ class InterfaceClass:
             KindError: The argument has another type than declared.
             Refused: Nothing is bound to the method, or the method refuses.
         """
-        action = self.actions.get(row.index)
+        action = self.invocations.get(row.index)
         if action is None:
             raise Refused(ActionResult.OBJECT_UNAVAILABLE)
         return row.result.to_data(action(row.argument.from_data(argument)))

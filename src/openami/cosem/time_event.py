@@ -73,6 +73,9 @@ class ScheduledScript(NamedTuple):
     script_selector: int
 
 
+SCHEDULED_SCRIPT = structure(ScheduledScript, LOGICAL_NAME, LONG_UNSIGNED)
+
+
 class ExecutionTime(NamedTuple):
     """When to execute: time in 4 octets and date in 5, either may hold wildcards."""
 
@@ -83,9 +86,7 @@ class ExecutionTime(NamedTuple):
 class SingleActionSchedule(InterfaceClass, class_id=22, version=0):
     """A script that runs at set times (4.5.6), e.g. to push or to activate an image."""
 
-    executed_script = Attribute(
-        2, structure(ScheduledScript, LOGICAL_NAME, LONG_UNSIGNED), access=Access.READ_WRITE
-    )
+    executed_script = Attribute(2, SCHEDULED_SCRIPT, access=Access.READ_WRITE)
     type = Attribute(3, ENUM)  # 1 to 5: how many times, and wildcards in the date
     execution_time = Attribute(
         4, array(structure(ExecutionTime, octets(4), octets(5))), access=Access.READ_WRITE
