@@ -314,8 +314,8 @@ def status_line(
         f"meters {total('meters attached', 'concentrator-')}",
         f"journals {total('journal', 'concentrator-')}",
         f"inbox {total('inbox', 'mdm')}",
-        f"values stored {total('rows', 'mdm'):,}",
-        f"gaps {total('gaps', 'mdm')}",
+        f"values stored {total('rows stored', 'mdm'):,}",
+        f"gaps {total('gaps open', 'mdm')}",
         f"restarts {sum(child.restarts for child in children)}",
     ]
     return Text(" · ".join(parts), no_wrap=True, overflow="ellipsis")
