@@ -15,7 +15,7 @@ from openami.device.link import Event, Joined, Link, Lost, Message
 from openami.device.storage import StorageError
 from openami.exchange.events import EventCode
 from openami.meter.bank import MetrologyBank
-from openami.meter.management import Management, momentary_of
+from openami.meter.management import Management
 from openami.meter.messages import (
     EVENT,
     MOST_INTERVALS,
@@ -157,13 +157,9 @@ class ManagementEnd:
         """Hand what arrives to `management`."""
         self._management = management
 
-    def momentary(self) -> Momentary:
-        """Return what metrology showed last, or what the ring knows that is newer."""
-        last = self._management.last_interval() if self._management else None
-        shown = self._shown
-        if shown is None or (last is not None and last.end_s > shown.at_s):
-            shown = momentary_of(last or ClosedInterval(sequence=0, end_s=0))
-        return shown
+    def momentary(self) -> Momentary | None:
+        """Return what metrology showed last; None when it is silent."""
+        return self._shown
 
     def move_breaker(self, *, closed: bool) -> None:  # noqa: ARG002  what is wanted is asked when it is sent
         self._owes_breaker = True
@@ -187,6 +183,7 @@ class ManagementEnd:
                     self.link.datagram(Kind.TIME, time_us, now_s)
                 case Lost():
                     log.warning("metrology is silent")
+                    self._shown = None
                 case Message():
                     intervals += self._hear(event)
         if intervals:

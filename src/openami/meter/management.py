@@ -20,7 +20,7 @@ from openami.cosem.disconnect import ControlState, Disconnector
 from openami.cosem.model import Refused
 from openami.cosem.server import ServerConnection
 from openami.device.storage import StorageError, set_aside
-from openami.dlms.apdu.codes import ActionResult
+from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import Mechanism
@@ -257,7 +257,8 @@ class Management:
 
     def _devices(self) -> tuple[LogicalDevice, LogicalDevice]:
         sources = Sources(
-            instrument=self._instrument,
+            live=self._live,
+            registers=self._registers,
             profile=self.profile,
             events=self.events,
             disconnector=self._disconnector,
@@ -289,6 +290,19 @@ class Management:
             ),
         )
 
+    def _live(self) -> Momentary:
+        shown = self._instrument.momentary()
+        if shown is None:
+            raise Refused(DataAccessResult.TEMPORARY_FAILURE)
+        return shown
+
+    def _registers(self) -> Momentary:
+        """Return the registers: as shown, or as they were at the last interval if that is newer."""
+        shown, last = self._instrument.momentary(), self.last_interval()
+        if last is None:
+            return shown or self._live()
+        return shown if shown is not None and shown.at_s >= last.end_s else momentary_of(last)
+
     def _calendar(self) -> CosemDateTime:
         return CosemDateTime.from_utc(from_us(self._around.calendar_us()))
 
@@ -314,7 +328,7 @@ class Management:
 
 
 def momentary_of(interval: ClosedInterval) -> Momentary:
-    """Return what is known of a meter whose metrology has not spoken yet."""
+    """Return the registers that an interval ends with; nothing else in it is meant."""
     return Momentary(
         at_s=interval.end_s,
         breaker_closed=interval.breaker_closed,

@@ -73,8 +73,8 @@ FIRMWARE_VERSION: Final = "openami 0.1.0"
 class Instrument(Protocol):
     """Metrology, as management sees it."""
 
-    def momentary(self) -> Momentary:
-        """Return what the meter shows now."""
+    def momentary(self) -> Momentary | None:
+        """Return what the meter shows now; None while metrology does not say."""
 
     def move_breaker(self, *, closed: bool) -> None:
         """Ask for the breaker to be moved; `Management.breaker_stands` tells that it is."""
@@ -82,9 +82,10 @@ class Instrument(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Whom the objects ask."""
+    """Whom the objects ask; `live` refuses while metrology does not say."""
 
-    instrument: Instrument
+    live: Callable[[], Momentary]
+    registers: Callable[[], Momentary]
     profile: RingBuffer
     events: RingBuffer
     disconnector: Disconnector
@@ -100,7 +101,7 @@ def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]
     return [
         *_identity(config, sources),
         *_access(config, sources),
-        *_registers(sources.instrument),
+        *_registers(sources.live, sources.registers),
         _load_profile(config, sources),
         _event_log(config, sources),
         *_status(sources),
@@ -153,18 +154,19 @@ def _register(at: Obis, scaler: int, unit: str, source: Callable[[], FixedIntege
     return register
 
 
-def _registers(instrument: Instrument) -> list[InterfaceClass]:
-    shown = instrument.momentary
+def _registers(
+    live: Callable[[], Momentary], counted: Callable[[], Momentary]
+) -> list[InterfaceClass]:
     sources: dict[Channel, Callable[[], FixedInteger]] = {
-        Channel.IMPORT_REGISTER: lambda: DoubleLongUnsigned(shown().import_register_wh),
-        Channel.EXPORT_REGISTER: lambda: DoubleLongUnsigned(shown().export_register_wh),
-        Channel.IMPORT_WH: lambda: DoubleLongUnsigned(shown().import_wh),
-        Channel.EXPORT_WH: lambda: DoubleLongUnsigned(shown().export_wh),
-        Channel.POWER: lambda: DoubleLongUnsigned(max(0, shown().power_w)),
-        Channel.VOLTAGE: lambda: LongUnsigned(shown().voltage_dv),
-        Channel.CURRENT: lambda: LongUnsigned(shown().current_ca),
+        Channel.IMPORT_REGISTER: lambda: DoubleLongUnsigned(counted().import_register_wh),
+        Channel.EXPORT_REGISTER: lambda: DoubleLongUnsigned(counted().export_register_wh),
+        Channel.IMPORT_WH: lambda: DoubleLongUnsigned(counted().import_wh),
+        Channel.EXPORT_WH: lambda: DoubleLongUnsigned(counted().export_wh),
+        Channel.POWER: lambda: DoubleLongUnsigned(max(0, live().power_w)),
+        Channel.VOLTAGE: lambda: LongUnsigned(live().voltage_dv),
+        Channel.CURRENT: lambda: LongUnsigned(live().current_ca),
     }
-    export_w = _register(EXPORT_POWER, 0, "W", lambda: DoubleLongUnsigned(max(0, -shown().power_w)))
+    export_w = _register(EXPORT_POWER, 0, "W", lambda: DoubleLongUnsigned(max(0, -live().power_w)))
     return [
         *(
             _register(channel.row.obis, channel.row.scaler, channel.row.unit, source)

@@ -164,6 +164,12 @@ class MeterUplink:
                 roles=frozenset({Role.CONCENTRATOR}), title=config.concentrator_title
             )
             self._secured = Secured(tls or client_tls(config.identity), expected)
+        else:
+            log.warning(
+                "%s dials without TLS: its pushes stay protected, but anybody may receipt them; "
+                "write tls:// under [uplink] url in device.toml",
+                config.name,
+            )
         self._reconnector = Reconnector(config.name, self._dial, random.random, config.backoff)
 
     @property
