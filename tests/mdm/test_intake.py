@@ -224,7 +224,7 @@ while intake.drain().messages:
 def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path / 'openami.db'}", create=True)
     registry.import_meters(engine, fleet(10))
-    messages = [message(n, load([slot], n)) for slot in range(40) for n in range(1, 11)]
+    messages = [message(n, load([slot], n)) for slot in range(24) for n in range(1, 11)]
     put(engine, *messages)
     entropy = random.Random(1)
     kills = 0
@@ -234,23 +234,23 @@ def test_kill_9_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path: Path) 
         )
         assert process.stdout is not None
         process.stdout.readline()
-        if kills < 8:
+        if kills < 6:
             time.sleep(entropy.random() * 0.25)
             process.kill()
         process.stdout.close()
         if process.wait() == 0:
             break
         kills += 1
-    assert kills == 8
+    assert kills == 6
 
     lake = Lake(tmp_path / "lake")
     for number in range(1, 11):
-        assert values(lake, number) == [(slot, wh(slot, number), 1) for slot in range(40)]
-    assert lake.versions(None, None, 0, T0 + DAY_US).height == 400 * 4
-    assert lake.sizes()["raw"].rows == 400
+        assert values(lake, number) == [(slot, wh(slot, number), 1) for slot in range(24)]
+    assert lake.versions(None, None, 0, T0 + DAY_US).height == 240 * 4
+    assert lake.sizes()["raw"].rows == 240
     assert lake.sizes()["readings_history"].rows == 0
-    assert [each.actual for each in data_quality.coverage(engine)] == [40] * 10
-    assert len(live.feed_after(engine, 0)) == 400
+    assert [each.actual for each in data_quality.coverage(engine)] == [24] * 10
+    assert len(live.feed_after(engine, 0)) == 240
     assert inbox.depth(engine) == 0
     engine.dispose()
 
