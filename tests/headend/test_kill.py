@@ -114,6 +114,11 @@ class Running:
             except sqlite3.OperationalError:
                 return 0  # killed before the table was made
 
+    def both_report(self) -> bool:
+        """Tell whether both processes, as they run now, have written their status."""
+        pids = {status.pid for status in read_statuses(self.layout.run)}
+        return pids == {s.process.pid for s in (self.headend, self.concentrator) if s.process}
+
     def close(self) -> None:
         for service in (self.concentrator, self.headend):
             if service.process is not None and service.process.poll() is None:
@@ -176,6 +181,7 @@ def test_kill_9_loses_nothing_and_doubles_nothing(running: Running, victim: str)
         assert running.rejected() == 0
         await until(lambda: running.journal_depth() == 0)
         assert running.stored() == wanted
+        await until(running.both_report)
 
     test()
     assert running.concentrator.end() == 0
