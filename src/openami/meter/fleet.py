@@ -40,7 +40,11 @@ DIALS_A_SECOND: Final = 50  # at the start, so that handshakes do not all wait f
 
 
 class FleetMeter:
-    """One meter of a fleet: the `Instrument` of its own management."""
+    """One meter of a fleet: the `Instrument` of its own management.
+
+    Attributes:
+        failing: Why the ring takes no intervals now; empty while it does.
+    """
 
     def __init__(self, config: MeterConfig, clock: Clock, bank: MetrologyBank) -> None:
         """Open the meter's files.
@@ -51,6 +55,7 @@ class FleetMeter:
         """
         load = ReplayedLoad(config.meter_id, config.seed)
         self.meter_id = config.meter_id
+        self.failing = ""
         self._clock = clock
         self._bank = bank
         self._metrology: Metrology = bank.meters[config.meter_id]
@@ -94,8 +99,12 @@ class FleetMeter:
             try:
                 self.management.store(waiting)
             except StorageError as error:
-                log.error("%s: %s", self.management.config.name, error)  # noqa: TRY400
+                if not self.failing:
+                    log.error("%s: %s", self.management.config.name, error)  # noqa: TRY400
+                self.failing = str(error)
                 self._waiting = waiting
+            else:
+                self.failing = ""
 
     def _management_learns(self, now_s: int) -> None:
         self.management.breaker_stands(closed=self._metrology.breaker_closed, at_s=now_s)
@@ -185,7 +194,7 @@ class Fleet:
             meter.management.close()
 
     def _failures(self) -> Iterable[str]:
-        return (meter.management.failing for meter in self.meters)
+        return (meter.failing or meter.management.failing for meter in self.meters)
 
     def _store(self, closed: Sequence[Closed]) -> None:
         self.closed += len(closed)
