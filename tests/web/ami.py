@@ -3,13 +3,14 @@
 
 import math
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
+from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from openami.access import accounts
@@ -54,7 +55,7 @@ class Ami:
     now_us: int
     installed_us: int
     meters: int
-    passwords: dict[str, str] = field(default_factory=dict)
+    app: FastAPI | None = None
 
     @property
     def engine(self) -> Engine:
@@ -65,8 +66,33 @@ def meter_title(meter_id: int) -> bytes:
     return b"OAM" + meter_id.to_bytes(5, "big")
 
 
-def build(folder: Path, *, meters: int = 24, minimum_homes: int = 10, empty: bool = False) -> Ami:
+def build(folder: Path, *, meters: int = 24, empty: bool = False) -> Ami:
     """Make the AMI in a folder; `empty` leaves accounts only."""
+    ami = open_ami(folder, meters=0 if empty else meters)
+    homes = [1, 2, 3, 5]
+    accounts.create_first_accounts(ami.engine, homes)
+    accounts.set_password(ami.engine, "utility", UTILITY_PASSWORD, by="test")
+    for number in homes:
+        login = accounts.household_login(number)
+        accounts.set_password(ami.engine, login, HOME_PASSWORD, by="test")
+    if not empty:
+        _registry(ami)
+        _lake(ami)
+        _live(ami)
+        _troubles(ami)
+    return ami
+
+
+def copy(template: Path, folder: Path, *, meters: int) -> Ami:
+    """Open a copy of an AMI that was made before, with fresh statuses."""
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    ami = open_ami(folder, meters=meters)
+    if meters:
+        _statuses(ami)
+    return ami
+
+
+def open_ami(folder: Path, *, meters: int, minimum_homes: int = 10) -> Ami:
     now_us, installed_us = to_us(NOW.astimezone(UTC)), to_us(INSTALLED.astimezone(UTC))
     engine = open_database(f"sqlite:///{folder / 'openami.db'}", create=True)
     clock = FixedClock(now_us, speed=120.0)
@@ -89,18 +115,7 @@ def build(folder: Path, *, meters: int = 24, minimum_homes: int = 10, empty: boo
         readings=LakeReadings(folder / "lake"),
         prices=load_prices(None, ZONE),
     )
-    ami = Ami(context, clock, folder, now_us, installed_us, 0 if empty else meters)
-    homes = [1, 2, 3, 5]
-    accounts.create_first_accounts(engine, homes)
-    accounts.set_password(engine, "utility", UTILITY_PASSWORD, by="test")
-    for number in homes:
-        accounts.set_password(engine, accounts.household_login(number), HOME_PASSWORD, by="test")
-    if not empty:
-        _registry(ami)
-        _lake(ami)
-        _live(ami)
-        _troubles(ami)
-    return ami
+    return Ami(context, clock, folder, now_us, installed_us, meters)
 
 
 def _registry(ami: Ami) -> None:
@@ -124,10 +139,12 @@ def _registry(ami: Ami) -> None:
     registry.import_meters(ami.engine, rows)
     states = {number: number != DETACHED_METER for number in range(1, ami.meters + 1)}
     registry.set_attached(ami.engine, states, ami.now_us - 3 * 3_600_000_000)
-    for number, process in enumerate(
-        ("concentrator-north", "concentrator-south", "headend", "mdm", "fleet")
-    ):
-        write_status(ami.context.config.run, process, {"messages": 1200 * (number + 1)})
+    _statuses(ami)
+
+
+def _statuses(ami: Ami) -> None:
+    for process in ("concentrator-north", "concentrator-south", "headend", "mdm", "fleet"):
+        write_status(ami.context.config.run, process, {"messages": 1200})
 
 
 def replayed(number: int) -> str:
@@ -390,6 +407,3 @@ def advance(ami: Ami, command_id: str, state: CommandState) -> None:
             return
         if to_state is not now:
             commands.advance(ami.engine, command_id, {now}, to_state, note)
-
-
-Build = Callable[..., Ami]

@@ -16,8 +16,9 @@ TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
 
 def visitor(ami: Ami) -> TestClient:
     """Return a client that nobody has signed in with."""
-    app = create_app(ami.context)
-    return TestClient(app, follow_redirects=False, raise_server_exceptions=False)
+    if ami.app is None:
+        ami.app = create_app(ami.context)
+    return TestClient(ami.app, follow_redirects=False, raise_server_exceptions=False)
 
 
 def token_of(client: TestClient, path: str) -> str:

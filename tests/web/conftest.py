@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from web.ami import Ami, build
+from web.ami import Ami, build, copy
 from web.clients import TestClient, sign_in
+
+FEW = 8  # meters of an AMI that is written to: fewer than a region must have to be shown
 
 
 @pytest.fixture(scope="session")
@@ -17,16 +19,23 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ami]:
     ami.engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    ami = build(tmp_path_factory.mktemp("template"), meters=FEW)
+    ami.engine.dispose()
+    return ami.folder
+
+
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Ami]:
-    ami = build(tmp_path, meters=8, minimum_homes=10)
+def fresh(tmp_path: Path, template: Path) -> Iterator[Ami]:
+    ami = copy(template, tmp_path, meters=FEW)
     yield ami
     ami.engine.dispose()
 
 
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Ami]:
-    ami = build(tmp_path, empty=True)
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ami]:
+    ami = build(tmp_path_factory.mktemp("empty"), empty=True)
     yield ami
     ami.engine.dispose()
 

@@ -148,7 +148,9 @@ def _add_error_pages(app: FastAPI) -> None:
         sentence = (
             f"Something of ours broke. Try again; if it stays, tell us reference {reference}."
         )
-        return _answer(request, 500, "Our fault", sentence)
+        answer = _answer(request, 500, "Our fault", sentence)
+        answer.headers.update(HEADERS)  # this handler stands outside of `Headers`
+        return answer
 
 
 def _refusal(status_code: int, heading: str) -> Callable[[Request, Exception], Response]:

@@ -83,9 +83,9 @@ def _refuse_unknown(path: Path, tables: dict[str, Any]) -> None:
             raise ConfigurationError(f"{path}: [{table}] has no key {name}: {REMEDY}")
 
 
-def _listen(path: Path, url: str) -> tuple[str, int]:
+def _listen(path: Path, url: object) -> tuple[str, int]:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url if isinstance(url, str) else "")
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
@@ -95,9 +95,9 @@ def _listen(path: Path, url: str) -> tuple[str, int]:
     return parts.hostname, port
 
 
-def _zone(path: Path, name: str) -> ZoneInfo:
+def _zone(path: Path, name: object) -> ZoneInfo:
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(name if isinstance(name, str) else "")
     except (ZoneInfoNotFoundError, ValueError) as error:
         sentence = f"{path}: zone is {name!r}, no name of the IANA time zone database: {REMEDY}"
         raise ConfigurationError(sentence) from error

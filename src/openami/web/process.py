@@ -36,16 +36,24 @@ def open_port(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _refused(host, port, error) from error
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            sentence = f"port {port} of {host} is in use: end the other program, or set another"
-            raise UserError(f"{sentence} port in web/config.toml, listen") from error
-        sentence = f"{host}:{port} cannot be listened on ({error.strerror}): correct listen in"
-        raise UserError(f"{sentence} web/config.toml") from error
+        listener.close()
+        raise _refused(host, port, error) from error
     return listener
+
+
+def _refused(host: str, port: int, error: OSError) -> UserError:
+    remedy = "or name another port in web/config.toml, listen"
+    if error.errno == errno.EADDRINUSE:
+        return UserError(f"port {port} of {host} is in use: end the other program, {remedy}")
+    sentence = f"{host}:{port} cannot be listened on ({error.strerror}): take an address of this"
+    return UserError(f"{sentence} machine, {remedy}")
 
 
 class Server(uvicorn.Server):
