@@ -295,7 +295,8 @@ def _moment(octets: bytes) -> str:
     except ValueError:
         return str(clock)
     east = timezone(timedelta(minutes=-(clock.deviation_minutes or 0)))
-    return moment.astimezone(east).isoformat().replace("+00:00", "Z")
+    exact = "milliseconds" if moment.microsecond else "seconds"
+    return moment.astimezone(east).isoformat(timespec=exact).replace("+00:00", "Z")
 
 
 def said(value: Json) -> str:
