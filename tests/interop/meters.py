@@ -5,7 +5,7 @@ import asyncio
 import json
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from openami.cosem.device import READ_ALL, AssociationPolicy
 from openami.cosem.server import ServerConnection
 from openami.dlms.association import State
 from openami.dlms.sap import Sap
-from openami.transport.endpoint import listen
+from openami.transport.endpoint import Listener, listen
 from openami.transport.url import Url
 from openami.transport.wire import Wire
 from playbooks.demo_meter import DemoMeter, entropy
@@ -22,6 +22,7 @@ from playbooks.demo_meter import DemoMeter, entropy
 ROOT = Path(__file__).parents[2]
 PEER_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 PEERS = Path(__file__).parent / "peers"
+LOOPBACK = Url("tcp", "127.0.0.1", 0)
 OPEN = Sap(48)
 """A client without security that may read everything: for this bench only."""
 
@@ -67,15 +68,25 @@ class Served(NamedTuple):
 
 @contextmanager
 def listening(meter: DemoMeter) -> Iterator[Served]:
-    """Serve `meter` on a port of this machine, in a thread of its own."""
+    """Serve the demo meter on a port of this machine, in a thread of its own."""
+    associated: set[int] = set()
+
+    async def open_port() -> Listener:
+        return await listen(LOOPBACK, lambda wire: Handler(wire, meter, associated))
+
+    with running(open_port) as port:
+        yield Served(port, associated)
+
+
+@contextmanager
+def running(open_port: Callable[[], Awaitable[Listener]]) -> Iterator[int]:
+    """Run a listener in a thread of its own; give its port."""
     ready = threading.Event()
     ports: list[int] = []
-    associated: set[int] = set()
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def main() -> None:
-        url = Url("tcp", "127.0.0.1", 0)
-        listener = await listen(url, lambda wire: Handler(wire, meter, associated))
+        listener = await open_port()
         stop = asyncio.Event()
         loops.append((asyncio.get_running_loop(), stop))
         ports.append(listener.url.port)
@@ -87,7 +98,7 @@ def listening(meter: DemoMeter) -> Iterator[Served]:
     thread.start()
     try:
         assert ready.wait(10), "the meter does not listen"
-        yield Served(ports[0], associated)
+        yield ports[0]
     finally:
         for loop, stop in loops:
             loop.call_soon_threadsafe(stop.set)

@@ -78,9 +78,13 @@ def main(ask):
             return utils.parse_as_dlms_data(octets)
 
         found["name"] = bytes(read(Interface.DATA, "0.0.42.0.0.255", 2)).hex()
+        found["clock"] = utc(read(Interface.CLOCK, "0.0.1.0.0.255", 2))
+        listed = read(Interface.ASSOCIATION_LN, "0.0.40.0.0.255", 2)
+        found["objects"] = sorted(".".join(map(str, each[2])) for each in listed)
+        if "energy" not in ask:
+            return found  # the public client sees neither registers nor profiles
         found["scaler"], found["unit"] = read(Interface.REGISTER, ask["energy"], 3)
         found["energy"] = read(Interface.REGISTER, ask["energy"], 2)
-        found["clock"] = utc(read(Interface.CLOCK, "0.0.1.0.0.255", 2))
         found["columns"] = len(read(Interface.PROFILE_GENERIC, ask["profile"], 3))
         begin, end = (dt.datetime.fromisoformat(ask[key]) for key in ("from", "to"))
         wanted = RangeDescriptor(
@@ -93,8 +97,6 @@ def main(ask):
         rows = read(Interface.PROFILE_GENERIC, ask["profile"], 2, wanted)
         found["by_range"] = [[utc(row[0]), *row[1:]] for row in rows]
         found["all"] = len(read(Interface.PROFILE_GENERIC, ask["profile"], 2))
-        listed = read(Interface.ASSOCIATION_LN, "0.0.40.0.0.255", 2)
-        found["objects"] = sorted(".".join(map(str, each[2])) for each in listed)
     return found
 
 

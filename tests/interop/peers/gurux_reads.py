@@ -110,26 +110,27 @@ def main(ask):
     found = {}
     name = reader.ask(reader.client.read(GXDLMSData("0.0.42.0.0.255"), 2)).value
     found["name"] = bytes(name).hex()
-    register = GXDLMSRegister(ask["energy"])
-    reader.read(register, 3)
-    found["scaler"], found["unit"] = register.scaler, int(register.unit)
-    reader.read(register, 2)
-    found["energy"] = int(register.value)
     clock = GXDLMSClock("0.0.1.0.0.255")
     reader.read(clock, 2)
     found["clock"] = plain(clock.time)
-    profile = GXDLMSProfileGeneric(ask["profile"])
-    reader.read(profile, 3)
-    found["columns"] = len(profile.captureObjects)
-    begin, end = (dt.datetime.fromisoformat(ask[key]) for key in ("from", "to"))
-    found["by_range"] = reader.rows(profile, reader.client.readRowsByRange(profile, begin, end))
-    found["by_entry"] = reader.rows(profile, reader.client.readRowsByEntry(profile, 3, 2))
-    profile.buffer = []
-    found["all"] = len(reader.rows(profile, reader.client.read(profile, 2)))
     listed = reader.client.parseObjects(
         reader.ask(reader.client.getObjectsRequest()).data, True, False
     )
     found["objects"] = sorted(thing.logicalName for thing in listed)
+    if "energy" in ask:  # the public client sees neither registers nor profiles
+        register = GXDLMSRegister(ask["energy"])
+        reader.read(register, 3)
+        found["scaler"], found["unit"] = register.scaler, int(register.unit)
+        reader.read(register, 2)
+        found["energy"] = int(register.value)
+        profile = GXDLMSProfileGeneric(ask["profile"])
+        reader.read(profile, 3)
+        found["columns"] = len(profile.captureObjects)
+        begin, end = (dt.datetime.fromisoformat(ask[key]) for key in ("from", "to"))
+        found["by_range"] = reader.rows(profile, reader.client.readRowsByRange(profile, begin, end))
+        found["by_entry"] = reader.rows(profile, reader.client.readRowsByEntry(profile, 3, 2))
+        profile.buffer = []
+        found["all"] = len(reader.rows(profile, reader.client.read(profile, 2)))
     if ask.get("disconnect"):
         unit = GXDLMSDisconnectControl(ask["disconnect"])
         reader.ask(unit.remoteDisconnect(reader.client))
