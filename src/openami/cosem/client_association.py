@@ -178,7 +178,7 @@ class ClientAssociation:
             SecurityError: The answer is not protected as agreed.
         """
         self._machine.sent(Primitive.SERVICE)
-        return (yield from self._exchange(apdu, request))
+        return self._exchange(apdu, request)
 
     def associate(self) -> Steps[AssociationContext]:
         """Open the association, with all passes of its authentication mechanism.
