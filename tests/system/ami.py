@@ -66,7 +66,13 @@ class Cable:
 
     async def lay(self) -> None:
         """Begin to carry."""
-        await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+
+    async def take_up(self) -> None:
+        """Carry no more."""
+        self._server.close()
+        self.cut()
+        await asyncio.sleep(0.2)  # the streams end
 
     def cut(self) -> None:
         """Break what is open, refuse what is new."""
@@ -160,6 +166,8 @@ class Ami:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        for cable in self.cables.values():
+            self.do(cable.take_up())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
