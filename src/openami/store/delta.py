@@ -3,8 +3,9 @@
 
 delta-rs writes data files, then a log entry, and never fsyncs.  After each commit this module
 fsyncs the files the entry names, their folders, the entry and the log folder; only then may a
-caller forget what it wrote.  After a power cut the newest entries, never acknowledged, may be torn
-or name torn files: opening for writing checks them and takes back those that are.
+caller forget what it wrote, and only then comes the next commit.  So a power cut can tear the
+newest entry, or files that it names: opening for writing takes such an entry back.  An older one
+that is not sound is damage, and refused: nothing that was acknowledged is ever thrown away.
 """
 
 import json
@@ -44,6 +45,7 @@ CHECKED_ENTRIES: Final = 20  # newest log entries looked at when a table is open
 ATTEMPTS: Final = 8  # of a change that another writer crossed
 PARQUET_MAGIC: Final = b"PAR1"
 READERS_HOLD_H: Final = 1  # vacuum keeps removed files as long as the longest reader may need them
+SAID_CHARACTERS: Final = 80  # of what delta-rs says; it may print whole structures
 FULL: Final = ("no space left", "os error 28", "quota", "os error 122", "file too large")
 
 NO_HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
@@ -284,7 +286,10 @@ def sentences(folder: Path) -> Iterator[None]:
             raise UserError(f"there is no table at {folder}: start `openami mdm run`") from error
         if isinstance(error, PermissionError):
             raise UserError(f"{folder} cannot be written ({said}): permit writing") from error
-        sentence = f"{folder} cannot be used ({said}): restore it from a backup, or remove it"
+        sentence = (
+            f"{folder} cannot be used ({said[:SAID_CHARACTERS]}): restore {folder.parent} from a "
+            "backup, or move it away to have it read from the meters again"
+        )
         raise UserError(sentence) from error
 
 
@@ -334,18 +339,20 @@ def _sizes(entry: bytes) -> dict[str, int]:
 
 
 def _take_back_torn(log_folder: Path) -> None:
-    """Remove the newest log entries that a power cut tore, and those that build on them.
+    """Take back the newest log entry when a power cut tore it.
 
-    They were never acknowledged: `sync` had not returned.  Entries that a later one already
-    removed from the table may name files that are gone; only files still live are checked, so the
-    search goes from the newest entry down and ends at a checkpoint.
+    Files that a later entry already removed from the table may be gone; only files still live are
+    checked, so the search goes from the newest entry down and ends at a checkpoint.
+
+    Raises:
+        UserError: An entry that others build on is not sound, so it was acknowledged.
     """
     hint = log_folder / "_last_checkpoint"
     if hint.exists() and not _is_json(hint.read_bytes()):
         hint.unlink()
     entries = sorted(log_folder.glob("*.json"), reverse=True)[:CHECKED_ENTRIES]
     removed: set[str] = set()
-    torn: Path | None = None
+    torn = None
     for entry in entries:
         version = entry.name.removesuffix(".json")
         if any(log_folder.glob(f"{version}.checkpoint*.parquet")):
@@ -363,10 +370,15 @@ def _take_back_torn(log_folder: Path) -> None:
         )
     if torn is None:
         return
-    for entry in entries:
-        if entry.name >= torn.name:
-            log.warning("%s was cut short before it was acknowledged: taken back", entry)
-            entry.unlink()
+    if torn != entries[0]:
+        lake = log_folder.parent.parent
+        raise UserError(
+            f"{torn} or a file that it names is damaged, and later entries build on it: restore "
+            f"{lake} from a backup, or move it away to have it read from the meters again"
+        )
+    aside = torn.with_suffix(".torn")
+    log.warning("%s was cut short: it is taken back and kept as %s", torn, aside.name)
+    torn.replace(aside)
     sync_folder(log_folder)
 
 
