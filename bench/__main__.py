@@ -30,14 +30,14 @@ def section(name: str) -> Callable[[Scale], Iterator[Row]]:
     "--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Keep every round."
 )
 def main(*, quick: bool, only: tuple[str, ...], file: Path | None) -> None:
-    """Measure OpenAMI beside its peers, in one run, as ratios of figures of the same round."""
+    """Measure OpenAMI beside its peers, in one run; docs/bench.md says how."""
     console = Console(width=None if Console().is_terminal else 150)
     progress = Console(stderr=True)
     rows: list[Row] = []
     for name in only or SECTIONS:
         progress.print(f"measuring {name} …", highlight=False)
         rows.extend(section(name)(QUICK if quick else FULL))
-    show(rows, console)
+    show(rows, console, judged=not quick)
     if file is not None:
         text = json.dumps(as_json(rows), indent=JSON_INDENT, ensure_ascii=False)
         file.write_text(text + "\n", encoding="utf-8")

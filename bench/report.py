@@ -11,7 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import BARE, DLMS_COSEM, GURUX, OURS, Goal, Row
+from bench.measure import BARE, DLMS_COSEM, GURUX, OURS, Row
 
 BESIDE: Final = (GURUX, DLMS_COSEM, BARE)
 
@@ -45,7 +45,7 @@ def as_json(rows: Sequence[Row]) -> dict[str, object]:
                 "name": row.name,
                 "unit": row.unit,
                 "less_is_better": row.less_is_better,
-                "goal": _goal(row.goal, row) or None,
+                "goal": _goal(row) or None,
                 "reached": row.reached(),
                 "median": {who: row.median(who) for who in row.rounds},
                 "ratio": {who: row.ratio(who) for who in row.rounds if who != OURS},
@@ -57,11 +57,18 @@ def as_json(rows: Sequence[Row]) -> dict[str, object]:
     }
 
 
-def show(rows: Sequence[Row], console: Console) -> None:
-    """Print the table: medians, and beside each other party the median of ours ÷ theirs."""
+def show(rows: Sequence[Row], console: Console, *, judged: bool) -> None:
+    """Print the table: medians, and beside each other party the median of ours ÷ theirs.
+
+    Args:
+        rows: The figures.
+        console: Where to.
+        judged: Whether to say which goals were reached; a quick run cannot.
+    """
     about = machine()
+    quick = "" if judged else "; a quick run, whose figures mean little"
     table = Table(
-        title="OpenAMI and its peers: medians, and in brackets ours ÷ theirs, round by round",
+        title=f"OpenAMI and its peers: medians, in brackets ours ÷ theirs in the same round{quick}",
         caption=f"{about['date']}, {about['cpu']}, {about['cores']} cores, "
         f"{about['system']}, Python {about['python']}",
     )
@@ -76,7 +83,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
             row.unit,
             _number(row.median(OURS)),
             *(_beside(row, who) for who in BESIDE),
-            _verdict(row),
+            _verdict(row) if judged else _goal(row),
         )
     console.print(table)
     for number, row in enumerate(rows, 1):
@@ -100,7 +107,8 @@ def _number(figure: float | None) -> str:
     return f"{figure:.3g}"
 
 
-def _goal(goal: Goal | None, row: Row) -> str:
+def _goal(row: Row) -> str:
+    goal = row.goal
     if goal is None:
         return ""
     sign = "≤" if row.less_is_better else "≥"
@@ -113,4 +121,4 @@ def _verdict(row: Row) -> str:
     reached = row.reached()
     if reached is None:
         return ""
-    return f"{_goal(row.goal, row)}: {'reached' if reached else 'missed'}"
+    return f"{_goal(row)}: {'reached' if reached else 'missed'}"
