@@ -525,6 +525,16 @@ def test_a_forged_release_ends_nothing() -> None:
     assert link.server.state(MANAGER) is State.ASSOCIATED
 
 
+@pytest.mark.parametrize("client_sap", [READER, MANAGER])
+def test_a_forged_opening_ends_nothing(client_sap: Sap) -> None:
+    link = associated(client_sap)
+    forged = aarq(calling_authentication_value=b"guess").encode()
+    assert Aare.decode(link.send(forged)).result is AssociationResult.REJECTED_PERMANENT
+    assert link.send(link.wire[0])[0] in {0x61, 0xD8}
+    assert link.server.state(client_sap) is State.ASSOCIATED
+    assert link.run(link.client.get(Register.value, at=ENERGY)) == 123_456
+
+
 def test_a_meter_without_counters_left_says_so() -> None:
     meter = DemoMeter()
     meter.ciphering.counters = CounterBlock(0, 2)

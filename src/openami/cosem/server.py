@@ -220,25 +220,22 @@ class ServerAssociation:
         return NOT_POSSIBLE
 
     def _open(self, aarq: Aarq) -> bytes:
-        # A client that lost its state opens anew on a connection that outlived it.
-        self._close()
-        self._machine.received(Primitive.OPEN_REQUEST)
+        # A client that lost its state opens anew on a connection that outlived it.  Until the new
+        # AARQ has proven itself, the association that stands goes on: a forged one ends nothing.
+        machine = Association()
+        machine.received(Primitive.OPEN_REQUEST)
         try:
             opened = judge(self._device, self._policy, aarq, self._entropy)
         except Rejected as rejected:
-            self._machine.sent(Primitive.OPEN_REJECTED)
             return rejected.aare(context_of(self._policy))
-        except SecurityError:
-            self._machine.sent(Primitive.OPEN_REJECTED)
-            raise
-        self._opened = opened
-        if opened.handshake is None:
-            self._machine.sent(Primitive.OPEN_ACCEPTED)
-        else:
-            self._machine.sent(Primitive.OPEN_AUTHENTICATION_REQUIRED)
+        self._close()
+        self._machine, self._opened = machine, opened
         self._services = self._service_context(opened)
         if opened.handshake is None:
+            machine.sent(Primitive.OPEN_ACCEPTED)
             self._start()
+        else:
+            machine.sent(Primitive.OPEN_AUTHENTICATION_REQUIRED)
         return opened.aare
 
     def _start(self) -> None:
@@ -255,7 +252,8 @@ class ServerAssociation:
     def _release(self, opened: Opened, rlrq: Rlrq) -> bytes:
         user_information = None
         if rlrq.user_information and opened.channel is not None:
-            # Who releases proves that it holds the key; a forged release ends nothing.
+            # Proof that is given must be right.  A release without any is taken too: there are
+            # clients in the field that send none.
             _, protection = opened.channel.unprotect(rlrq.user_information)
             user_information = opened.channel.protect(opened.initiate_response, like=protection)
         elif rlrq.user_information:
