@@ -404,3 +404,22 @@ def test_days_and_numbers_agree() -> None:
     assert day_of(T0 - 1) == date(2024, 2, 29)
     assert current(pl.DataFrame(schema=SCHEMA)).is_empty()
     assert issubclass(StoreUnavailableError, UserError)
+
+
+def test_an_acknowledged_entry_is_never_taken_back(tmp_path: Path) -> None:
+    writer = IntervalWriter(tmp_path / "lake")
+    for slot in range(5):
+        writer.append_versions(readings((1, 1, slot, 100, 1)))
+    writer.close()
+    log_folder = tmp_path / "lake" / "readings" / "_delta_log"
+    entry = log_folder / f"{3:020}.json"
+    octets = entry.read_bytes()
+    entry.write_bytes(octets[:100])
+
+    with pytest.raises(UserError, match=r"3\.json or a file that it names is damaged.*backup"):
+        IntervalWriter(tmp_path / "lake")
+
+    entry.write_bytes(octets)
+    again = IntervalWriter(tmp_path / "lake")
+    assert len(all_of(again.lake)) == 5
+    again.close()

@@ -169,6 +169,17 @@ def finish(database: Database, batch_id: int) -> None:
         connection.execute(delete(inbox_table).where(inbox_table.c.batch_id == batch_id))
 
 
+def last_finished(database: Database) -> int:
+    """Return the highest batch number up to which all are finished; 0 before the first."""
+    with reading(database) as connection:
+        given = select(sequences.c.next).where(sequences.c.name == BATCHES)
+        after = connection.execute(given).scalar()
+        open_batch = connection.execute(select(func.min(inbox_table.c.batch_id))).scalar()
+    if open_batch is not None:
+        return int(open_batch) - 1
+    return 0 if after is None else int(after) - 1
+
+
 def number_batches_beyond(database: Database, batch_id: int) -> None:
     """Never give a batch number up to `batch_id` again.
 

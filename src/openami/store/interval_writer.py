@@ -42,8 +42,12 @@ class IntervalWriter:
         """
         self._lock = _lock(folder)
         self.lake = Lake(folder)
-        for table in self._tables():
-            table.open_for_writing()
+        try:
+            for table in self._tables():
+                table.open_for_writing()
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     def close(self) -> None:
         """Let another process write."""
@@ -56,6 +60,11 @@ class IntervalWriter:
         """Return the highest batch number that any table has; 0 at the start."""
         tables = (self.lake.readings, self.lake.raw)
         return max(table.last_batch(_application(table)) or 0 for table in tables)
+
+    def lacks_batch(self, batch_id: int) -> bool:
+        """Tell whether the readings or the raw messages of a batch are not there (any more)."""
+        tables = (self.lake.readings, self.lake.raw)
+        return any((table.last_batch(_application(table)) or 0) < batch_id for table in tables)
 
     def append(self, batch_id: int, readings: pl.DataFrame, raw: pl.DataFrame) -> None:
         """Append a batch to the tables that do not have it yet, durable when this returns."""
