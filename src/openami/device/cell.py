@@ -12,13 +12,18 @@ import zlib
 from pathlib import Path
 from typing import Final, Self
 
-from openami.device.storage import StorageError, refusal, set_aside, synchronise, write_all
-from openami.runtime.errors import UserError
-from openami.runtime.files import write_durably
+from openami.device.storage import (
+    StorageError,
+    create,
+    refusal,
+    set_aside,
+    synchronise,
+    synchronise_name,
+    write_all,
+)
 
 HEAD: Final = struct.Struct(">IQ")  # CRC-32 over the rest, sequence
 PLACE_OCTETS: Final = 512  # a sector each: a torn write cannot touch both
-PRIVATE: Final = 0o600
 
 
 class Cell:
@@ -34,6 +39,7 @@ class Cell:
         self._descriptor = descriptor
         self._sequence = sequence
         self._durable_offset = 0
+        self._nameless = False  # the file is new and its name not durable yet
 
     @classmethod
     def open(cls, path: Path, *, initial: bytes) -> tuple[Self, str | None]:
@@ -50,16 +56,16 @@ class Cell:
             if sequence == 0:
                 if octets:
                     finding = set_aside(path, "neither of its two places is sound")
-                sequence, value, offset = 1, initial, 0
-                write_durably(path, _place(1, initial) + bytes(PLACE_OCTETS), mode=PRIVATE)
+                descriptor = create(path, _place(1, initial) + bytes(PLACE_OCTETS))
+                cell = cls(path, descriptor, initial, 1)
+                cell._nameless = True
+                return cell, finding
             descriptor = os.open(path, os.O_RDWR)
             os.fdatasync(descriptor)
         except OSError as error:
             raise StorageError(
                 f"{path} cannot be opened ({error.strerror}): permit reading and writing it"
             ) from error
-        except UserError as error:
-            raise StorageError(str(error)) from error
         cell = cls(path, descriptor, value, sequence)
         cell._durable_offset = offset
         return cell, finding
@@ -83,6 +89,9 @@ class Cell:
         write_all(self.path, self._descriptor, _place(sequence, value), offset)
         if durable:
             synchronise(self.path, self._descriptor)
+            if self._nameless:
+                synchronise_name(self.path)
+                self._nameless = False
             self._durable_offset = offset
         self._sequence, self.value = sequence, value
 

@@ -30,14 +30,19 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from openami.device.storage import StorageError, refusal, set_aside, synchronise, write_all
-from openami.runtime.errors import UserError
-from openami.runtime.files import write_durably
+from openami.device.storage import (
+    StorageError,
+    create,
+    refusal,
+    set_aside,
+    synchronise,
+    synchronise_name,
+    write_all,
+)
 
 MAGIC: Final = b"OAMRNG01"
 HEAD: Final = struct.Struct(">8sIII")
 MARKS: Final = struct.Struct(">II")
-PRIVATE: Final = 0o600
 
 
 class Ring:
@@ -60,6 +65,7 @@ class Ring:
         self.damaged = 0
         self._half = max(1, capacity // 2)
         self._synced = 0
+        self._nameless = False  # the file is new and its name not durable yet
         self._descriptor = -1
         self._record = np.dtype(
             [
@@ -81,14 +87,14 @@ class Ring:
         finding = None
         try:
             octets = path.read_bytes() if path.exists() else b""
-            if octets and not ring._begins(octets):
+            if any(octets) and not ring._begins(octets):
                 finding = set_aside(path, "it does not begin as a ring of this size")
                 octets = b""
             elif not ring._find_run(octets) and any(octets[ring._place(ring._half) :]):
                 finding = set_aside(path, "none of its records is sound")
                 octets = b""
-            if octets:
-                ring._open()
+            if any(octets):
+                ring._descriptor = os.open(path, os.O_RDWR)
                 ring.sync()
             else:
                 ring._make(0)
@@ -148,6 +154,9 @@ class Ring:
             StorageError: The disk refused.
         """
         synchronise(self.path, self._descriptor)
+        if self._nameless:
+            synchronise_name(self.path)
+            self._nameless = False
         self._synced = self.last
 
     def read(self, first: int, last: int) -> npt.NDArray[np.void]:
@@ -205,17 +214,11 @@ class Ring:
         return head == [MAGIC, self.payload_octets, self.capacity]
 
     def _make(self, base: int) -> None:
-        """Create the file, empty, to begin behind `base`."""
+        """Create the file, empty, to begin behind `base`; durable with the first sync."""
         head = HEAD.pack(MAGIC, self.payload_octets, self.capacity, base)
-        try:
-            write_durably(self.path, head, mode=PRIVATE)
-        except UserError as error:
-            raise StorageError(str(error)) from error
-        self._open()
+        self._descriptor = create(self.path, head)
+        self._nameless = True
         self.first, self.last, self._synced = base + 1, base, base
-
-    def _open(self) -> None:
-        self._descriptor = os.open(self.path, os.O_RDWR)
 
     def _find_run(self, octets: bytes) -> bool:
         """Find first, last and holes among the slots; return whether any record is sound."""

@@ -13,6 +13,7 @@ from typing import Final
 from openami.runtime.errors import UserError
 from openami.runtime.files import sync_folder
 
+PRIVATE: Final = 0o600
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -28,6 +29,39 @@ def refusal(path: Path, error: OSError) -> StorageError:
         else "check the disk and the rights of the folder; it is tried again"
     )
     return StorageError(f"{path} cannot be written ({error.strerror}): {remedy}")
+
+
+def create(path: Path, octets: bytes) -> int:
+    """Create a file with its first octets, not durable yet; return its descriptor.
+
+    Whoever promises durability syncs the file, and its folder with `synchronise_name`.
+
+    Raises:
+        StorageError: The disk is full, or the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, PRIVATE)
+    except OSError as error:
+        raise refusal(path, error) from error
+    try:
+        write_all(path, descriptor, octets, 0)
+    except StorageError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def synchronise_name(path: Path) -> None:
+    """Make the name of a new file durable.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise refusal(path, error) from error
 
 
 def write_all(path: Path, descriptor: int, octets: bytes, offset: int) -> None:
