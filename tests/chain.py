@@ -408,6 +408,10 @@ class Chain:
             title = self.meters[meter_id].title
             await until(lambda title=title: self.headend.uplinks.has_route(title))  # type: ignore[misc]
 
+    def repeated(self, count: int) -> bool:
+        """Tell whether the head-end has confirmed so many pushes again."""
+        return self.headend.notifications.repeated == count
+
     def stored(self) -> list[inbox.Message]:
         """Return what the inbox holds, without claiming it."""
         from sqlalchemy import select  # noqa: PLC0415

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,10 @@ class Running:
             found = connection.execute(query.where(inbox_table.c.kind == "push"))
             return sorted((n, row) for n, rows in found for row in decode_rows(rows))
 
+    def got_on(self, before: int, lives: "list[asyncio.Task[None]]") -> bool:
+        """Tell whether more is stored than `before`, or nothing more comes."""
+        return len(self.stored()) > before or all(task.done() for task in lives)
+
     def rejected(self) -> int:
         with self.engine.connect() as connection:
             return len(connection.execute(select(rejected_table.c.rejected_id)).all())
@@ -169,7 +174,7 @@ def test_kill_9_loses_nothing_and_doubles_nothing(running: Running, victim: str)
         await until(lambda: len(running.stored()) > 0)
         for _ in range(KILLS):
             before = len(running.stored())
-            await until(lambda n=before: len(running.stored()) > n or all(t.done() for t in lives))
+            await until(partial(running.got_on, before, lives))
             killed.kill()
             killed.start()
         await asyncio.gather(*lives)

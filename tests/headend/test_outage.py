@@ -2,6 +2,7 @@
 """Cut uplinks: what waits in a journal is never a replay, and is stored once whatever happens."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from chain import Chain, closed, decode_rows, row_of, running_chain, until
@@ -85,7 +86,7 @@ async def test_what_is_sent_again_is_confirmed_again_and_stored_once(tmp_path: P
             await until(lambda: len(chain.stored()) == 1)
             await until(lambda: chain.concentrator.journal.depth == 0)
             meter.wire.send(1, 64, octets)
-            await until(lambda n=repeated: chain.headend.notifications.repeated == n)
+            await until(partial(chain.repeated, repeated))
         await until(lambda: chain.concentrator.journal.depth == 0)
         assert len(chain.stored()) == 1
         assert meter.receipts == [invoke_id] * 4

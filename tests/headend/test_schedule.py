@@ -46,10 +46,10 @@ async def test_each_meter_is_read_in_full_once_a_day(tmp_path: Path) -> None:
     await chain.attach()
     await until(lambda: chain.headend.schedule.reads == 3)
     for number in chain.meters:
-        meter = registry.meter(chain.engine, number)
-        assert meter.source == f"home {number}, week of 2012-07-02"
-        assert meter.breaker == 1
-        assert meter.profile_read_us == to_us(NOW)
+        row = registry.meter(chain.engine, number)
+        assert row.source == f"home {number}, week of 2012-07-02"
+        assert row.breaker == 1
+        assert row.profile_read_us == to_us(NOW)
     (event,) = registry.events(chain.engine)
     assert (event.meter_id, event.code) == (2, EventCode.FAILED_LOGIN)
     assert event.at_us == to_us(NOW - timedelta(hours=1))

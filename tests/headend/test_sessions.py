@@ -2,6 +2,7 @@
 """Sessions: one association a meter, bounded work, urgent work first."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -76,7 +77,7 @@ async def test_an_urgent_job_overtakes_those_that_wait() -> None:
     async def first(_session: Fake) -> None:
         await gate.wait()
 
-    def named(name: str):  # noqa: ANN202
+    def named(name: str) -> Callable[[Fake], Awaitable[None]]:
         async def job(_session: Fake) -> None:
             order.append(name)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The concentrators' side: routes, answers to whom they belong, and words of strangers."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -71,7 +72,7 @@ class Setting:
         (apdu,) = encode_attachments(told, 0)
         carrier.frame(1, 64, apdu)
 
-    def session(self, title: bytes = METER):  # noqa: ANN201
+    def session(self, title: bytes = METER) -> Callable[[bytes], None]:
         return self.uplinks.open_session(title, 1, self.answers.append, self.lost.append)
 
 
