@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,6 +71,18 @@ PLAIN_S: Final = 10  # without a terminal, a status line this often
 )
 @click.option("--port", type=click.IntRange(1, 65280), default=None, help="Of the pages.  [8080]")
 @click.option(
+    "--uplink-port",
+    type=click.IntRange(1, 65280),
+    default=None,
+    help="Of the head-end, for concentrators.  [24050]",
+)
+@click.option(
+    "--concentrator-port",
+    type=click.IntRange(1, 65280),
+    default=None,
+    help="Of the first concentrator, for meters; the next ones take the next.  [24060]",
+)
+@click.option(
     "--listen-plain",
     is_flag=True,
     help="Open the full meter's plain wrapper listener on loopback, for tools and peers.",
@@ -83,11 +95,20 @@ def up(  # noqa: PLR0913  one parameter an option
     seed: int | None,
     history_days: int,
     port: int | None,
+    uplink_port: int | None,
+    concentrator_port: int | None,
     listen_plain: bool,
 ) -> None:
     """Run a whole AMI on this machine until Ctrl-C."""
     layout = Layout(var.resolve())
-    wishes = Wishes(meters=meters, seed=seed, port=port, listen_plain=listen_plain)
+    wishes = {
+        "meters": meters,
+        "seed": seed,
+        "web_port": port,
+        "uplink_port": uplink_port,
+        "concentrator_port": concentrator_port,
+        "plain_listener": PLAIN_LISTENER if listen_plain else "",
+    }
     console = Console()
     with only_one(layout.var):
         plan = plan_for(layout, wishes, history_days)
@@ -99,16 +120,6 @@ def up(  # noqa: PLR0913  one parameter an option
             asyncio.run(Foreground(layout, plan, owner, console).run())
         finally:
             owner.freeze()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What the person asked for; None leaves what was, or the default."""
-
-    meters: int | None
-    seed: int | None
-    port: int | None
-    listen_plain: bool
 
 
 @contextmanager
@@ -133,18 +144,9 @@ def only_one(var: Path) -> Iterator[None]:
         yield
 
 
-def plan_for(layout: Layout, wishes: Wishes, history_days: int) -> Plan:
-    """Return the plan of an earlier start with today's wishes, or a first one."""
-    changes: dict[str, Any] = {
-        name: value
-        for name, value in (
-            ("meters", wishes.meters),
-            ("seed", wishes.seed),
-            ("web_port", wishes.port),
-        )
-        if value is not None
-    }
-    changes["plain_listener"] = PLAIN_LISTENER if wishes.listen_plain else ""
+def plan_for(layout: Layout, wishes: Mapping[str, Any], history_days: int) -> Plan:
+    """Return the plan of an earlier start with today's wishes, or a first one; None is no wish."""
+    changes = {name: value for name, value in wishes.items() if value is not None}
     if (earlier := stored_plan(layout)) is not None:
         return replace(earlier, **changes)
     period_us = Plan.capture_period_s * MICROSECONDS
@@ -163,6 +165,7 @@ def prepare(layout: Layout, plan: Plan, console: Console) -> None:
 
         provision(layout, plan, said)
         progress.update(task, description="registry and log-ins", total=None)
+        refuse_lost_store(layout)
         database = open_database(layout.database_url, create=True)
         import_shipment(database, load_shipment(layout.headend / "shipment.json"))
         logins = create_first_accounts(database, range(1, plan.meters + 1))
@@ -171,6 +174,21 @@ def prepare(layout: Layout, plan: Plan, console: Console) -> None:
         lines = [f"{login.login}\t{login.password}\n" for login in logins]
         had = layout.logins.read_text(encoding="utf-8") if layout.logins.exists() else ""
         write_durably(layout.logins, (had + "".join(lines)).encode(), mode=PRIVATE)
+
+
+def refuse_lost_store(layout: Layout) -> None:
+    """Refuse to make a new store beside the log-ins of an earlier one.
+
+    Raises:
+        UserError: With the remedy.  The store counts what was sealed with the meters' keys: a new
+            one would count from 1 again, and no counter may serve a key twice.
+    """
+    store = layout.var / "openami.db"
+    if layout.logins.exists() and not store.exists():
+        raise UserError(
+            f"{store} is gone, and with it accounts and counters of the meters' keys: "
+            "restore it from a backup, or begin anew with another --var"
+        )
 
 
 def refuse_taken_ports(plan: Plan) -> None:
@@ -271,7 +289,7 @@ class Foreground:
     def _say_news(self, said: set[str]) -> None:
         """Print each sentence of trouble once: a process that gave up, or one that alarms."""
         sentences = {
-            f"[red]{child.program.name}[/] stopped: {escape(child.last_words)}"
+            f"[red]{child.program.name}[/] stopped: {escape(bare(child.last_words))}"
             for child in self._supervisor.children
             if child.state is ChildState.REFUSED
         }
@@ -291,6 +309,11 @@ class Foreground:
             {status.process: status.figures for status in read_statuses(self._layout.run)},
             self._supervisor.children,
         )
+
+
+def bare(last_words: str) -> str:
+    """Return a child's sentence without the name of the command in front."""
+    return last_words.removeprefix("openami: ")
 
 
 def status_line(
