@@ -3,6 +3,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from openami.cosem.disconnect import ControlState
 from openami.dlms.security.counters import EXHAUSTED, CounterBlock
 from openami.meter.state import COUNTERS_SINCE_S, SPARE_PER_S, CounterStore, StateStore
@@ -50,3 +52,32 @@ def test_state_survives(tmp_path: Path) -> None:
     assert again.state.control_state is ControlState.DISCONNECTED
     store.close()
     again.close()
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut in half", "newest place spoilt"])
+def test_counters_in_doubt_go_on_above_all_that_was_used(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "counters.cell"
+    store = CounterStore(path, real_us)
+    used = [store.reserve(256) for _ in range(2)][-1] + 255
+    store.close()
+    octets = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut in half":
+        path.write_bytes(octets[:512])
+    else:
+        path.write_bytes(b"\xaa" * 20 + octets[20:])
+
+    again = CounterStore(path, real_us, begun=True)
+
+    assert (again.finding is not None) == (damage == "gone")
+    assert again.reserve(1) > used
+    again.close()
+
+
+def test_sound_counters_go_on_where_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "counters.cell"
+    for turn in range(4):
+        store = CounterStore(path, real_us, begun=turn > 0)
+        assert store.reserve(10) == 1 + 10 * turn
+        store.close()

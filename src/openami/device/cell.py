@@ -31,7 +31,11 @@ class Cell:
 
     Attributes:
         value: What was stored last; `initial` when nothing ever was.
+        doubtful: One of the places was not sound when the cell was opened: a write that a power
+            cut tore, or damage, and then `value` may be older than what was stored last.
     """
+
+    doubtful = False
 
     def __init__(self, path: Path, descriptor: int, value: bytes, sequence: int) -> None:
         self.path = path
@@ -68,6 +72,8 @@ class Cell:
             ) from error
         cell = cls(path, descriptor, value, sequence)
         cell._durable_offset = offset
+        never_written = octets[PLACE_OCTETS:] == bytes(PLACE_OCTETS)
+        cell.doubtful = not never_written and any(place[0] == 0 for place in places)
         return cell, finding
 
     def store(self, value: bytes, *, durable: bool = True) -> None:

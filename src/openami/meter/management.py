@@ -93,8 +93,10 @@ class Management:
         self._around = surroundings
         self.profile, *findings = open_profile(config.home / "profile.ring", config.profile_entries)
         self.events, finding = open_event_log(config.home / "events.ring", config.event_entries)
-        self._state = StateStore(config.home / "management.cell")
-        self._counters = CounterStore(config.home / "counters.cell", surroundings.real_us)
+        state, counters_file = config.home / "management.cell", config.home / "counters.cell"
+        begun = state.exists()
+        self._state = StateStore(state)
+        self._counters = CounterStore(counters_file, surroundings.real_us, begun=begun)
         self._findings = [*findings, finding, self._state.finding, self._counters.finding]
         cipher = Cipher(KeySet(encryption_key=config.keys.guek, authentication_key=config.keys.gak))
         counters = CounterBlock.reserving(self._counters, COUNTERS_A_BLOCK)

@@ -59,7 +59,8 @@ async def serve(home: Path, stop: asyncio.Event) -> None:
             refused = [child for child in children if child.state is ChildState.REFUSED]
             if refused:
                 await supervisor.stop()
-                raise UserError(refused[0].last_words, ExitCode.ASKED_WRONGLY)
+                sentence = refused[0].last_words.removeprefix("openami: ")
+                raise UserError(sentence, ExitCode.ASKED_WRONGLY)
             said: Figures = {"meters": 1, "modules running": running, "restarts": restarts}
             write_status(layout.run, "meter", said)
             try:

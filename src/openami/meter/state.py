@@ -2,9 +2,10 @@
 """What management must not forget: counters, receipts, the breaker.
 
 Invocation counters are reserved ahead, in blocks, durably: after a crash the rest of a block is
-never used.  Should the file of the counters be damaged beyond reading, the meter goes on from a
+never used.  Should the file of the counters be gone or in any doubt, the meter goes on from a
 number that real time gives and that is above all it can have used: `SPARE_PER_S` counters for
 each second since `COUNTERS_SINCE_S`, sixteen times what a meter that is read without pause needs.
+A counter that came twice would cost readings: the head-end confirms, and drops, what it has seen.
 """
 
 import struct
@@ -27,14 +28,22 @@ _COUNTER: Final = struct.Struct(">Q")
 class CounterStore:
     """Reserves invocation counters in a file (`security.counters.CounterReserve`)."""
 
-    def __init__(self, path: Path, real_us: Callable[[], int]) -> None:
+    def __init__(self, path: Path, real_us: Callable[[], int], *, begun: bool = False) -> None:
         """Open or create the file.
+
+        Args:
+            path: The file.
+            real_us: Real UTC.
+            begun: The meter has counted before, so the file has to be there.
 
         Raises:
             StorageError: It cannot be opened.
         """
+        gone = begun and not path.exists()
         self._cell, self.finding = Cell.open(path, initial=_COUNTER.pack(1))
-        if self.finding is not None:
+        if gone:
+            self.finding = f"{path} is gone: counting goes on above all that can have been used"
+        if self.finding is not None or self._cell.doubtful:
             elapsed_s = max(0, real_us() // 1_000_000 - COUNTERS_SINCE_S)
             self._cell.store(_COUNTER.pack(min(elapsed_s * SPARE_PER_S + 1, EXHAUSTED)))
 

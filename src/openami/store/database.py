@@ -135,7 +135,7 @@ def _refusal(error: DBAPIError, engine: Engine) -> UserError:
     said = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason"
     lowered = said.lower()
     if "not a database" in lowered or "malformed" in lowered:
-        return UserError(f"{name} is damaged ({said}): restore it from a backup, or remove it")
+        return UserError(f"{name} is damaged ({said}): restore it from a backup")
     if "full" in lowered or "disk i/o" in lowered or os_full(error.orig):
         return StoreUnavailableError(f"{name} cannot be written ({said}): free space on its disk")
     if "locked" in lowered:
