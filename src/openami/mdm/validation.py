@@ -117,9 +117,9 @@ class Validator:
                 )
                 flags = validate(series, self.limits, day_ended=now_us >= ended_us)
                 findings += _findings(meter_id, channel, flags, starts, now_us)
-                suspects.append(_suspects(part, flags))
-        frames = [each for each in suspects if not each.is_empty()]
-        versions = pl.concat(frames) if frames else pl.DataFrame(schema=SCHEMA)
+                if flags:
+                    suspects.append(_suspects(part, flags))
+        versions = pl.concat(suspects) if suspects else pl.DataFrame(schema=SCHEMA)
         return findings, versions, ended_us
 
     def _expected(
@@ -206,8 +206,6 @@ def _findings(
 def _suspects(part: pl.DataFrame, flags: Sequence[tuple[Rule, Flag]]) -> pl.DataFrame:
     """Return the next versions of flagged measured intervals that do not have the mark yet."""
     places = {flag.at for rule, flag in flags if rule.suspect}
-    if not places:
-        return pl.DataFrame(schema=SCHEMA)
     marked = int(Quality.SUSPECT | Quality.ESTIMATED)
     return (
         part.filter(pl.col("place").is_in(list(places)) & ((pl.col("quality") & marked) == 0))

@@ -22,6 +22,7 @@ from openami.store.delta import DataFile, DeltaFolder, Form, sentences
 BUCKET_METERS: Final = 50_000  # meters in a partition: a rewrite stays below 5 M rows
 DAY_US: Final = 86_400_000_000
 FIRST_DAY: Final = date(1970, 1, 1)
+FEW_METERS: Final = 100
 
 READINGS: Final = Form(
     name="readings",
@@ -209,15 +210,21 @@ class Lake:
     ) -> pl.DataFrame:
         if to_us <= from_us or (meter_ids is not None and not meter_ids):
             return pl.DataFrame(schema=SCHEMA)
-        wanted = pl.col("start").is_between(_moment(from_us), _moment(to_us), closed="left")
+        within = pl.col("start").is_between(_moment(from_us), _moment(to_us), closed="left")
+        wanted = pl.lit(value=True)
         if meter_ids is not None:
             wanted &= _one_of("meter_id", meter_ids, pl.Int32())
         if channels is not None:
             wanted &= _one_of("channel", channels, pl.Int8())
+        # To compare `start` while scanning, all of the packed column must be unpacked: for a few
+        # meters it is twice as fast to compare what is left of them.
+        few = meter_ids is not None and len(meter_ids) <= FEW_METERS
+        scanned = wanted if few else wanted & within
 
         def scan() -> pl.DataFrame:
-            files = self._files(table)
-            return _scan(prune(files, meter_ids, from_us, to_us), SCHEMA, wanted)
+            paths = prune(self._files(table), meter_ids, from_us, to_us)
+            rows = _scan(paths, SCHEMA, scanned)
+            return rows.filter(within) if few else rows
 
         return self._retry(table, scan)
 
