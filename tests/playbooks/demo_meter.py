@@ -22,6 +22,8 @@ from openami.cosem.model import InterfaceClass
 from openami.cosem.profile import MemoryBuffer, profile_generic
 from openami.cosem.server import ServerConnection
 from openami.cosem.time_event import Clock
+from openami.dlms.apdu.acse import AUTHENTICATION, Aarq
+from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import DoubleLongUnsigned, OctetString, Structure, Unsigned
 from openami.dlms.datetimes import CosemDateTime
@@ -192,3 +194,19 @@ def associated(client_sap: Sap = MANAGER, rows: int = 100, **changes: Any) -> Li
     link = Link(DemoMeter(rows), client_sap, **changes)
     link.run(link.client.associate())
     return link
+
+
+INITIATE = InitiateRequest(
+    proposed_conformance=Conformance.GET | Conformance.ACTION, client_max_receive_pdu_size=1024
+)
+
+
+def aarq(**changes: Any) -> Aarq:
+    fields: dict[str, Any] = {
+        "application_context_name": ApplicationContext.LN.oid,
+        "sender_acse_requirements": AUTHENTICATION,
+        "mechanism_name": Mechanism.LLS.oid,
+        "calling_authentication_value": PASSWORD,
+        "user_information": INITIATE.encode(),
+    }
+    return Aarq(**(fields | changes))
