@@ -423,3 +423,18 @@ def test_an_acknowledged_entry_is_never_taken_back(tmp_path: Path) -> None:
     again = IntervalWriter(tmp_path / "lake")
     assert len(all_of(again.lake)) == 5
     again.close()
+
+
+def test_both_torn_entries_of_a_vacuum_are_taken_back(tmp_path: Path) -> None:
+    writer = IntervalWriter(tmp_path / "lake")
+    writer.append_versions(readings((1, 1, 0, 100, 1)))
+    writer.close()
+    log_folder = tmp_path / "lake" / "readings" / "_delta_log"
+    (log_folder / f"{2:020}.json").write_bytes(b"")
+    (log_folder / f"{3:020}.json").write_bytes(b'{"commitInfo":{"operation":"VACUUM END"}}')
+
+    again = IntervalWriter(tmp_path / "lake")
+
+    again.append_versions(readings((1, 1, 1, 101, 1)))
+    assert all_of(again.lake) == [(1, 1, 0, 100), (1, 1, 1, 101)]
+    again.close()

@@ -370,16 +370,27 @@ def _take_back_torn(log_folder: Path) -> None:
         )
     if torn is None:
         return
-    if torn != entries[0]:
+    newer = entries[: entries.index(torn)]
+    if any(_changes_the_table(entry) for entry in newer):
         lake = log_folder.parent.parent
         raise UserError(
             f"{torn} or a file that it names is damaged, and later entries build on it: restore "
             f"{lake} from a backup, or move it away to have it read from the meters again"
         )
-    aside = torn.with_suffix(".torn")
-    log.warning("%s was cut short: it is taken back and kept as %s", torn, aside.name)
-    torn.replace(aside)
+    for entry in (*newer, torn):
+        aside = entry.with_suffix(".torn")
+        log.warning("%s was cut short: it is taken back and kept as %s", entry, aside.name)
+        entry.replace(aside)
     sync_folder(log_folder)
+
+
+def _changes_the_table(entry: Path) -> bool:
+    """Tell whether an entry adds or removes files; the two of a vacuum do not, and come together."""
+    octets = entry.read_bytes()
+    if not _is_json(*octets.splitlines()):
+        return False
+    actions = [json.loads(line) for line in octets.splitlines()]
+    return any("add" in action or "remove" in action for action in actions)
 
 
 def _is_json(*lines: bytes) -> bool:
