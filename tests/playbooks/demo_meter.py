@@ -25,6 +25,7 @@ from openami.cosem.time_event import Clock
 from openami.dlms.apdu.acse import AUTHENTICATION, Aarq
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.apdu.selective import CaptureObject
+from openami.dlms.association import ApplicationContext
 from openami.dlms.data import DoubleLongUnsigned, OctetString, Structure, Unsigned
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.hls import Mechanism
