@@ -43,6 +43,7 @@ class Cell:
         self._descriptor = descriptor
         self._sequence = sequence
         self._durable_offset = 0
+        self._unsure = False  # whether what was found is durable
         self._nameless = False  # the file is new and its name not durable yet
 
     @classmethod
@@ -65,7 +66,6 @@ class Cell:
                 cell._nameless = True
                 return cell, finding
             descriptor = os.open(path, os.O_RDWR)
-            os.fdatasync(descriptor)
         except OSError as error:
             raise StorageError(
                 f"{path} cannot be opened ({error.strerror}): permit reading and writing it"
@@ -90,6 +90,10 @@ class Cell:
             return
         if len(value) != len(self.value):
             raise ValueError(f"{self.path.name} holds {len(self.value)} octets, not {len(value)}")
+        if self._unsure:
+            # What was found may stand in the system's memory only, and the place beside it on disk.
+            synchronise(self.path, self._descriptor)
+            self._unsure = False
         sequence = self._sequence + 1
         offset = PLACE_OCTETS - self._durable_offset
         write_all(self.path, self._descriptor, _place(sequence, value), offset)

@@ -95,7 +95,6 @@ class Ring:
                 octets = b""
             if any(octets):
                 ring._descriptor = os.open(path, os.O_RDWR)
-                ring.sync()
             else:
                 ring._make(0)
         except OSError as error:
@@ -241,7 +240,7 @@ class Ring:
         spoilt = last - self.capacity + self._half
         while first <= spoilt and first not in found:
             first += 1
-        self.first, self.last = first, last
+        self.first, self.last, self._synced = first, last, durable
         self.holes = {n for n in range(first, last + 1) if n not in found}
         self.damaged = sum(hole > spoilt for hole in self.holes)
         return bool(found)
