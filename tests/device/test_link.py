@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The link: in order and once within a session, whatever the line does."""
 
-from collections import deque
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device.lines import Line
 from openami.device.link import Event, Joined, Link, Lost, Message
 
 INTERVAL = 64
@@ -130,34 +130,6 @@ def test_mistakes_of_the_caller() -> None:
         Link(number=1, window=8)
     with pytest.raises(ValueError, match="1 to 65535"):
         Link(number=0)
-
-
-class Line:
-    """One direction of a bad line: loses, spoils, doubles, delays, cuts."""
-
-    def __init__(self, draw: Random, badness: float) -> None:
-        self.draw = draw
-        self.badness = badness
-        self._later: deque[bytes] = deque()
-
-    def carry(self, octets: bytes) -> bytes:
-        draw = self.draw
-        if not octets or draw.random() > self.badness:
-            held = b"".join(self._later)
-            self._later.clear()
-            return octets + held if draw.random() < self.badness else held + octets
-        fault = draw.randrange(5)
-        if fault == 0:
-            return b""
-        if fault == 1:
-            place = draw.randrange(len(octets))
-            return octets[:place] + bytes([draw.randrange(256)]) + octets[place + 1 :]
-        if fault == 2:
-            return octets + octets
-        if fault == 3:
-            self._later.append(octets)
-            return b""
-        return octets[: draw.randrange(len(octets))]
 
 
 class Source:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
+from device.lines import Line
 from openami.cosem.client import Client, ClientParameters
 from openami.cosem.push import PushMessage
 from openami.device.link import Link
@@ -107,13 +109,14 @@ class Hop:
 
 
 class MeterInMemory:
-    """Both modules of a meter, joined by a perfect line; every restart opens the files anew."""
+    """Both modules of a meter, joined by a line that is perfect unless told; every restart opens the files anew."""
 
     def __init__(self, config: MeterConfig) -> None:
         self.config = config
         self.calendar_s = INSTALLED_S
         self.now_s = 100.0
         self.hop = Hop()
+        self.up = self.down = Line(Random(1), 0.0)
         self._numbers: Iterator[int] = count(1)
         self.start_metrology()
         self.start_management()
@@ -170,6 +173,7 @@ class MeterInMemory:
             up, down = self.metrology_link.take_output(), self.management_link.take_output()
             if not up and not down:
                 return
+            up, down = self.up.carry(up), self.down.carry(down)
             self.management_end.receive(up, self.now_s)
             self.metrology_end.receive(down, self.now_s, self.calendar_s)
 

@@ -4,11 +4,13 @@
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device.lines import Line
 from meter.house import DAY_S, HEAD_END, INSTALLED_S, MeterInMemory, Reader, config_in, expected_wh
 from openami.cosem.access_control import AssociationLn, SapAssignment, SecuritySetup
 from openami.cosem.disconnect import ControlState, DisconnectControl
@@ -122,6 +124,24 @@ def test_restarts_in_any_order_lose_nothing(
     closed = (meter.calendar_s - INSTALLED_S) // INTERVAL_S
     assert [interval.import_wh for interval in meter.intervals()] == expected_wh(1, closed)
     assert meter.hop.wh() == expected_wh(1, closed)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32), st.floats(min_value=0.05, max_value=0.5))
+def test_a_bad_line_delays_and_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, badness: float
+) -> None:
+    meter = MeterInMemory(config_in(tmp_path_factory.mktemp("meter")))
+    draw = Random(seed)
+    meter.up, meter.down = Line(draw, badness), Line(draw, badness)
+    meter.attach()
+    meter.run(2 * DAY_S, steps=60)
+    assert meter.bank.meters[1].last.sequence == 96  # metrology waited for nobody
+    meter.up.badness = meter.down.badness = 0.0
+    meter.run(60, steps=30)
+
+    assert [interval.import_wh for interval in meter.intervals()] == expected_wh(1, 96)
+    assert meter.hop.wh() == expected_wh(1, 96)
 
 
 def test_a_lost_ring_is_filled_again_from_metrology(meter: MeterInMemory) -> None:
