@@ -109,7 +109,10 @@ class Hop:
 
 
 class MeterInMemory:
-    """Both modules of a meter, joined by a line that is perfect unless told; every restart opens the files anew."""
+    """Both modules of a meter; every restart opens the files anew.
+
+    The line between them is perfect until a test puts a bad one in its place.
+    """
 
     def __init__(self, config: MeterConfig) -> None:
         self.config = config

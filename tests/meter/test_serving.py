@@ -98,12 +98,13 @@ def test_a_wrong_password_is_an_event(meter: MeterInMemory) -> None:
     assert logged(meter)[-1] == EventCode.FAILED_LOGIN
 
 
-def test_a_wrong_key_is_refused(meter: MeterInMemory) -> None:
+def test_a_wrong_key_is_an_event(meter: MeterInMemory) -> None:
     line, wire = line_of(meter)
     wrong = Cipher(KeySet(encryption_key=KEYS.gak, authentication_key=KEYS.guek))
     reader = Reader(asking(line, wire), 1, cipher=wrong)
     with pytest.raises(DlmsError):
         reader.run(reader.client.associate())
+    assert logged(meter)[-1] == EventCode.FAILED_LOGIN
 
 
 def test_a_replayed_request_is_an_event(meter: MeterInMemory) -> None:

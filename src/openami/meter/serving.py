@@ -32,6 +32,7 @@ from openami.transport.wire import Limits, Wire, WireError
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S: Final = 2.0  # for metrology to confirm a command
+NOT_DECIPHERED: Final = bytes.fromhex("0E010006")  # ConfirmedServiceError: deciphering-error
 PLAIN_LIMITS: Final = Limits(max_connections=32, idle_timeout_s=600.0)
 
 
@@ -127,10 +128,10 @@ def _refused_for_its_secret(answer: bytes) -> bool:
         aare = Aare.decode(answer)
     except DlmsError:
         return False
-    return (
-        aare.result is not AssociationResult.ACCEPTED
-        and aare.result_source_diagnostic is AcseServiceUser.AUTHENTICATION_FAILURE
-    )
+    if aare.result is AssociationResult.ACCEPTED:
+        return False
+    wrong_secret = aare.result_source_diagnostic is AcseServiceUser.AUTHENTICATION_FAILURE
+    return wrong_secret or aare.user_information == NOT_DECIPHERED
 
 
 def _is_replay(answer: bytes) -> bool:
