@@ -17,8 +17,8 @@ TARIFF = default_tariff(SYDNEY)
 HALF_HOUR_US = 1_800_000_000
 
 
-def us(*local: int) -> int:
-    return to_us(datetime(*local, tzinfo=SYDNEY))  # type: ignore[misc]
+def us(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> int:
+    return to_us(datetime(year, month, day, hour, minute, tzinfo=SYDNEY))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def us(*local: int) -> int:
         ((2024, 3, 9, 16), "shoulder"),  # a Saturday
     ],
 )
-def test_the_rate_follows_the_local_clock(moment: tuple[int, ...], rate: str) -> None:
+def test_the_rate_follows_the_local_clock(moment: tuple[int, int, int, int], rate: str) -> None:
     assert TARIFF.rate_at(us(*moment)).name == rate
 
 

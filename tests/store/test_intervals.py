@@ -185,7 +185,7 @@ def test_reduce_goes_on_after_another_writer_crossed(
 ) -> None:
     writer.append_versions(readings((1, 1, 0, 100, 1)))
     writer.append_versions(readings((1, 1, 0, 101, 2)))
-    crossed = []
+    crossed: list[bool] = []
     keep = IntervalWriter._keep_history
 
     def cross(self: IntervalWriter, *arguments: object) -> None:
@@ -386,7 +386,7 @@ rows = st.tuples(
 def test_current_is_the_highest_version_of_each_identity(
     found: list[tuple[int, int, int, int, int]],
 ) -> None:
-    highest = {}
+    highest: dict[tuple[int, int, int], int] = {}
     for meter_id, channel, slot, _, version in found:
         key = (meter_id, channel, slot)
         highest[key] = max(version, highest.get(key, 0))
