@@ -26,7 +26,7 @@ from rich.text import Text
 from openami.access.accounts import create_first_accounts
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.lifecycle.plan import Plan, meter_title
-from openami.lifecycle.provision import provision, stored_plan
+from openami.lifecycle.provision import plan_path, provision, stored_plan
 from openami.runtime.calendar_owner import CalendarOwner
 from openami.runtime.clock import MICROSECONDS, Clock, real_us
 from openami.runtime.errors import UserError
@@ -39,6 +39,7 @@ from openami.store.database import open_database
 
 DAY_US: Final = 86_400 * MICROSECONDS
 PLAIN_LISTENER: Final = "tcp://127.0.0.1:4059"  # the port IANA gives to dlms/cosem
+COMMAND: Final = "openami: "  # before the sentence of a command that was refused
 PLAIN_S: Final = 10  # without a terminal, a status line this often
 
 
@@ -163,32 +164,44 @@ def prepare(layout: Layout, plan: Plan, console: Console) -> None:
         def said(what: str, done: int, total: int) -> None:
             progress.update(task, description=what, completed=done, total=total)
 
+        refuse_lost_files(layout)
         provision(layout, plan, said)
         progress.update(task, description="registry and log-ins", total=None)
-        refuse_lost_store(layout)
         database = open_database(layout.database_url, create=True)
         import_shipment(database, load_shipment(layout.headend / "shipment.json"))
         logins = create_first_accounts(database, range(1, plan.meters + 1))
         database.dispose()
     if logins:
         lines = [f"{login.login}\t{login.password}\n" for login in logins]
-        had = layout.logins.read_text(encoding="utf-8") if layout.logins.exists() else ""
-        write_durably(layout.logins, (had + "".join(lines)).encode(), mode=PRIVATE)
+        had = layout.logins.read_bytes() if layout.logins.exists() else b""
+        write_durably(layout.logins, had + "".join(lines).encode(), mode=PRIVATE)
 
 
-def refuse_lost_store(layout: Layout) -> None:
-    """Refuse to make a new store beside the log-ins of an earlier one.
+def refuse_lost_files(layout: Layout) -> None:
+    """Refuse to make anew what an earlier start made and what cannot be made twice.
 
     Raises:
-        UserError: With the remedy.  The store counts what was sealed with the meters' keys: a new
-            one would count from 1 again, and no counter may serve a key twice.
+        UserError: With the remedy.  Without its plan an AMI would have other meters.  The store
+            counts what was sealed with the meters' keys: a new one would count from 1 again, and
+            no counter may serve a key twice.
     """
-    store = layout.var / "openami.db"
-    if layout.logins.exists() and not store.exists():
-        raise UserError(
-            f"{store} is gone, and with it accounts and counters of the meters' keys: "
-            "restore it from a backup, or begin anew with another --var"
-        )
+    remedy = "restore it from a backup, or begin anew with another --var"
+    store, plan = layout.var / "openami.db", plan_path(layout)
+    if store.exists() and not plan.exists():
+        raise UserError(f"{plan} is gone, which says what stands in {layout.var}: {remedy}")
+    if plan.exists() and not store.exists() and (layout.logins.exists() or layout.lake.exists()):
+        lost = f"{store} is gone, and with it accounts and counters of the meters' keys"
+        raise UserError(f"{lost}: {remedy}")
+
+
+def first_passwords(logins: Path) -> dict[str, str]:
+    """Return the first passwords by login; a file that is gone or damaged names none."""
+    try:
+        lines = logins.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition("\t") for line in lines)
+    return {login: password for login, _, password in pairs if password}
 
 
 def refuse_taken_ports(plan: Plan) -> None:
@@ -242,8 +255,8 @@ class Foreground:
         """Start everything, show how it goes, stop everything."""
         stop = stop_event()
         self._supervisor.start()
-        self._greet()
         try:
+            self._greet()
             if self._console.is_terminal:
                 with Live(self._line(), console=self._console, auto_refresh=False) as live:
                     await self._follow(stop, 1, lambda: live.update(self._line(), refresh=True))
@@ -270,18 +283,19 @@ class Foreground:
 
     def _greet(self) -> None:
         address = f"http://{self._plan.host}:{self._plan.web_port}"
-        lines = dict(
-            line.split("\t")
-            for line in self._layout.logins.read_text(encoding="utf-8").splitlines()
-        )
+        passwords = first_passwords(self._layout.logins)
 
         def say(line: str = "") -> None:
             self._console.print(line, soft_wrap=True)
 
         say()
-        say(f"  [bold]Utility console[/]  {address}/console   utility / {lines['utility']}")
-        say(f"  [bold]Household page[/]   {address}/home  home-001 / {lines['home-001']}")
-        say(f"  [dim]more log-ins in {self._layout.logins}; Ctrl-C stops everything[/]")
+        utility, home = (escape(passwords.get(login, "…")) for login in ("utility", "home-001"))
+        say(f"  [bold]Utility console[/]  {address}/console   utility / {utility}")
+        say(f"  [bold]Household page[/]   {address}/home  home-001 / {home}")
+        where = f"more log-ins in {self._layout.logins}"
+        if not passwords:
+            where = f"{self._layout.logins} is gone or damaged; passwords are what they were"
+        say(f"  [dim]{where}; Ctrl-C stops everything[/]")
         if self._plan.plain_listener:
             say(f"  [dim]meter 1 listens unprotected for tools on {self._plan.plain_listener}[/]")
         say()
@@ -294,12 +308,17 @@ class Foreground:
             if child.state is ChildState.REFUSED
         }
         sentences |= {
+            f"[yellow]{child.program.name}[/] is tried again: {escape(bare(child.last_words))}"
+            for child in self._supervisor.children
+            if child.state is ChildState.PAUSING and child.last_words.startswith(COMMAND)
+        }
+        sentences |= {
             f"[yellow]{status.process}[/]: {escape(str(status.figures['alarm']))}"
             for status in read_statuses(self._layout.run)
             if status.fresh and status.figures.get("alarm")
         }
         for sentence in sorted(sentences - said):
-            self._console.print(sentence)
+            self._console.print(sentence, soft_wrap=True)
         said |= sentences
 
     def _line(self) -> Text:
@@ -313,7 +332,7 @@ class Foreground:
 
 def bare(last_words: str) -> str:
     """Return a child's sentence without the name of the command in front."""
-    return last_words.removeprefix("openami: ")
+    return last_words.removeprefix(COMMAND)
 
 
 def status_line(
