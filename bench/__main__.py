@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from bench.measure import FULL, QUICK, Row, Scale
-from bench.report import as_json, show
+from bench.report import as_json, machine, show
 
 SECTIONS: Final = ("codecs", "round_trips", "meter_reads", "memory", "lake")
 JSON_INDENT: Final = 1
@@ -33,13 +33,14 @@ def main(*, quick: bool, only: tuple[str, ...], file: Path | None) -> None:
     """Measure OpenAMI beside its peers, in one run; docs/bench.md says how."""
     console = Console(width=None if Console().is_terminal else 150)
     progress = Console(stderr=True)
+    about = machine()
     rows: list[Row] = []
     for name in only or SECTIONS:
         progress.print(f"measuring {name} …", highlight=False)
         rows.extend(section(name)(QUICK if quick else FULL))
-    show(rows, console, judged=not quick)
+    show(about, rows, console, judged=not quick)
     if file is not None:
-        text = json.dumps(as_json(rows), indent=JSON_INDENT, ensure_ascii=False)
+        text = json.dumps(as_json(about, rows), indent=JSON_INDENT, ensure_ascii=False)
         file.write_text(text + "\n", encoding="utf-8")
 
 

@@ -2,7 +2,8 @@
 """The figures of a run as a table and as JSON."""
 
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from os import cpu_count
 from pathlib import Path
@@ -16,14 +17,18 @@ from bench.measure import BARE, DLMS_COSEM, GURUX, OURS, Row
 BESIDE: Final = (GURUX, DLMS_COSEM, BARE)
 
 
+BUSY_WATCH_S: Final = 1.0
+
+
 def machine() -> dict[str, object]:
-    """Return where and when a run was made."""
+    """Return where and when a run is made, and how busy the machine was before it."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": _cpu(),
         "cores": cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "busy_before": round(_busy(), 2),
     }
 
 
@@ -36,10 +41,27 @@ def _cpu() -> str:
     return names[0] if names else platform.machine()
 
 
-def as_json(rows: Sequence[Row]) -> dict[str, object]:
+def _busy() -> float:
+    """Return which part of all cores others use while we sleep; 0 where nobody can tell."""
+
+    def ticks() -> tuple[int, int]:
+        line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+        counts = [int(count) for count in line.split()[1:]]
+        return sum(counts), counts[3] + counts[4]  # all, idle and waiting for disks
+
+    try:
+        total, idle = ticks()
+        time.sleep(BUSY_WATCH_S)
+        total_after, idle_after = ticks()
+    except OSError:
+        return 0.0
+    return 1 - (idle_after - idle) / max(total_after - total, 1)
+
+
+def as_json(about: Mapping[str, object], rows: Sequence[Row]) -> dict[str, object]:
     """Return a run for machines: medians, ratios and every round."""
     return {
-        "machine": machine(),
+        "machine": dict(about),
         "figures": [
             {
                 "name": row.name,
@@ -57,20 +79,23 @@ def as_json(rows: Sequence[Row]) -> dict[str, object]:
     }
 
 
-def show(rows: Sequence[Row], console: Console, *, judged: bool) -> None:
+def show(
+    about: Mapping[str, object], rows: Sequence[Row], console: Console, *, judged: bool
+) -> None:
     """Print the table: medians, and beside each other party the median of ours ÷ theirs.
 
     Args:
+        about: What `machine` returned before the run.
         rows: The figures.
         console: Where to.
         judged: Whether to say which goals were reached; a quick run cannot.
     """
-    about = machine()
     quick = "" if judged else "; a quick run, whose figures mean little"
     table = Table(
         title=f"OpenAMI and its peers: medians, in brackets ours ÷ theirs in the same round{quick}",
         caption=f"{about['date']}, {about['cpu']}, {about['cores']} cores, "
-        f"{about['system']}, Python {about['python']}",
+        f"{about['system']}, Python {about['python']}; "
+        f"others kept the cores {about['busy_before']:.0%} busy before the run",
     )
     table.add_column("figure")
     table.add_column("unit")
