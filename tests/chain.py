@@ -169,6 +169,7 @@ class TestMeter:
         self._silence: tuple[bool, bool] | None = None  # at the next command: arrives, for good
         self._silent = False
         self.authenticated = False
+        self.command_counters: list[int] = []
         self.wire: Wire | None = None
         self.device = self._device()
 
@@ -228,6 +229,8 @@ class TestMeter:
             self.authenticated = True  # the first ACTION of an association is its pass 3
         elif apdu[:1] == b"\x60":
             self.authenticated = False
+        if is_command:
+            self.command_counters.append(int.from_bytes(apdu[3:7]))  # tag, length, SC, counter
         if not is_command or self._silence is None:
             return False, False
         (arrives, self._silent), self._silence = self._silence, None

@@ -55,7 +55,10 @@ async def test_disconnect_and_connect_are_read_back_and_shown(tmp_path: Path) ->
         on = await settled(chain, ask(chain, CommandKind.CONNECT), CommandState.CONFIRMED)
         assert meter.switch.closed
         assert on.counter_first is not None
+        assert on.counter_after is not None
         assert on.counter_first >= off.counter_after
+        sent = meter.command_counters  # each with its own block
+        assert sent == [off.counter_first, on.counter_first]
         told = [e.body["state"] for e in live.feed_after(chain.engine, 0) if e.kind == "command"]
         assert told == ["reserved", "sent", "confirmed"] * 2
 

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cut uplinks: what waits in a journal is never a replay, and is stored once whatever happens."""
 
+import sqlite3
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from sqlalchemy import event
 
 from chain import Chain, closed, decode_rows, row_of, running_chain, until
 from loops import in_loop
@@ -90,6 +93,34 @@ async def test_what_is_sent_again_is_confirmed_again_and_stored_once(tmp_path: P
         await until(lambda: chain.concentrator.journal.depth == 0)
         assert len(chain.stored()) == 1
         assert meter.receipts == [invoke_id] * 4
+
+
+@in_loop
+async def test_a_full_disk_at_the_head_end_leaves_pushes_in_the_journal(tmp_path: Path) -> None:
+    async with running_chain(tmp_path, meters=1) as chain:
+        meter = chain.meters[1]
+        await chain.attach()
+        await until(lambda: registry.attachments(chain.engine) != {})
+        chain.headend.books.arrivals.pause_s = 0.01
+        chain.concentrator.uplink.receipt_timeout_s = 0.1
+        engine = chain.headend.books.engine
+        pages = [1]  # too few for anything: SQLite keeps what there is and refuses more
+
+        @event.listens_for(engine, "checkout")
+        def limit(connection: sqlite3.Connection, *_others: object) -> None:
+            connection.execute(f"PRAGMA max_page_count = {pages[0]}").close()
+
+        for index in range(40):
+            meter.push([row_of(1, n) for n in range(index, index + 40)])
+        await until(lambda: not meter.outbox)  # receipted by the hop
+        await until(lambda: chain.headend.figures()["alarm"] != "")
+        assert "free space" in str(chain.headend.figures()["alarm"])
+        assert chain.concentrator.journal.depth > 0
+        pages[0] = 1_000_000
+        await until(lambda: len(chain.stored()) == 40)
+        await until(lambda: chain.concentrator.journal.depth == 0)
+        assert chain.headend.figures()["alarm"] == ""
+        assert chain.headend.notifications.rejected == 0
 
 
 @in_loop

@@ -64,6 +64,15 @@ class Uplink:
         relay.on_change = self._announce
 
     @property
+    def receipt_timeout_s(self) -> float:
+        """How long an end receipt may take before the entry is sent again."""
+        return self._window.receipt_timeout_s
+
+    @receipt_timeout_s.setter
+    def receipt_timeout_s(self, seconds: float) -> None:
+        self._window.receipt_timeout_s = seconds
+
+    @property
     def is_up(self) -> bool:
         return self._wire is not None
 

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOW_COUNTERS: Final = 16  # below, the next block is reserved before anything more is sent
+LOW_COUNTERS: Final = 4  # below, the next block is reserved before anything more is sent
 RELEASE_S: Final = 3.0  # a meter that does not answer the release is left alone
 DIRECT: Final = "direct"
 
@@ -120,7 +120,8 @@ class MeterSession:
     async def reserve(self, count: int) -> range:
         """Reserve a block of counters for a command; from now on it is sent with these.
 
-        The rest of the older block is given up: a meter accepts rising counters only.
+        The rest of the older block is given up: a meter accepts rising counters only.  A block is
+        left when fewer than `LOW_COUNTERS` of it remain, so ask for some to spare.
         """
         block = await self._books.reserve(self.meter.meter_id, self.epoch, count)
         self._block.following, self._block.end = block.start, block.stop

@@ -37,7 +37,7 @@ from openami.store.database import transaction
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.2
-COUNTERS: Final = 8  # of a command: the service, its read-back, and some to spare
+COUNTERS: Final = 16  # of a command: the service, its read-back, and some to spare
 UNREACHABLE_S: Final = 2.0  # before a meter that could not be reached is tried again
 DOUBT_AFTER_S: Final = 20.0  # without an answer to the read-back
 ASK_FIRST_S: Final = 1.0
@@ -181,9 +181,10 @@ class Commands:
             note = f"read back: the supply is {said}"
             await self._step(command, UNSETTLED, CommandState.CONFIRMED, note, result=result)
             return
-        note = f"read back: the supply is {said}"
         if state is ControlState.READY_FOR_RECONNECTION:
             note += "; a person has to press the button at the meter"
+        else:
+            note += "; the command can not take effect any more"
         await self._step(command, UNSETTLED, CommandState.FAILED, note, result=result)
 
     async def _settle(self, command: Command, cause: str = "the head-end was restarted") -> None:
