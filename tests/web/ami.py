@@ -88,7 +88,7 @@ def copy(template: Path, folder: Path, *, meters: int) -> Ami:
     shutil.copytree(template, folder, dirs_exist_ok=True)
     ami = open_ami(folder, meters=meters)
     if meters:
-        _statuses(ami)
+        tell_statuses(ami)
     return ami
 
 
@@ -139,10 +139,11 @@ def _registry(ami: Ami) -> None:
     registry.import_meters(ami.engine, rows)
     states = {number: number != DETACHED_METER for number in range(1, ami.meters + 1)}
     registry.set_attached(ami.engine, states, ami.now_us - 3 * 3_600_000_000)
-    _statuses(ami)
+    tell_statuses(ami)
 
 
-def _statuses(ami: Ami) -> None:
+def tell_statuses(ami: Ami) -> None:
+    """Let every process say that it is well."""
     for process in ("concentrator-north", "concentrator-south", "headend", "mdm", "fleet"):
         write_status(ami.context.config.run, process, {"messages": 1200})
 
@@ -396,14 +397,14 @@ def add_command(ami: Ami, meter_id: int, kind: CommandKind, state: CommandState)
 
 def advance(ami: Ami, command_id: str, state: CommandState) -> None:
     """Walk a command from where it stands to a state."""
-    way: list[tuple[CommandState, str]] = [
-        (CommandState.RESERVED, "invocation counters 4711 to 4720 reserved"),
-        (CommandState.SENT, "ACTION sent by north"),
-        (state, "the control state was read back"),
-    ]
-    for to_state, note in way:
-        now = commands.command(ami.engine, command_id).state
-        if now is state:
-            return
-        if to_state is not now:
-            commands.advance(ami.engine, command_id, {now}, to_state, note)
+    way = {
+        CommandState.REQUESTED: "",
+        CommandState.RESERVED: "invocation counters 4711 to 4720 reserved",
+        CommandState.SENT: "ACTION sent by north",
+    }
+    stations = [*(station for station in way if station is not state), state]
+    now = commands.command(ami.engine, command_id).state
+    for to_state in stations[stations.index(now) + 1 :]:
+        note = way.get(to_state, "the control state was read back")
+        commands.advance(ami.engine, command_id, {now}, to_state, note)
+        now = to_state

@@ -18,6 +18,7 @@ from web.ami import (
     UTILITY_PASSWORD,
     Ami,
     advance,
+    tell_statuses,
 )
 from web.clients import TestClient, sign_in
 
@@ -26,7 +27,8 @@ def words(text: str) -> str:
     return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))).replace("\u2009", " ")
 
 
-def test_today_names_every_cause(utility: TestClient) -> None:
+def test_today_names_every_cause(seen: Ami, utility: TestClient) -> None:
+    tell_statuses(seen)
     text = words(utility.get("/console").text)
     for cause in (
         "Command in doubt",
@@ -38,6 +40,15 @@ def test_today_names_every_cause(utility: TestClient) -> None:
         assert cause in text
     assert "5 things need a look" in text
     assert "demo calendar ×120" in text
+
+
+def test_a_process_that_says_nothing_is_an_alarm(
+    seen: Ami, utility: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell_statuses(seen)
+    monkeypatch.setattr("openami.runtime.status.FRESH_S", -1.0)
+    text = words(utility.get("/console").text)
+    assert "concentrator-north, concentrator-south, fleet and 2 more said nothing" in text
 
 
 def test_today_measures_the_read_rate_against_what_should_be_here(seen: Ami) -> None:

@@ -39,3 +39,7 @@ if (document.querySelector('[data-chart="load"]')) {
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-close]")) event.target.closest("details").open = false;
 });
+
+addEventListener("load", () => {
+  document.documentElement.dataset.ready = "yes";
+});

@@ -119,3 +119,7 @@ async function region(zone) {
   const at = document.querySelector("[data-region-at]");
   if (at && load.now_end_s !== null) at.textContent = clockText(zone, load.now_end_s);
 }
+
+addEventListener("load", () => {
+  document.documentElement.dataset.ready = "yes";
+});
