@@ -20,6 +20,8 @@ from typing import Any, Self, TypeVar
 
 from openami.access.accounts import create_first_accounts
 from openami.cli.up import programs
+from openami.exchange.channels import Channel
+from openami.exchange.quality import Quality
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.lifecycle.plan import Plan
 from openami.lifecycle.provision import provision
@@ -211,6 +213,44 @@ class Ami:
         assert pid is not None, f"{process} never spoke; {self.words(process)}"
         os.kill(pid, signal.SIGKILL)
         self.until(lambda: self.pid(process) != pid, f"{process} comes back", 60)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of every process that has spoken."""
+        return {status.process: status.pid for status in read_statuses(self.layout.run)}
+
+    def ports(self) -> dict[str, int]:
+        """Return every port that is listened on, by who listens."""
+        first = self.plan.concentrator_port
+        found = {f"concentrator-{name}": first + i for i, name in enumerate(self.plan.regions)}
+        plain = int(self.plain_url.rpartition(":")[2])
+        return {
+            "web": self.plan.web_port,
+            "headend": self.plan.uplink_port,
+            **found,
+            "meter": plain,
+        }
+
+    def tracebacks(self) -> dict[str, str]:
+        """Return the logs that show a fault of the code, from its traceback on."""
+        logs = {log.stem: log.read_text(errors="replace") for log in self.layout.run.glob("*.log*")}
+        return {
+            process: text[text.index("Traceback") :][:3000]
+            for process, text in logs.items()
+            if "Traceback" in text
+        }
+
+    def complete(self, to_us: int) -> bool:
+        """Tell whether every meter's measured values up to `to_us` are stored."""
+        wanted = (to_us - INSTALLED_US) // PERIOD_US
+        for meter_id in range(1, self.plan.meters + 1):
+            values = self.stored(meter_id, Channel.IMPORT_WH, to_us).values()
+            if sum(not quality & Quality.ESTIMATED for _, quality in values) < wanted:
+                return False
+        return True
+
+    def now_slot_us(self) -> int:
+        """Return the end of the last interval that is over by the calendar."""
+        return self.clock.now_us() // PERIOD_US * PERIOD_US
 
     def words(self, process: str) -> str:
         """Return the end of a process's log."""
