@@ -176,16 +176,16 @@ class Commands:
             registry.set_breaker, self._books.engine, command.meter_id, int(state), self._now_us()
         )
         result: Argument = {"control_state": int(state)}
-        said = state.name.lower().replace("_", " ")
+        note = f"read back: the supply is {state.name.lower().replace('_', ' ')}"
         if state is WANTED[command.kind]:
-            note = f"read back: the supply is {said}"
-            await self._step(command, UNSETTLED, CommandState.CONFIRMED, note, result=result)
-            return
-        if state is ControlState.READY_FOR_RECONNECTION:
-            note += "; a person has to press the button at the meter"
+            outcome = CommandState.CONFIRMED
         else:
-            note += "; the command can not take effect any more"
-        await self._step(command, UNSETTLED, CommandState.FAILED, note, result=result)
+            outcome = CommandState.FAILED
+            if state is ControlState.READY_FOR_RECONNECTION:
+                note += "; a person has to press the button at the meter"
+            else:
+                note += "; the command can not take effect any more"
+        await self._step(command, UNSETTLED, outcome, note, result=result)
 
     async def _settle(self, command: Command, cause: str = "the head-end was restarted") -> None:
         """Ask the meter for its state until it answers; say after a while that we do not know."""
