@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The relay: which way a frame goes, with lists in place of connections."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openami.concentrator.journal import Outcome, Put
 from openami.concentrator.relay import Relay
@@ -164,6 +167,16 @@ def test_what_has_no_gateway_request_is_refused(octets: str) -> None:
     it = Setting()
     with pytest.raises(DecodeError):
         it.relay.from_head_end(1, 1, bytes.fromhex(octets))
+
+
+@given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.binary(max_size=40))
+def test_any_frame_is_carried_or_refused(source: int, destination: int, octets: bytes) -> None:
+    it = Setting()
+    with contextlib.suppress(DecodeError):
+        it.relay.from_meter(METER, it.meter, source, destination, octets)
+    for head in (b"", b"\xe6\x00\x08" + METER, b"\xe6\x00\x08" + METER + b"\x10"):
+        with contextlib.suppress(DecodeError):
+            it.relay.from_head_end(source, destination, head + octets)
 
 
 def test_a_newer_connection_replaces_the_older_without_a_change_of_state() -> None:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The concentrators' side: routes, answers to whom they belong, and words of strangers."""
 
+import contextlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from openami.dlms.errors import DecodeError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
@@ -164,6 +167,25 @@ def test_a_newer_uplink_replaces_the_older_and_keeps_its_own_routes() -> None:
 def test_other_frames_are_refused(octets: str) -> None:
     with pytest.raises(DecodeError):
         Setting().carrier.frame(1, 64, bytes.fromhex(octets))
+
+
+@given(st.integers(0, 0xFFFF), st.sampled_from([1, 16, 64]), st.binary(max_size=60))
+def test_any_frame_is_taken_or_refused(source: int, destination: int, octets: bytes) -> None:
+    it = Setting()
+    told = b"\x0f\x00\x00\x00\x01\x00\x01\x01\x02\x03\x09\x08" + METER + b"\x03\x01\x09\x0c"
+    for head in (b"", b"\xe7\x00\x08" + METER, told):
+        with contextlib.suppress(DecodeError):
+            it.carrier.frame(source, destination, head + octets)
+
+
+@given(st.binary(min_size=12, max_size=12))
+@example(b"\xff" * 12)  # every field left open
+@example(bytes.fromhex("07EA0301070C1E0000800000"))  # deviation left open
+def test_any_date_time_of_an_announcement_is_read_or_refused(since: bytes) -> None:
+    it = Setting()
+    told = b"\x0f\x00\x00\x00\x01\x00\x01\x01\x02\x03\x09\x08" + METER + b"\x03\x01\x09\x0c"
+    with contextlib.suppress(DecodeError):
+        it.carrier.frame(1, 64, told + since)
 
 
 def test_a_plain_connection_is_no_concentrator() -> None:

@@ -76,8 +76,15 @@ def decode_attachments(apdu: bytes) -> list[Attachment]:
             case Structure((bytes() as title, bool() as attached, bytes() as since)) if (
                 len(title) == 8
             ):
-                moment = CosemDateTime.decode(bytes(since)).to_utc()
+                moment = _moment(apdu, bytes(since))
                 found.append(Attachment(title=bytes(title), attached=attached, since=moment))
             case _:
                 raise DecodeError("a row is not {title, attached, date-time}", apdu, 0, CLAUSE)
     return found
+
+
+def _moment(apdu: bytes, octets: bytes) -> datetime:
+    try:
+        return CosemDateTime.decode(octets).to_utc()
+    except (ValueError, OverflowError) as error:
+        raise DecodeError(str(error), apdu, 0, CLAUSE) from None
