@@ -17,6 +17,7 @@ from typing import Final
 import polars as pl
 
 from openami.runtime.errors import UserError
+from openami.runtime.files import sync_folder
 from openami.store.delta import DataFile, DeltaFolder
 from openami.store.intervals import (
     BUCKET_METERS,
@@ -192,6 +193,7 @@ def bucket_of(meter_id: int) -> int:
 def _lock(folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sync_folder(folder.parent)
         descriptor = os.open(folder / ".writer.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         sentence = f"{folder} cannot be written ({error.strerror}): permit writing there"
