@@ -8,7 +8,6 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from openami.store.tables import metadata
 
-
 DIALECTS: tuple[Dialect, ...] = (sqlite.dialect(), postgresql.dialect())  # type: ignore[no-untyped-call]
 
 
