@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse
 from openami.exchange.channels import Channel
 from openami.exchange.commands import OPEN, CommandKind, CommandState
 from openami.exchange.events import ALARMS
+from openami.runtime.clock import real_us
 from openami.runtime.status import read_statuses
 from openami.store import commands, data_quality, inbox, registry
 from openami.web import fleet, meterview
@@ -25,12 +26,15 @@ from openami.web.guards import (
 from openami.web.rendering import render
 from openami.web.routes.api import ask_meter
 from openami.web.routes.live import momentary
-from openami.web.times import DAY_US
+from openami.web.times import DAY_US, MINUTE_US
 from openami.web.usage import State
 
 router = APIRouter(prefix="/console", include_in_schema=False)
 
 PAGE: Final = 200  # rows of a table at once
+SHOWN_US: Final = 15 * MINUTE_US  # how long a finished command stays in the panel, real time
+STAYING: Final = OPEN | {CommandState.IN_DOUBT}
+
 Reason = Annotated[str, Form(min_length=3, max_length=200)]
 
 
@@ -175,7 +179,9 @@ def interval(
 @router.get("/meters/{meter_id}/breaker")
 def breaker(request: Request, at: At, meter: VisibleMeter, _visitor: UtilityVisitor) -> Response:
     """Return the panel of the supply switch; it renews itself while a command is open."""
-    return render(request, "console/breaker.html", meter=meter, shared=_breaker(at, meter))
+    return render(
+        request, "console/breaker.html", meter=meter, fragment=True, shared=_breaker(at, meter)
+    )
 
 
 @router.post("/meters/{meter_id}/commands", dependencies=[OurForm])
@@ -197,13 +203,21 @@ def ask(  # noqa: PLR0913, PLR0917  a form has these fields
         return RedirectResponse(f"/console/meters/{meter_id}#supply", status_code=303)
     meter = known_meter(at, meter_id)
     return render(
-        request, "console/breaker.html", meter=meter, problem=problem, shared=_breaker(at, meter)
+        request,
+        "console/breaker.html",
+        meter=meter,
+        problem=problem,
+        fragment=True,
+        shared=_breaker(at, meter),
     )
 
 
 def _breaker(at: Context, meter: registry.Meter) -> dict[str, object]:
     found = commands.commands(at.engine, meter_id=meter.meter_id, limit=20)
     current = found[0] if found else None
+    if current is not None and current.state not in STAYING:
+        age_us = real_us() - current.asked_real_us
+        current = current if age_us < SHOWN_US else None
     return {
         "commands": found,
         "current": current,

@@ -61,7 +61,7 @@ export function frame(element, { series, data, unit, hooks, range, stroke, curso
       width: Math.max(200, element.clientWidth),
       height: Number(element.dataset.height),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), zone),
-      padding: [10, 18, 0, 0],
+      padding: [10, 26, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,
@@ -92,7 +92,7 @@ export function frame(element, { series, data, unit, hooks, range, stroke, curso
           space: 36,
           values: (_plot, values) => {
             const step = values.length > 1 ? values[1] - values[0] : 1;
-            const digits = step >= 1 ? 0 : step >= 0.1 ? 1 : 2;
+            const digits = Number.isInteger(step) ? 0 : step >= 0.1 ? 1 : 2;
             return values.map((value, index) =>
               index === values.length - 1
                 ? `${value.toFixed(digits)} ${unit}`
