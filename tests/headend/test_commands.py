@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from chain import Chain, closed, running_chain, until
+from chain import NOW, Chain, closed, running_chain, until
 from loops import in_loop
 from openami.cosem.disconnect import ControlState
 from openami.exchange.commands import CommandKind, CommandState
+from openami.exchange.events import EventCode
 from openami.store import commands, counters, live, registry
 from openami.store.commands import Command
 
@@ -38,6 +39,7 @@ def path_of(chain: Chain, command_id: str) -> list[CommandState]:
 async def test_disconnect_and_connect_are_read_back_and_shown(tmp_path: Path) -> None:
     async with running_chain(tmp_path, meters=1) as chain:
         meter = chain.meters[1]
+        meter.log_event(NOW, EventCode.DISCONNECTED_REMOTELY)
         await chain.attach()
         off = await settled(chain, ask(chain, CommandKind.DISCONNECT), CommandState.CONFIRMED)
         assert not meter.switch.closed
@@ -59,6 +61,8 @@ async def test_disconnect_and_connect_are_read_back_and_shown(tmp_path: Path) ->
         assert on.counter_first >= off.counter_after
         sent = meter.command_counters  # each with its own block
         assert sent == [off.counter_first, on.counter_first]
+        (event,) = registry.events(chain.engine)  # the log is read along
+        assert event.code == EventCode.DISCONNECTED_REMOTELY
         told = [e.body["state"] for e in live.feed_after(chain.engine, 0) if e.kind == "command"]
         assert told == ["reserved", "sent", "confirmed"] * 2
 

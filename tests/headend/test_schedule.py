@@ -40,7 +40,7 @@ async def end(chain: Chain) -> None:
 @in_loop
 async def test_each_meter_is_read_in_full_once_a_day(tmp_path: Path) -> None:
     chain = Chain(tmp_path, meters=3)
-    chain.schedule = QUICK_SCHEDULE
+    chain.schedule = replace(QUICK_SCHEDULE, daily_at_s=60_000)
     chain.meters[2].log_event(NOW - timedelta(hours=1), EventCode.FAILED_LOGIN)
     await start(chain)
     await chain.attach()
@@ -60,9 +60,15 @@ async def test_each_meter_is_read_in_full_once_a_day(tmp_path: Path) -> None:
         rows = [r for m in messages if m.meter_id == number for r in decode_rows(m.rows)]
         assert rows == [row for row in meter.rows() if row[0] >= to_us(since)]
 
+    chain.now = NOW + timedelta(hours=5)  # between two days the event log alone
+    chain.meters[3].log_event(NOW + timedelta(hours=1), EventCode.POWER_FAILURE)
+    await until(lambda: len(registry.events(chain.engine)) == 2)
+    assert chain.headend.schedule.reads == 3
+    assert registry.events(chain.engine)[0].meter_id == 3
+
     chain.now = NOW + timedelta(days=1)  # the next day: again, from where the last read ended
     await until(lambda: chain.headend.schedule.reads == 6)
-    assert len(registry.events(chain.engine)) == 1
+    assert len(registry.events(chain.engine)) == 2
     await end(chain)
 
 

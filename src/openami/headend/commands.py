@@ -24,6 +24,7 @@ from openami.dlms.errors import DlmsError
 from openami.exchange.commands import TRANSITIONS, CommandKind, CommandState
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
+from openami.headend.eventlog import fetch_events
 from openami.headend.reading import DISCONNECT, REGISTERS, read_control_state, read_registers
 from openami.headend.sessions import Sessions, Urgency
 from openami.headend.watch import NAMES, store_live
@@ -159,6 +160,10 @@ class Commands:
             await self._step(command, {CommandState.SENT}, CommandState.REFUSED, str(refusal))
             return
         await self._judge(command, await read_control_state(session))
+        try:
+            await fetch_events(session, self._books, self._now_us())
+        except (UserError, DlmsError) as error:  # the command is settled all the same
+            log.info("meter %d: event log: %s", command.meter_id, error)
 
     async def _read(self, command: Command, session: MeterSession) -> None:
         values = await read_registers(session, REGISTERS)

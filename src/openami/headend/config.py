@@ -36,6 +36,7 @@ class ScheduleSettings:
 
     daily_at_s: int = 7200  # of the calendar's UTC day: when the daily read begins
     spread_s: int = 14_400  # calendar seconds over which meters are spread
+    events_every_s: int = 14_400  # calendar seconds between two reads of the event log
     look_s: float = 1.0  # real seconds between two looks at what is due
     gap_rows: int = 96  # the most profile rows in one back-fill
     retry_first_s: float = 5.0  # real seconds before a failed read is tried again

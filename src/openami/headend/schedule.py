@@ -3,15 +3,16 @@
 
 Each meter has its moment of the calendar day, spread over some hours.  Then, and when it is met for
 the first time, it is read: its load profile since the last read, its event log, its breaker and
-what it says it replays.  Gaps that MDM found are read back by range, in pieces, and tried again
-with growing pauses.  A read that finds what is there already does no harm: MDM ignores the same
-value.
+what it says it replays.  The event log alone is read more often, because alarms stand in it.
+
+Gaps that MDM found are read back by range, in pieces, and tried again with growing pauses.  A read
+that finds what is there already does no harm: MDM ignores the same value.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,11 +22,10 @@ from openami.headend.associations import MeterSession
 from openami.headend.books import Books
 from openami.headend.config import ScheduleSettings
 from openami.headend.directory import Directory
+from openami.headend.eventlog import fetch_events
 from openami.headend.notifications import Arrival
 from openami.headend.reading import (
-    LoggedEvent,
     read_control_state,
-    read_events,
     read_profile,
     read_source,
     rows_in,
@@ -37,13 +37,16 @@ from openami.store import data_quality, inbox, registry
 from openami.store.data_quality import Gap
 from openami.store.database import StoreUnavailableError, transaction
 from openami.store.inbox import Message
-from openami.store.registry import Event, Meter
+from openami.store.registry import Meter
 
 log = logging.getLogger(__name__)
 
 DAY_US: Final = 86_400 * MICROSECONDS
 FIRST_READ_US: Final = 25 * 3600 * MICROSECONDS  # the most a scheduled read looks back
 SPREAD_PRIME: Final = 2_654_435_761  # Knuth's multiplicative hash: neighbours land far apart
+
+
+ReadJob = Callable[[MeterSession], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -108,25 +111,30 @@ class Schedule:
     def _look_at_day(self) -> None:
         now_us, now_s = self._now_us(), asyncio.get_running_loop().time()
         for meter in list(self._directory.meters()):
-            read_us = meter.profile_read_us
-            if read_us is not None and read_us >= self.due_us(meter.meter_id, now_us):
-                continue
-            if meter.meter_id in self._reading or not self._reachable(meter):
+            job = self._due_job(meter, now_us)
+            if job is None or meter.meter_id in self._reading or not self._reachable(meter):
                 continue
             retry = self._retries.get(meter.meter_id)
             if retry is None or retry.not_before_s <= now_s:
-                task = asyncio.create_task(self._read(meter))
+                task = asyncio.create_task(self._read(meter, job))
                 self._reading[meter.meter_id] = task
 
-    async def _read(self, meter: Meter) -> None:
-        """Read one meter in full, with everything that is read along."""
+    def _due_job(self, meter: Meter, now_us: int) -> ReadJob | None:
+        read_us, events_us = meter.profile_read_us, meter.events_read_us
+        if read_us is None or read_us < self.due_us(meter.meter_id, now_us):
+            return self.read_meter
+        every_us = self._settings.events_every_s * MICROSECONDS
+        if events_us is None or events_us + every_us <= now_us:
+            return self.read_log
+        return None
+
+    async def _read(self, meter: Meter, job: ReadJob) -> None:
         try:
-            await self._sessions.run(meter.meter_id, Urgency.SCHEDULE, self.read_meter)
+            await self._sessions.run(meter.meter_id, Urgency.SCHEDULE, job)
         except (UserError, DlmsError) as error:
             self._failed(meter.meter_id, error)
         else:
             self._retries.pop(meter.meter_id, None)
-            self.reads += 1
         finally:
             del self._reading[meter.meter_id]
 
@@ -147,38 +155,28 @@ class Schedule:
         now_us = self._now_us()
         since_us = max(meter.profile_read_us or 0, meter.installed_us, now_us - FIRST_READ_US)
         await self._fetch(session, since_us, now_us)
-        events = await read_events(session, meter.events_read_us or meter.installed_us, now_us)
+        await fetch_events(session, self._books, now_us)
         state, source = None, meter.source
         try:
             state = int(await read_control_state(session))
             source = await read_source(session)
         except AccessError as refusal:
             log.info("meter %d: %s", meter.meter_id, refusal)
-        self._directory.take(
-            await self._books.run(self._store, meter, now_us, events, state, source)
-        )
+        self._directory.take(await self._books.run(self._store, meter, now_us, state, source))
+        self.reads += 1
 
-    def _store(
-        self,
-        meter: Meter,
-        now_us: int,
-        events: Sequence[LoggedEvent],
-        state: int | None,
-        source: str,
-    ) -> Meter:
+    async def read_log(self, session: MeterSession) -> None:
+        """The job of a read of the event log alone."""
+        meter_id = session.meter.meter_id
+        await fetch_events(session, self._books, self._now_us())
+        self._directory.take(await self._books.run(registry.meter, self._books.engine, meter_id))
+
+    def _store(self, meter: Meter, now_us: int, state: int | None, source: str) -> Meter:
         """Record what was read along, in one transaction; return the meter's new row."""
         meter_id = meter.meter_id
         with transaction(self._books.engine) as connection:
-            registry.add_events(
-                connection,
-                [
-                    Event(meter_id=meter_id, at_us=e.at_us, code=e.code, received_us=now_us)
-                    for e in events
-                ],
-            )
             registry.mark_seen(connection, [meter_id], now_us)
             registry.mark_profile_read(connection, meter_id, now_us)
-            registry.mark_events_read(connection, meter_id, now_us)
             if state is not None:
                 registry.set_breaker(connection, meter_id, state, now_us)
             if source != meter.source:
