@@ -185,6 +185,42 @@ def test_a_command_works_without_scripts(fresh: Ami) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/meters/4#supply")
 
 
+def test_what_a_read_answered_stands_with_its_units(fresh: Ami) -> None:
+    client = sign_in(fresh, "utility")
+    ask(client, 4, "read")
+    asked = commands.commands(fresh.engine, meter_id=4)[0]
+    advance(fresh, asked.command_id, CommandState.SENT)
+    result: commands.Argument = {
+        "power_w": 446,
+        "voltage_dv": 2269,
+        "import_wh": 77917,
+        "note": "x",
+    }
+    commands.advance(
+        fresh.engine,
+        asked.command_id,
+        {CommandState.SENT},
+        CommandState.CONFIRMED,
+        "registers read",
+        result=result,
+    )
+    text = words(client.get("/console/meters/4/breaker").text)
+    assert "446 W · 226.9 V · 77.917 kWh import · note x" in text
+
+
+def test_a_finished_command_leaves_the_panel_but_not_the_list(
+    fresh: Ami, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = sign_in(fresh, "utility")
+    path = "/console/meters/7"
+    assert "the control state was read back" in words(client.get(path).text)
+    monkeypatch.setattr("openami.web.routes.console.SHOWN_US", 0)
+    text = words(client.get(path).text)
+    assert "the control state was read back" not in text
+    assert "move out on 15 October" in text
+    assert "in doubt" in words(client.get("/console/meters/6/breaker").text), "that one stays"
+
+
 @pytest.mark.parametrize(
     "form",
     [

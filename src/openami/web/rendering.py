@@ -47,6 +47,7 @@ def environment() -> Environment:
         "percent": percent,
         "event": event_text,
         "reason": reason_of,
+        "outcome": outcome,
         "span": times.duration,
         "hex": lambda octets: octets.hex().upper(),
     }
@@ -85,6 +86,27 @@ def percent(part: int, whole: int) -> str:
     share = Decimal(100 * part) / whole
     shown = min(share, Decimal("99.9")) if part < whole else Decimal(100)
     return f"{shown:.0f}{THIN}%" if part >= whole else f"{shown:.1f}{THIN}%"
+
+
+OUTCOMES: Final = {  # what a read on demand answers: divisor, digits, unit
+    "power_w": (1, 0, "W"),
+    "voltage_dv": (10, 1, "V"),
+    "current_ca": (100, 2, "A"),
+    "import_wh": (1000, 3, "kWh import"),
+    "export_wh": (1000, 3, "kWh export"),
+}
+
+
+def outcome(result: Mapping[str, object]) -> str:
+    """Return in words what came of a command."""
+    parts = []
+    for name, value in result.items():
+        if name in OUTCOMES and isinstance(value, int):
+            divisor, digits, unit = OUTCOMES[name]
+            parts.append(f"{Decimal(value) / divisor:,.{digits}f}{THIN}{unit}")
+        else:
+            parts.append(f"{name.replace('_', ' ')} {value}")
+    return " · ".join(parts)
 
 
 class Shown:
