@@ -98,8 +98,8 @@ async def test_gaps_are_read_back_by_range_in_pieces(tmp_path: Path) -> None:
     registry.mark_profile_read(chain.engine, 1, to_us(NOW))
     chain.headend.directory.refresh()
     first, last = INSTALLED + 10 * PERIOD, INSTALLED + 30 * PERIOD  # 20 intervals
-    data_quality.open_gaps(chain.engine, [(1, to_us(first), to_us(last))], to_us(NOW))
     await chain.attach()
+    data_quality.open_gaps(chain.engine, [(1, to_us(first), to_us(last))], to_us(NOW))
     await until(lambda: chain.headend.schedule.backfills == 3)
     await until(lambda: data_quality.gaps(chain.engine)[0].attempts > 0)
     rows = [row for message in chain.stored() for row in decode_rows(message.rows)]
