@@ -223,19 +223,18 @@ async function drawLoad(element) {
   );
   const kilowatts = (values) => values.map((value) => (value === null ? null : value / 1000));
   const moments = loads[0].today.start_s;
-  const step = uPlot.paths.stepped({ align: 1 });
   const before = loads.map(() => ({
     stroke: colour("line-strong"),
     width: 1,
     dash: [4, 4],
-    paths: step,
+    paths: heldForAHalfHour,
     points: { show: false },
     spanGaps: false,
   }));
   const today = loads.map((_load, index) => ({
     stroke: colour(`region-${Number(element.dataset.colour ?? (index % 4) + 1)}`),
     width: 2,
-    paths: step,
+    paths: heldForAHalfHour,
     points: { show: false },
     spanGaps: false,
   }));
@@ -268,6 +267,26 @@ async function drawLoad(element) {
   summary();
   keyboard(element, plot, null);
   return plot;
+}
+
+function heldForAHalfHour(plot, number, first, last) {
+  // uPlot's own steps end where the last value starts; a half-hour's value holds to its end.
+  const stroke = new Path2D();
+  const [starts, values] = [plot.data[0], plot.data[number]];
+  let down = false;
+  for (let index = first; index <= last; index += 1) {
+    if (values[index] === null || values[index] === undefined) {
+      down = false;
+      continue;
+    }
+    const height = plot.valToPos(values[index], plot.series[number].scale, true);
+    const left = plot.valToPos(starts[index], "x", true);
+    if (down) stroke.lineTo(left, height);
+    else stroke.moveTo(left, height);
+    stroke.lineTo(plot.valToPos(starts[index] + 1800, "x", true), height);
+    down = true;
+  }
+  return { stroke, fill: null, clip: null, band: null, gaps: null, flags: 1 };
 }
 
 function align(values, count) {
