@@ -28,7 +28,7 @@ ARGUMENTS = [
 def browser() -> Iterator[Browser]:
     executable = shutil.which("chromium") or shutil.which("chromium-browser")
     if executable is None:
-        pytest.skip("there is no chromium on this machine: apt-get install chromium")
+        pytest.fail("there is no chromium on this machine: apt-get install chromium")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield started
