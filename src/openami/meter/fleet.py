@@ -211,7 +211,9 @@ class Fleet:
         except StorageError as error:
             log.error("%s", error)  # noqa: TRY400
             return
-        self.bank.shorten()
+        # What a full disk keeps out of a ring stands in the journal only.
+        if not any(meter.failing for meter in self.meters):
+            self.bank.shorten()
 
     async def _dial_later(self, meter: FleetMeter, pause_s: float) -> None:
         await asyncio.sleep(pause_s)

@@ -30,6 +30,7 @@ from openami.meter.metrology import BreakerChange, ClosedInterval, Momentary
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_S: Final = 1.0  # after a full disk
+ASKS: Final = 30  # before it is believed that metrology has not got what is missing
 CLOCKS_APART_S: Final = 5.0  # real seconds by which the two modules' calendars may differ
 MICROSECONDS: Final = 1_000_000
 
@@ -151,6 +152,7 @@ class ManagementEnd:
         self._owes_stored = False
         self._owes_breaker = False
         self._ask_again_s: float | None = None
+        self._asks_left = 0  # above 0: intervals were refused and have not come again yet
         self.failing = ""  # why intervals are not taken now
 
     def bind(self, management: Management) -> None:
@@ -217,6 +219,11 @@ class ManagementEnd:
         management = self._management
         if management is None:
             return
+        if self._asks_left and self._is_behind(management.have, intervals):
+            if self._ask_again_s is None:
+                self._asks_left -= 1
+                self._ask_again_s = now_s + ASK_AGAIN_S
+            return
         self._owes_stored = True
         try:
             management.store(intervals)
@@ -228,8 +235,19 @@ class ManagementEnd:
             self.failing = str(error)
             self._owes_stored = False
             self._ask_again_s = now_s + ASK_AGAIN_S
+            self._asks_left = ASKS
         else:
             self.failing = ""
+            self._asks_left = 0
+
+    @staticmethod
+    def _is_behind(have: int, intervals: list[ClosedInterval]) -> bool:
+        """Tell whether intervals follow some that were refused; put them into their order.
+
+        They left metrology before it was asked to begin again.
+        """
+        intervals.sort(key=lambda interval: interval.sequence)
+        return intervals[0].sequence > have + 1
 
     def _say(self, now_s: float) -> None:
         management, link = self._management, self.link
