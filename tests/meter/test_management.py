@@ -221,6 +221,24 @@ def test_a_full_disk_of_management_leaves_intervals_with_metrology(
     assert meter.hop.wh() == expected_wh(1, 96)
 
 
+def test_intervals_that_close_when_there_is_room_again_wait_for_those_refused(
+    meter: MeterInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter.run(DAY_S)
+
+    def full(_intervals: object) -> None:
+        raise StorageError("/var/profile.ring cannot be written (No space left): free space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(meter.management, "store", full)
+        meter.run(INTERVAL_S, steps=2)
+    meter.run(DAY_S, steps=48)  # an interval each 0.3 s: sooner than the refused one is asked for
+    meter.run(10, steps=20)
+
+    assert [interval.import_wh for interval in meter.intervals()] == expected_wh(1, 97)
+    assert not (meter.config.home / "profile.ring.damaged-1").exists()
+
+
 def test_a_gap_that_nobody_can_fill_begins_a_new_ring(
     meter: MeterInMemory, caplog: pytest.LogCaptureFixture
 ) -> None:
