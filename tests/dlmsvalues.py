@@ -18,6 +18,7 @@ from openami.dlms.apdu import (
     initiate,
     notification,
     read,
+    signed,
     variables,
     write,
 )
@@ -280,6 +281,15 @@ _SPECIFIC: dict[type, dict[str, st.SearchStrategy[Any]]] = {
     ciphered.ServiceCiphering: {
         "tag": st.sampled_from(sorted(set(ciphered.BY_GLO) | set(ciphered.BY_DED))),
         "ciphered_service": st.binary(max_size=200),
+    },
+    signed.GeneralSigning: {
+        "transaction_id": short,
+        "originator_system_title": short,
+        "recipient_system_title": short,
+        "date_time": short,
+        "other_information": short,
+        "content": st.binary(max_size=200),
+        "signature": st.binary(max_size=96),
     },
     ciphered.GeneralGloCiphering: {
         "system_title": st.sampled_from([b"", b"OAM\x00\x00\x00\x00\x01"]),

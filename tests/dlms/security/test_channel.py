@@ -384,8 +384,8 @@ def test_an_exhausted_block_sends_nothing() -> None:
 @pytest.mark.parametrize(
     ("terms", "sentence"),
     [
-        ({"control": SecurityControl(0x10)}, "lacks, at our own security control"),
-        ({"policy": SecurityPolicy.DIGITALLY_SIGNED_RESPONSE}, "signatures, which are not offered"),
+        ({"control": SecurityControl(0x10)}, "lacks, at our own protection"),
+        ({"policy": SecurityPolicy.DIGITALLY_SIGNED_RESPONSE}, "a digital signature"),
     ],
 )
 def test_terms_that_cannot_be_kept_are_refused_at_once(

@@ -15,6 +15,7 @@ from openami.dlms.apdu import (
     initiate,
     notification,
     read,
+    signed,
     write,
 )
 from openami.dlms.apdu import set as set_
@@ -92,6 +93,7 @@ _WITHOUT_CHOICE: Final[tuple[_Class, ...]] = (
     ciphered.GeneralGloCiphering,
     ciphered.GeneralDedCiphering,
     ciphered.GeneralCiphering,
+    signed.GeneralSigning,
     acse.Aarq,
     acse.Aare,
     acse.Rlrq,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Protection that stands alone: general-glo- and general-ciphering outside an association.
+"""Envelopes that name their sender: general-glo-ciphering, general-ciphering, general-signing.
 
 DLMS UA 1000-2 Ed. 10, 9.2.7.2.  A push names its sender in the clear and waits in journals on its
 way, so the receiver decodes the envelope, finds the sender's keys by the title, and opens it.
@@ -19,11 +19,15 @@ from openami.dlms.apdu.ciphered import (
     GeneralGloCiphering,
     IdentifiedKey,
     KeyId,
+    KeyInfo,
 )
+from openami.dlms.apdu.signed import GeneralSigning
 from openami.dlms.errors import DecodeError, SecurityError
+from openami.dlms.security.agreement import Parties
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import InvocationCounter
-from openami.dlms.security.suites import AUTHENTICATED, ENCRYPTED, SecurityControl
+from openami.dlms.security.credentials import Credentials, KeyScheme
+from openami.dlms.security.suites import AUTHENTICATED, ENCRYPTED, SIGNED, SecurityControl
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.2"
 
@@ -42,6 +46,16 @@ class Envelope(Enum):
     """general-ciphering."""
 
 
+class Signature(Enum):
+    """Whether an APDU is signed, and in which order with ciphering."""
+
+    NONE = auto()
+    INSIDE = auto()
+    """Signed, then ciphered, if it is ciphered at all."""
+    OUTSIDE = auto()
+    """Ciphered, then signed."""
+
+
 class Protection(NamedTuple):
     """How an APDU arrived."""
 
@@ -51,25 +65,34 @@ class Protection(NamedTuple):
     """The sender's; empty without protection."""
     invocation_counter: InvocationCounter
     transaction_id: bytes = b""
-    """Of general-ciphering; the response repeats it."""
+    """Of general-ciphering or general-signing; the response repeats it."""
+    scheme: KeyScheme = KeyScheme.IDENTIFIED
+    signature: Signature = Signature.NONE
+
+    @property
+    def bits(self) -> int:
+        """The bits of the security control octet, and `SIGNED` if the APDU is."""
+        return self.control if self.signature is Signature.NONE else self.control | SIGNED
 
 
 UNPROTECTED: Final = Protection(SecurityControl(0), Envelope.NONE, b"", InvocationCounter(0))
 
 
-def require(control: SecurityControl, bits: int, place: str) -> None:
+_NAMES: Final = (
+    (AUTHENTICATED, "authentication"),
+    (ENCRYPTED, "encryption"),
+    (SIGNED, "a digital signature"),
+)
+
+
+def require(control: int, bits: int, place: str) -> None:
     """Refuse a protection that lacks one of `bits`.
 
     Raises:
-        SecurityError: Says which of authentication and encryption is missing.
+        SecurityError: Says which of authentication, encryption and signature is missing.
     """
-    missing = bits & ~control
-    if missing & (AUTHENTICATED | ENCRYPTED):
-        names = [
-            name
-            for bit, name in ((AUTHENTICATED, "authentication"), (ENCRYPTED, "encryption"))
-            if missing & bit
-        ]
+    if missing := bits & ~control & (AUTHENTICATED | ENCRYPTED | SIGNED):
+        names = [name for bit, name in _NAMES if missing & bit]
         problem = f"the security policy asks for {' and '.join(names)}, which the APDU lacks"
         raise SecurityError(problem, place, CLAUSE)
 
@@ -84,6 +107,7 @@ class GeneralTerms:
         recipient: System title of the receiver.
         control: How to protect; authenticated and encrypted unless told.
         form: Whether the header is under the tag.
+        key_info: How the recipient comes to the key; None for the global key that `control` means.
     """
 
     transaction_id: bytes
@@ -91,15 +115,16 @@ class GeneralTerms:
     recipient: bytes
     control: SecurityControl | None = None
     form: AuthenticatedHeader = AuthenticatedHeader.STANDARD
+    key_info: KeyInfo | None = None
 
 
 def seal_general(
     cipher: Cipher, invocation_counter: int, apdu: bytes, terms: GeneralTerms
 ) -> bytes:
-    """Return `apdu` in general-ciphering under a global key, which it identifies.
+    """Return `apdu` in general-ciphering.
 
     Args:
-        cipher: With the keys of originator and recipient.
+        cipher: With the keys of originator and recipient, or with the key that `terms` brings.
         invocation_counter: Never used before with this key by the originator.
         apdu: The plain APDU.
         terms: Titles, transaction and protection.
@@ -109,7 +134,7 @@ def seal_general(
         transaction_id=terms.transaction_id,
         originator_system_title=terms.originator,
         recipient_system_title=terms.recipient,
-        key_info=IdentifiedKey(key_id=_key_id(control)),
+        key_info=terms.key_info or IdentifiedKey(key_id=_key_id(control)),
         ciphered_service=b"",
     )
     header = envelope.header(terms.form)
@@ -142,11 +167,13 @@ def open_envelope(
     *,
     required: int = AUTHENTICATED | ENCRYPTED,
     form: AuthenticatedHeader = AuthenticatedHeader.STANDARD,
+    credentials: Credentials | None = None,
 ) -> tuple[bytes, Protection]:
     """Open what `decode_envelope` read.
 
     Args:
         cipher: With the keys of the sender that the envelope names.
+        credentials: What is shared with that sender; needed for keys that travel with the APDU.
         envelope: The envelope.
         required: Bits of the security control octet that must be set.
         form: Whether the header of general-ciphering is under the tag.
@@ -161,6 +188,7 @@ def open_envelope(
     """
     if isinstance(envelope, GeneralCiphering):
         title = envelope.originator_system_title
+        scheme, cipher = _key_of(envelope, cipher, credentials)
         opened = cipher.open(envelope.ciphered_service, title, aad_prefix=envelope.header(form))
         control, counter, apdu = opened
         _check_key(envelope, control)
@@ -168,10 +196,10 @@ def open_envelope(
     else:
         title = envelope.system_title
         control, counter, apdu = cipher.open(envelope.ciphered_service, title)
-        kind, transaction_id = Envelope.GENERAL_GLO, b""
+        kind, transaction_id, scheme = Envelope.GENERAL_GLO, b"", KeyScheme.IDENTIFIED
     if control & required != required:
         require(control, required, f"APDU with invocation counter {counter} of {title.hex()}")
-    return apdu, Protection(control, kind, title, counter, transaction_id)
+    return apdu, Protection(control, kind, title, counter, transaction_id, scheme)
 
 
 def _key_id(control: SecurityControl) -> KeyId:
@@ -180,15 +208,49 @@ def _key_id(control: SecurityControl) -> KeyId:
     return KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY
 
 
+def _key_of(
+    envelope: GeneralCiphering, cipher: Cipher, credentials: Credentials | None
+) -> tuple[KeyScheme, Cipher]:
+    """Return the cipher of the key that the envelope brings, or that of the global keys."""
+    key_info = envelope.key_info
+    if key_info is None or isinstance(key_info, IdentifiedKey):
+        return KeyScheme.IDENTIFIED, cipher
+    if credentials is None:
+        problem = "a wrapped or agreed key needs credentials shared with the originator"
+        raise SecurityError(problem, "key-info of general-ciphering", CLAUSE)
+    parties = Parties(u=envelope.originator_system_title, v=envelope.recipient_system_title)
+    scheme, key = credentials.receive_key(key_info, parties, envelope.transaction_id)
+    return scheme, cipher.with_encryption_key(key)
+
+
 def _check_key(envelope: GeneralCiphering, control: SecurityControl) -> None:
-    """Accept absent key-info and an identified key; the others need key transport or agreement."""
-    match envelope.key_info:
-        case None:
-            return
-        case IdentifiedKey(key_id=key_id) if key_id is _key_id(control):
-            return
-        case IdentifiedKey(key_id=key_id):
-            problem = f"key-id {key_id:d} contradicts security control {control:02X}"
-        case _:
-            problem = "only identified keys are offered, not wrapped or agreed ones"
-    raise SecurityError(problem, "key-info of general-ciphering", CLAUSE)
+    """Refuse an identified key that contradicts the security control octet."""
+    key_info = envelope.key_info
+    if isinstance(key_info, IdentifiedKey) and key_info.key_id is not _key_id(control):
+        problem = f"key-id {key_info.key_id:d} contradicts security control {control:02X}"
+        raise SecurityError(problem, "key-info of general-ciphering", CLAUSE)
+
+
+def sign_general(credentials: Credentials, content: bytes, terms: GeneralTerms) -> bytes:
+    """Return `content`, an APDU plain or ciphered, in general-signing."""
+    envelope = GeneralSigning(
+        transaction_id=terms.transaction_id,
+        originator_system_title=terms.originator,
+        recipient_system_title=terms.recipient,
+        content=content,
+    )
+    return replace(envelope, signature=credentials.sign(envelope.signed_octets())).encode()
+
+
+def open_signed(credentials: Credentials, octets: bytes) -> GeneralSigning:
+    """Read general-signing and verify it as signed by the peer.
+
+    Raises:
+        DecodeError: Not well formed.
+        SecurityError: Not signed by the peer.
+    """
+    envelope = GeneralSigning.decode(octets)
+    originator = envelope.originator_system_title.hex().upper() or "(none)"
+    what = f"general-signing of {originator}"
+    credentials.verify(envelope.signature, envelope.signed_octets(), what)
+    return envelope

@@ -17,6 +17,8 @@ AUTHENTICATED: Final = 0x10
 ENCRYPTED: Final = 0x20
 BROADCAST_KEY: Final = 0x40
 COMPRESSED: Final = 0x80
+SIGNED: Final = 0x100
+"""Stands beside the bits of the security control octet, which has none for signatures."""
 
 
 @unique
@@ -74,13 +76,13 @@ class SecurityPolicy(IntFlag):
 
     @property
     def request_bits(self) -> int:
-        """Bits of the security control octet that a request must have."""
-        return (int(self) >> 2 & 3) << 4
+        """What a request must have: bits of the security control octet, and `SIGNED`."""
+        return (int(self) >> 2 & 3) << 4 | (int(self) >> 4 & 1) << 8
 
     @property
     def response_bits(self) -> int:
-        """Bits of the security control octet that a response must have."""
-        return (int(self) >> 5 & 3) << 4
+        """What a response must have: bits of the security control octet, and `SIGNED`."""
+        return (int(self) >> 5 & 3) << 4 | (int(self) >> 7 & 1) << 8
 
 
 NO_PROTECTION: Final = SecurityPolicy(0)
