@@ -5,14 +5,25 @@ A household is answered 403 for any meter but its own, whether that meter exists
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Final
 
-from fastapi import Depends, Form, Header, Request
+from fastapi import Depends, Form, Header, Path, Query, Request
 
 from openami.access.accounts import Account, Role, account
 from openami.store import registry
 from openami.web.context import At
 from openami.web.sessions import SESSION_COOKIE, Session
+
+# What an address may name.  Beyond, neither the calendar nor the store has such a thing.
+FIRST_DAY: Final = date(1970, 1, 2)
+LAST_DAY: Final = date(2199, 12, 30)
+LAST_US: Final = 2**53  # what a browser counts exactly; the year 2255
+MOST_METER_ID: Final = 2**31 - 1
+
+Day = Annotated[date | None, Query(ge=FIRST_DAY, le=LAST_DAY)]
+StartUs = Annotated[int, Query(ge=0, le=LAST_US)]
+MeterId = Annotated[int, Path(ge=0, le=MOST_METER_ID)]
 
 
 class NotSignedInError(Exception):
@@ -79,7 +90,7 @@ UtilityVisitor = Annotated[Visitor, Depends(utility)]
 HouseholdVisitor = Annotated[Visitor, Depends(household)]
 
 
-def visible_meter(meter_id: int, visitor: AnyVisitor, at: At) -> registry.Meter:
+def visible_meter(meter_id: MeterId, visitor: AnyVisitor, at: At) -> registry.Meter:
     """Return a meter that the visitor may see."""
     if not visitor.account.may_see(meter_id):
         raise ForbiddenError(f"Your account sees its own meter only, not meter {meter_id}.")

@@ -27,9 +27,12 @@ from openami.web.exports import readings_csv
 from openami.web.guards import (
     AnyVisitor,
     AskedWronglyError,
+    Day,
     ForbiddenError,
+    MeterId,
     NotFoundError,
     OurHeader,
+    StartUs,
     UtilityVisitor,
     VisibleMeter,
     Visitor,
@@ -82,9 +85,7 @@ def fleet_state(at: At, _visitor: UtilityVisitor) -> Json:
 
 
 @router.get("/regions/{region}/load")
-def region_load(
-    region: str, at: At, visitor: AnyVisitor, day: Annotated[date | None, Query()] = None
-) -> Json:
+def region_load(region: str, at: At, visitor: AnyVisitor, day: Day = None) -> Json:
     """Return a region's load of a local day and of the day before.
 
     A household may ask for its own region only, and sees nothing where fewer than `minimum_homes`
@@ -171,7 +172,7 @@ def meter(meter: VisibleMeter) -> Json:
 def meter_day(
     meter: VisibleMeter,
     at: At,
-    day: Annotated[date | None, Query()] = None,
+    day: Day = None,
     channel: Annotated[int, Query()] = 1,
 ) -> Json:
     """Return the slots of a local day."""
@@ -196,7 +197,7 @@ def meter_days(
     meter: VisibleMeter,
     at: At,
     span: Annotated[Literal["week", "month"], Query()] = "week",
-    day: Annotated[date | None, Query()] = None,
+    day: Day = None,
 ) -> Json:
     """Return one bar a local day of the week or month around a day."""
     now_us = at.clock.now_us()
@@ -227,9 +228,7 @@ def meter_today(meter: VisibleMeter, at: At) -> Json:
 
 
 @router.get("/meters/{meter_id}/versions")
-def versions(
-    meter: VisibleMeter, at: At, start_us: Annotated[int, Query()], channel: int = 1
-) -> list[Json]:
+def versions(meter: VisibleMeter, at: At, start_us: StartUs, channel: int = 1) -> list[Json]:
     """Return every version of one value, oldest first."""
     chosen = next((offered for offered in OFFERED if offered == channel), Channel.IMPORT_WH)
     return [
@@ -259,8 +258,8 @@ def events(meter: VisibleMeter, at: At) -> list[Json]:
 def readings(
     meter: VisibleMeter,
     at: At,
-    first: Annotated[date | None, Query(alias="from")] = None,
-    last: Annotated[date | None, Query(alias="to")] = None,
+    first: Annotated[Day, Query(alias="from")] = None,
+    last: Annotated[Day, Query(alias="to")] = None,
 ) -> StreamingResponse:
     """Return the intervals of local days, both included, as CSV with quality and version."""
     today = at.calendar.date_of(at.clock.now_us())
@@ -273,7 +272,7 @@ def readings(
 
 
 @router.post("/meters/{meter_id}/commands", status_code=202, dependencies=[OurHeader])
-def ask(meter_id: int, asked: Ask, at: At, visitor: UtilityVisitor) -> Json:
+def ask(meter_id: MeterId, asked: Ask, at: At, visitor: UtilityVisitor) -> Json:
     """Ask a meter for something; the answer names the command to follow."""
     command_id = ask_meter(at, visitor, meter_id, CommandKind(asked.kind), asked.reason)
     return {"command_id": command_id}

@@ -2,7 +2,7 @@
 # ruff: noqa: FAST003  the dependency VisibleMeter takes meter_id
 """The utility's console: Today, Meters, Data quality, Jobs; one page a meter."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Query, Request, Response
@@ -18,7 +18,10 @@ from openami.web import fleet, meterview
 from openami.web.context import At, Context
 from openami.web.guards import (
     AskedWronglyError,
+    Day,
+    MeterId,
     OurForm,
+    StartUs,
     UtilityVisitor,
     VisibleMeter,
     known_meter,
@@ -111,7 +114,7 @@ def meter(
     at: At,
     meter: VisibleMeter,
     _visitor: UtilityVisitor,
-    day: Annotated[date | None, Query()] = None,
+    day: Day = None,
 ) -> Response:
     """Show one meter: identity, live values, day, events, commands, gaps, findings."""
     now_us = at.clock.now_us()
@@ -150,7 +153,7 @@ def interval(
     at: At,
     meter: VisibleMeter,
     _visitor: UtilityVisitor,
-    start_us: Annotated[int, Query()],
+    start_us: StartUs,
 ) -> Response:
     """Show every version of one value and where it came from."""
     versions = at.readings.versions(meter.meter_id, Channel.IMPORT_WH, start_us)
@@ -188,7 +191,7 @@ def breaker(request: Request, at: At, meter: VisibleMeter, _visitor: UtilityVisi
 def ask(  # noqa: PLR0913, PLR0917  a form has these fields
     request: Request,
     at: At,
-    meter_id: int,
+    meter_id: MeterId,
     visitor: UtilityVisitor,
     kind: Annotated[Literal["connect", "disconnect", "read"], Form()],
     reason: Reason,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The household app: Now, Use, More.  It shows one meter, the household's own."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from openami.store import registry
 from openami.web import fleet, meterview
 from openami.web.context import At
-from openami.web.guards import HouseholdVisitor, OwnMeter
+from openami.web.guards import Day, HouseholdVisitor, OwnMeter
 from openami.web.rendering import render
 from openami.web.routes.live import momentary
 from openami.web.times import month_of, week_of
@@ -51,7 +51,7 @@ def use(
     at: At,
     meter: OwnMeter,
     span: Annotated[SpanName, Query()] = "day",
-    day: Annotated[date | None, Query()] = None,
+    day: Day = None,
 ) -> Response:
     """Show a day, week or month, with its table and the file."""
     now_us = at.clock.now_us()
