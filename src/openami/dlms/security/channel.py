@@ -32,6 +32,7 @@ from openami.dlms.apdu.ciphered import (
 from openami.dlms.apdu.signed import GENERAL_SIGNING
 from openami.dlms.axdr import encode_length, read_length
 from openami.dlms.errors import DecodeError, SecurityError
+from openami.dlms.security import common_form
 from openami.dlms.security.agreement import Parties
 from openami.dlms.security.ciphering import SYSTEM_TITLE_OCTETS, Cipher
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow
@@ -239,6 +240,11 @@ class SecureChannel:
         owed |= self._owed
         if tag in INITIATE_TAGS:
             return self._cipher(apdu, like, owed)
+        mode = self.cipher.common
+        if mode is not None and not owed & SIGNED and self._commonly(mode.control, like):
+            sealed = common_form.seal(mode, self.own_title, self.counters, apdu)
+            if sealed is not None:
+                return sealed
         signature = Signature.NONE if like is None else like.signature
         if signature is Signature.NONE and (owed & SIGNED or (self.sign and like is None)):
             signature = Signature.INSIDE
@@ -246,6 +252,17 @@ class SecureChannel:
             apdu = self._sign(apdu, like)
         octets = self._cipher(apdu, like, owed)
         return self._sign(octets, like) if signature is Signature.OUTSIDE else octets
+
+    def _commonly(self, control: SecurityControl, like: Protection | None) -> bool:
+        """Tell whether an APDU is to travel as glo- under `control`, without a signature."""
+        if like is None:
+            special = self.general or self.sign or self.scheme or self._dedicated
+            return not special and self._control == control
+        return (
+            like.envelope is Envelope.GLO
+            and like.control == control
+            and like.signature is Signature.NONE
+        )
 
     def _cipher(self, apdu: bytes, like: Protection | None, owed: int) -> bytes:
         tag = apdu[0]
@@ -331,6 +348,11 @@ class SecureChannel:
             ReplayError: The counter is not above the last one; says which is expected.
             SecurityError: Protection is missing, too weak, or wrong; nothing was accepted.
         """
+        mode = self.cipher.common
+        if mode is not None and not self._required & SIGNED:
+            opened = common_form.open_short(mode, self.peer_title, self.window, octets)
+            if opened is not None:
+                return opened
         if octets[:1] == _SIGNING:
             return self._unprotect_signed(octets)
         if not octets or (octets[0] not in _ROUTES and octets[:1] != _GENERAL):

@@ -32,8 +32,8 @@ SYSTEM_TITLE_OCTETS: Final = 8
 TAG_OCTETS: Final = 12
 
 # AES-GCM computes 16 octets of tag; DLMS/COSEM sends the first 12.
-_FULL_TAG_OCTETS: Final = 16
-_UNSENT_OCTETS: Final = _FULL_TAG_OCTETS - TAG_OCTETS
+FULL_TAG_OCTETS: Final = 16
+UNSENT_OCTETS: Final = FULL_TAG_OCTETS - TAG_OCTETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +67,19 @@ def _check_size(name: str, key: bytes, size: int) -> None:
 
 
 class Cipher:
-    """Seals and opens APDUs with one key set; the key schedules are made once and kept."""
+    """Seals and opens APDUs with one key set; the key schedules are made once and kept.
 
-    __slots__ = ("_modes", "keys")
+    Attributes:
+        keys: The key set.
+        common: Authenticated encryption under the unicast key, once it was used; see
+            `common_form`.
+    """
+
+    __slots__ = ("_modes", "common", "keys")
 
     def __init__(self, keys: KeySet) -> None:
         self.keys = keys
+        self.common: AuthenticatedEncryption | None = None
         self._modes: dict[int, _Mode] = {}
 
     def seal(
@@ -159,7 +166,9 @@ class Cipher:
         mode: _Mode
         match control.authenticated, control.encrypted:
             case True, True:
-                mode = _AuthenticatedEncryption(control, aead, keys.authentication_key)
+                mode = AuthenticatedEncryption(control, aead, keys.authentication_key)
+                if not control.broadcast:
+                    self.common = mode
             case True, False:
                 mode = _Authentication(control, aead, keys.authentication_key)
             case False, True:
@@ -183,7 +192,7 @@ class _Mode(Protocol):
         """Return the APDU in SC, counter, body; None when the tag does not match."""
 
 
-class _AuthenticatedEncryption:
+class AuthenticatedEncryption:
     """SC 3x.
 
     `open` recovers the plaintext by running the key stream over the ciphertext (encryption and
@@ -192,24 +201,24 @@ class _AuthenticatedEncryption:
     only when the comparison, which takes the same time wherever it fails, holds.
     """
 
-    __slots__ = ("_aad", "_encrypt", "control", "octet")
+    __slots__ = ("aad", "control", "encrypt", "octet")
 
     def __init__(self, control: SecurityControl, aead: AESGCM, authentication_key: bytes) -> None:
         self.control = control
         self.octet = bytes((control,))
-        self._encrypt = aead.encrypt
-        self._aad = self.octet + authentication_key
+        self.encrypt = aead.encrypt
+        self.aad = self.octet + authentication_key
 
     def seal(self, nonce: bytes, apdu: bytes, header: bytes) -> bytes:
-        return self._encrypt(nonce, apdu, self._aad + header)[:-_UNSENT_OCTETS]
+        return self.encrypt(nonce, apdu, self.aad + header)[:-UNSENT_OCTETS]
 
     def open(self, nonce: bytes, octets: bytes, header: bytes) -> bytes | None:
         body = octets[SECURITY_HEADER_OCTETS:]
         if len(body) < TAG_OCTETS:
             raise _tag_missing(octets)
-        apdu = self._encrypt(nonce, body, None)[: -TAG_OCTETS - _FULL_TAG_OCTETS]
-        sealed = self._encrypt(nonce, apdu, self._aad + header)
-        return apdu if compare_digest(sealed[:-_UNSENT_OCTETS], body) else None
+        apdu = self.encrypt(nonce, body, None)[: -TAG_OCTETS - FULL_TAG_OCTETS]
+        sealed = self.encrypt(nonce, apdu, self.aad + header)
+        return apdu if compare_digest(sealed[:-UNSENT_OCTETS], body) else None
 
 
 class _Authentication:
@@ -245,10 +254,10 @@ class _Encryption:
         self._encrypt = aead.encrypt
 
     def seal(self, nonce: bytes, apdu: bytes, header: bytes) -> bytes:  # noqa: ARG002 - no AAD
-        return self._encrypt(nonce, apdu, None)[:-_FULL_TAG_OCTETS]
+        return self._encrypt(nonce, apdu, None)[:-FULL_TAG_OCTETS]
 
     def open(self, nonce: bytes, octets: bytes, header: bytes) -> bytes | None:  # noqa: ARG002
-        return self._encrypt(nonce, octets[SECURITY_HEADER_OCTETS:], None)[:-_FULL_TAG_OCTETS]
+        return self._encrypt(nonce, octets[SECURITY_HEADER_OCTETS:], None)[:-FULL_TAG_OCTETS]
 
 
 def _title_refused(system_title: bytes) -> SecurityError:
