@@ -150,6 +150,33 @@ async def test_what_cannot_be_proven_is_in_doubt_until_the_meter_answers(tmp_pat
         assert path_of(chain, command_id)[-2:] == [CommandState.IN_DOUBT, CommandState.CONFIRMED]
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_command_in_doubt_is_settled_before_the_next_one_changes_the_meter(
+    tmp_path: Path, *, arrives: bool
+) -> None:
+    """Else the later state would be taken for what became of the earlier command."""
+
+    @in_loop
+    async def test() -> None:
+        async with running_chain(tmp_path, meters=1) as chain:
+            chain.headend.commands.ask_first_s = 3600.0  # nobody but the next command asks
+            chain.headend.commands.doubt_after_s = 0.0
+            chain.headend.associations.answer_timeout_s = 0.3
+            meter = chain.meters[1]
+            await chain.attach()
+            meter.silence_at_command(arrives=arrives, for_good=True)
+            doubtful = ask(chain, CommandKind.DISCONNECT)
+            await settled(chain, doubtful, CommandState.IN_DOUBT)
+            meter.speak_again()
+            kind = CommandKind.CONNECT if arrives else CommandKind.DISCONNECT
+            await settled(chain, ask(chain, kind), CommandState.CONFIRMED)
+            found = commands.command(chain.engine, doubtful)
+            assert found.state is (CommandState.CONFIRMED if arrives else CommandState.FAILED)
+            assert found.result == {"control_state": 0 if arrives else 1}
+
+    test()
+
+
 @pytest.mark.parametrize("state", [CommandState.RESERVED, CommandState.SENT])
 @pytest.mark.parametrize("done", [True, False])
 def test_after_a_restart_the_meter_is_asked_what_became_of_it(
@@ -157,7 +184,7 @@ def test_after_a_restart_the_meter_is_asked_what_became_of_it(
 ) -> None:
     @in_loop
     async def test() -> None:
-        chain = Chain(tmp_path, meters=1)
+        chain = Chain(tmp_path, meters=2)
         chain.meters[1].switch.closed = not done
         chain.meters[1].breaker.state = (
             ControlState.DISCONNECTED if done else ControlState.CONNECTED
@@ -166,7 +193,7 @@ def test_after_a_restart_the_meter_is_asked_what_became_of_it(
         await chain.start_headend()  # enters the meters
         await chain.headend_ends()
         command_id = ask(chain, CommandKind.DISCONNECT)
-        read_id = ask(chain, CommandKind.READ)
+        read_id = ask(chain, CommandKind.READ, 2)
         block = range(1, 9)
         counters.reserve(engine, 1, 1, 8)
         for each in (command_id, read_id):
@@ -182,9 +209,9 @@ def test_after_a_restart_the_meter_is_asked_what_became_of_it(
         await settled(chain, command_id, outcome)
         await settled(chain, read_id, CommandState.FAILED)
         assert chain.meters[1].switch.closed is not done
-        wire = chain.meters[1].wire
-        assert wire is not None
-        await closed(wire)
+        for meter in chain.meters.values():
+            assert meter.wire is not None
+            await closed(meter.wire)
         await chain.concentrator_ends()
         await chain.headend_ends()
         chain.close()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine
@@ -92,3 +93,24 @@ def test_a_command_nobody_began_expires(engine: Engine) -> None:
 def test_an_unknown_command_is_named(engine: Engine) -> None:
     with pytest.raises(UserError, match="no command 1234"):
         commands.command(engine, "1234")
+
+
+def test_of_many_that_ask_at_once_one_is_heard(engine: Engine) -> None:
+    def try_to(_: int) -> bool:
+        try:
+            ask(engine)
+        except commands.MeterBusyError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(try_to, range(40))) == 1
+    (waiting,) = commands.commands(engine, meter_id=1)
+    with pytest.raises(commands.MeterBusyError, match="meter 1 still works on a disconnect"):
+        ask(engine)
+    note = "its validity ended before it was sent"
+    commands.advance(
+        engine, waiting.command_id, {CommandState.REQUESTED}, CommandState.EXPIRED, note
+    )
+    ask(engine)
+    assert len(commands.commands(engine, meter_id=1)) == 2

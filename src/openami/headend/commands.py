@@ -43,6 +43,7 @@ UNREACHABLE_S: Final = 2.0  # before a meter that could not be reached is tried 
 DOUBT_AFTER_S: Final = 20.0  # without an answer to the read-back
 ASK_FIRST_S: Final = 1.0
 ASK_MOST_S: Final = 60.0
+LOOKED_BACK: Final = 100  # commands of a meter, when earlier ones are settled
 
 WANTED: Final = {
     CommandKind.CONNECT: ControlState.CONNECTED,
@@ -119,6 +120,7 @@ class Commands:
 
         async def job(session: MeterSession) -> None:
             nonlocal began
+            await self._settle_earlier(command, session)
             block = await session.reserve(COUNTERS)
             note = f"invocation counters {block.start} to {block.stop - 1} reserved"
             began = await self._step(
@@ -136,6 +138,23 @@ class Commands:
             else:
                 log.info("command %s waits: %s", command.command_id, error)
                 await asyncio.sleep(UNREACHABLE_S)
+
+    async def _settle_earlier(self, command: Command, session: MeterSession) -> None:
+        """Read back what earlier commands came to, before this one changes it."""
+        known = await self._books.run(
+            store.commands, self._books.engine, meter_id=command.meter_id, limit=LOOKED_BACK
+        )
+        earlier = [
+            found
+            for found in known
+            if found.state in UNSETTLED
+            and found.command_id != command.command_id
+            and found.kind in WANTED
+        ]
+        if earlier:
+            state = await read_control_state(session)
+            for found in earlier:
+                await self._judge(found, state)
 
     async def _send(self, command: Command, session: MeterSession) -> None:
         if command.valid_until_real_us < real_us():
@@ -201,15 +220,17 @@ class Commands:
         since_s = loop.time()
         doubtful = command.state is CommandState.IN_DOUBT
         pause_s = self.ask_first_s
+
+        async def look(session: MeterSession) -> None:
+            # Judged before the session is anybody else's: a later command may change the state.
+            await self._judge(command, await read_control_state(session))
+
         while True:
             try:
-                state = await self._sessions.run(
-                    command.meter_id, Urgency.COMMAND, read_control_state
-                )
+                await self._sessions.run(command.meter_id, Urgency.COMMAND, look)
             except (UserError, DlmsError) as error:
                 cause = str(error)
             else:
-                await self._judge(command, state)
                 return
             if not doubtful and loop.time() - since_s >= self.doubt_after_s:
                 doubtful = True

@@ -10,16 +10,20 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, select, update
 
 from openami.exchange.commands import OPEN, TRANSITIONS, CommandKind, CommandState
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.store.database import Database, insert_all, reading, transaction
-from openami.store.tables import command_history
+from openami.store.tables import command_history, meters
 from openami.store.tables import commands as commands_table
 
 Argument = dict[str, int | float | str | bool | None]
+
+
+class MeterBusyError(UserError):
+    """The meter still works on an earlier command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,11 @@ def ask(  # noqa: PLR0913  a command has these fields
     valid_s: float = 300.0,
     argument: Argument | None = None,
 ) -> str:
-    """Make an intent durable; return its command id."""
+    """Make an intent durable; return its command id.
+
+    Raises:
+        MeterBusyError: An earlier command of this meter is still open.
+    """
     command_id = str(uuid.uuid4())
     now_us = real_us()
     row = {
@@ -75,9 +83,24 @@ def ask(  # noqa: PLR0913  a command has these fields
         "valid_until_real_us": now_us + round(valid_s * 1e6),
     }
     with transaction(database) as connection:
+        _refuse_second(connection, meter_id)
         insert_all(connection, commands_table, [row])
         _note(connection, command_id, CommandState.REQUESTED, f"asked by {asked_by}: {reason}")
     return command_id
+
+
+def _refuse_second(connection: Connection, meter_id: int) -> None:
+    """Refuse a command while another is open; two that ask at once meet at the meter's row."""
+    # SQLite has one writer; PostgreSQL makes the second wait here until the first is committed.
+    row = select(meters.c.meter_id).where(meters.c.meter_id == meter_id).with_for_update()
+    connection.execute(row).first()
+    earlier = select(commands_table.c.kind).where(
+        (commands_table.c.meter_id == meter_id)
+        & commands_table.c.state.in_([state.value for state in OPEN])
+    )
+    kind = connection.execute(earlier.limit(1)).scalar()
+    if kind is not None:
+        raise MeterBusyError(f"meter {meter_id} still works on a {kind}: wait for its end")
 
 
 def advance(  # noqa: PLR0913  a step has these fields

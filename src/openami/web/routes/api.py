@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from openami.access.accounts import Role, record
 from openami.exchange.channels import Channel
-from openami.exchange.commands import OPEN, CommandKind
+from openami.exchange.commands import CommandKind
 from openami.exchange.events import event_text
 from openami.runtime.errors import UserError
 from openami.store import commands, registry
@@ -305,16 +305,13 @@ def command(command_id: str, at: At, _visitor: UtilityVisitor) -> Json:
 def ask_meter(at: Context, visitor: Visitor, meter_id: int, kind: CommandKind, reason: str) -> str:
     """Write a command, one at a time a meter, and its line of the audit trail."""
     known_meter(at, meter_id)
-    waiting = [
-        command
-        for command in commands.commands(at.engine, meter_id=meter_id, limit=20)
-        if command.state in OPEN
-    ]
-    if waiting:
-        sentence = f"Meter {meter_id} still works on a {waiting[0].kind.value}: wait for its end."
-        raise AskedWronglyError(sentence)
-    command_id = commands.ask(
-        at.engine, meter_id=meter_id, kind=kind, asked_by=visitor.account.login, reason=reason
-    )
-    record(at.engine, visitor.account.login, f"command.{kind.value}", f"meter {meter_id}")
+    login = visitor.account.login
+    try:
+        command_id = commands.ask(
+            at.engine, meter_id=meter_id, kind=kind, asked_by=login, reason=reason
+        )
+    except commands.MeterBusyError as busy:
+        sentence = str(busy)
+        raise AskedWronglyError(f"{sentence[0].upper()}{sentence[1:]}.") from busy
+    record(at.engine, login, f"command.{kind.value}", f"meter {meter_id}")
     return command_id
