@@ -36,6 +36,7 @@ from openami.runtime.process import stop_event
 from openami.runtime.status import Figures, read_statuses
 from openami.runtime.supervisor import Child, ChildState, Program, Supervisor
 from openami.store.database import open_database
+from openami.transport.url import Url
 
 DAY_US: Final = 86_400 * MICROSECONDS
 PLAIN_LISTENER: Final = "tcp://127.0.0.1:4059"  # the port IANA gives to dlms/cosem
@@ -212,6 +213,9 @@ def refuse_taken_ports(plan: Plan) -> None:
     """
     wanted = {plan.web_port: "the pages (--port)", plan.uplink_port: "the head-end"}
     wanted |= {plan.concentrator_port + i: f"concentrator {r}" for i, r in enumerate(plan.regions)}
+    if plan.plain_listener:
+        plain = Url.parse(plan.plain_listener, "plain_listener")
+        wanted[plain.port] = "the full meter's tools (--listen-plain)"
     for port, purpose in wanted.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

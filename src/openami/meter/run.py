@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +19,13 @@ from openami.meter.config import MeterConfig
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
-from openami.runtime.supervisor import ChildState, Program, Supervisor
+from openami.runtime.supervisor import Child, ChildState, Program, Supervisor
 from openami.transport.serial import make_raw
 
 log = logging.getLogger(__name__)
 
 STATUS_S: Final = 1.0
+COMMAND: Final = "openami: "  # before the sentence of a module that was refused
 
 
 def modules(home: Path, master: int, slave: str) -> list[Program]:
@@ -36,6 +38,15 @@ def modules(home: Path, master: int, slave: str) -> list[Program]:
         Program("metrology", command("metrology", "--descriptor", str(master)), (master,)),
         Program("management", command("management", "--uart", slave)),
     ]
+
+
+def trouble(children: Sequence[Child]) -> str:
+    """Return why modules do not run, in their own words; empty while all do."""
+    return "; ".join(
+        f"{child.program.name} is tried again: {child.last_words.removeprefix(COMMAND)}"
+        for child in children
+        if child.state is ChildState.PAUSING and child.last_words.startswith(COMMAND)
+    )
 
 
 async def serve(home: Path, stop: asyncio.Event) -> None:
@@ -59,9 +70,10 @@ async def serve(home: Path, stop: asyncio.Event) -> None:
             refused = [child for child in children if child.state is ChildState.REFUSED]
             if refused:
                 await supervisor.stop()
-                sentence = refused[0].last_words.removeprefix("openami: ")
+                sentence = refused[0].last_words.removeprefix(COMMAND)
                 raise UserError(sentence, ExitCode.ASKED_WRONGLY)
             said: Figures = {"meters": 1, "modules running": running, "restarts": restarts}
+            said["alarm"] = trouble(children)
             write_status(layout.run, "meter", said)
             try:
                 await asyncio.wait_for(stop.wait(), STATUS_S)
