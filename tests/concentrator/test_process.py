@@ -97,7 +97,7 @@ async def test_a_full_quota_leaves_the_readings_with_the_meter(tmp_path: Path) -
     for index in range(5):
         meter.push([row_of(1, index)])
     await until(lambda: chain.concentrator.relay.tally.full == 2)
-    assert len(meter.receipts) == 3
+    await until(lambda: len(meter.receipts) == 3)
     assert len(meter.outbox) == 2
     assert chain.concentrator.figures()["meters at quota"] == 1
     await closed_meter(meter)

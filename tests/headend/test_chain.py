@@ -22,7 +22,7 @@ async def test_pushes_reach_the_inbox_value_by_value(tmp_path: Path) -> None:
         )
         assert {(m.kind, m.epoch, m.hops) for m in chain.stored()} == {("push", 1, REGION)}
         await until(lambda: chain.concentrator.journal.depth == 0)
-        assert all(not meter.outbox for meter in chain.meters.values())
+        await until(lambda: all(not meter.outbox for meter in chain.meters.values()))
         await until(
             lambda: (
                 all(a.attached for a in registry.attachments(chain.engine).values())

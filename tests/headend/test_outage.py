@@ -134,7 +134,7 @@ async def test_a_headend_that_is_away_is_waited_for_in_order(tmp_path: Path) -> 
         for number, meter in chain.meters.items():
             meter.push([row_of(number, index)])
     await until(lambda: chain.concentrator.journal.depth == 40)
-    assert all(not meter.outbox for meter in chain.meters.values())
+    await until(lambda: all(not meter.outbox for meter in chain.meters.values()))
     headend = await chain.start_headend()
     await until(lambda: len(chain.stored()) == 40)
     for number in chain.meters:  # in the order in which its meter sent it
