@@ -118,6 +118,8 @@ async def _read_all(
             return await _read_once(url, parameters, secured, counters, (options, targets, period))
     except DlmsError as error:
         raise refusal(url, error) from error
+    except SessionTimeoutError as error:
+        raise UserError(f"{error} (--timeout)") from error
 
 
 async def _read_once(

@@ -266,7 +266,22 @@ class Associations:
         return CounterBlock.reserving(reserve, self._config.sessions.counter_block)
 
     async def _skip_to(self, meter_id: int, expected: int) -> None:
+        """Count on from what a meter expects.
+
+        Raises:
+            UserError: It is too far ahead to be believed.  The refusal is not protected: whoever
+                carries it could use up the key's counters with a few made-up numbers.
+        """
         epoch = self._directory.active_cipher(meter_id).epoch
+        ours = counters.next_counter(self._books.engine, meter_id, epoch)
+        most = self._config.sessions.counter_skip
+        if expected - ours > most:
+            sentence = (
+                f"meter {meter_id}: {expected} is said to be its next invocation counter, ours is"
+                f" {ours}: a skip of more than {most} is not believed; if the store is that old,"
+                " raise [sessions] counter_skip in headend/config.toml for a while"
+            )
+            raise UserError(sentence)
         log.warning(
             "meter %d expects invocation counter %d, above ours: counting from there",
             meter_id,

@@ -27,6 +27,7 @@ class SessionSettings:
     idle_s: float = 10.0  # an association without work is released after it
     answer_timeout_s: float = 10.0  # for each request
     counter_block: int = 256  # invocation counters reserved at a time
+    counter_skip: int = 2**20  # the most that a meter's unprotected word may move them on
     dial_timeout_s: float = 5.0  # of a meter's own address
 
 

@@ -120,7 +120,7 @@ class DlmsSession:
             self._timer = self._loop.call_at(self._due_s, self._watch)
             return
         self._over = f"it did not answer within {self._answer_s:g} s"
-        remedy = "check client and server SAP and the connection, or wait longer (--timeout)"
+        remedy = "check client and server SAP and the connection, or wait longer"
         self._fail(SessionTimeoutError(f"{self.name}: {self._over}: {remedy}"))
 
     def _fail(self, error: Exception) -> None:
