@@ -34,7 +34,8 @@ class AttributeAccess(NamedTuple):
     """What this association may do with one attribute.
 
     ``access_mode`` is the code of versions 0 to 2: 0 none, 1 read, 2 write, 3 both, and 4 to 6
-    the same with an authenticated request.
+    the same with an authenticated request.  In version 3 it is bits: 0 read, 1 write, and what must
+    protect: 2 authenticated, 3 encrypted, 4 signed requests, 5 to 7 the same of responses.
     """
 
     attribute_id: int
@@ -43,7 +44,10 @@ class AttributeAccess(NamedTuple):
 
 
 class MethodAccess(NamedTuple):
-    """What this association may do with one method: 0 nothing, 1 invoke, 2 if authenticated."""
+    """What this association may do with one method: 0 nothing, 1 invoke, 2 if authenticated.
+
+    In version 3 ``access_mode`` is bits: 0 invoke, 2 to 7 as for attributes.
+    """
 
     method_id: int
     access_mode: int
@@ -133,6 +137,41 @@ class AssociationLn(InterfaceClass, class_id=15, version=1):
     change_hls_secret = Method(2, OCTETS)
     add_object = Method(3, OBJECT_LIST_ELEMENT)
     remove_object = Method(4, OBJECT_LIST_ELEMENT)
+
+
+class UserListEntry(NamedTuple):
+    """A person or program that uses this association; the name is a visible or octet string."""
+
+    user_id: int
+    user_name: Data
+
+
+_USER = structure(UserListEntry, UNSIGNED, ANY)
+
+
+class AssociationLnV3(InterfaceClass, class_id=15, version=3):
+    """Version 3: access modes say which protection each row demands (4.4.4, version 3)."""
+
+    object_list = Attribute(2, array(OBJECT_LIST_ELEMENT))
+    associated_partners_id = Attribute(3, structure(AssociatedPartners, INTEGER, LONG_UNSIGNED))
+    application_context_name = Attribute(4, ANY)
+    xdlms_context_info = Attribute(
+        5,
+        structure(XdlmsContextInfo, BITS, LONG_UNSIGNED, LONG_UNSIGNED, UNSIGNED, INTEGER, OCTETS),
+    )
+    authentication_mechanism_name = Attribute(6, ANY)
+    secret = Attribute(7, OCTETS, access=Access.WRITE)
+    association_status = Attribute(8, enumeration(AssociationStatus))
+    security_setup_reference = Attribute(9, LOGICAL_NAME)
+    user_list = Attribute(10, array(_USER))
+    current_user = Attribute(11, _USER)
+
+    reply_to_hls_authentication = Method(1, OCTETS, OCTETS)
+    change_hls_secret = Method(2, OCTETS)
+    add_object = Method(3, OBJECT_LIST_ELEMENT)
+    remove_object = Method(4, OBJECT_LIST_ELEMENT)
+    add_user = Method(5, _USER)
+    remove_user = Method(6, _USER)
 
 
 class SapName(NamedTuple):

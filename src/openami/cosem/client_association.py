@@ -14,7 +14,7 @@ Opening and releasing are here; the services are `client`, errors of the meter a
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from openami.cosem.refusals import (
@@ -47,13 +47,19 @@ from openami.dlms.association import (
 )
 from openami.dlms.data import OctetString
 from openami.dlms.errors import DecodeError, SecurityError
-from openami.dlms.hls import CHALLENGE_OCTETS, Handshake, Mechanism
+from openami.dlms.hls import Handshake, Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT, Sap
 from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow
-from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy
+from openami.dlms.security.credentials import Credentials, KeyScheme
+from openami.dlms.security.envelopes import added_octets
+from openami.dlms.security.suites import (
+    AUTHENTICATED_AND_ENCRYPTED,
+    SecurityControl,
+    SecurityPolicy,
+)
 
 T = TypeVar("T")
 Steps = Generator[bytes, bytes, T]
@@ -64,7 +70,6 @@ Entropy = Callable[[int], bytes]
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4"
 CURRENT_ASSOCIATION: Final = Obis(0, 0, 40, 0, 0, 255)
 UNLIMITED_PDU_OCTETS: Final = 0xFFFF
-PROTECTION_OCTETS: Final = 30
 
 DEFAULT_CONFORMANCE: Final = (
     Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
@@ -96,7 +101,12 @@ class ClientParameters:
         dedicated_key: Protects the services of this association instead of the global key.
         conformance: What is proposed.
         max_receive_pdu_octets: The longest APDU the client takes.
-        challenge_octets: Length of the client's challenge, 8 to 64.
+        challenge_octets: Length of the client's challenge, 8 to 64; 0 for that which the
+            mechanism asks for.
+        credentials: For HLS with ECDSA, signatures, and keys that travel with an APDU.
+        control: How services are ciphered, where that is not authenticated and encrypted.
+        scheme: Protect services in general-ciphering, with a key of this scheme.
+        sign: Sign services even where the policy does not ask for it.
     """
 
     client_sap: int = PUBLIC_CLIENT
@@ -111,7 +121,11 @@ class ClientParameters:
     dedicated_key: bytes | None = field(default=None, repr=False)
     conformance: Conformance = DEFAULT_CONFORMANCE
     max_receive_pdu_octets: int = UNLIMITED_PDU_OCTETS
-    challenge_octets: int = CHALLENGE_OCTETS
+    challenge_octets: int = 0
+    credentials: Credentials | None = field(default=None, repr=False)
+    control: SecurityControl | None = None
+    scheme: KeyScheme | None = None
+    sign: bool = False
 
     @property
     def application_context(self) -> ApplicationContext:
@@ -153,6 +167,7 @@ class ClientAssociation:
         self._window = window if window is not None else ReceiveWindow()
         self._machine = Association()
         self._initiate_request = b""
+        self._credentials = parameters.credentials
 
     @property
     def state(self) -> State:
@@ -162,8 +177,11 @@ class ClientAssociation:
     @property
     def room_octets(self) -> int:
         """The longest plain request that the meter takes."""
-        protection = PROTECTION_OCTETS if self.channel else 0
-        return self.context.max_send_pdu_octets - protection
+        channel = self.channel
+        if channel is None:
+            return self.context.max_send_pdu_octets
+        added = added_octets(channel.cipher.keys.suite, channel.scheme, signed=channel.signs)
+        return self.context.max_send_pdu_octets - added
 
     def lost(self) -> None:
         """Forget the association: the connection is gone."""
@@ -194,7 +212,8 @@ class ClientAssociation:
         self.channel = self._new_channel()
         challenge = b""
         if parameters.mechanism.is_hls:
-            challenge = self._entropy(parameters.challenge_octets)
+            length = parameters.challenge_octets or parameters.mechanism.challenge_octets
+            challenge = self._entropy(length)
         self._initiate_request = InitiateRequest(
             dedicated_key=parameters.dedicated_key,
             proposed_conformance=self._proposed_conformance(),
@@ -256,26 +275,34 @@ class ClientAssociation:
             counters=self._counters,
             window=self._window,
             policy=parameters.policy,
+            control=parameters.control,
+            credentials=parameters.credentials,
+            sign=parameters.sign,
         )
 
     def _agree(self, channel: SecureChannel) -> None:
         """Protect services as proposed and negotiated; opening itself used the global key."""
         negotiated = Conformance(self.context.conformance)
         channel.general = self.parameters.general and Conformance.GENERAL_PROTECTION in negotiated
+        channel.scheme = self.parameters.scheme
         if self.parameters.dedicated_key is not None:
             channel.use_dedicated_key(self.parameters.dedicated_key)
 
     def _proposed_conformance(self) -> Conformance:
-        proposed = self.parameters.conformance
-        return proposed | Conformance.GENERAL_PROTECTION if self.parameters.general else proposed
+        parameters = self.parameters
+        general = parameters.general or parameters.scheme is not None or parameters.sign
+        proposed = parameters.conformance
+        return proposed | Conformance.GENERAL_PROTECTION if general else proposed
 
     def _aarq(self, value: bytes) -> bytes:
         parameters, channel = self.parameters, self.channel
         authenticated = parameters.mechanism is not Mechanism.LOWEST
         user_information = self._initiate_request
+        credentials = parameters.credentials
         return Aarq(
             application_context_name=parameters.application_context.oid,
             calling_ap_title=parameters.system_title or None,
+            calling_ae_qualifier=(credentials.certificate or None) if credentials else None,
             sender_acse_requirements=AUTHENTICATION if authenticated else None,
             mechanism_name=parameters.mechanism.oid if authenticated else None,
             calling_authentication_value=value if authenticated else None,
@@ -304,6 +331,7 @@ class ClientAssociation:
         if parameters.server_title and title != parameters.server_title:
             problem = f"{title.hex().upper()} answers, not {parameters.server_title.hex().upper()}"
             raise SecurityError(problem, "responding-AP-title of the AARE", CLAUSE)
+        self._take_certificate(aare.responding_ae_qualifier, title)
         octets = aare.user_information or b""
         if self.channel is not None:
             self.channel.peer_title = title
@@ -339,7 +367,18 @@ class ClientAssociation:
             peer_challenge=aare.responding_authentication_value,
             secret=parameters.secret,
             cipher=parameters.cipher,
+            credentials=self._credentials,
         )
+
+    def _take_certificate(self, certificate: bytes | None, title: bytes) -> None:
+        """Verify the meter's signatures by a certificate in its AARE, if we trust that."""
+        credentials = self.parameters.credentials
+        if credentials is not None and credentials.trust is not None and certificate:
+            key = credentials.trust.verifying_key(certificate, title)
+            credentials = replace(credentials, peer_signing=key)
+        self._credentials = credentials
+        if self.channel is not None:
+            self.channel.credentials = credentials
 
     def _authenticate(self, handshake: Handshake) -> Steps[None]:
         """Passes 3 and 4: prove that we know the secret, and check the meter's proof."""

@@ -4,11 +4,14 @@
 A meter is described by two tables: objects, and one `AssociationPolicy` for each client SAP.
 Rights are granted by rows that add up (`Grant`); a client sees only objects that some row grants
 to it.  `View` is the one place where rights are asked; `services` and `server` go through it.
+A row may also ask for protection beyond the client's policy: `Exchange` holds a request to it, and
+remembers what the response owes.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from openami.cosem.access_control import (
@@ -26,8 +29,14 @@ from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
 from openami.dlms.security.ciphering import Cipher
-from openami.dlms.security.counters import CounterBlock, ReceiveWindow
-from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy
+from openami.dlms.security.counters import CounterBlock, ReceiveWindow, Windows
+from openami.dlms.security.credentials import Credentials
+from openami.dlms.security.suites import (
+    AUTHENTICATED_AND_ENCRYPTED,
+    NO_PROTECTION,
+    SIGNED,
+    SecurityPolicy,
+)
 
 ALL: Final = range(-128, 128)
 """Every index of attributes or methods."""
@@ -61,6 +70,8 @@ class Grant:
         read: Attributes that may be read.
         write: Attributes that may be written, where the class declares them so.
         invoke: Methods that may be invoked, where something is bound to them.
+        protection: What requests and responses must have beyond the client's policy, for the rows
+            named here; demands of several rows add up.
     """
 
     at: Obis | None = None
@@ -68,6 +79,7 @@ class Grant:
     read: Container[int] = ()
     write: Container[int] = ()
     invoke: Container[int] = ()
+    protection: SecurityPolicy = NO_PROTECTION
 
     def covers(self, declared: type[InterfaceClass], name: Obis) -> bool:
         """Return whether this row speaks of an object of that class and name."""
@@ -89,12 +101,14 @@ class Ciphering:
         counters: Where the device's invocation counters for these keys come from.
         window: What was accepted from this client under these keys, over all connections.
         policy: The least protection of requests and responses.
+        windows: What was accepted beside that.
     """
 
     cipher: Cipher
     counters: CounterBlock
     window: ReceiveWindow = field(default_factory=ReceiveWindow)
     policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
+    windows: Windows = field(default_factory=Windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,6 +120,7 @@ class AssociationPolicy:
         mechanism: The authentication that is asked for; no other is accepted.
         secret: The password of LLS, or the secret of HLS with a hash.
         ciphering: With it the application context is ciphered, without it plain.
+        credentials: For HLS with ECDSA, signatures, and keys that travel with an APDU.
         grants: The client's rights.
         conformance: The most that is negotiated.
         max_receive_pdu_octets: The longest APDU the device takes.
@@ -116,10 +131,21 @@ class AssociationPolicy:
     mechanism: Mechanism = Mechanism.LOWEST
     secret: bytes = field(default=b"", repr=False)
     ciphering: Ciphering | None = None
+    credentials: Credentials | None = None
     grants: tuple[Grant, ...] = ()
     conformance: Conformance = DEFAULT_CONFORMANCE
     max_receive_pdu_octets: int = DEFAULT_MAX_PDU_OCTETS
     security_setup: Obis = SECURITY_SETUP
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether some row asks for protection, so that access modes need class 15 version 3."""
+        return any(grant.protection for grant in self.grants)
+
+    @property
+    def may_sign(self) -> bool:
+        """Whether some row asks for signed responses."""
+        return any(grant.protection.response_bits & SIGNED for grant in self.grants)
 
 
 class LogicalDevice:
@@ -168,15 +194,48 @@ class LogicalDevice:
         return view
 
 
+_NO_DEMANDS: Final[Mapping[int, SecurityPolicy]] = MappingProxyType({})
+
+
 class Rights(NamedTuple):
-    """What a client may do with one object."""
+    """What a client may do with one object, and under which protection."""
 
     read: frozenset[int]
     write: frozenset[int]
     invoke: frozenset[int]
+    attributes: Mapping[int, SecurityPolicy] = _NO_DEMANDS
+    """Demands of attributes, by index; most have none."""
+    methods: Mapping[int, SecurityPolicy] = _NO_DEMANDS
 
     def __bool__(self) -> bool:
         return bool(self.read or self.write or self.invoke)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The protection of one request, and of the response to it.
+
+    Attributes:
+        request: What the request has: bits of the security control octet, and `SIGNED`.
+        response: What the response owes beyond the policy.
+    """
+
+    request: int = 0
+    response: int = 0
+
+    def admit(
+        self, demand: SecurityPolicy | None, refusal: DataAccessResult | ActionResult
+    ) -> None:
+        """Hold the request to what a row demands, and the response too.
+
+        Raises:
+            Refused: The request has less.
+        """
+        if demand is None:
+            return
+        if demand.request_bits & ~self.request:
+            raise Refused(refusal)
+        self.response |= demand.response_bits
 
 
 class View:
@@ -214,20 +273,18 @@ class View:
             raise Refused(DataAccessResult.OBJECT_CLASS_INCONSISTENT)
         return thing
 
-    def reader(self, descriptor: bytes) -> Callable[[], bytes]:
+    def reader(self, descriptor: bytes, exchange: Exchange) -> Callable[[], bytes]:
         """Return what gives the encoded value of an attribute.
 
         Raises:
-            Refused: The object, or the right to read the attribute, is missing.
+            Refused: The object, the right to read the attribute, or protection is missing.
         """
         thing = self.find(descriptor)
-        reader = readable(thing, self.rights(thing), descriptor[8])
-        self.readers[descriptor] = reader
+        rights = self.rights(thing)
+        reader = readable(thing, rights, descriptor[8], exchange)
+        if descriptor[8] not in rights.attributes:  # what demands protection is asked every time
+            self.readers[descriptor] = reader
         return reader
-
-    def element(self, thing: InterfaceClass) -> ObjectListElement:
-        """Return the row of the object list that describes `thing` to the client."""
-        return object_list_element(thing, self.rights(thing))
 
 
 @lru_cache(maxsize=4096)
@@ -249,6 +306,7 @@ def rights_of(
     """
     covering = [grant for grant in grants if grant.covers(declared, name)]
     rows = list(declared.attributes())
+    guarding = [grant for grant in covering if grant.protection]
     return Rights(
         frozenset(
             row.index
@@ -265,51 +323,90 @@ def rights_of(
             for row in declared.methods()
             if row.index in actions and any(row.index in grant.invoke for grant in covering)
         ),
+        _demands(
+            (row.index for row in rows),
+            guarding,
+            lambda index, grant: index in grant.read or index in grant.write,
+        ),
+        _demands(
+            (row.index for row in declared.methods()),
+            guarding,
+            lambda index, grant: index in grant.invoke,
+        ),
     )
 
 
-def readable(thing: InterfaceClass, rights: Rights, index: int) -> Callable[[], bytes]:
+def _demands(
+    indexes: Iterable[int], guarding: list[Grant], names: Callable[[int, Grant], bool]
+) -> Mapping[int, SecurityPolicy]:
+    """Return what protection the grants ask for, for the rows that they name."""
+    if not guarding:
+        return _NO_DEMANDS
+    found: dict[int, SecurityPolicy] = {}
+    for index in indexes:
+        for grant in guarding:
+            if names(index, grant):
+                found[index] = found.get(index, NO_PROTECTION) | grant.protection
+    return MappingProxyType(found)
+
+
+def readable(
+    thing: InterfaceClass, rights: Rights, index: int, exchange: Exchange
+) -> Callable[[], bytes]:
     """Return what gives the encoded value of attribute `index`.
 
     Raises:
-        Refused: It may not be read, or has no value.
+        Refused: It may not be read, not under this protection, or has no value.
     """
     if index not in rights.read:
         raise Refused(DataAccessResult.READ_WRITE_DENIED)
+    exchange.admit(rights.attributes.get(index), DataAccessResult.READ_WRITE_DENIED)
     reader = thing.reader(index)
     if reader is None:
         raise Refused(DataAccessResult.OBJECT_UNAVAILABLE)
     return reader
 
 
-def writable(thing: InterfaceClass, rights: Rights, index: int) -> Attribute[Any]:
+def writable(
+    thing: InterfaceClass, rights: Rights, index: int, exchange: Exchange
+) -> Attribute[Any]:
     """Return the row of attribute `index`.
 
     Raises:
-        Refused: It may not be written.
+        Refused: It may not be written, or not under this protection.
     """
     if index not in rights.write:
         raise Refused(DataAccessResult.READ_WRITE_DENIED)
+    exchange.admit(rights.attributes.get(index), DataAccessResult.READ_WRITE_DENIED)
     return next(row for row in thing.attributes() if row.index == index)
 
 
-def invocable(thing: InterfaceClass, rights: Rights, index: int) -> Method[Any, Any]:
+def invocable(
+    thing: InterfaceClass, rights: Rights, index: int, exchange: Exchange
+) -> Method[Any, Any]:
     """Return the row of method `index`.
 
     Raises:
-        Refused: It may not be invoked.
+        Refused: It may not be invoked, or not under this protection.
     """
     if index not in rights.invoke:
         raise Refused(ActionResult.READ_WRITE_DENIED)
+    exchange.admit(rights.methods.get(index), ActionResult.READ_WRITE_DENIED)
     return next(row for row in thing.methods() if row.index == index)
 
 
 def object_list_element(thing: InterfaceClass, rights: Rights) -> ObjectListElement:
-    """Return one row of an object list, in the access modes of class 15 version 1."""
+    """Return one row of an object list.
+
+    Where no row demands protection, the access modes of versions 0 to 2 and of version 3 of class
+    15 are the same; demands stand in the bits of version 3.
+    """
     attributes = tuple(
         AttributeAccess(
             row.index,
-            (row.index in rights.read) * Access.READ | (row.index in rights.write) * Access.WRITE,
+            (row.index in rights.read) * Access.READ
+            | (row.index in rights.write) * Access.WRITE
+            | rights.attributes.get(row.index, NO_PROTECTION),
             Array((Integer(ByRange.SELECTOR), Integer(ByEntry.SELECTOR)))
             if row.index in thing.selections
             else None,
@@ -317,7 +414,11 @@ def object_list_element(thing: InterfaceClass, rights: Rights) -> ObjectListElem
         for row in thing.attributes()
     )
     methods = tuple(
-        MethodAccess(row.index, int(row.index in rights.invoke)) for row in thing.methods()
+        MethodAccess(
+            row.index,
+            (row.index in rights.invoke) | rights.methods.get(row.index, NO_PROTECTION),
+        )
+        for row in thing.methods()
     )
     name: Obis = thing.values[1]
     return ObjectListElement(thing.class_id, thing.version, name, AccessRights(attributes, methods))

@@ -7,7 +7,7 @@ refusal names its diagnostic; refusals of the xDLMS context carry a ConfirmedSer
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from typing import Final
 
@@ -36,10 +36,11 @@ from openami.dlms.apdu.initiate import (
 )
 from openami.dlms.association import ApplicationContext, AssociationContext
 from openami.dlms.errors import DecodeError, ReplayError, SecurityError
-from openami.dlms.hls import CHALLENGE_OCTETS, Handshake, Mechanism, check_challenge
+from openami.dlms.hls import Handshake, Mechanism, check_challenge
 from openami.dlms.sap import Sap
 from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import SYSTEM_TITLE_OCTETS
+from openami.dlms.security.credentials import Credentials
 from openami.dlms.security.envelopes import UNPROTECTED, Protection
 
 Entropy = Callable[[int], bytes]
@@ -112,7 +113,8 @@ def judge(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, entropy:
     """
     _check_context(policy, aarq)
     own_challenge = _authenticate(policy, aarq, entropy)
-    channel = _channel(device, policy, aarq)
+    credentials = _credentials(policy, aarq)
+    channel = _channel(device, policy, aarq, credentials)
     request, protection = _initiate_request(aarq, channel)
     conformance, max_send = _negotiate(policy, request)
     _take_dedicated_key(channel, request, protection)
@@ -135,7 +137,9 @@ def judge(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, entropy:
         negotiated_conformance=conformance,
         server_max_receive_pdu_size=policy.max_receive_pdu_octets,
     ).encode()
-    handshake = _handshake(policy, context, aarq, own_challenge) if own_challenge else None
+    handshake = None
+    if own_challenge:
+        handshake = _handshake(policy, context, aarq, own_challenge, credentials)
     aare = _aare(context, handshake, _protected(channel, initiate_response, protection))
     return Opened(
         aare=aare,
@@ -180,13 +184,27 @@ def _authenticate(policy: AssociationPolicy, aarq: Aarq, entropy: Entropy) -> by
             raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE)
         return b""
     try:
-        check_challenge("client's challenge", value)
+        check_challenge("client's challenge", value, policy.mechanism)
     except SecurityError:
         raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE) from None
-    return entropy(CHALLENGE_OCTETS)
+    return entropy(policy.mechanism.challenge_octets)
 
 
-def _channel(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq) -> SecureChannel | None:
+def _credentials(policy: AssociationPolicy, aarq: Aarq) -> Credentials | None:
+    """Return the credentials of this association; a certificate in the AARQ must be trusted."""
+    credentials, certificate = policy.credentials, aarq.calling_ae_qualifier
+    if credentials is None or credentials.trust is None or not certificate:
+        return credentials
+    try:
+        key = credentials.trust.verifying_key(certificate, aarq.calling_ap_title or b"")
+    except SecurityError:
+        raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE) from None
+    return replace(credentials, peer_signing=key)
+
+
+def _channel(
+    device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, credentials: Credentials | None
+) -> SecureChannel | None:
     ciphering = policy.ciphering
     if ciphering is None:
         return None
@@ -198,6 +216,8 @@ def _channel(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq) -> Se
         counters=ciphering.counters,
         window=ciphering.window,
         policy=ciphering.policy,
+        credentials=credentials,
+        windows=ciphering.windows,
     )
 
 
@@ -261,7 +281,11 @@ def _take_dedicated_key(
 
 
 def _handshake(
-    policy: AssociationPolicy, context: AssociationContext, aarq: Aarq, own_challenge: bytes
+    policy: AssociationPolicy,
+    context: AssociationContext,
+    aarq: Aarq,
+    own_challenge: bytes,
+    credentials: Credentials | None,
 ) -> Handshake:
     ciphering = policy.ciphering
     try:
@@ -273,6 +297,7 @@ def _handshake(
             peer_challenge=aarq.calling_authentication_value or b"",
             secret=policy.secret,
             cipher=ciphering.cipher if ciphering else None,
+            credentials=credentials,
         )
     except SecurityError:
         raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE) from None
@@ -286,6 +311,7 @@ def _aare(
     context: AssociationContext, handshake: Handshake | None, user_information: bytes
 ) -> bytes:
     titled = context.application_context.is_ciphered or handshake is not None
+    credentials = handshake.credentials if handshake else None
     return Aare(
         application_context_name=context.application_context.oid,
         result=AssociationResult.ACCEPTED,
@@ -293,6 +319,7 @@ def _aare(
             AcseServiceUser.AUTHENTICATION_REQUIRED if handshake else AcseServiceUser.NULL
         ),
         responding_ap_title=(context.server_title or None) if titled else None,
+        responding_ae_qualifier=(credentials.certificate or None) if credentials else None,
         responder_acse_requirements=AUTHENTICATION if handshake else None,
         mechanism_name=context.mechanism.oid if handshake else None,
         responding_authentication_value=handshake.own_challenge if handshake else None,

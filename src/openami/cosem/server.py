@@ -16,7 +16,9 @@ from openami.cosem.access_control import (
     CURRENT_ASSOCIATION,
     AssociatedPartners,
     AssociationLn,
+    AssociationLnV3,
     AssociationStatus,
+    UserListEntry,
     XdlmsContextInfo,
 )
 from openami.cosem.device import (
@@ -35,7 +37,7 @@ from openami.cosem.opening import (
     context_of,
     judge,
 )
-from openami.cosem.services import GetService, NotNegotiated, ServiceContext
+from openami.cosem.services import AssociationObject, GetService, NotNegotiated, ServiceContext
 from openami.cosem.writing import ActionService, SetService
 from openami.dlms.apdu.acse import Aarq, AcseServiceUser, ReleaseResponseReason, Rlre, Rlrq
 from openami.dlms.apdu.action import ActionRequestNormal
@@ -43,19 +45,16 @@ from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.faults import ExceptionResponse, ServiceError, StateError
 from openami.dlms.apdu.initiate import DLMS_VERSION, Conformance
 from openami.dlms.association import Association, AssociationContext, Primitive, State
-from openami.dlms.data import BitString, OctetString
+from openami.dlms.data import BitString, OctetString, VisibleString
 from openami.dlms.errors import DecodeError, ReplayError, SecurityError
 from openami.dlms.security.channel import SecureChannel
-from openami.dlms.security.envelopes import Envelope
+from openami.dlms.security.envelopes import Envelope, Protection, Signature, added_octets
 
 AARQ: Final = 0x60
 RLRQ: Final = 0x62
 GET: Final = 0xC0
 SET: Final = 0xC1
 ACTION: Final = 0xC3
-GENERAL_HEADER_OCTETS: Final = 18
-"""What general-ciphering adds to general-glo-ciphering, beside the transaction-id itself."""
-
 CONFIRMED: Final = 0x40
 """Bit of invoke-id-and-priority: an answer is wanted."""
 
@@ -66,7 +65,7 @@ REPLY_TO_HLS: Final = (
 )
 
 _OWN_ATTRIBUTES: Final = frozenset(
-    row.index for row in AssociationLn.attributes() if row.access & Access.READ
+    row.index for row in AssociationLnV3.attributes() if row.access & Access.READ
 )
 
 
@@ -145,6 +144,7 @@ class ServerAssociation:
         "_entropy",
         "_get",
         "_machine",
+        "_may_sign",
         "_opened",
         "_policy",
         "_services",
@@ -156,6 +156,7 @@ class ServerAssociation:
         self._policy = policy
         self._entropy = entropy
         self._machine = Association()
+        self._may_sign = policy.may_sign
         self._opened: Opened | None = None
         self._services: ServiceContext | None = None
         self._get: GetService | None = None
@@ -182,15 +183,41 @@ class ServerAssociation:
             return _fault(error)
 
     def _serve_protected(self, opened: Opened, channel: SecureChannel, apdu: bytes) -> bytes | None:
+        self._follow(channel)
         plain, protection = channel.unprotect(apdu)
-        if self._services is None:
+        services = self._services
+        if services is None:
             return NOT_POSSIBLE
-        added = PROTECTION_OCTETS
-        if protection.envelope is Envelope.GENERAL:
-            added += GENERAL_HEADER_OCTETS + len(protection.transaction_id)
-        self._services.room_octets = opened.context.max_send_pdu_octets - added
+        added = self._added_octets(channel, protection)
+        services.room_octets = opened.context.max_send_pdu_octets - added
+        exchange = services.exchange
+        exchange.request, exchange.response = protection.bits, 0
         response = self._serve(plain)
-        return response and channel.protect(response, like=protection)
+        return response and channel.protect(response, like=protection, owed=exchange.response)
+
+    def _follow(self, channel: SecureChannel) -> None:
+        """Take over keys and policy that a security setup has replaced since the last request.
+
+        So the response to their replacement still goes out under the old ones, and everything
+        behind it, of this association and of others of the client, under the new.
+        """
+        ciphering = self._policy.ciphering
+        if ciphering is not None and (
+            channel.cipher is not ciphering.cipher or channel.policy != ciphering.policy
+        ):
+            channel.replace(ciphering.cipher, ciphering.window, ciphering.policy)
+
+    def _added_octets(self, channel: SecureChannel, protection: Protection) -> int:
+        general = protection.envelope is Envelope.GENERAL
+        signed = protection.signature is not Signature.NONE or channel.signs or self._may_sign
+        if not general and not signed:
+            return PROTECTION_OCTETS
+        return added_octets(
+            channel.cipher.keys.suite,
+            protection.scheme if general else None,
+            signed=signed,
+            transaction_id_octets=max(8, len(protection.transaction_id)),
+        )
 
     def _serve(self, apdu: bytes) -> bytes | None:
         """Return the plain answer to a plain service."""
@@ -252,6 +279,7 @@ class ServerAssociation:
     def _release(self, opened: Opened, rlrq: Rlrq) -> bytes:
         user_information = None
         if rlrq.user_information and opened.channel is not None:
+            self._follow(opened.channel)
             # Proof that is given must be right.  A release without any is taken too: there are
             # clients in the field that send none.
             _, protection = opened.channel.unprotect(rlrq.user_information)
@@ -305,8 +333,9 @@ class ServerAssociation:
 
     def _association_object(
         self, context: AssociationContext, view: View, rights: Rights
-    ) -> AssociationLn:
-        own = AssociationLn(
+    ) -> AssociationObject:
+        declared = AssociationLnV3 if self._policy.is_protected else AssociationLn
+        own = declared(
             CURRENT_ASSOCIATION,
             associated_partners_id=AssociatedPartners(context.client_sap, context.server_sap),
             application_context_name=OctetString(context.application_context.oid),
@@ -322,14 +351,16 @@ class ServerAssociation:
             security_setup_reference=self._policy.security_setup,
         )
         own.bind(
-            AssociationLn.object_list,
+            declared.object_list,
             lambda: (
                 object_list_element(own, rights),
-                *(view.element(thing) for thing in view.visible()),
+                *(object_list_element(thing, view.rights(thing)) for thing in view.visible()),
             ),
         )
-        own.bind(AssociationLn.association_status, self._status)
-        own.bind_method(AssociationLn.reply_to_hls_authentication, self._reply_to_hls)
+        own.bind(declared.association_status, self._status)
+        if isinstance(own, AssociationLnV3):
+            own.user_list, own.current_user = (), UserListEntry(0, VisibleString(""))
+        own.bind_method(declared.reply_to_hls_authentication, self._reply_to_hls)
         return own
 
     def _status(self) -> AssociationStatus:

@@ -8,10 +8,10 @@ is `device.View`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
-from openami.cosem.access_control import AssociationLn
-from openami.cosem.device import Rights, View, readable
+from openami.cosem.access_control import AssociationLn, AssociationLnV3
+from openami.cosem.device import Exchange, Rights, View, readable
 from openami.cosem.model import InterfaceClass, Refused
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import SelectiveAccess
@@ -24,6 +24,9 @@ CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.3"
 
 SMALLEST_ROOM_OCTETS: Final = 12
 """A response block with one octet of raw data just fits."""
+
+
+AssociationObject: TypeAlias = AssociationLn | AssociationLnV3
 
 
 class NotNegotiated(Exception):  # noqa: N818  not a failure: it selects the exception-response
@@ -40,13 +43,15 @@ class ServiceContext:
         association_rights: What the client may do with that.
         conformance: As negotiated.
         room_octets: The longest plain response; protection already subtracted.
+        exchange: The protection of the request that is being answered.
     """
 
     view: View
-    association: AssociationLn
+    association: AssociationObject
     association_rights: Rights
     conformance: Conformance
     room_octets: int
+    exchange: Exchange = field(default_factory=Exchange)
     _own_name: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,9 +73,9 @@ class ServiceContext:
     def reader(self, descriptor: bytes) -> Callable[[], bytes]:
         """Return what gives the encoded value of an attribute; raises `Refused`."""
         if descriptor[2:8] != self._own_name:
-            return self.view.reader(descriptor)
+            return self.view.reader(descriptor, self.exchange)
         thing, rights = self.find(descriptor)
-        return readable(thing, rights, descriptor[8])
+        return readable(thing, rights, descriptor[8], self.exchange)
 
     def require(self, wanted: Conformance) -> None:
         """Accept only what was negotiated.
@@ -85,9 +90,11 @@ class ServiceContext:
 class Blocks:
     """A long answer on its way out: octets and how far they have been sent."""
 
-    __slots__ = ("_number", "_octets", "_offset")
+    __slots__ = ("_number", "_octets", "_offset", "owed")
 
-    def __init__(self, octets: bytes) -> None:
+    def __init__(self, octets: bytes, owed: int) -> None:
+        """Send `octets`; every block is protected with `owed`, as the answer in one piece is."""
+        self.owed = owed
         self._octets = memoryview(octets)
         self._offset = 0
         self._number = 0
@@ -199,7 +206,7 @@ class GetService:
         if not context.conformance & Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ:
             # Without blocks nothing longer than the PDU can be given, whatever it is.
             return bytes((0xC4, 0x01, invoke_id, 0x01, DataAccessResult.OTHER_REASON))
-        self._blocks = Blocks(octets)
+        self._blocks = Blocks(octets, context.exchange.response)
         return self._block(invoke_id, self._blocks)
 
     def _next(self, request: GetRequestNext) -> bytes:
@@ -212,6 +219,7 @@ class GetService:
         return self._block(request.invoke_id_and_priority, blocks)
 
     def _block(self, invoke_id: int, blocks: Blocks) -> bytes:
+        self._context.exchange.response |= blocks.owed
         last, number, raw = blocks.next(self._context.room_octets, 5)
         if last:
             self._blocks = None

@@ -191,7 +191,7 @@ class SetService:
         descriptor = row.attribute.encode()
         try:
             thing, rights = self._context.find(descriptor)
-            attribute = writable(thing, rights, descriptor[8])
+            attribute = writable(thing, rights, descriptor[8], self._context.exchange)
             if row.access is not None:
                 return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
             thing.write(attribute, value)
@@ -295,7 +295,7 @@ class ActionService:
             parameters = axdr_data.Integer(0)
         try:
             thing, rights = self._context.find(descriptor)
-            row = invocable(thing, rights, descriptor[8])
+            row = invocable(thing, rights, descriptor[8], self._context.exchange)
             given = thing.invoke(row, parameters)
         except Refused as refused:
             return ActionOutcome(result=ActionResult(refused.result))
@@ -321,10 +321,11 @@ class ActionService:
             return octets
         if not self._context.conformance & Conformance.BLOCK_TRANSFER_WITH_ACTION:
             return _failed(invoke_id, ActionResult.OTHER_REASON)
-        self._blocks = Blocks(raw)
+        self._blocks = Blocks(raw, self._context.exchange.response)
         return self._send_block(invoke_id, self._blocks)
 
     def _send_block(self, invoke_id: int, blocks: Blocks) -> bytes:
+        self._context.exchange.response |= blocks.owed
         last, number, raw = blocks.next(self._context.room_octets, 4)
         if last:
             self._blocks = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Authentication mechanisms: how client and server prove that they know a secret.
+"""Authentication mechanisms: how client and server prove that they know a secret, or who they are.
 
 DLMS UA 1000-2 Ed. 10, 9.2.2.2 (mechanisms) and 9.2.7.4 (high level security, HLS).  HLS takes
 four passes; entropy, counters and APDUs are the caller's::
@@ -19,12 +19,14 @@ from typing import Final, Self
 from openami.dlms.apdu.acse import MechanismName
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.credentials import Credentials
 from openami.dlms.security.suites import SecurityControl
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.4"
 
 SHORTEST_CHALLENGE_OCTETS: Final = 8
 LONGEST_CHALLENGE_OCTETS: Final = 64
+SHORTEST_SIGNED_CHALLENGE_OCTETS: Final = 32
 CHALLENGE_OCTETS: Final = 16  # some servers in the field miscompute or ignore longer ones
 
 
@@ -66,6 +68,18 @@ class Mechanism(IntEnum):
         """Whether passes 3 and 4 follow."""
         return self >= Mechanism.HLS
 
+    @property
+    def shortest_challenge_octets(self) -> int:
+        """The shortest challenge that is accepted."""
+        if self is Mechanism.HLS_ECDSA:
+            return SHORTEST_SIGNED_CHALLENGE_OCTETS
+        return SHORTEST_CHALLENGE_OCTETS
+
+    @property
+    def challenge_octets(self) -> int:
+        """Length of the challenges that we make."""
+        return max(CHALLENGE_OCTETS, self.shortest_challenge_octets)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake:
@@ -79,6 +93,7 @@ class Handshake:
         peer_challenge: What the peer sent.
         secret: The HLS secret of MD5, SHA-1 and SHA-256.
         cipher: The global keys, for GMAC.
+        credentials: Our signing key and the peer's, for ECDSA.
     """
 
     mechanism: Mechanism
@@ -88,10 +103,11 @@ class Handshake:
     peer_challenge: bytes
     secret: bytes = field(default=b"", repr=False)
     cipher: Cipher | None = field(default=None, repr=False)
+    credentials: Credentials | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        check_challenge("own challenge", self.own_challenge)
-        check_challenge("peer's challenge", self.peer_challenge)
+        check_challenge("own challenge", self.own_challenge, self.mechanism)
+        check_challenge("peer's challenge", self.peer_challenge, self.mechanism)
         if self.own_challenge == self.peer_challenge:
             # A peer without the secret would send our own answer back to us.
             problem = "the peer repeats our own challenge"
@@ -101,6 +117,8 @@ class Handshake:
         hashed = {Mechanism.HLS_MD5, Mechanism.HLS_SHA1, Mechanism.HLS_SHA256}
         if self.mechanism in hashed and not self.secret:
             raise SecurityError("no HLS secret is known", self._place, CLAUSE)
+        if self.mechanism is Mechanism.HLS_ECDSA and self.credentials is None:
+            raise SecurityError("no signing keys are known", self._place, CLAUSE)
 
     @property
     def _place(self) -> str:
@@ -121,6 +139,10 @@ class Handshake:
             challenge = self.peer_challenge
             sealed = self.cipher.seal(control, invocation_counter, self.own_title, challenge)
             return sealed[:5] + sealed[5 + len(challenge) :]
+        if self.mechanism is Mechanism.HLS_ECDSA and self.credentials is not None:
+            return self.credentials.sign(
+                self.own_title + self.peer_title + self.peer_challenge + self.own_challenge
+            )
         return self._digest(
             self.own_title, self.peer_title, self.peer_challenge, self.own_challenge
         )
@@ -141,6 +163,10 @@ class Handshake:
                 self.cipher.open(reply[:5] + self.own_challenge + reply[5:], self.peer_title)
             except SecurityError:
                 raise self._failed() from None
+            return
+        if self.mechanism is Mechanism.HLS_ECDSA and self.credentials is not None:
+            signed = self.peer_title + self.own_title + self.own_challenge + self.peer_challenge
+            self.credentials.verify(reply, signed, f"{self._place}, the peer's proof")
             return
         expected = self._digest(
             self.peer_title, self.own_title, self.own_challenge, self.peer_challenge
@@ -173,11 +199,13 @@ class Handshake:
         return SecurityControl.of(cipher.keys.suite, encrypted=False)
 
 
-def check_challenge(name: str, challenge: bytes) -> None:
-    """Accept a challenge of 8 to 64 octets.
+def check_challenge(name: str, challenge: bytes, mechanism: Mechanism = Mechanism.HLS) -> None:
+    """Accept a challenge of 8 to 64 octets, for ECDSA of 32 to 64.
 
     Raises:
         SecurityError: It is shorter or longer.
     """
-    if not SHORTEST_CHALLENGE_OCTETS <= len(challenge) <= LONGEST_CHALLENGE_OCTETS:
-        raise SecurityError(f"the {name} has {len(challenge)} octets, not 8 to 64", "HLS", CLAUSE)
+    shortest = mechanism.shortest_challenge_octets
+    if not shortest <= len(challenge) <= LONGEST_CHALLENGE_OCTETS:
+        problem = f"the {name} has {len(challenge)} octets, not {shortest} to 64"
+        raise SecurityError(problem, "HLS", CLAUSE)

@@ -35,7 +35,7 @@ from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.security import common_form
 from openami.dlms.security.agreement import Parties
 from openami.dlms.security.ciphering import SYSTEM_TITLE_OCTETS, Cipher
-from openami.dlms.security.counters import CounterBlock, ReceiveWindow
+from openami.dlms.security.counters import CounterBlock, ReceiveWindow, Windows
 from openami.dlms.security.credentials import Credentials, KeyScheme
 from openami.dlms.security.envelopes import (
     CLAUSE,
@@ -89,35 +89,6 @@ _ROUTES: Final[Mapping[int, _Route]] = MappingProxyType(
         GENERAL_DED_CIPHERING: _Route(Envelope.GENERAL_DED, dedicated=True, plain=None),
     }
 )
-
-
-@dataclass(slots=True)
-class Windows:
-    """What was accepted from one peer, beside the window of the global unicast key.
-
-    Attributes:
-        travelling: Counters under keys that travel with an APDU.
-        transaction: The lowest transaction-id of a signature alone that is accepted.
-    """
-
-    travelling: ReceiveWindow = field(default_factory=ReceiveWindow)
-    transaction: int = 0
-
-    def accept_transaction(self, transaction_id: bytes) -> None:
-        """Accept the transaction-id of a request that is signed and not ciphered.
-
-        Raises:
-            SecurityError: It, or a higher one, was accepted before.
-        """
-        number = int.from_bytes(transaction_id)
-        if number < self.transaction or not transaction_id:
-            raise SecurityError(
-                "the transaction-id of a signed APDU must be above the last one, "
-                f"{self.transaction} or more",
-                f"transaction-id {transaction_id.hex().upper() or '(none)'}",
-                CLAUSE,
-            )
-        self.transaction = number + 1
 
 
 class Role(Enum):
@@ -195,6 +166,11 @@ class SecureChannel:
         signing = SIGNED if self.credentials is not None else 0
         require(self._control | signing, self._owed, "our own protection")
         require(_CIPHERED | signing, self._required, "our own credentials")
+
+    @property
+    def signs(self) -> bool:
+        """Whether what we send is signed, at least unless a request came otherwise."""
+        return self.sign or bool(self._owed & SIGNED)
 
     def replace(self, cipher: Cipher, window: ReceiveWindow, policy: SecurityPolicy) -> None:
         """Go on with other global keys or another policy, from the next APDU on."""

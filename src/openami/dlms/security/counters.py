@@ -8,7 +8,7 @@ block of counters durable as used before it sends the first, and leaves the rest
 after a crash.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, NewType, Protocol
 
 from openami.dlms.errors import ReplayError, SecurityError
@@ -118,6 +118,35 @@ class ReceiveWindow:
                 expected,
             )
         self.expected = counter + 1
+
+
+@dataclass(slots=True)
+class Windows:
+    """What was accepted from one peer, beside the window of the global unicast key.
+
+    Attributes:
+        travelling: Counters under keys that travel with an APDU.
+        transaction: The lowest transaction-id of a signature alone that is accepted.
+    """
+
+    travelling: ReceiveWindow = field(default_factory=ReceiveWindow)
+    transaction: int = 0
+
+    def accept_transaction(self, transaction_id: bytes) -> None:
+        """Accept the transaction-id of a request that is signed and not ciphered.
+
+        Raises:
+            SecurityError: It, or a higher one, was accepted before.
+        """
+        number = int.from_bytes(transaction_id)
+        if number < self.transaction or not transaction_id:
+            raise SecurityError(
+                "the transaction-id of a signed APDU must be above the last one, "
+                f"{self.transaction} or more",
+                f"transaction-id {transaction_id.hex().upper() or '(none)'}",
+                CLAUSE,
+            )
+        self.transaction = number + 1
 
 
 class NotificationIdentity(NamedTuple):

@@ -24,12 +24,23 @@ from openami.dlms.apdu.ciphered import (
 from openami.dlms.apdu.signed import GeneralSigning
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.security.agreement import Parties
-from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.ciphering import SYSTEM_TITLE_OCTETS, Cipher
 from openami.dlms.security.counters import InvocationCounter
 from openami.dlms.security.credentials import Credentials, KeyScheme
-from openami.dlms.security.suites import AUTHENTICATED, ENCRYPTED, SIGNED, SecurityControl
+from openami.dlms.security.curves import curve_of
+from openami.dlms.security.suites import (
+    AUTHENTICATED,
+    ENCRYPTED,
+    SIGNED,
+    SecurityControl,
+    SecuritySuite,
+)
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.2"
+
+
+_GENERAL_GLO_OCTETS: Final = 30
+"""The most that general-glo-ciphering adds: tag, title, length, security header, tag of GCM."""
 
 
 class Envelope(Enum):
@@ -116,6 +127,38 @@ class GeneralTerms:
     control: SecurityControl | None = None
     form: AuthenticatedHeader = AuthenticatedHeader.STANDARD
     key_info: KeyInfo | None = None
+
+
+def added_octets(
+    suite: SecuritySuite,
+    scheme: KeyScheme | None = None,
+    *,
+    signed: bool = False,
+    transaction_id_octets: int = 8,
+) -> int:
+    """Return by how much protection can lengthen an APDU.
+
+    Args:
+        suite: Decides the sizes of keys and signatures.
+        scheme: Of general-ciphering; None for every other envelope.
+        signed: With general-signing too.
+        transaction_id_octets: Its length.
+    """
+    if suite is SecuritySuite.AES_GCM_128:
+        key_octets, pair_octets = suite.key_octets, 0
+    else:
+        key_octets, pair_octets = suite.key_octets, 2 * curve_of(suite).coordinate_octets
+    titles = 1 + transaction_id_octets + 2 * (1 + SYSTEM_TITLE_OCTETS) + 2
+    added = _GENERAL_GLO_OCTETS
+    if scheme is not None:
+        added += titles - 1 - SYSTEM_TITLE_OCTETS + 3
+    if scheme is KeyScheme.WRAPPED:
+        added += 1 + key_octets + 8
+    elif scheme is KeyScheme.ONE_PASS:
+        added += 4 + 2 * pair_octets
+    elif scheme is KeyScheme.STATIC_UNIFIED:
+        added += 3
+    return added + (titles + 1 + 3 + 2 + pair_octets if signed else 0)
 
 
 def seal_general(
