@@ -8,6 +8,7 @@ processes run, Ctrl-C stops them in order and freezes the calendar.  What is in 
 import asyncio
 import contextlib
 import fcntl
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ from openami.transport.url import Url
 DAY_US: Final = 86_400 * MICROSECONDS
 PLAIN_LISTENER: Final = "tcp://127.0.0.1:4059"  # the port IANA gives to dlms/cosem
 COMMAND: Final = "openami: "  # before the sentence of a command that was refused
+LOW_OCTETS: Final = 32 * 1024 * 1024
 PLAIN_S: Final = 10  # without a terminal, a status line this often
 
 
@@ -321,6 +323,8 @@ class Foreground:
             for status in read_statuses(self._layout.run)
             if status.fresh and status.figures.get("alarm")
         }
+        if sentence := low_space(self._layout.var):
+            sentences.add(f"[red]{escape(sentence)}[/]")
         for sentence in sorted(sentences - said):
             self._console.print(sentence, soft_wrap=True)
         said |= sentences
@@ -332,6 +336,20 @@ class Foreground:
             {status.process: status.figures for status in read_statuses(self._layout.run)},
             self._supervisor.children,
         )
+
+
+def low_space(var: Path) -> str:
+    """Return a sentence when the disk of `var` is nearly full; processes cannot say it then."""
+    try:
+        free_octets = shutil.disk_usage(var).free
+    except OSError:
+        return ""
+    if free_octets >= LOW_OCTETS:
+        return ""
+    return (
+        f"the disk of {var} has less than {LOW_OCTETS >> 20} MB left: free space; "
+        "what was confirmed is kept, the rest waits where it is"
+    )
 
 
 def bare(last_words: str) -> str:

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `openami up` refuses and says, without starting anything."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from openami.cli.up import bare, first_passwords, low_space, refuse_lost_files
+from openami.runtime.errors import UserError
+from openami.runtime.layout import Layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    for name in ("plan.json", "openami.db", "logins.txt"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "lake").mkdir()
+    return Layout(tmp_path)
+
+
+def test_what_is_whole_is_not_refused(layout: Layout, tmp_path: Path) -> None:
+    refuse_lost_files(layout)
+    refuse_lost_files(Layout(tmp_path / "first start"))
+
+
+def test_a_first_start_that_was_cut_goes_on(layout: Layout) -> None:
+    for name in ("openami.db", "logins.txt"):
+        (layout.var / name).unlink()
+    layout.lake.rmdir()
+    refuse_lost_files(layout)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "openami.db"])
+def test_what_cannot_be_made_twice_is_refused(layout: Layout, name: str) -> None:
+    (layout.var / name).unlink()
+    with pytest.raises(UserError, match=rf"{name} is gone.*backup.*--var"):
+        refuse_lost_files(layout)
+
+
+def test_a_store_is_missed_when_its_log_ins_were_taken_away(layout: Layout) -> None:
+    layout.logins.unlink()
+    (layout.var / "openami.db").unlink()
+    with pytest.raises(UserError, match="counters of the meters' keys"):
+        refuse_lost_files(layout)
+
+
+def test_first_passwords(tmp_path: Path) -> None:
+    logins = tmp_path / "logins.txt"
+    assert first_passwords(logins) == {}
+    logins.write_text("utility\tabcd\nhome-001\tefgh\n")
+    assert first_passwords(logins) == {"utility": "abcd", "home-001": "efgh"}
+    logins.write_bytes(b"\xff\x00garbage")
+    assert first_passwords(logins) == {}
+
+
+def test_a_disk_that_is_nearly_full_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    assert low_space(tmp_path / "gone") == ""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=10**9))
+    assert low_space(tmp_path) == ""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=10**6))
+    assert f"the disk of {tmp_path} has less than 32 MB left: free space" in low_space(tmp_path)
+
+
+def test_the_name_of_the_command_is_left_out() -> None:
+    assert bare("openami: port 1 is taken") == "port 1 is taken"
+    assert bare("Killed") == "Killed"
