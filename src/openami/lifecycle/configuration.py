@@ -32,7 +32,7 @@ TLS: Final[Mapping[str, Value]] = {"ca": "ca.crt", "certificate": "tls.crt", "ke
 BACKOFF: Final[Mapping[str, Value]] = {
     "connect_timeout_s": 10.0,
     "backoff_first_s": 0.5,
-    "backoff_most_s": 30.0,
+    "backoff_most_s": 10.0,
 }
 STORE: Final[Mapping[str, Value]] = {"database": "../openami.db", "lake": "../lake"}
 FULL_METER: Final = 1

@@ -8,7 +8,7 @@ handed out again whole, under its old number, so the lake can tell what it has.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Final, NamedTuple
 
 from sqlalchemy import delete, func, select, update
@@ -43,6 +43,12 @@ class Message:
     octets: bytes  # as received, protected
     rows: bytes  # A-XDR array of profile rows, opened
     message_id: int = 0
+
+
+# What the sender of a message says; the store adds the number.
+MESSAGE_COLUMNS: Final = tuple(
+    field.name for field in fields(Message) if field.name != "message_id"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +99,8 @@ def put(database: Database, arrivals: Sequence[tuple[Message, Origin | None]]) -
 
 
 def _row(message: Message) -> dict[str, object]:
-    row = asdict(message)
-    del row["message_id"]
-    return row
+    # Not `asdict`: it copies deeply, which took a third of the time of a write.
+    return {name: getattr(message, name) for name in MESSAGE_COLUMNS}
 
 
 def is_accepted(database: Database, origin: Origin) -> bool:
