@@ -11,11 +11,13 @@ import fcntl
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -25,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from openami.access.accounts import create_first_accounts
+from openami.cli.status_line import calendar_text, silent, status_line
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.lifecycle.plan import Plan, meter_title
 from openami.lifecycle.provision import plan_path, provision, stored_plan
@@ -34,8 +37,8 @@ from openami.runtime.errors import UserError
 from openami.runtime.files import PRIVATE, write_durably
 from openami.runtime.layout import Layout
 from openami.runtime.process import stop_event
-from openami.runtime.status import Figures, read_statuses
-from openami.runtime.supervisor import Child, ChildState, Program, Supervisor
+from openami.runtime.status import read_statuses
+from openami.runtime.supervisor import ChildState, Program, Supervisor
 from openami.store.database import open_database
 from openami.transport.url import Url
 
@@ -256,6 +259,8 @@ class Foreground:
         self._layout, self._plan, self._owner, self._console = layout, plan, owner, console
         self._supervisor = Supervisor(programs(layout, plan), layout.run)
         self._clock = Clock(layout.clock)
+        self._zone = ZoneInfo(plan.zone)
+        self._begun_s = time.monotonic()
 
     async def run(self) -> None:
         """Start everything, show how it goes, stop everything."""
@@ -297,7 +302,7 @@ class Foreground:
         say()
         utility, home = (escape(passwords.get(login, "…")) for login in ("utility", "home-001"))
         say(f"  [bold]Utility console[/]  {address}/console   utility / {utility}")
-        say(f"  [bold]Household page[/]   {address}/home  home-001 / {home}")
+        say(f"  [bold]Household page[/]   {address}/home      home-001 / {home}")
         where = f"more log-ins in {self._layout.logins}"
         if not passwords:
             where = f"{self._layout.logins} is gone or damaged; passwords are what they were"
@@ -307,7 +312,8 @@ class Foreground:
         say()
 
     def _say_news(self, said: set[str]) -> None:
-        """Print each sentence of trouble once: a process that gave up, or one that alarms."""
+        """Print each sentence of trouble once: who gave up, who alarms, who is silent."""
+        statuses = read_statuses(self._layout.run)
         sentences = {
             f"[red]{child.program.name}[/] stopped: {escape(bare(child.last_words))}"
             for child in self._supervisor.children
@@ -320,8 +326,12 @@ class Foreground:
         }
         sentences |= {
             f"[yellow]{status.process}[/]: {escape(str(status.figures['alarm']))}"
-            for status in read_statuses(self._layout.run)
+            for status in statuses
             if status.fresh and status.figures.get("alarm")
+        }
+        sentences |= {
+            f"[red]{name}[/] says nothing any more: see {self._layout.run / name}.log"
+            for name in silent(statuses, time.monotonic() - self._begun_s)
         }
         if sentence := low_space(self._layout.var):
             sentences.add(f"[red]{escape(sentence)}[/]")
@@ -330,12 +340,8 @@ class Foreground:
         said |= sentences
 
     def _line(self) -> Text:
-        return status_line(
-            self._clock.now().strftime("%a %d %b %H:%M UTC"),
-            self._clock.speed,
-            {status.process: status.figures for status in read_statuses(self._layout.run)},
-            self._supervisor.children,
-        )
+        calendar = calendar_text(self._clock.now().astimezone(self._zone), self._clock.speed)
+        return status_line(calendar, read_statuses(self._layout.run), self._supervisor.children)
 
 
 def low_space(var: Path) -> str:
@@ -355,31 +361,3 @@ def low_space(var: Path) -> str:
 def bare(last_words: str) -> str:
     """Return a child's sentence without the name of the command in front."""
     return last_words.removeprefix(COMMAND)
-
-
-def status_line(
-    calendar: str,
-    speed: float,
-    figures: Mapping[str, Figures],
-    children: Sequence[Child],
-) -> Text:
-    """Return the one line that says how the AMI is."""
-
-    def total(name: str, *prefixes: str) -> int:
-        found = (
-            said.get(name, 0) for process, said in figures.items() if process.startswith(prefixes)
-        )
-        return sum(int(value) for value in found)
-
-    running = sum(child.state is ChildState.RUNNING for child in children)
-    parts = [
-        f"{calendar} ×{speed:g}",
-        f"processes {running}/{len(children)}",
-        f"meters {total('meters attached', 'concentrator-')}",
-        f"journals {total('journal', 'concentrator-')}",
-        f"inbox {total('inbox', 'mdm')}",
-        f"values stored {total('rows stored', 'mdm'):,}",
-        f"gaps {total('gaps open', 'mdm')}",
-        f"restarts {sum(child.restarts for child in children)}",
-    ]
-    return Text(" · ".join(parts), no_wrap=True, overflow="ellipsis")
