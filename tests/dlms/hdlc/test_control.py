@@ -68,4 +68,4 @@ def test_how_many_there_are_of_each() -> None:
 )
 def test_what_no_frame_can_say(kind: Kind, numbers: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"no {kind.value} frame has"):
-        control(kind, **numbers)
+        control(kind, poll_final=True, **numbers)

@@ -19,7 +19,6 @@ Nothing is stuffed: the length tells where a frame ends, and 7E may stand inside
 frames in a stream.
 """
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
 from openami.dlms.errors import DecodeError
@@ -113,8 +112,7 @@ def _expect_flag(octets: bytes, offset: int, what: str) -> None:
         raise DecodeError(f"{what} is {shown}, not 7E", octets, offset, CLAUSE)
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """All of a frame up to the information, checked.
 
     Attributes:
