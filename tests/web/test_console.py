@@ -5,9 +5,11 @@ import re
 from html import unescape
 
 import pytest
+from sqlalchemy import update
 
 from openami.exchange.commands import CommandState
-from openami.store import commands, data_quality, registry
+from openami.store import commands, data_quality, registry, tables
+from openami.store.database import transaction
 from openami.store.registry import set_breaker
 from openami.web import fleet
 from web.ami import (
@@ -265,6 +267,37 @@ def test_data_quality_lists_gaps_findings_and_what_was_rejected(utility: TestCli
     only = words(utility.get("/console/quality?code=vee.spike").text)
     assert "ratio 2.31" in only
     assert "before_wh" not in only
+
+
+def test_a_finding_names_its_channel(fresh: Ami) -> None:
+    for number, name in ((1, "import"), (2, "export"), (4, "export register")):
+        finding = data_quality.Finding(
+            meter_id=4, channel=number, start_us=0, code="vee.made", numbers={}, found_us=0
+        )
+        data_quality.add_findings(fresh.engine, [finding])
+        text = words(sign_in(fresh, "utility").get("/console/quality?code=vee.made").text)
+        assert f"vee.made {name}" in text
+
+
+def test_gaps_are_counted_in_intervals_of_their_meters(fresh: Ami) -> None:
+    gaps = data_quality.gaps(fresh.engine, states=["open"])
+    by_half_hours = sum(gap.to_us - gap.from_us for gap in gaps) // 1_800_000_000
+    client = sign_in(fresh, "utility")
+    assert client.get("/api/fleet").json()["gap_intervals"] == by_half_hours
+    with transaction(fresh.engine) as connection:
+        connection.execute(update(tables.meters).values(capture_period_s=900))
+    assert client.get("/api/fleet").json()["gap_intervals"] == 2 * by_half_hours
+
+
+def test_a_filled_gap_does_not_repeat_why_it_once_was_open(fresh: Ami) -> None:
+    client = sign_in(fresh, "utility")
+    (gap,) = data_quality.gaps(fresh.engine, meter_id=DETACHED_METER)
+    page = f"/console/meters/{DETACHED_METER}"
+    assert "the meter is not attached" in words(client.get(page).text)
+    data_quality.close_gaps(fresh.engine, [gap.gap_id], data_quality.FILLED)
+    text = words(client.get(page).text)
+    assert "filled" in text
+    assert "the meter is not attached" not in text
 
 
 def test_what_comes_from_outside_is_escaped(fresh: Ami) -> None:

@@ -111,6 +111,7 @@ def today(context: Context, now_us: int) -> Today:
     attachments = registry.attachments(engine)
     attached = {number for number, state in attachments.items() if state.attached}
     gaps = data_quality.gaps(engine, states=(data_quality.OPEN,))
+    period_us = {meter.meter_id: meter.capture_period_s * 1_000_000 for meter in meters}
     processes = read_statuses(context.config.run)
     regions = _regions(context, meters, attached, processes, now_us)
     current = now_us // DAY_US
@@ -123,7 +124,7 @@ def today(context: Context, now_us: int) -> Today:
         meters=len(meters),
         attached=sum(meter.meter_id in attached for meter in meters),
         gaps_open=len(gaps),
-        gap_intervals=sum((gap.to_us - gap.from_us) // 1_800_000_000 for gap in gaps),
+        gap_intervals=sum((gap.to_us - gap.from_us) // period_us[gap.meter_id] for gap in gaps),
         gap_meters=len({gap.meter_id for gap in gaps}),
         inbox=inbox.depth(engine),
         commands_open=len(commands.in_state(engine, OPEN, limit=1000)),

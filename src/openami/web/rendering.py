@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from openami.exchange.channels import Channel
 from openami.exchange.events import event_text
 from openami.runtime.clock import from_us
 from openami.web import times
@@ -48,6 +49,7 @@ def environment() -> Environment:
         "event": event_text,
         "reason": reason_of,
         "outcome": outcome,
+        "channel": channel,
         "span": times.duration,
         "hex": lambda octets: octets.hex().upper(),
     }
@@ -86,6 +88,11 @@ def percent(part: int, whole: int) -> str:
     share = Decimal(100 * part) / whole
     shown = min(share, Decimal("99.9")) if part < whole else Decimal(100)
     return f"{shown:.0f}{THIN}%" if part >= whole else f"{shown:.1f}{THIN}%"
+
+
+def channel(number: int) -> str:
+    """Return in a word or two what a channel measures."""
+    return Channel(number).name.removesuffix("_WH").replace("_", " ").lower()
 
 
 OUTCOMES: Final = {  # what a read on demand answers: divisor, digits, unit

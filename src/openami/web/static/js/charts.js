@@ -260,9 +260,16 @@ async function drawLoad(element) {
   });
   plot.setScale("x", { min: moments[0], max: moments.at(-1) + 1800 });
   const summary = () => {
-    const told = loads.map((load, number) => `${names[number]} ${watts(load.now_w)}`);
-    const end = loads.map((load) => load.now_end_s).find((value) => value !== null);
-    say(element, told.join(" · "), end ? ` · half-hour to ${clockText(zone, end)}` : " · nothing told yet");
+    // A region whose concentrator is cut off told its last half-hour earlier than the others.
+    const until = (load) => ` to ${clockText(zone, load.now_end_s)}`;
+    const ends = new Set(loads.map((load) => load.now_end_s));
+    const told = loads.map(
+      (load, number) =>
+        `${names[number]} ${watts(load.now_w)}${ends.size > 1 && load.now_end_s !== null ? until(load) : ""}`,
+    );
+    const [end] = ends;
+    const when = end === null ? " · nothing told yet" : ` · half-hour${until(loads[0])}`;
+    say(element, told.join(" · "), ends.size > 1 ? " · half-hours" : when);
   };
   summary();
   keyboard(element, plot, null);
