@@ -8,7 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from openami.runtime.supervisor import ChildState, Program, Supervisor
+from openami.runtime.supervisor import (
+    LOG_OCTETS,
+    ChildState,
+    Program,
+    Supervisor,
+    open_log,
+    trim_log,
+)
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -84,3 +91,34 @@ def test_a_stubborn_child_is_killed(tmp_path: Path, monkeypatch: object) -> None
         assert not alive(pid)
 
     asyncio.run(run())
+
+
+def test_a_child_whose_log_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        (tmp_path / "sleeper.log").mkdir()
+        supervisor = Supervisor([program("sleeper", SLEEPER)], tmp_path)
+        supervisor.start()
+        child = supervisor.children[0]
+        await until(lambda: child.state is ChildState.PAUSING)
+        assert "sleeper.log cannot be written" in child.last_words
+        (tmp_path / "sleeper.log").rmdir()
+        await until(lambda: child.state is ChildState.RUNNING)
+        await supervisor.stop()
+
+    asyncio.run(run())
+
+
+def test_a_long_log_is_set_aside_while_its_writer_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "noisy.log"
+    with open_log(log) as writer:
+        writer.write(b"x" * LOG_OCTETS)
+        writer.flush()
+        trim_log(log)
+        assert log.stat().st_size == LOG_OCTETS
+        writer.write(b"the last straw")
+        writer.flush()
+        trim_log(log)
+        writer.write(b"goes on")
+
+    assert log.read_bytes() == b"goes on"
+    assert log.with_suffix(".log.1").stat().st_size == LOG_OCTETS + len(b"the last straw")

@@ -38,13 +38,12 @@ from openami.runtime.files import PRIVATE, write_durably
 from openami.runtime.layout import Layout
 from openami.runtime.process import stop_event
 from openami.runtime.status import read_statuses
-from openami.runtime.supervisor import ChildState, Program, Supervisor
+from openami.runtime.supervisor import COMMAND, ChildState, Program, Supervisor
 from openami.store.database import open_database
 from openami.transport.url import Url
 
 DAY_US: Final = 86_400 * MICROSECONDS
 PLAIN_LISTENER: Final = "tcp://127.0.0.1:4059"  # the port IANA gives to dlms/cosem
-COMMAND: Final = "openami: "  # before the sentence of a command that was refused
 LOW_OCTETS: Final = 32 * 1024 * 1024
 PLAIN_S: Final = 10  # without a terminal, a status line this often
 

@@ -19,13 +19,12 @@ from openami.meter.config import MeterConfig
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
-from openami.runtime.supervisor import Child, ChildState, Program, Supervisor
+from openami.runtime.supervisor import COMMAND, Child, ChildState, Program, Supervisor
 from openami.transport.serial import make_raw
 
 log = logging.getLogger(__name__)
 
 STATUS_S: Final = 1.0
-COMMAND: Final = "openami: "  # before the sentence of a module that was refused
 
 
 def modules(home: Path, master: int, slave: str) -> list[Program]:

@@ -10,6 +10,7 @@ again; its sentence is kept for the person.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -25,7 +26,9 @@ FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
 STEADY_S: Final = 30.0  # a child that lived this long starts with the first pause again
 STOP_S: Final = 10.0  # from SIGTERM to SIGKILL
-LOG_OCTETS: Final = 8 * 1024 * 1024  # a longer log is set aside at the next start
+LOG_OCTETS: Final = 8 * 1024 * 1024  # a longer log is set aside
+LOG_LOOK_S: Final = 10.0  # how often its length is looked at
+COMMAND: Final = "openami: "  # before the sentence of a command that was refused
 
 
 class ChildState(Enum):
@@ -62,10 +65,15 @@ class Child:
         """Run the program until `stop`, starting it again when it dies."""
         while not stop.is_set():
             started_s = time.monotonic()
-            status = await self._run_once(stop)
+            try:
+                status = await self._run_once(stop)
+            except (UserError, OSError) as error:  # its log cannot be written, or no process made
+                status, said = ExitCode.REFUSED, f"{COMMAND}{error}"
+            else:
+                said = last_line(self.log)
             if stop.is_set():
                 break
-            self.last_words = last_line(self.log)
+            self.last_words = said
             if status == ExitCode.ASKED_WRONGLY:
                 self.state = ChildState.REFUSED
                 return
@@ -92,7 +100,11 @@ class Child:
         self.pid, self.state = process.pid, ChildState.RUNNING
         ended = asyncio.ensure_future(process.wait())
         stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        while not ended.done() and not stop.is_set():
+            await asyncio.wait(
+                {ended, stopping}, timeout=LOG_LOOK_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            trim_log(self.log)
         stopping.cancel()
         if not ended.done():
             await self._end(process, ended)
@@ -118,6 +130,18 @@ def open_log(path: Path) -> BinaryIO:
     except OSError as error:
         sentence = f"{path} cannot be written ({error.strerror}): permit writing below var/run"
         raise UserError(sentence) from error
+
+
+def trim_log(path: Path) -> None:
+    """Set a long log aside while its writer goes on: strangers who knock must not fill the disk.
+
+    The writer appends, so it goes on at the start of the emptied file; a line that it writes
+    between the copy and the emptying is lost.
+    """
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > LOG_OCTETS:
+            shutil.copyfile(path, path.with_suffix(".log.1"))
+            os.truncate(path, 0)
 
 
 def last_line(path: Path) -> str:

@@ -110,7 +110,8 @@ def _key(path: Path) -> bytes:
         sentence = f"{path} cannot be read ({error.strerror}): {REMEDY}"
         raise ConfigurationError(sentence) from error
     except ValueError as error:
-        raise ConfigurationError(f"{path} is no hexadecimal key: {REMEDY}") from error
+        sentence = f"{path} is no hexadecimal key: remove it and run `openami up`"
+        raise ConfigurationError(sentence) from error
     if len(key) < MINIMUM_KEY_OCTETS:
         sentence = (
             f"{path} has {len(key)} octets, {MINIMUM_KEY_OCTETS} are needed: remove it and run"
