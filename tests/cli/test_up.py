@@ -16,6 +16,8 @@ def layout(tmp_path: Path) -> Layout:
     for name in ("plan.json", "openami.db", "logins.txt"):
         (tmp_path / name).write_text("x")
     (tmp_path / "lake").mkdir()
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "ca" / "ca.crt").write_text("x")
     return Layout(tmp_path)
 
 
@@ -31,7 +33,7 @@ def test_a_first_start_that_was_cut_goes_on(layout: Layout) -> None:
     refuse_lost_files(layout)
 
 
-@pytest.mark.parametrize("name", ["plan.json", "openami.db"])
+@pytest.mark.parametrize("name", ["plan.json", "openami.db", "ca/ca.crt"])
 def test_what_cannot_be_made_twice_is_refused(layout: Layout, name: str) -> None:
     (layout.var / name).unlink()
     with pytest.raises(UserError, match=rf"{name} is gone.*backup.*--var"):

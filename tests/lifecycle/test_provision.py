@@ -296,3 +296,19 @@ def test_a_disk_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     blocked.write_bytes(b"")
     with pytest.raises(UserError, match="cannot be written"):
         provision(Layout(blocked), PLAN)
+
+
+def test_a_meter_without_certificate_gets_a_new_one_and_keeps_its_keys(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    plan = Plan(meters=2, installed_us=0)
+    provision(layout, plan)
+    home = layout.meter(meter_title(2))
+    before = {name: (home / name).read_bytes() for name in ("keys.json", "tls.crt", "tls.key")}
+    (home / "tls.crt").unlink()
+
+    provision(layout, plan)
+
+    after = {name: (home / name).read_bytes() for name in before}
+    assert after["keys.json"] == before["keys.json"]
+    assert after["tls.crt"] != before["tls.crt"]
+    provision(layout, plan)  # the new pair belongs together

@@ -186,14 +186,17 @@ def refuse_lost_files(layout: Layout) -> None:
     """Refuse to make anew what an earlier start made and what cannot be made twice.
 
     Raises:
-        UserError: With the remedy.  Without its plan an AMI would have other meters.  The store
-            counts what was sealed with the meters' keys: a new one would count from 1 again, and
-            no counter may serve a key twice.
+        UserError: With the remedy.  Without its plan an AMI would have other meters; devices
+            trust no new authority.  The store counts what was sealed with the meters' keys: a
+            new one would count from 1 again, and no counter may serve a key twice.
     """
     remedy = "restore it from a backup, or begin anew with another --var"
+    authority = layout.authority / "ca.crt"
     store, plan = layout.var / "openami.db", plan_path(layout)
     if store.exists() and not plan.exists():
         raise UserError(f"{plan} is gone, which says what stands in {layout.var}: {remedy}")
+    if store.exists() and not authority.exists():
+        raise UserError(f"{authority} is gone, which all devices trust: {remedy}")
     if plan.exists() and not store.exists() and (layout.logins.exists() or layout.lake.exists()):
         lost = f"{store} is gone, and with it accounts and counters of the meters' keys"
         raise UserError(f"{lost}: {remedy}")

@@ -90,13 +90,18 @@ def _provision_systems(layout: Layout, plan: Plan, authority: Authority) -> None
         for number, name in enumerate(plan.regions, start=1)
     ]
     for folder, title, role in systems:
-        if (folder / "tls.crt").exists():
-            _verify_device(folder, title, role)
-            continue
-        credentials = authority.issue(title, role)
-        write_durably(folder / "ca.crt", authority.pem)
-        write_durably(folder / "tls.key", credentials.key, mode=PRIVATE)
-        write_durably(folder / "tls.crt", credentials.certificate)  # last: says it is whole
+        _certify(folder, title, role, authority)
+
+
+def _certify(folder: Path, title: bytes, role: Role, authority: Authority) -> None:
+    """Look through a device's certificate; issue one where there is none."""
+    if (folder / "tls.crt").exists():
+        _verify_device(folder, title, role)
+        return
+    credentials = authority.issue(title, role)
+    write_durably(folder / "ca.crt", authority.pem)
+    write_durably(folder / "tls.key", credentials.key, mode=PRIVATE)
+    write_durably(folder / "tls.crt", credentials.certificate)  # last: says it is whole
 
 
 def _provision_meters(layout: Layout, plan: Plan, authority: Authority, progress: Progress) -> None:
@@ -108,7 +113,7 @@ def _provision_meters(layout: Layout, plan: Plan, authority: Authority, progress
         title = meter_title(meter_id)
         folder = layout.meter(title)
         if folder.exists():
-            _verify_device(folder, title, Role.METER)
+            _certify(folder, title, Role.METER, authority)
             MeterKeys.load(folder / "keys.json", title)
         else:
             _make_meter(staging / folder.name, title, authority)
@@ -151,7 +156,7 @@ def _write_folder(folder: Path, files: Mapping[str, tuple[bytes, int]]) -> None:
 
 def _verify_device(folder: Path, title: bytes, role: Role) -> None:
     """Refuse a certificate or key that is corrupt or another device's."""
-    remedy = f"restore it from a backup, or move {folder} away to have the device made anew"
+    remedy = f"restore it, or remove {folder / 'tls.crt'} to have a new certificate issued"
     path = folder / "tls.crt"
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
