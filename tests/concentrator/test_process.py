@@ -197,7 +197,11 @@ async def test_the_status_says_what_matters(tmp_path: Path) -> None:
     ("old", "new", "problem"),
     [
         ('name = "north"\n', "", "lacks the key 'name'"),
-        ("quota_per_meter = 5000", 'quota_per_meter = "many"', "value of a wrong kind"),
+        (
+            "quota_per_meter = 5000",
+            'quota_per_meter = "many"',
+            "quota_per_meter is 'many', not a whole number of 1",
+        ),
         ("tls://127.0.0.1", "ftp://127.0.0.1", "unknown scheme ftp"),
         ("[journal]", "[journal", "not valid TOML"),
     ],

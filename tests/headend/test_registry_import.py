@@ -93,9 +93,9 @@ def test_the_configuration_is_read_with_its_defaults(chain: Chain) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("[tls]", "[schedule]\nlook = 3\n[tls]", "unknown key look; known are daily_at_s"),
+        ("[tls]", "[schedule]\nlook = 3\n[tls]", "has no key look; known are daily_at_s"),
         ('title = "4F414DE000000001"\n', "", "lacks the key 'title'"),
-        ('title = "4F41', 'title = "ZZ41', "value of a wrong kind"),
+        ('title = "4F41', 'title = "ZZ41', "title is 'ZZ414DE000000001', not a system title"),
     ],
 )
 def test_a_wrong_configuration_is_one_sentence(

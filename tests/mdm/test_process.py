@@ -303,8 +303,8 @@ def test_the_command_runs_until_told_and_goes_on_after_kill_9(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("extra", "sentence"),
     [
-        ("[vee]\nspike_ratio = -1", r"\[vee\] spike_ratio is -1: write a number"),
-        ("[vee]\nnonsense = 1", r"\[vee\] has no key nonsense: the keys are"),
+        ("[vee]\nspike_ratio = -1", r"\[vee\] spike_ratio is -1, not a number"),
+        ("[vee]\nnonsense = 1", r"\[vee\] has no key nonsense; known are"),
         ("wrong = 1", r"\[store\] has no key wrong"),
         ("[vee]\nspike_ratio = true", "spike_ratio is True"),
     ],

@@ -43,7 +43,11 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("file", "change", "named"),
     [
-        ("device.toml", replaced("id = 2", "id = 0"), "0 is no whole number from 1 to 65535"),
+        (
+            "device.toml",
+            replaced("id = 2", "id = 0"),
+            "[meter] id is 0, not a whole number from 1 to 65535",
+        ),
         ("device.toml", replaced("id = 2", ""), "lacks the key 'id'"),
         ("device.toml", replaced("tls://", "http://"), "unknown scheme http"),
         ("device.toml", replaced('"OAM0', '"OAM'), "16 characters"),

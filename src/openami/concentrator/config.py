@@ -3,14 +3,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Self
 
-from openami.runtime.errors import ConfigurationError
-from openami.runtime.files import read_toml
+from openami.runtime.config import ConfigFile
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import Url
-
-REMEDY: Final = "correct it, or run `openami up` once to write it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,35 +38,26 @@ class ConcentratorConfig:
         Raises:
             ConfigurationError: It is missing, or a key in it is missing or has a wrong value.
         """
-        path = home / "config.toml"
-        tables = read_toml(path, REMEDY)
-        try:
-            return cls._from_tables(home, tables, path)
-        except KeyError as error:
-            raise ConfigurationError(f"{path} lacks the key {error}: {REMEDY}") from error
-        except (TypeError, ValueError) as error:
-            sentence = f"{path} has a value of a wrong kind ({error}): {REMEDY}"
-            raise ConfigurationError(sentence) from error
-
-    @classmethod
-    def _from_tables(cls, home: Path, tables: dict[str, Any], path: Path) -> Self:
-        own, meters, uplink = tables["concentrator"], tables["meters"], tables["uplink"]
-        journal, tls = tables["journal"], tables["tls"]
-        return cls(
-            name=str(own["name"]),
-            title=bytes.fromhex(own["title"]),
-            region=str(own["region"]),
-            meters_listen=Url.parse(meters["listen"], f"[meters] listen in {path}"),
-            max_connections=int(meters.get("max_connections", 20_000)),
-            handshake_timeout_s=float(meters.get("handshake_timeout_s", 20.0)),
-            uplink=Url.parse(uplink["url"], f"[uplink] url in {path}"),
-            head_end_title=bytes.fromhex(uplink["head_end_title"]),
-            connect_timeout_s=float(uplink.get("connect_timeout_s", 10.0)),
-            backoff_first_s=float(uplink.get("backoff_first_s", 0.5)),
-            backoff_most_s=float(uplink.get("backoff_most_s", 30.0)),
-            journal=home / journal["file"],
-            quota_per_meter=int(journal.get("quota_per_meter", 5000)),
-            window_entries=int(journal.get("window_entries", 256)),
-            receipt_timeout_s=float(journal.get("receipt_timeout_s", 30.0)),
-            identity=TlsIdentity(home / tls["ca"], home / tls["certificate"], home / tls["key"]),
+        file = ConfigFile(home / "config.toml")
+        own, meters, uplink = (file.table(n) for n in ("concentrator", "meters", "uplink"))
+        journal = file.table("journal")
+        config = cls(
+            name=own.text("name"),
+            title=own.title("title"),
+            region=own.text("region"),
+            meters_listen=Url.of(meters, "listen"),
+            max_connections=meters.whole("max_connections", 20_000, least=1),
+            handshake_timeout_s=meters.number("handshake_timeout_s", 20.0),
+            uplink=Url.of(uplink, "url"),
+            head_end_title=uplink.title("head_end_title"),
+            connect_timeout_s=uplink.number("connect_timeout_s", 10.0),
+            backoff_first_s=uplink.number("backoff_first_s", 0.5),
+            backoff_most_s=uplink.number("backoff_most_s", 30.0),
+            journal=journal.path("file"),
+            quota_per_meter=journal.whole("quota_per_meter", 5000, least=1),
+            window_entries=journal.whole("window_entries", 256, least=1),
+            receipt_timeout_s=journal.number("receipt_timeout_s", 30.0),
+            identity=TlsIdentity.of(file.table("tls")),
         )
+        file.refuse_unknown()
+        return config

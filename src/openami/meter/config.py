@@ -7,19 +7,18 @@ pushes, which an engineer may set and a demo need not.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
+from openami.runtime.config import ConfigFile
 from openami.runtime.errors import ConfigurationError
-from openami.runtime.files import read_json, read_toml
+from openami.runtime.files import read_json
 from openami.transport.reconnect import Backoff
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import Url
 
-REMEDY: Final = "correct it, or run `openami up` once to write it again"
 KEYS_REMEDY: Final = "restore it from a backup; a meter without its keys has to be exchanged"
 KEYS_FORMAT: Final = "openami-keys-1"
 KEY_OCTETS: Final = 16
-TITLE_OCTETS: Final = 8
 LDN_OCTETS: Final = 16
 MICROSECONDS: Final = 1_000_000
 
@@ -96,46 +95,39 @@ class MeterConfig:
         Raises:
             ConfigurationError: A file or key is missing, or has a wrong value.
         """
-        path = home / "device.toml"
-        tables = read_toml(path, REMEDY)
-        try:
-            return cls._from_tables(home, tables, path)
-        except KeyError as error:
-            raise ConfigurationError(f"{path} lacks the key {error}: {REMEDY}") from error
-        except (TypeError, ValueError) as error:
-            sentence = f"{path} has a value of a wrong kind ({error}): {REMEDY}"
-            raise ConfigurationError(sentence) from error
-
-    @classmethod
-    def _from_tables(cls, home: Path, tables: dict[str, Any], path: Path) -> Self:
-        meter, uplink, tls = tables["meter"], tables["uplink"], tables["tls"]
-        profile, push = tables.get("profile", {}), tables.get("push", {})
-        plain = tables.get("listener", {}).get("plain", "")
-        title = _title(meter["title"])
-        return cls(
+        file = ConfigFile(home / "device.toml")
+        meter, uplink = file.table("meter"), file.table("uplink")
+        profile, push = file.table("profile"), file.table("push")
+        meter.ignore("kind", "region", "zone")
+        title = meter.title("title")
+        listener = file.table("listener")
+        plain = listener.text("plain", "")
+        config = cls(
             home=home,
-            meter_id=_within(meter["id"], 1, 65_535),
+            meter_id=meter.whole("id", least=1, most=65_535),
             title=title,
-            ldn=_ldn(meter["ldn"]),
-            installed_s=int(meter["installed_us"]) // MICROSECONDS,
-            capture_period_s=_within(meter["capture_period_s"], 60, 86_400),
-            seed=_within(tables["load"]["seed"], 0, 2**31),
-            uplink=Url.parse(uplink["url"], f"[uplink] url in {path}"),
-            concentrator_title=_title(uplink["concentrator_title"]),
-            head_end_title=_title(uplink["head_end_title"]),
-            connect_timeout_s=float(uplink.get("connect_timeout_s", 10.0)),
+            ldn=meter.parsed("ldn", _ldn, "a logical device name of 16 characters"),
+            installed_s=meter.whole("installed_us") // MICROSECONDS,
+            capture_period_s=meter.whole("capture_period_s", least=60, most=86_400),
+            seed=file.table("load").whole("seed", most=2**31),
+            uplink=Url.of(uplink, "url"),
+            concentrator_title=uplink.title("concentrator_title"),
+            head_end_title=uplink.title("head_end_title"),
+            connect_timeout_s=uplink.number("connect_timeout_s", 10.0),
             backoff=Backoff(
-                first_s=float(uplink.get("backoff_first_s", 0.5)),
-                most_s=float(uplink.get("backoff_most_s", 30.0)),
+                first_s=uplink.number("backoff_first_s", 0.5),
+                most_s=uplink.number("backoff_most_s", 30.0),
             ),
-            identity=TlsIdentity(home / tls["ca"], home / tls["certificate"], home / tls["key"]),
-            keys=MeterKeys.load(home / tables["keys"]["file"], title),
-            plain_listener=Url.parse(plain, f"[listener] plain in {path}") if plain else None,
-            profile_days=_within(profile.get("days", 60), 1, 3660),
-            event_entries=_within(profile.get("event_entries", 512), 16, 65_535),
-            push_first_s=float(push.get("first_s", 5.0)),
-            push_most_s=float(push.get("most_s", 60.0)),
+            identity=TlsIdentity.of(file.table("tls")),
+            keys=MeterKeys.load(file.table("keys").path("file"), title),
+            plain_listener=Url.of(listener, "plain") if plain else None,
+            profile_days=profile.whole("days", 60, least=1, most=3660),
+            event_entries=profile.whole("event_entries", 512, least=16, most=65_535),
+            push_first_s=push.number("first_s", 5.0),
+            push_most_s=push.number("most_s", 60.0),
         )
+        file.refuse_unknown()
+        return config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,31 +143,16 @@ class FleetConfig:
         Raises:
             ConfigurationError: It is missing, or names no meter.
         """
-        path = home / "config.toml"
-        tables = read_toml(path, REMEDY)
-        try:
-            titles = [_title(title) for title in tables["fleet"]["meters"]]
-        except (KeyError, TypeError, ValueError) as error:
-            sentence = f"{path} has no list of titles under [fleet] meters ({error}): {REMEDY}"
-            raise ConfigurationError(sentence) from error
+        file = ConfigFile(home / "config.toml")
+        fleet = file.table("fleet")
+        fleet.ignore("zone", "seed")
+        titles = fleet.titles("meters")
+        file.refuse_unknown()
         meters = home.parent / "meters"
         return cls(homes=tuple(meters / title.hex().upper() for title in titles))
 
 
-def _title(text: str) -> bytes:
-    title = bytes.fromhex(text)
-    if len(title) != TITLE_OCTETS:
-        raise ValueError(f"a system title has 16 hex digits, not {text!r}")
-    return title
-
-
 def _ldn(text: str) -> str:
-    if len(text.encode("ascii", "replace")) != LDN_OCTETS or not text.isascii():
-        raise ValueError(f"a logical device name has 16 characters, not {text!r}")
+    if len(text) != LDN_OCTETS or not text.isascii():
+        raise ValueError(text)
     return text
-
-
-def _within(value: int, low: int, high: int) -> int:
-    if not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{value!r} is no whole number from {low} to {high}")
-    return value

@@ -18,6 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from openami.runtime.config import Table
 from openami.runtime.errors import ConfigurationError
 from openami.transport.wire import PeerIdentity, WireError
 
@@ -43,6 +44,11 @@ class TlsIdentity:
     ca: Path
     certificate: Path
     key: Path
+
+    @classmethod
+    def of(cls, table: Table) -> "TlsIdentity":
+        """Read `[tls]` of a configuration file; paths are relative to its folder."""
+        return cls(table.path("ca"), table.path("certificate"), table.path("key"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses: `tls://host:port` and `tcp://host:port`, also `tls://[::1]:4059`."""
+"""Addresses: `tls://host:port` and `tcp://host:port`, also `tls://[::1]:4059`.
+
+Tools know more: `hdlc+tcp://host:port`, `hdlc+serial:///dev/ttyUSB0` and `udp://host:port`.
+"""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
+from openami.runtime.config import Table
 from openami.runtime.errors import ExitCode, UserError
 
-Scheme = Literal["tls", "tcp"]
+Scheme = Literal["tls", "tcp", "hdlc+tcp", "hdlc+serial", "udp"]
+
+STREAMS: Final[frozenset[Scheme]] = frozenset({"tls", "tcp"})
+"""What carries wrapper frames: all that the systems listen on and dial."""
+ALL_SCHEMES: Final = STREAMS | {"hdlc+tcp", "hdlc+serial", "udp"}
 
 REMEDY: Final = "write tls://HOST:PORT or tcp://HOST:PORT, e.g. tls://127.0.0.1:24060"
 PATTERN: Final = re.compile(
@@ -15,17 +24,26 @@ PATTERN: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))"
     r"(?::(?P<port>[0-9]+))?/?"
 )
+SERIAL: Final = re.compile(r"(?i:hdlc\+serial)://(?P<path>/[^\s?#]*[^\s?#/])")
+SERIAL_REMEDY: Final = "write hdlc+serial:///dev/ttyUSB0"
 
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """Where to dial or to listen; port 0 lets the system choose one for a listener."""
+    """Where to dial or to listen; port 0 lets the system choose one for a listener.
+
+    Attributes:
+        path: The device of a serial line, which has neither host nor port.
+    """
 
     scheme: Scheme
     host: str
     port: int
+    path: str = ""
 
     def __str__(self) -> str:
+        if self.path:
+            return f"{self.scheme}://{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -34,28 +52,50 @@ class Url:
         return self.scheme == "tls"
 
     @classmethod
-    def parse(cls, text: str, place: str = "the address") -> "Url":
+    def serial(cls, path: str) -> "Url":
+        """Return the address of a serial line."""
+        return cls("hdlc+serial", "", 0, path)
+
+    @classmethod
+    def parse(
+        cls, text: str, place: str = "the address", schemes: Collection[Scheme] = STREAMS
+    ) -> "Url":
         """Read an address.
 
         Args:
             text: What a person or a file says.
             place: Where it stands, for the sentence: `[uplink] url in /…/device.toml`.
+            schemes: Which are of use there.
 
         Raises:
             UserError: It is no address of ours; exit code 2.
         """
 
-        def refused(problem: str) -> UserError:
-            sentence = f"{place} {text!r} {problem}: {REMEDY}"
+        def refused(problem: str, remedy: str = REMEDY) -> UserError:
+            sentence = f"{place} {text!r} {problem}: {remedy}"
             return UserError(sentence, ExitCode.ASKED_WRONGLY)
+
+        if "hdlc+serial" in schemes and text.strip().lower().startswith("hdlc+serial:"):
+            if (serial := SERIAL.fullmatch(text.strip())) is None:
+                raise refused("names no device", SERIAL_REMEDY)
+            return cls.serial(serial["path"])
 
         if (match := PATTERN.fullmatch(text.strip())) is None:
             raise refused("is not an address")
         scheme, port = match["scheme"].lower(), match["port"]
-        if scheme not in ("tls", "tcp"):
+        if scheme not in schemes:
             raise refused(f"has the unknown scheme {scheme}")
         if port is None:
             raise refused("names no port")
         if int(port) > 0xFFFF:
             raise refused(f"has port {port}, above 65535")
-        return cls("tls" if scheme == "tls" else "tcp", match["v6"] or match["host"], int(port))
+        return cls(cast("Scheme", scheme), match["v6"] or match["host"], int(port))
+
+    @classmethod
+    def of(cls, table: Table, key: str) -> "Url":
+        """Read an address from a configuration file.
+
+        Raises:
+            UserError: It is no address of ours; exit code 2.
+        """
+        return cls.parse(table.text(key), table.place(key))

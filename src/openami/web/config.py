@@ -3,28 +3,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
+from openami.runtime.config import REMEDY, ConfigFile
 from openami.runtime.errors import ConfigurationError
-from openami.runtime.files import read_toml
+from openami.store.database import url_of
 
-REMEDY: Final = "run `openami up`, which writes it, or correct the value"
 MINIMUM_KEY_OCTETS: Final = 32
-KNOWN_KEYS: Final = {
-    "web": {
-        "listen",
-        "zone",
-        "session_key",
-        "clock",
-        "run",
-        "tariff",
-        "minimum_homes",
-        "secure_cookies",
-    },
-    "store": {"database", "lake"},
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,57 +37,32 @@ class WebConfig:
         Raises:
             ConfigurationError: The file or a value in it cannot be used.
         """
-        path = home / "config.toml"
-        tables = read_toml(path, REMEDY)
-        _refuse_unknown(path, tables)
-        web, store = tables.get("web", {}), tables.get("store", {})
-        host, port = _listen(path, web.get("listen", "http://127.0.0.1:8080"))
-        minimum_homes = web.get("minimum_homes", 10)
-        if not isinstance(minimum_homes, int) or minimum_homes < 2:
-            sentence = f"{path}: minimum_homes is {minimum_homes!r}, not a number above 1: {REMEDY}"
-            raise ConfigurationError(sentence)
-        tariff = web.get("tariff")
-        return cls(
+        file = ConfigFile(home / "config.toml")
+        web, store = file.table("web"), file.table("store")
+        host, port = web.parsed("listen", _listen, "http://address:port", "http://127.0.0.1:8080")
+        config = cls(
             host=host,
             port=port,
-            zone=_zone(path, web.get("zone", "Australia/Sydney")),
-            session_key=_key(home / web.get("session_key", "session.key")),
-            database_url=_database(home, store.get("database", "../openami.db")),
-            lake=(home / store.get("lake", "../lake")).resolve(),
-            clock=(home / web.get("clock", "../clock.json")).resolve(),
-            run=(home / web.get("run", "../run")).resolve(),
-            tariff=None if tariff is None else (home / tariff).resolve(),
-            minimum_homes=minimum_homes,
-            secure_cookies=bool(web.get("secure_cookies", False)),
+            zone=web.zone("zone", "Australia/Sydney"),
+            session_key=_key(web.path("session_key", "session.key")),
+            database_url=url_of(store.text("database", "../openami.db"), home),
+            lake=store.path("lake", "../lake"),
+            clock=web.path("clock", "../clock.json"),
+            run=web.path("run", "../run"),
+            tariff=web.path("tariff") if "tariff" in web else None,
+            minimum_homes=web.whole("minimum_homes", 10, least=2),
+            secure_cookies=web.flag("secure_cookies", default=False),
         )
+        web.ignore("tariff")
+        file.refuse_unknown()
+        return config
 
 
-def _refuse_unknown(path: Path, tables: dict[str, Any]) -> None:
-    for table, keys in tables.items():
-        unknown = set(keys) - KNOWN_KEYS.get(table, set()) if isinstance(keys, dict) else {table}
-        if unknown:
-            name = min(unknown)
-            raise ConfigurationError(f"{path}: [{table}] has no key {name}: {REMEDY}")
-
-
-def _listen(path: Path, url: object) -> tuple[str, int]:
-    try:
-        parts = urlsplit(url if isinstance(url, str) else "")
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme != "http" or not parts.hostname or port is None:
-        sentence = f"{path}: listen is {url!r}, not http://address:port: {REMEDY}"
-        raise ConfigurationError(sentence)
-    return parts.hostname, port
-
-
-def _zone(path: Path, name: object) -> ZoneInfo:
-    try:
-        return ZoneInfo(name if isinstance(name, str) else "")
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        sentence = f"{path}: zone is {name!r}, no name of the IANA time zone database: {REMEDY}"
-        raise ConfigurationError(sentence) from error
+def _listen(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or parts.port is None:
+        raise ValueError(url)
+    return parts.hostname, parts.port
 
 
 def _key(path: Path) -> bytes:
@@ -119,7 +81,3 @@ def _key(path: Path) -> bytes:
         )
         raise ConfigurationError(sentence)
     return key
-
-
-def _database(home: Path, value: str) -> str:
-    return value if "://" in value else f"sqlite:///{(home / value).resolve()}"

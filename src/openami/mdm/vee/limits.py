@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The numbers of the rules, with their units; `[vee]` of `mdm/config.toml` may set each."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Self
-
-from openami.runtime.errors import ConfigurationError
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,24 +21,3 @@ class Limits:
     scale_limit: float = 3.0  # a larger factor to the register difference is not believed
     estimate_after_s: float = 21_600.0  # six hours: reading again comes first
     estimate_unasked_s: float = 86_400.0  # estimate even if nobody could ask again
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                sentence = f"[vee] {each.name} is {value!r}: write a number that is not negative"
-                raise ConfigurationError(sentence)
-
-    @classmethod
-    def of(cls, table: Mapping[str, object]) -> Self:
-        """Read the table `[vee]`.
-
-        Raises:
-            ConfigurationError: A key is unknown or its value is no such number.
-        """
-        known = {each.name for each in fields(cls)}
-        for name in table:
-            if name not in known:
-                sentence = f"[vee] has no key {name}: the keys are {', '.join(sorted(known))}"
-                raise ConfigurationError(sentence)
-        return cls(**table)  # type: ignore[arg-type]
