@@ -6,7 +6,7 @@ the other classes are ordinary objects of a logical device.
 """
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from openami.cosem.kinds import (
     ANY,
@@ -18,13 +18,16 @@ from openami.cosem.kinds import (
     OCTETS,
     UNSIGNED,
     Kind,
+    KindError,
     array,
+    describe,
     enumeration,
     structure,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
-from openami.dlms.data import BitString, Data
+from openami.dlms.data import BitString, Data, Enum, Structure
 from openami.dlms.obis import Obis
+from openami.dlms.security.certificates import CertificateEntity, CertificateType
 
 CURRENT_ASSOCIATION = Obis(0, 0, 40, 0, 0, 255)
 """Logical name under which every association finds itself."""
@@ -205,6 +208,9 @@ class WrappedKey(NamedTuple):
     key_wrapped: bytes
 
 
+_WRAPPED_KEYS = array(structure(WrappedKey, enumeration(KeyId), OCTETS))
+
+
 class SecuritySetup(InterfaceClass, class_id=64, version=0):
     """Which protection an association demands, and the keys behind it (4.4.7, version 0).
 
@@ -217,4 +223,95 @@ class SecuritySetup(InterfaceClass, class_id=64, version=0):
     server_system_title = Attribute(5, OCTETS)
 
     security_activate = Method(1, ENUM)
-    key_transfer = Method(2, array(structure(WrappedKey, enumeration(KeyId), OCTETS)))
+    key_transfer = Method(2, _WRAPPED_KEYS)
+
+
+class KeyData(NamedTuple):
+    """One end's half of the agreement on a global key: ephemeral public key and signature."""
+
+    key_id: KeyId
+    key_data: bytes
+
+
+class CertificateInfo(NamedTuple):
+    """A certificate that the server holds.
+
+    ``serial_number`` is the content of its DER integer; the names are DER too.
+    """
+
+    certificate_entity: CertificateEntity
+    certificate_type: CertificateType
+    serial_number: bytes
+    issuer: bytes
+    subject: bytes
+    subject_alt_name: bytes
+
+
+class CertificateByEntity(NamedTuple):
+    """A certificate named by whose it is and what for."""
+
+    certificate_entity: CertificateEntity
+    certificate_type: CertificateType
+    system_title: bytes
+
+
+class CertificateBySerial(NamedTuple):
+    """A certificate named by its number and who gave it, as `CertificateInfo` shows them."""
+
+    serial_number: bytes
+    issuer: bytes
+
+
+CertificateName: TypeAlias = CertificateByEntity | CertificateBySerial
+
+_ENTITY = enumeration(CertificateEntity)
+_TYPE = enumeration(CertificateType)
+_KEY_DATA = array(structure(KeyData, enumeration(KeyId), OCTETS))
+_BY_ENTITY = structure(CertificateByEntity, _ENTITY, _TYPE, OCTETS)
+_BY_SERIAL = structure(CertificateBySerial, OCTETS, OCTETS)
+_NAME_TYPE = "structure of enum 0 by entity or 1 by serial number, and a structure"
+
+
+def _name_to(value: CertificateName) -> Data:
+    if isinstance(value, CertificateByEntity):
+        return Structure((Enum(0), _BY_ENTITY.to_data(value)))
+    return Structure((Enum(1), _BY_SERIAL.to_data(value)))
+
+
+def _name_from(data: Data) -> CertificateName:
+    if isinstance(data, Structure) and len(data) == 2:
+        match data[0]:
+            case Enum(0):
+                return _BY_ENTITY.from_data(data[1])
+            case Enum(1):
+                return _BY_SERIAL.from_data(data[1])
+    raise KindError(_NAME_TYPE, describe(data))
+
+
+_CERTIFICATE_NAME: Kind[CertificateName] = Kind(_NAME_TYPE, _name_to, _name_from)
+
+
+class SecuritySetupV1(InterfaceClass, class_id=64, version=1):
+    """Version 1: a policy by direction with signatures, key agreement and certificates (4.4.7).
+
+    ``security_policy`` is the bits of `SecurityPolicy`.
+    """
+
+    security_policy = Attribute(2, ENUM)
+    security_suite = Attribute(3, ENUM)
+    client_system_title = Attribute(4, OCTETS, dynamic=True)
+    server_system_title = Attribute(5, OCTETS)
+    certificates = Attribute(
+        6,
+        array(structure(CertificateInfo, _ENTITY, _TYPE, OCTETS, OCTETS, OCTETS, OCTETS)),
+        dynamic=True,
+    )
+
+    security_activate = Method(1, ENUM)
+    key_transfer = Method(2, _WRAPPED_KEYS)
+    key_agreement = Method(3, _KEY_DATA, _KEY_DATA)
+    generate_key_pair = Method(4, _TYPE)
+    generate_certificate_request = Method(5, _TYPE, OCTETS)
+    import_certificate = Method(6, OCTETS)
+    export_certificate = Method(7, _CERTIFICATE_NAME, OCTETS)
+    remove_certificate = Method(8, _CERTIFICATE_NAME)

@@ -187,6 +187,25 @@ class ClientAssociation:
         """Forget the association: the connection is gone."""
         self._machine.lost()
 
+    def use_keys(self, cipher: Cipher) -> None:
+        """Go on with keys that the meter has just taken over (key_transfer, key_agreement).
+
+        Our counters go on as they are; the meter's may start anew with a new encryption key.
+        """
+        held, self.parameters = self.parameters.cipher, replace(self.parameters, cipher=cipher)
+        if held is None or held.keys.encryption_key != cipher.keys.encryption_key:
+            self._window = ReceiveWindow()
+        self._go_on()
+
+    def use_policy(self, policy: SecurityPolicy) -> None:
+        """Go on under a policy that the meter has just activated (security_activate)."""
+        self.parameters = replace(self.parameters, policy=policy)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self.channel is not None and self.parameters.cipher is not None:
+            self.channel.replace(self.parameters.cipher, self._window, self.parameters.policy)
+
     def exchange(self, apdu: bytes, request: str) -> Steps[bytes]:
         """Send one service APDU, protected as agreed, and return the plain answer.
 

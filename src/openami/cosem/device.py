@@ -8,6 +8,7 @@ A row may also ask for protection beyond the client's policy: `Exchange` holds a
 remembers what the response owes.
 """
 
+import hashlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,7 +29,7 @@ from openami.dlms.data import Array, Integer
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
-from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow, Windows
 from openami.dlms.security.credentials import Credentials
 from openami.dlms.security.suites import (
@@ -102,6 +103,7 @@ class Ciphering:
         window: What was accepted from this client under these keys, over all connections.
         policy: The least protection of requests and responses.
         windows: What was accepted beside that.
+        former: Windows of encryption keys that were replaced, by a digest of the key.
     """
 
     cipher: Cipher
@@ -109,6 +111,21 @@ class Ciphering:
     window: ReceiveWindow = field(default_factory=ReceiveWindow)
     policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
     windows: Windows = field(default_factory=Windows)
+    former: dict[bytes, ReceiveWindow] = field(default_factory=dict, repr=False)
+
+    def replace_keys(self, keys: KeySet) -> None:
+        """Use other keys from the next request on.
+
+        A key that comes back brings its window along: what it let in before, it lets in no more.
+        The device's own counters go on as they are, which is right for any key.
+        """
+        self.former[_digest(self.cipher.keys)] = self.window
+        self.window = self.former.pop(_digest(keys), ReceiveWindow())
+        self.cipher = Cipher(keys)
+
+
+def _digest(keys: KeySet) -> bytes:
+    return hashlib.sha256(keys.encryption_key).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -54,14 +54,15 @@ class KeySet:
 
     def __post_init__(self) -> None:
         size = self.suite.key_octets
-        _check_size("encryption key", self.encryption_key, size)
+        check_key_size("encryption key", self.encryption_key, size)
         if self.authentication_key:
-            _check_size("authentication key", self.authentication_key, size)
+            check_key_size("authentication key", self.authentication_key, size)
         if self.broadcast_key is not None:
-            _check_size("broadcast key", self.broadcast_key, size)
+            check_key_size("broadcast key", self.broadcast_key, size)
 
 
-def _check_size(name: str, key: bytes, size: int) -> None:
+def check_key_size(name: str, key: bytes, size: int) -> None:
+    """Refuse a key that has not `size` octets."""
     if len(key) != size:
         raise SecurityError(f"the {name} has {len(key)} octets, not {size}", "key set", CLAUSE)
 

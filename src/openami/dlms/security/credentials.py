@@ -60,9 +60,9 @@ class KeyWrapping(Protocol):
         """Return the key inside; raises `SecurityError` if it was wrapped with another."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MasterKey:
-    """The master key in this process."""
+    """The master key in this process; whoever holds it sees when it is replaced."""
 
     octets: bytes = field(repr=False)
 

@@ -10,7 +10,7 @@ other formats put in front; a private key is one number.  What is done with them
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,6 +23,8 @@ CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.3.4"
 
 Entropy = Callable[[int], bytes]
 """Gives that many unpredictable octets."""
+
+PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey
 
 _UNCOMPRESSED: Final = b"\x04"
 _SPARE_OCTETS: Final = 8  # FIPS 186-5, A.2.1: with 64 bits more, the remainder is not biased
