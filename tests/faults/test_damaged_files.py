@@ -72,7 +72,7 @@ CASES = [
         f"{FULL}/metrology.journal", "meter", FULL, "set aside", goes_on=True, damages=("random",)
     ),
     Case(f"{FLEET_METER}/keys.json", "fleet", "fleet", BACKUP),
-    Case("fleet/config.toml", "fleet", "fleet", "list of titles", damages=("emptied",)),
+    Case("fleet/config.toml", "fleet", "fleet", "lacks the key 'meters'", damages=("emptied",)),
     Case(
         "fleet/metrology.journal", "fleet", "fleet", "set aside", goes_on=True, damages=("zeroed",)
     ),
@@ -170,7 +170,7 @@ def test_no_damage_ends_in_a_traceback(var: Path, case: Case, damage: str) -> No
     assert "Traceback" not in said
     assert status in {None, 1, 2}
     if status is not None:
-        assert (var / "run" / "stderr.log").read_text().startswith("openami: ")
+        assert (var / "run" / "stderr.log").read_text().count("openami: ") == 1
 
 
 def test_what_was_damaged_comes_again_from_who_still_has_it(tmp_path: Path) -> None:
