@@ -13,6 +13,7 @@ import socket
 import sys
 
 from gurux_dlms import GXByteBuffer, GXReplyData
+from gurux_dlms.ecdsa import GXPrivateKey, GXPublicKey
 from gurux_dlms.enums import Authentication, InterfaceType, Security
 from gurux_dlms.objects import (
     GXDLMSClock,
@@ -21,13 +22,16 @@ from gurux_dlms.objects import (
     GXDLMSProfileGeneric,
     GXDLMSRegister,
 )
+from gurux_dlms.objects.enums import SecuritySuite
 from gurux_dlms.secure import GXDLMSSecureClient
 
 AUTHENTICATIONS = {
     "none": Authentication.NONE,
     "lls": Authentication.LOW,
     "gmac": Authentication.HIGH_GMAC,
+    "ecdsa": Authentication.HIGH_ECDSA,
 }
+CIPHERED = ("gmac", "ecdsa")
 
 
 class Reader:
@@ -43,13 +47,22 @@ class Reader:
             InterfaceType.WRAPPER,
         )
         self.client.maxReceivePDUSize = ask.get("pdu_octets", 0xFFFF)
-        if ask["mechanism"] == "gmac":
+        if ask["mechanism"] in CIPHERED:
             ciphering = self.client.ciphering
             ciphering.security = Security.AUTHENTICATION_ENCRYPTION
             ciphering.systemTitle = bytearray.fromhex(ask["client_title"])
             ciphering.blockCipherKey = bytearray.fromhex(ask["guek"])
             ciphering.authenticationKey = bytearray.fromhex(ask["gak"])
             ciphering.invocationCounter = ask["counter"]
+            ciphering.securitySuite = SecuritySuite(ask.get("suite", 0))
+        if ask["mechanism"] == "ecdsa":
+            # The library holds the peer's public key and its own private one as a pair.
+            ciphering.signingKeyPair = (
+                GXPublicKey.fromRawBytes(bytearray.fromhex("04" + ask["peer_public"])),
+                GXPrivateKey.fromRawBytes(bytearray.fromhex(ask["private"])),
+            )
+            # Its own challenge has 16 octets, and the mechanism asks for 32 or more.
+            self.client.ctoSChallenge = bytearray(os.urandom(32))
         self.link = socket.create_connection(("127.0.0.1", ask["port"]), timeout=20)
 
     def frame(self, octets, reply):
