@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openami.runtime.errors import ExitCode, UserError
-from openami.transport.url import Url
+from openami.transport.url import ALL_SCHEMES, Url
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,34 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     except UserError:
         return
     assert Url.parse(str(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("hdlc+tcp://127.0.0.1:4060", Url("hdlc+tcp", "127.0.0.1", 4060)),
+        ("UDP://meter:4059", Url("udp", "meter", 4059)),
+        ("hdlc+serial:///dev/ttyUSB0", Url("hdlc+serial", "", 0, "/dev/ttyUSB0")),
+        ("HDLC+serial:///tmp/a-b/line", Url.serial("/tmp/a-b/line")),  # noqa: S108  a name only
+    ],
+)
+def test_tools_read_more_addresses(text: str, url: Url) -> None:
+    assert Url.parse(text, schemes=ALL_SCHEMES) == url
+    assert Url.parse(str(url), schemes=ALL_SCHEMES) == url
+    with pytest.raises(UserError):
+        Url.parse(text)
+
+
+@pytest.mark.parametrize("text", ["hdlc+serial://", "hdlc+serial:///", "hdlc+serial://dev:9"])
+def test_a_serial_line_needs_a_device(text: str) -> None:
+    with pytest.raises(UserError, match=r"names no device: write hdlc\+serial:///dev/ttyUSB0"):
+        Url.parse(text, schemes=ALL_SCHEMES)
+
+
+@given(st.sampled_from(sorted(ALL_SCHEMES)), st.text(max_size=30))
+def test_any_text_behind_a_scheme_is_an_address_or_refused(scheme: str, text: str) -> None:
+    try:
+        url = Url.parse(f"{scheme}://{text}", schemes=ALL_SCHEMES)
+    except UserError:
+        return
+    assert Url.parse(str(url), schemes=ALL_SCHEMES) == url

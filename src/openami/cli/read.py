@@ -28,7 +28,7 @@ from openami.runtime.errors import ExitCode, UserError
 from openami.transport.client import OpenSession, open_session
 from openami.transport.session import SessionTimeoutError
 from openami.transport.tls import Secured
-from openami.transport.url import Url
+from openami.transport.url import ALL_SCHEMES, Url
 
 FRAME_COUNTER: Final = Obis(0, 0, 43, 1, 0, 255)
 FORMATS: Final = ("text", "json", "csv")
@@ -51,6 +51,12 @@ FORMATS: Final = ("text", "json", "csv")
 @click.option("--keys", help="A meter's keys.json: gives secret, keys and peer title.")
 @click.option("--counter", help="First invocation counter.  [the meter is asked]")
 @click.option("--timeout", help="Seconds for the connection and for each answer.  [10]")
+@click.option("--server-address", metavar="L/P", help="hdlc: logical and physical address.")
+@click.option("--address-size", help="hdlc: octets of server addresses.  [the smallest]")
+@click.option("--window", help="hdlc: most frames without a pause.  [7]")
+@click.option("--max-info", help="hdlc: most octets of information in a frame.  [2030]")
+@click.option("--baud", help="hdlc+serial: speed of the line.  [9600]")
+@click.option("--mode-e", help="hdlc+serial: open at 300 baud as an optical port, yes or no.  [no]")
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -74,15 +80,19 @@ def read(  # noqa: PLR0913  one parameter an option
     form: str | None,
     **given: str | None,
 ) -> int:
-    r"""Read attributes of a meter at URL (tcp://HOST:PORT or tls://HOST:PORT).
+    r"""Read attributes of a meter at URL.
+
+    URL is tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, hdlc+tcp://HOST:PORT or
+    hdlc+serial:///dev/ttyUSB0.
 
     \b
     openami read tcp://127.0.0.1:4059 0.0.1.0.0.255
     openami read tcp://127.0.0.1:4059 --client 32 --keys keys.json 1.0.1.8.0.255
     openami read tcp://127.0.0.1:4059 --client 1 --keys keys.json 1.0.99.1.0.255 --from 2026-03-01
+    openami read hdlc+serial:///dev/ttyUSB0 --mode-e yes --server-address 1/17 0.0.1.0.0.255
     """
     logging.getLogger("openami").addHandler(logging.NullHandler())  # refusals are sentences below
-    address = Url.parse(url, "the address")
+    address = Url.parse(url, "the address", ALL_SCHEMES)
     options = ReadOptions.gather(given, config)
     targets = [Target.parse(text, attribute, class_id) for text in objects]
     period = _period(start, end)
@@ -133,7 +143,12 @@ async def _read_once(
     found: list[Reading | Table] = []
     refused: list[str] = []
     async with open_session(
-        url, parameters, secured=secured, counters=counters, timeout_s=options.timeout
+        url,
+        parameters,
+        secured=secured,
+        counters=counters,
+        timeout_s=options.timeout,
+        hdlc=options.hdlc(),
     ) as meter:
         reader = Reader(meter.client, f"client {parameters.client_sap}")
         for target in targets:
@@ -163,7 +178,9 @@ async def _counters(
     public = ClientParameters(client_sap=PUBLIC_CLIENT, server_sap=parameters.server_sap)
     first = 1
     try:
-        async with open_session(url, public, secured=secured, timeout_s=options.timeout) as meter:
+        async with open_session(
+            url, public, secured=secured, timeout_s=options.timeout, hdlc=options.hdlc()
+        ) as meter:
             value = await meter.run(meter.client.get(Data.value, at=FRAME_COUNTER))
             if isinstance(value, int) and 0 <= value < EXHAUSTED:
                 first = int(value) + 1

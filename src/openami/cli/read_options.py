@@ -12,12 +12,17 @@ from typing import Any, Final
 
 from openami.cosem.client import ClientParameters
 from openami.dlms.errors import DlmsError
+from openami.dlms.hdlc.link import LinkTimings
+from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
 from openami.runtime.files import read_json, read_toml
+from openami.transport.hdlc import HdlcSettings
+from openami.transport.hdlcpoint import BITS_PER_OCTET
+from openami.transport.serial import SPEEDS
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls
 from openami.transport.url import Url
 
@@ -56,6 +61,54 @@ def sap(text: str) -> int:
     if (value := number(text)) > 0xFFFF:
         raise ValueError("must be 0 to 65535")
     return value
+
+
+def server_address(text: str) -> tuple[int, int]:
+    """Read the address of a server on HDLC: LOGICAL or LOGICAL/PHYSICAL."""
+    logical, slash, physical = text.partition("/")
+    try:
+        found = number(logical), number(physical) if slash else 0
+    except ValueError:
+        found = 0x4000, 0
+    if max(found) > 0x3FFF:
+        raise ValueError("must be LOGICAL/PHYSICAL, each 0 to 16383, such as 1/17")
+    return found
+
+
+def address_size(text: str) -> int:
+    """Read the size of a server address on HDLC."""
+    if text not in {"1", "2", "4"}:
+        raise ValueError("must be 1, 2 or 4 octets")
+    return int(text)
+
+
+def window(text: str) -> int:
+    """Read an HDLC window."""
+    if text not in set("1234567"):
+        raise ValueError("must be 1 to 7 frames")
+    return int(text)
+
+
+def information(text: str) -> int:
+    """Read the longest information field of HDLC."""
+    if not 32 <= (value := number(text)) <= GENEROUS.max_information_transmit_octets:
+        longest = GENEROUS.max_information_transmit_octets
+        raise ValueError(f"must be 32 to {longest} octets")
+    return value
+
+
+def speed(text: str) -> int:
+    """Read the speed of a serial line."""
+    if (value := number(text)) not in SPEEDS:
+        raise ValueError(f"must be one of {', '.join(map(str, SPEEDS))} baud")
+    return value
+
+
+def switch(text: str) -> bool:
+    """Read yes or no."""
+    if text.lower() not in {"true", "yes", "false", "no"}:
+        raise ValueError("must be yes or no")
+    return text.lower() in {"true", "yes"}
 
 
 def seconds(text: str) -> float:
@@ -112,6 +165,12 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "keys": Path,
     "counter": number,
     "timeout": seconds,
+    "server_address": server_address,
+    "address_size": address_size,
+    "window": window,
+    "max_info": information,
+    "baud": speed,
+    "mode_e": switch,
 }
 SHOWN: Final = frozenset(PARSERS) - {"secret", "guek", "gak"}  # may stand in an error
 FILES: Final = frozenset({"ca", "cert", "key", "keys"})
@@ -135,6 +194,12 @@ class ReadOptions:
     keys: Path | None = None
     counter: int | None = None
     timeout: float = 10.0
+    server_address: tuple[int, int] | None = None
+    address_size: int | None = None
+    window: int | None = None
+    max_info: int | None = None
+    baud: int = 9600
+    mode_e: bool = False
 
     @classmethod
     def gather(cls, given: Mapping[str, str | None], config: Path | None) -> "ReadOptions":
@@ -173,12 +238,28 @@ class ReadOptions:
             cipher = Cipher(KeySet(encryption_key=self.guek, authentication_key=self.gak))
         return ClientParameters(
             client_sap=client,
-            server_sap=self.server,
+            server_sap=self.server_address[0] if self.server_address else self.server,
             mechanism=chosen,
             secret=secret_value,
             cipher=cipher,
             system_title=(self.title or own_title or TOOL_TITLE) if cipher else self.title or b"",
             server_title=self.peer_title or b"",
+        )
+
+    def hdlc(self) -> HdlcSettings:
+        """Return how to speak HDLC."""
+        most = GENEROUS
+        parameters = LinkParameters.symmetric(
+            self.max_info or most.max_information_transmit_octets,
+            self.window or most.window_transmit,
+        )
+        return HdlcSettings(
+            physical=self.server_address[1] if self.server_address else 0,
+            address_octets=self.address_size,
+            parameters=parameters,
+            timings=LinkTimings(octet_s=BITS_PER_OCTET / self.baud),
+            baud=self.baud,
+            mode_e=self.mode_e,
         )
 
     def secured(self, url: Url) -> Secured | None:

@@ -123,9 +123,12 @@ class ServerConnection:
         association = self._associations.get(client_sap)
         return association.state if association else State.IDLE
 
-    def lost(self) -> None:
-        """Forget every association: the connection is gone."""
-        self._associations.clear()
+    def lost(self, client_sap: int | None = None) -> None:
+        """Forget the association of a client whose link is gone; None for all of them."""
+        if client_sap is None:
+            self._associations.clear()
+        else:
+            self._associations.pop(client_sap, None)
 
 
 def _unknown_client(apdu: bytes) -> bytes:

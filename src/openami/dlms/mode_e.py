@@ -154,6 +154,11 @@ class OptionSelect:
         return cls(text[1], text[0], text[2])
 
 
+def with_even_parity(octets: bytes) -> bytes:
+    """Return 7 data bits and even parity as 8 bits, for a line that is set to 8 and none."""
+    return bytes(octet | 0x80 * (octet.bit_count() & 1) for octet in octets)
+
+
 @dataclass(slots=True)
 class LineReader:
     """Finds messages that end with LF among what an optical head brings; noise is skipped."""

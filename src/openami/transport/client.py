@@ -21,7 +21,10 @@ from openami.cosem.client import Client, ClientParameters
 from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.security.counters import CounterBlock
+from openami.transport.carrier import Carrier
 from openami.transport.endpoint import dial
+from openami.transport.hdlc import DEFAULT_SETTINGS, HdlcSettings
+from openami.transport.hdlcpoint import dial_hdlc, link_pair
 from openami.transport.session import (
     TIMEOUT_S,
     Conversation,
@@ -30,8 +33,9 @@ from openami.transport.session import (
     SessionTimeoutError,
 )
 from openami.transport.tls import Secured
+from openami.transport.udp import dial_udp
 from openami.transport.url import Url
-from openami.transport.wire import Limits, Wire, WireError
+from openami.transport.wire import Limits, WireError
 
 T = TypeVar("T")
 
@@ -50,7 +54,7 @@ class OpenSession:
 
     client: Client
     session: DlmsSession
-    wire: Wire
+    wire: Carrier
 
     async def run(self, conversation: Conversation[T]) -> T:
         """Hold a conversation and return its result; raises as `DlmsSession.run`."""
@@ -58,13 +62,14 @@ class OpenSession:
 
 
 @asynccontextmanager
-async def open_session(
+async def open_session(  # noqa: PLR0913  the meter, who we are, and four options
     url: Url,
     parameters: ClientParameters,
     *,
     secured: Secured | None = None,
     counters: CounterBlock | None = None,
     timeout_s: float = TIMEOUT_S,
+    hdlc: HdlcSettings = DEFAULT_SETTINGS,
 ) -> AsyncIterator[OpenSession]:
     """Dial, associate, and at the end release and close.
 
@@ -74,6 +79,7 @@ async def open_session(
         secured: Needed for `tls://`.
         counters: Our invocation counters; needed with keys.
         timeout_s: For the connection, and for each answer.
+        hdlc: How to speak HDLC, for `hdlc+tcp://` and `hdlc+serial://`.
 
     Raises:
         WireError: Nobody there, the wrong peer, or no answer in time.
@@ -81,13 +87,21 @@ async def open_session(
     """
     handlers: list[SessionHandler] = []
 
-    def accept(wire: Wire) -> SessionHandler:
+    def accept(wire: Carrier) -> SessionHandler:
         saps = parameters.client_sap, parameters.server_sap
         handlers.append(SessionHandler(wire, *saps, timeout_s))
         return handlers[0]
 
     limits = Limits(connect_timeout_s=timeout_s)
-    wire = await dial(url, accept, secured=secured, limits=limits)
+    wire: Carrier
+    match url.scheme:
+        case "hdlc+tcp" | "hdlc+serial":
+            pair = link_pair(parameters.client_sap, parameters.server_sap, hdlc)
+            wire = await dial_hdlc(url, accept, pair, settings=hdlc, limits=limits)
+        case "udp":
+            wire = await dial_udp(url, accept, limits)
+        case _:
+            wire = await dial(url, accept, secured=secured, limits=limits)
     try:
         session = handlers[0].session
         client = Client(parameters, entropy=os.urandom, counters=counters)

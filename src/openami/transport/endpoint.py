@@ -72,12 +72,13 @@ async def listen(
     try:
         server = await loop.create_server(factory, url.host, url.port, backlog=BACKLOG)
     except OSError as error:
-        raise UserError(_cannot_listen(url, error)) from error
+        raise UserError(cannot_listen(url, error)) from error
     port = server.sockets[0].getsockname()[1]
     return Listener(server, Url(url.scheme, url.host, port), wires)
 
 
-def _cannot_listen(url: Url, error: OSError) -> str:
+def cannot_listen(url: Url, error: OSError) -> str:
+    """Say why a port cannot be opened."""
     match error.errno:
         case errno.EADDRINUSE:
             return f"{url} is in use by another process: stop that one or choose another port"
@@ -127,7 +128,7 @@ async def dial(
     except WireError as error:
         raise WireError(f"{url}: {error}") from error
     except OSError as error:
-        raise WireError(_cannot_dial(url, error)) from error
+        raise WireError(cannot_dial(url, error)) from error
     except asyncio.CancelledError:
         wire.close("no longer wanted")
         raise
@@ -137,7 +138,7 @@ async def dial(
     return wire
 
 
-def _cannot_dial(url: Url, error: OSError) -> str:
+def cannot_dial(url: Url, error: OSError) -> str:
     """Say why there is no connection; asyncio joins several refusals into one error."""
     problem, remedy = f"cannot be dialled ({error.strerror or error})", "check address and port"
     if isinstance(error, socket.gaierror):

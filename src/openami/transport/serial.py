@@ -44,6 +44,13 @@ def make_raw(descriptor: int, speed: int | None = None) -> None:
         termios.tcsetattr(descriptor, termios.TCSANOW, settings)
 
 
+def _checked_speed(path: Path, speed: int) -> int:
+    if speed not in SPEEDS:
+        known = ", ".join(str(rate) for rate in SPEEDS)
+        raise UserError(f"{path} has no speed of {speed} baud: choose one of {known}")
+    return speed
+
+
 class SerialLine:
     """A device that is opened, and opened again whenever it goes away.
 
@@ -59,9 +66,8 @@ class SerialLine:
             receive: Called with octets as they arrive.
             speed: In baud; None leaves what is set.
         """
-        if speed is not None and speed not in SPEEDS:
-            known = ", ".join(str(rate) for rate in SPEEDS)
-            raise UserError(f"{path} has no speed of {speed} baud: choose one of {known}")
+        if speed is not None:
+            _checked_speed(path, speed)
         self.path = path
         self.lost_octets = 0
         self._receive = receive
@@ -104,6 +110,18 @@ class SerialLine:
             self._loop.add_writer(self._descriptor, self._writable)
         self._waiting.append(octets)
         self._waiting_octets += len(octets)
+
+    def set_speed(self, speed: int) -> None:
+        """Change the speed, in baud; what was sent before goes out at the old one.
+
+        Raises:
+            UserError: The line has no such speed.
+        """
+        self._speed = _checked_speed(self.path, speed)
+        if self._descriptor is not None:
+            settings = termios.tcgetattr(self._descriptor)
+            settings[4] = settings[5] = SPEEDS[speed]
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, settings)
 
     def close(self) -> None:
         """Close the line for good."""

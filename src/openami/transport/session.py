@@ -14,7 +14,8 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import Any, Final, TypeVar
 
-from openami.transport.wire import Wire, WireError
+from openami.transport.carrier import Carrier
+from openami.transport.wire import WireError
 
 T = TypeVar("T")
 
@@ -140,7 +141,9 @@ class DlmsSession:
 class SessionHandler:
     """Binds one session to a wire of its own: what `dial` needs as a handler."""
 
-    def __init__(self, wire: Wire, client: int, server: int, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, wire: Carrier, client: int, server: int, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self._server = server
         self._client = client
         self.wire = wire

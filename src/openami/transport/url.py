@@ -16,7 +16,7 @@ Scheme = Literal["tls", "tcp", "hdlc+tcp", "hdlc+serial", "udp"]
 
 STREAMS: Final[frozenset[Scheme]] = frozenset({"tls", "tcp"})
 """What carries wrapper frames: all that the systems listen on and dial."""
-ALL_SCHEMES: Final = STREAMS | {"hdlc+tcp", "hdlc+serial", "udp"}
+ALL_SCHEMES: Final[frozenset[Scheme]] = STREAMS | {"hdlc+tcp", "hdlc+serial", "udp"}
 
 REMEDY: Final = "write tls://HOST:PORT or tcp://HOST:PORT, e.g. tls://127.0.0.1:24060"
 PATTERN: Final = re.compile(

@@ -29,6 +29,7 @@ class LinkTimings:
     poll_s: float = 0.2  # primary: between polls of a secondary that has nothing to say yet
     keep_alive_s: float | None = None  # primary: a poll after so long a silence; None for none
     answer_s: float = 1.0  # secondary: how long it keeps the word while the answer is made
+    octet_s: float = 0.0  # primary: what an octet takes on the line; 10 bits at 9600 baud 0.00104
     inter_octet_s: float = 0.5  # both: within a frame; class 23 allows 0.02 to 6
     inactivity_s: float | None = 120.0  # both: without an octet; None for ever
 
@@ -142,6 +143,11 @@ class Line:
         self._reader.turn()
         self._outgoing += frame.encode()
         self.active_s = now
+
+    @property
+    def sending_s(self) -> float:
+        """How long the line needs for what is left to be sent."""
+        return len(self._outgoing) * self.timings.octet_s
 
     def data_to_send(self) -> bytes:
         """Return what was left to be sent, once."""

@@ -175,7 +175,7 @@ class PrimaryLink:
         self.line.put(frame, now)
         if frame.control.poll_final:
             self._has_word = False
-            self._due_s = now + self._timings.response_s
+            self._due_s = now + self.line.sending_s + self._timings.response_s
 
     def _frame(self, frame: Frame, now: float, events: list[Event]) -> None:
         kind = frame.control.kind

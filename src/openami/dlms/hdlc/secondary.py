@@ -119,6 +119,11 @@ class SecondaryLink:
         elif what.kind in COMMANDS and self._mode.received(what.kind):
             self._numbered(frame, now, events)
 
+    def give_up(self, now: float) -> None:
+        """Wait for the answer no longer: say RR; should it still come, a poll will fetch it."""
+        self._owed = 0
+        self.speak(now)
+
     def speak(self, now: float) -> None:
         """Send what may be sent, at least RR; the last frame gives the word back."""
         self._has_word = False
@@ -239,7 +244,7 @@ class SecondaryStation:
             self._frame(frame, now, events)
         for link in list(self.links.values()):
             if link.held_until_s is not None and now >= link.held_until_s:
-                link.speak(now)
+                link.give_up(now)
             inactive_s = self._inactive_s(link)
             if inactive_s is not None and now >= inactive_s:
                 link.lost(f"nothing was said for {self._timings.inactivity_s:g} s", events)

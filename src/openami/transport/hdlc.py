@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HDLC links over TCP and serial lines: the octets, the clock and the timers of `dlms.hdlc`.
+
+A wire drives one station over one line.  `HdlcClientWire` has a link to one server and is a
+`Carrier` once the link stands; `HdlcServerWire` serves all clients on its line.  `hdlcpoint`
+opens both.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from openami.dlms.errors import DlmsError
+from openami.dlms.hdlc.address import Address, Station
+from openami.dlms.hdlc.link import (
+    DEFAULT_TIMINGS,
+    Connected,
+    Disconnected,
+    Event,
+    LinkTimings,
+    Message,
+    Pair,
+    Unnumbered,
+)
+from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
+from openami.dlms.hdlc.primary import PrimaryLink
+from openami.dlms.hdlc.secondary import SecondaryStation
+from openami.transport.carrier import AcceptCarrier
+from openami.transport.wire import WireError, WireHandler
+
+log = logging.getLogger(__name__)
+
+LINGER_S: Final = 1.0  # for the answer to DISC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HdlcSettings:
+    """How to speak HDLC on a line."""
+
+    physical: int = 0  # physical address of the server; 0 where it has none
+    address_octets: int | None = None  # of server addresses: 1, 2 or 4; None takes the smallest
+    parameters: LinkParameters = GENEROUS  # the most that we propose or accept
+    timings: LinkTimings = DEFAULT_TIMINGS
+    baud: int = 9600  # serial lines
+    mode_e: bool = False  # serial lines: open at 300 baud, as optical ports are
+
+
+DEFAULT_SETTINGS: Final = HdlcSettings()
+
+
+class Line(Protocol):
+    """A line that a wire has opened."""
+
+    def send(self, octets: bytes) -> None:
+        """Put octets on the line."""
+
+    def close(self) -> None:
+        """Close it; `HdlcWire.line_lost` follows."""
+
+
+class LinkHandler(WireHandler, Protocol):
+    """Who serves the clients of a line; told of the end of each link."""
+
+    def disconnected(self, client: int) -> None:
+        """Learn that a client's link is gone, and with it its association."""
+
+
+AcceptLine = Callable[["HdlcServerWire"], LinkHandler]
+
+
+class _Driven(Protocol):
+    """What both stations have in common."""
+
+    @property
+    def deadline(self) -> float | None: ...
+    def receive(self, octets: bytes, now: float) -> list[Event]: ...
+    def tick(self, now: float) -> list[Event]: ...
+    def data_to_send(self) -> bytes: ...
+
+
+class HdlcWire:
+    """Drives a station over a line; made to be inherited from by the two ends.
+
+    Attributes:
+        name: Where the peer is, for sentences.
+        line: Set by whoever opens it.
+    """
+
+    def __init__(self, station: _Driven, name: str) -> None:
+        self.name = name
+        self.line: Line | None = None
+        self._driven = station
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._reason: str | None = None
+        self._lost = False
+        self._gone: list[asyncio.Future[None]] = []
+
+    @property
+    def reason(self) -> str | None:
+        """Why the wire is closed; None while it is not."""
+        return self._reason
+
+    async def gone(self) -> None:
+        """Wait until the line is closed."""
+        if not self._lost:
+            waiter = self._loop.create_future()
+            self._gone.append(waiter)
+            await waiter
+
+    def octets(self, octets: bytes) -> None:
+        """Take what the line brought."""
+        if not self._lost:
+            self._after(self._driven.receive(octets, self._loop.time()))
+
+    def line_lost(self, reason: str) -> None:
+        """Learn that the line is gone."""
+        if self._lost:
+            return
+        self._lost = True
+        self._cancel_timer()
+        self._finish(reason)
+        waiters, self._gone = self._gone, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _after(self, events: list[Event]) -> None:
+        for event in events:
+            self._event(event)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Put on the line what the station wants to say, and wait for its deadline."""
+        octets = self._driven.data_to_send()
+        if octets and self.line is not None and not self._lost:
+            self.line.send(octets)
+        deadline_s = self._driven.deadline
+        if self._lost or deadline_s is None:
+            self._cancel_timer()
+        elif self._timer is None or deadline_s < self._timer.when():
+            # A timer that is too early finds nothing due: one serves many frames.
+            self._cancel_timer()
+            self._timer = self._loop.call_at(deadline_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        # Loops call timers up to their clock's resolution early.
+        deadline_s = self._driven.deadline
+        now_s = self._loop.time()
+        if deadline_s is not None and now_s < deadline_s <= now_s + 0.001:
+            now_s = deadline_s
+        self._after(self._driven.tick(now_s))
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close_line(self) -> None:
+        if self.line is not None:
+            self.line.close()
+
+    def _event(self, event: Event) -> None:
+        raise NotImplementedError
+
+    def _finish(self, reason: str) -> None:
+        raise NotImplementedError
+
+
+class HdlcClientWire(HdlcWire):
+    """A link to one server.
+
+    Attributes:
+        opened: Set when the link stands, or fails with `WireError`.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        settings: HdlcSettings,
+        name: str,
+        accept: AcceptCarrier,
+        notified: Callable[[Unnumbered], None] | None = None,
+    ) -> None:
+        """Prepare a link.
+
+        Args:
+            pair: Our address and the server's.
+            settings: What to propose, and how long to wait.
+            name: Where the server is.
+            accept: Called when the link stands.
+            notified: Called with what the server sends unasked.
+        """
+        self._link = PrimaryLink(*pair, settings.parameters, settings.timings)
+        super().__init__(self._link, f"{name} ({pair.server})")
+        self.opened: asyncio.Future[None] = self._loop.create_future()
+        self._accept = accept
+        self._notified = notified
+        self._handler: WireHandler | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._handler is not None and self._reason is None
+
+    @property
+    def parameters(self) -> LinkParameters:
+        """What was settled with the server."""
+        return self._link.parameters
+
+    def connect(self) -> None:
+        """Ask for the link; `opened` tells the outcome."""
+        self._link.connect(self._loop.time())
+        self._flush()
+
+    def send(self, source: int, destination: int, apdu: bytes) -> None:
+        """Send an APDU; a link has only one source and one destination.
+
+        Raises:
+            WireError: The link is gone, or is not between these two.
+        """
+        if not self.is_open:
+            raise WireError(f"nothing can be sent to {self.name}: {self._reason or 'not open yet'}")
+        pair = self._link.pair
+        if (source, destination) != (pair.client.upper, pair.server.upper):
+            between = f"from client {pair.client.upper} to server {pair.server.upper}"
+            raise WireError(f"the link to {self.name} is {between} only: dial another one")
+        self._link.send(apdu, self._loop.time())
+        self._flush()
+
+    def close(self, reason: str = "closed here") -> None:
+        """Leave the link in order, then close the line."""
+        if self._reason is not None:
+            return
+        self._finish(reason)
+        if self.line is None:
+            self.line_lost(reason)
+            return
+        self._link.disconnect(self._loop.time())
+        self._flush()
+        if self._link.deadline is None:
+            self._close_line()
+        else:
+            self._loop.call_later(LINGER_S, self._close_line)
+
+    def _event(self, event: Event) -> None:
+        match event:
+            case Connected():
+                self._connected()
+            case Message(pair, apdu):
+                self._deliver(pair, apdu)
+            case Unnumbered():
+                if self._notified is not None:
+                    self._notified(event)
+            case Disconnected(_, reason):
+                self._finish(reason)
+                self._close_line()
+
+    def _connected(self) -> None:
+        if self._reason is not None:
+            return
+        try:
+            self._handler = self._accept(self)
+        except WireError as refusal:
+            self.close(str(refusal))
+        else:
+            if not self.opened.done():
+                self.opened.set_result(None)
+
+    def _deliver(self, pair: Pair, apdu: bytes) -> None:
+        if self._handler is None or self._reason is not None:
+            return
+        try:
+            self._handler.frame(pair.server.upper, pair.client.upper, apdu)
+        except DlmsError as error:
+            log.warning("%s refused: %s", self.name, error)
+            self.close(str(error))
+
+    def _finish(self, reason: str) -> None:
+        if self._reason is not None:
+            return
+        self._reason = reason
+        log.debug("%s closed: %s", self.name, reason)
+        if not self.opened.done():
+            self.opened.set_exception(WireError(reason))
+        if self._handler is not None:
+            self._handler.closed(reason)
+
+
+class HdlcServerWire(HdlcWire):
+    """All clients on one line."""
+
+    def __init__(
+        self, station: Station, settings: HdlcSettings, name: str, accept: AcceptLine
+    ) -> None:
+        """Serve a line.
+
+        Args:
+            station: Our addresses.
+            settings: The most that we accept, and how long to wait.
+            name: Where the clients are.
+            accept: Called at once; returns who serves.
+        """
+        self._station = SecondaryStation(station, settings.parameters, settings.timings)
+        super().__init__(self._station, name)
+        self._pairs: dict[tuple[int, int], Pair] = {}
+        self._handler = accept(self)
+
+    @property
+    def is_open(self) -> bool:
+        return self._reason is None
+
+    def send(self, source: int, destination: int, apdu: bytes) -> None:
+        """Answer a client; to one that has no link the APDU goes as a notification.
+
+        Raises:
+            WireError: The line is gone.
+        """
+        if self._reason is not None:
+            raise WireError(f"nothing can be sent to {self.name}: {self._reason}")
+        now_s = self._loop.time()
+        pair = self._pairs.get((destination, source))
+        if pair is not None:
+            self._station.answer(pair, apdu, now_s)
+        else:
+            self._station.notify(source, Address.client(destination), apdu, now_s)
+        self._flush()
+
+    def close(self, reason: str = "closed here") -> None:
+        """Close the line; a server says no farewell."""
+        if self._reason is None:
+            self._finish(reason)
+            if self.line is None:
+                self.line_lost(reason)
+            else:
+                self._close_line()
+
+    def _event(self, event: Event) -> None:
+        match event:
+            case Connected(pair, _):
+                self._pairs[pair.client.upper, pair.server.upper] = pair
+                log.debug("%s: client %s has a link", self.name, pair.client)
+            case Disconnected(pair, reason):
+                self._pairs.pop((pair.client.upper, pair.server.upper), None)
+                log.debug("%s: client %s has no link: %s", self.name, pair.client, reason)
+                self._handler.disconnected(pair.client.upper)
+            case Message(pair, apdu):
+                self._deliver(pair.client.upper, pair.server.upper, apdu)
+            case Unnumbered(source, destination, apdu):
+                self._deliver(source.upper, destination.upper, apdu)
+
+    def _deliver(self, source: int, destination: int, apdu: bytes) -> None:
+        if self._reason is not None:
+            return
+        try:
+            self._handler.frame(source, destination, apdu)
+        except DlmsError as error:
+            log.warning("%s refused: %s", self.name, error)
+            self.close(str(error))
+
+    def _finish(self, reason: str) -> None:
+        if self._reason is None:
+            self._reason = reason
+            log.debug("%s closed: %s", self.name, reason)
+            self._station.lost(reason)
+            self._handler.closed(reason)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo meter behind HDLC."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from openami.cosem.server import ServerConnection
+from openami.transport.hdlc import HdlcServerWire
+from playbooks.demo_meter import DemoMeter, entropy
+
+
+class Serving:
+    """One line to the meter."""
+
+    def __init__(self, wire: HdlcServerWire, meter: DemoMeter) -> None:
+        self.wire = wire
+        self.server = ServerConnection(meter, entropy=entropy())
+        self.gone: list[int] = []
+        self.reasons: list[str] = []
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        if (answer := self.server.receive(source, apdu)) is not None:
+            self.wire.send(destination, source, answer)
+
+    def disconnected(self, client: int) -> None:
+        self.gone.append(client)
+        self.server.lost(client)
+
+    def closed(self, reason: str) -> None:
+        self.reasons.append(reason)
+        self.server.lost()
+
+
+@dataclass
+class Lines:
+    """Makes a `Serving` for each line."""
+
+    meter: DemoMeter = field(default_factory=DemoMeter)
+    serving: list[Serving] = field(default_factory=list)
+
+    def accept(self, wire: HdlcServerWire) -> Serving:
+        self.serving.append(Serving(wire, self.meter))
+        return self.serving[-1]
+
+
+async def until(true: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(timeout_s):
+        while not true():  # noqa: ASYNC110  nobody tells when
+            await asyncio.sleep(0.001)
