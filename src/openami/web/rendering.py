@@ -143,6 +143,14 @@ class Shown:
         same_day = self._calendar.date_of(us) == self._calendar.date_of(self._now_us)
         return self.time(us, "%H:%M" if same_day else "%d %b %H:%M")
 
+    def stretch(self, from_us: int, to_us: int) -> str:
+        """Return a stretch of calendar time; a date at its beginning asks for one at its end."""
+        begin, end = self._calendar.local(from_us), self._calendar.local(to_us)
+        today = self._calendar.date_of(self._now_us)
+        pattern = "%H:%M" if begin.date() == end.date() == today else "%d %b %H:%M"
+        last = "%H:%M" if begin.date() == end.date() else pattern
+        return Markup("{} to {}").format(self.time(from_us, pattern), self.time(to_us, last))
+
     def real(self, us: int | None, pattern: str = "%H:%M:%S") -> str:
         """Return a time of real life (audit, commands); the tooltip says so."""
         if us is None:

@@ -2,7 +2,7 @@
 // The charts.  Measured solid, estimated hatched, suspect outlined, missing a gap with a dotted
 // base line, an unfinished day open at the top.
 
-import { clockText, columns, frame, keyboard, kwh, say, watts } from "./frame.js";
+import { clockText, columns, endText, frame, keyboard, kwh, say, watts } from "./frame.js";
 import { colour, hatch, onThemeChange } from "./theme.js";
 
 const REASONS = [
@@ -261,7 +261,7 @@ async function drawLoad(element) {
   plot.setScale("x", { min: moments[0], max: moments.at(-1) + 1800 });
   const summary = () => {
     // A region whose concentrator is cut off told its last half-hour earlier than the others.
-    const until = (load) => ` to ${clockText(zone, load.now_end_s)}`;
+    const until = (load) => ` to ${endText(zone, load)}`;
     const ends = new Set(loads.map((load) => load.now_end_s));
     const told = loads.map(
       (load, number) =>

@@ -16,6 +16,13 @@ export function watts(power) {
     : `${(power / 1000).toFixed(2)}${THIN}kW`;
 }
 
+export function endText(zone, load) {
+  // The end of a region's last told half-hour; with its date when it is not of today.
+  const today = load.now_end_s >= load.today.start_s[0];
+  const dated = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" };
+  return clockText(zone, load.now_end_s, today ? undefined : dated);
+}
+
 export function clockText(zone, seconds, options) {
   return new Intl.DateTimeFormat("en-AU", {
     timeZone: zone,

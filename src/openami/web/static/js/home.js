@@ -2,7 +2,7 @@
 // The household app: power now, today, the region.
 
 import { draw, keepDrawn } from "./charts.js";
-import { clockText, kwh, watts } from "./frame.js";
+import { clockText, endText, kwh, watts } from "./frame.js";
 import { age, calmly, follow } from "./live.js";
 import { colour, onThemeChange } from "./theme.js";
 
@@ -117,7 +117,7 @@ async function region(zone) {
   const load = await answer.json();
   now.textContent = watts(load.now_w);
   const at = document.querySelector("[data-region-at]");
-  if (at && load.now_end_s !== null) at.textContent = clockText(zone, load.now_end_s);
+  if (at && load.now_end_s !== null) at.textContent = endText(zone, load);
 }
 
 addEventListener("load", () => {

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times as pages show them."""
+
+import re
+from datetime import datetime
+
+import pytest
+
+from openami.runtime.clock import to_us
+from openami.web.rendering import Shown, channel
+from web.ami import Ami
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "said"),
+    [
+        ("2026-11-24 02:00", "2026-11-24 07:30", "02:00 to 07:30"),
+        ("2026-11-23 02:00", "2026-11-23 07:30", "23 Nov 02:00 to 07:30"),
+        ("2026-11-23 09:00", "2026-11-24 20:00", "23 Nov 09:00 to 24 Nov 20:00"),
+        ("2026-11-24 09:00", "2026-11-25 00:00", "24 Nov 09:00 to 25 Nov 00:00"),
+    ],
+)
+def test_a_stretch_says_its_dates_where_they_are_needed(
+    seen: Ami, begin: str, end: str, said: str
+) -> None:
+    def us(text: str) -> int:
+        return to_us(datetime.fromisoformat(text).replace(tzinfo=seen.context.config.zone))
+
+    shown = Shown(seen.context, us("2026-11-24 21:00"))
+    assert re.sub(r"<[^>]+>", "", shown.stretch(us(begin), us(end))) == said
+
+
+def test_every_channel_has_words() -> None:
+    assert [channel(number) for number in (1, 2, 3, 4)] == [
+        "import",
+        "export",
+        "import register",
+        "export register",
+    ]
