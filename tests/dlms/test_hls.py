@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlmskeys import SUITES, credentials, pair
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.hls import Handshake, Mechanism
 from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.suites import SecuritySuite
 from vectors import vectors
 
 CLIENT, SERVER = b"OAM\xe0\x00\x00\x00\x01", b"OAM\x00\x00\x00\x00\x01"
@@ -189,6 +191,78 @@ def test_other_mechanisms_say_that_they_are_not_offered(mechanism: Mechanism) ->
 def test_without_secret_or_keys_nothing_starts(mechanism: Mechanism) -> None:
     with pytest.raises(SecurityError, match=r"no global keys|no HLS secret"):
         Handshake(mechanism=mechanism, own_challenge=bytes(8), peer_challenge=bytes(9))
+
+
+class TestEcdsa:
+    """Mechanism 7: the proof is a signature over both titles and both challenges."""
+
+    ctos, stoc = b"CtoS" * 8, b"StoC" * 16
+
+    def ends(self, suite: SecuritySuite, seed: int = 1) -> tuple[Handshake, Handshake]:
+        client = Handshake(
+            mechanism=Mechanism.HLS_ECDSA,
+            own_title=CLIENT,
+            peer_title=SERVER,
+            own_challenge=self.ctos,
+            peer_challenge=self.stoc,
+            credentials=credentials(suite, seed, 2),
+        )
+        server = Handshake(
+            mechanism=Mechanism.HLS_ECDSA,
+            own_title=SERVER,
+            peer_title=CLIENT,
+            own_challenge=self.stoc,
+            peer_challenge=self.ctos,
+            credentials=credentials(suite, 2, 1),
+        )
+        return client, server
+
+    @pytest.mark.parametrize("suite", SUITES)
+    def test_both_ends_agree_on_what_is_signed(self, suite: SecuritySuite) -> None:
+        client, server = self.ends(suite)
+        passes = (client.reply(), server.reply())
+
+        server.verify(passes[0])
+        client.verify(passes[1])
+        own, peer = pair(suite, 1).signing.public, pair(suite, 2).signing.public
+        own.verify(passes[0], CLIENT + SERVER + self.stoc + self.ctos, "pass 3")
+        peer.verify(passes[1], SERVER + CLIENT + self.ctos + self.stoc, "pass 4")
+
+    @pytest.mark.parametrize("suite", SUITES)
+    def test_every_altered_octet_and_every_other_signer_fails(self, suite: SecuritySuite) -> None:
+        client, server = self.ends(suite)
+        reply = client.reply()
+
+        for octet in range(len(reply)):
+            altered = bytearray(reply)
+            altered[octet] ^= 0x01
+            with pytest.raises(SecurityError, match=r"the signature is wrong.*peer's proof"):
+                server.verify(bytes(altered))
+        for wrong in (reply[:-1], b"", server.reply(), self.ends(suite, 3)[0].reply()):
+            with pytest.raises(SecurityError, match="peer's proof"):
+                server.verify(wrong)
+
+    @pytest.mark.parametrize("length", [0, 8, 31, 65])
+    def test_a_challenge_is_32_to_64_octets(self, length: int) -> None:
+        for own, peer in ((bytes(length), self.stoc), (self.ctos, bytes(length))):
+            with pytest.raises(SecurityError, match=f"has {length} octets, not 32 to 64"):
+                Handshake(
+                    mechanism=Mechanism.HLS_ECDSA,
+                    own_challenge=own,
+                    peer_challenge=peer,
+                    credentials=credentials(SUITES[0], 1, 2),
+                )
+
+    def test_without_signing_keys_nothing_starts(self) -> None:
+        with pytest.raises(SecurityError, match="no signing keys are known"):
+            Handshake(
+                mechanism=Mechanism.HLS_ECDSA, own_challenge=self.ctos, peer_challenge=self.stoc
+            )
+
+    def test_our_challenges_are_long_enough_for_each_mechanism(self) -> None:
+        assert {each: each.challenge_octets for each in Mechanism if each.is_hls} == {
+            each: 32 if each is Mechanism.HLS_ECDSA else 16 for each in Mechanism if each.is_hls
+        }
 
 
 def test_secrets_are_never_shown() -> None:

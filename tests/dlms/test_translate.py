@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlmsvalues import apdus
+from openami.dlms.apdu.signed import GeneralSigning
 from openami.dlms.gateway import GatewayRequest
 from openami.dlms.sap import Sap
 from openami.dlms.translate import Node, TranslationKeys, describe
@@ -91,6 +92,23 @@ def test_a_sealed_request_with_and_without_keys() -> None:
         "invocation_counter",
         "GetRequestNormal",
     ]
+
+
+def test_what_a_signature_stands_around() -> None:
+    signing = GeneralSigning(
+        transaction_id=b"12345678",
+        originator_system_title=KEYS.system_title,
+        recipient_system_title=b"",
+        content=GLO_GET,
+        signature=bytes(64),
+    )
+    translation = describe(signing.encode(), keys=KEYS)
+
+    assert translation.findings == ()
+    found = list(labels(*translation.tree))
+    assert found.index("GeneralSigning") < found.index("glo-get-request")
+    assert "GetRequestNormal" in found
+    assert "signature" in found
 
 
 def test_a_wrong_key_is_told_and_not_shown() -> None:

@@ -2,16 +2,17 @@
 """A foreign client with suites 1 and 2, and with HLS by ECDSA, reads our meter.
 
 gurux-dlms 1.0.203 for Python ciphers with both suites and proves itself by ECDSA on P-256.  It
-signs nothing on P-384 ("Invalid private key scheme"), and has neither general-signing nor agreed
-keys: those have no peer here.
+signs nothing on P-384 ("Invalid private key scheme"), wraps no keys of 32 octets, and has neither
+general-signing nor agreed keys: those have no peer here.
 """
 
 from typing import Any
 
 import pytest
 
-from dlmskeys import SUITE_1, SUITE_2, keys, pair
+from dlmskeys import SUITE_0, SUITE_1, SUITE_2, keys, pair
 from interop.meters import PeerFailedError, listening, peer
+from openami.cosem.device import SECURITY_SETUP
 from openami.dlms.hls import Mechanism
 from openami.dlms.security.suites import SecuritySuite
 from playbooks.demo_meter import CLIENT_TITLE, ENERGY, LOAD_PROFILE, MANAGER, NAME, PERIOD, START
@@ -30,7 +31,13 @@ def private(seed: int, suite: SecuritySuite) -> str:
 
 def ask(suite: SecuritySuite, mechanism: str) -> dict[str, Any]:
     held = keys(suite)
-    return {
+    pairs = {}
+    if mechanism == "ecdsa":
+        pairs = {
+            "private": private(CLIENT, suite),
+            "peer_public": pair(suite, METER).signing.public.octets.hex(),
+        }
+    return pairs | {
         "client_sap": MANAGER,
         "mechanism": mechanism,
         "suite": suite,
@@ -38,8 +45,6 @@ def ask(suite: SecuritySuite, mechanism: str) -> dict[str, Any]:
         "guek": held.encryption_key.hex(),
         "gak": held.authentication_key.hex(),
         "counter": 1,
-        "private": private(CLIENT, suite),
-        "peer_public": pair(suite, METER).signing.public.octets.hex(),
         "energy": str(ENERGY),
         "profile": str(LOAD_PROFILE),
         "from": START.isoformat(),
@@ -65,6 +70,22 @@ def test_a_foreign_client_reads_our_meter(
     assert len(found["by_range"]) == 21
     assert found["all"] == 100
     assert served.associated == {MANAGER}
+
+
+@pytest.mark.parametrize("suite", [SUITE_0, SUITE_1])
+def test_a_foreign_client_replaces_our_meters_key(suite: SecuritySuite) -> None:
+    meter = SecureMeter(suite)
+    new = bytes([0x42]) * suite.key_octets
+    told = {
+        "transfer": new.hex(),
+        "kek": meter.master_key.octets.hex(),
+        "security_setup": str(SECURITY_SETUP),
+    }
+    with listening(meter) as served:
+        found = peer("gurux_reads.py", port=served.port, **(ask(suite, "gmac") | told))
+
+    assert found["energy"] == found["energy_under_new_key"] == 123_456
+    assert [row[0].encryption_key for row in meter.recorded.rows] == [new]
 
 
 @pytest.mark.parametrize("key", ["private", "peer_public"])

@@ -11,7 +11,7 @@ from enum import Enum, IntFlag
 from typing import Final
 
 from openami.dlms import apdu
-from openami.dlms.apdu import acse, ciphered
+from openami.dlms.apdu import acse, ciphered, signed
 from openami.dlms.apdu.codes import Code
 from openami.dlms.apdu.fields import InvokeIdAndPriority, LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification, EventNotification
@@ -161,6 +161,9 @@ class _Translator:
                 originator, header = message.originator_system_title, message.header()
                 inside = self._sealed(message.ciphered_service, originator, header)
                 rows = (*_rows(message, "ciphered_service"), *inside)
+            case signed.GeneralSigning():
+                originator = message.originator_system_title
+                rows = (*_rows(message, "content"), self.apdu(message.content, originator or title))
             case acse.Aarq() | acse.Aare() | acse.Rlrq() | acse.Rlre():
                 rows = self._association(message, title)
             case _:

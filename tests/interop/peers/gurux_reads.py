@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 
-from gurux_dlms import GXByteBuffer, GXReplyData
+from gurux_dlms import GXByteBuffer, GXDLMSClient, GXReplyData
 from gurux_dlms.ecdsa import GXPrivateKey, GXPublicKey
 from gurux_dlms.enums import Authentication, InterfaceType, Security
 from gurux_dlms.objects import (
@@ -21,8 +21,9 @@ from gurux_dlms.objects import (
     GXDLMSDisconnectControl,
     GXDLMSProfileGeneric,
     GXDLMSRegister,
+    GXDLMSSecuritySetup,
 )
-from gurux_dlms.objects.enums import SecuritySuite
+from gurux_dlms.objects.enums import GlobalKeyType, SecuritySuite
 from gurux_dlms.secure import GXDLMSSecureClient
 
 AUTHENTICATIONS = {
@@ -44,8 +45,10 @@ class Reader:
             1,
             AUTHENTICATIONS[ask["mechanism"]],
             ask.get("password"),
-            InterfaceType.WRAPPER,
+            InterfaceType.HDLC if "hdlc" in ask else InterfaceType.WRAPPER,
         )
+        if "hdlc" in ask:
+            self.speak_hdlc(**ask["hdlc"])
         self.client.maxReceivePDUSize = ask.get("pdu_octets", 0xFFFF)
         if ask["mechanism"] in CIPHERED:
             ciphering = self.client.ciphering
@@ -64,6 +67,21 @@ class Reader:
             # Its own challenge has 16 octets, and the mechanism asks for 32 or more.
             self.client.ctoSChallenge = bytearray(os.urandom(32))
         self.link = socket.create_connection(("127.0.0.1", ask["port"]), timeout=20)
+
+    def speak_hdlc(self, physical, size, window, max_info):
+        """Set addresses and what SNRM proposes."""
+        if size > 1:
+            self.client.serverAddress = GXDLMSClient.getServerAddress(1, physical, size)
+        self.client.serverAddressSize = size
+        settings = self.client.hdlcSettings
+        settings.windowSizeRX = settings.windowSizeTX = window
+        settings.maxInfoRX = settings.maxInfoTX = max_info
+
+    def connect(self):
+        """Open the link, where there is one."""
+        octets = self.client.snrmRequest()
+        if octets:
+            self.client.parseUAResponse(self.ask(octets).data)
 
     def frame(self, octets, reply):
         """Send one frame and take the answer to it."""
@@ -109,6 +127,19 @@ class Reader:
         return [[plain(cell) for cell in row] for row in profile.buffer]
 
 
+def transfer(reader, ask):
+    """Replace the global unicast key, and read a register under the new one."""
+    new = bytearray.fromhex(ask["transfer"])
+    rows = [(GlobalKeyType.UNICAST_ENCRYPTION, new)]
+    setup = GXDLMSSecuritySetup(ask["security_setup"])
+    kek = bytearray.fromhex(ask["kek"])
+    reader.ask(setup.globalKeyTransfer(reader.client, kek, rows))
+    reader.client.ciphering.blockCipherKey = new
+    register = GXDLMSRegister(ask["energy"])
+    reader.read(register, 2)
+    return int(register.value)
+
+
 def plain(cell):
     """A cell as JSON can say it."""
     moment = getattr(cell, "value", None)
@@ -119,6 +150,7 @@ def plain(cell):
 
 def main(ask):
     reader = Reader(ask)
+    reader.connect()
     reader.associate()
     found = {}
     name = reader.ask(reader.client.read(GXDLMSData("0.0.42.0.0.255"), 2)).value
@@ -149,9 +181,13 @@ def main(ask):
         reader.ask(unit.remoteDisconnect(reader.client))
         reader.read(unit, 2)
         found["supplied"] = bool(unit.outputState)
+    if ask.get("transfer"):
+        found["energy_under_new_key"] = transfer(reader, ask)
     released = reader.client.releaseRequest()
     if released:
         reader.ask(released)
+    if "hdlc" in ask:
+        reader.ask(reader.client.disconnectRequest())
     reader.link.close()
     return found
 
