@@ -22,7 +22,7 @@ from openami.cosem.access_control import (
     WrappedKey,
 )
 from openami.cosem.model import Refused
-from openami.dlms.apdu.codes import ActionResult
+from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.errors import SecurityError
 from openami.dlms.security.agreement import (
     Agreement,
@@ -44,8 +44,8 @@ R = TypeVar("R")
 class KeyStorePort(Protocol):
     """Where the keys and the policy of one client are.
 
-    Every method raises `SecurityError` when it refuses, and has changed nothing then; what it has
-    changed is durable when it returns.
+    Every method raises `SecurityError` when it refuses, `OSError` when a change cannot be made
+    durable, and has changed nothing then; what it has changed is durable when it returns.
     """
 
     @property
@@ -87,7 +87,7 @@ class CertificatePort(Protocol):
 def security_setup(setup: SecuritySetup, keys: KeyStorePort) -> SecuritySetup:
     """Bind a security setup of version 0."""
     declared = SecuritySetup
-    setup.bind(declared.security_policy, lambda: SecurityPolicy(keys.policy).to_version_0())
+    setup.bind(declared.security_policy, lambda: _policy_of_version_0(keys))
     setup.bind_method(
         declared.security_activate,
         _refusing(lambda policy: keys.activate(SecurityPolicy.from_version_0(policy))),
@@ -118,6 +118,13 @@ def security_setup_v1(
     return setup
 
 
+def _policy_of_version_0(keys: KeyStorePort) -> int:
+    try:
+        return keys.policy.to_version_0()
+    except SecurityError:  # a setup of version 1 has made it one that version 0 cannot say
+        raise Refused(DataAccessResult.OTHER_REASON) from None
+
+
 def _refusing(action: Callable[[A], R]) -> Callable[[A], R]:
     """Return `action` with its refusals as the client is to see them: without a reason."""
 
@@ -126,6 +133,8 @@ def _refusing(action: Callable[[A], R]) -> Callable[[A], R]:
             return action(argument)
         except SecurityError:
             raise Refused(ActionResult.OTHER_REASON) from None
+        except OSError:  # what the host should have made durable it could not
+            raise Refused(ActionResult.HARDWARE_FAULT) from None
 
     return carried_out
 
