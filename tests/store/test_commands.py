@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from openami.exchange.commands import TRANSITIONS, CommandKind, CommandState
+from openami.exchange.commands import OPEN, TRANSITIONS, CommandKind, CommandState
 from openami.runtime.errors import UserError
 from openami.store import commands
 
@@ -37,7 +37,8 @@ def test_a_command_goes_its_way_and_leaves_its_history(engine: Engine) -> None:
         counters=range(1, 5),
     )
     assert commands.due(engine) == []
-    assert [found.state for found in commands.recover(engine)] == [CommandState.RESERVED]
+    begun = {CommandState.RESERVED, CommandState.SENT}
+    assert [found.command_id for found in commands.in_state(engine, begun)] == [command_id]
     assert commands.advance(engine, command_id, reserved, CommandState.SENT, "sent")
     assert commands.advance(
         engine,
@@ -58,7 +59,7 @@ def test_a_command_goes_its_way_and_leaves_its_history(engine: Engine) -> None:
         CommandState.SENT,
         CommandState.CONFIRMED,
     ]
-    assert commands.open_commands(engine) == []
+    assert commands.in_state(engine, OPEN) == []
     assert [found.command_id for found in commands.commands(engine, meter_id=1)] == [command_id]
     assert commands.commands(engine, meter_id=2) == []
 

@@ -139,7 +139,10 @@ def verify(database: Database, login: str, password: str) -> Account | None:
     except VerifyMismatchError:
         return None
     except (InvalidHashError, VerificationError) as error:
-        sentence = f"the stored password of {login} is damaged ({error}): set it anew"
+        sentence = (
+            f"the stored password of {login} is damaged ({error}): set it anew with"
+            f" `openami web password --home var/web {login}`"
+        )
         raise UserError(sentence) from error
     return None if row is None else _account(row)
 

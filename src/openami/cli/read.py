@@ -31,7 +31,6 @@ from openami.transport.tls import Secured
 from openami.transport.url import ALL_SCHEMES, Url
 
 FRAME_COUNTER: Final = Obis(0, 0, 43, 1, 0, 255)
-FORMATS: Final = ("text", "json", "csv")
 
 
 @click.command()

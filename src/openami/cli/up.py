@@ -308,6 +308,7 @@ class Foreground:
         where = f"more log-ins in {self._layout.logins}"
         if not passwords:
             where = f"{self._layout.logins} is gone or damaged; passwords are what they were"
+            where += "; `openami web password` makes new ones"
         say(f"  [dim]{where}; Ctrl-C stops everything[/]")
         if self._plan.plain_listener:
             say(f"  [dim]meter 1 listens unprotected for tools on {self._plan.plain_listener}[/]")

@@ -5,8 +5,18 @@ from pathlib import Path
 
 import click
 
+from openami.access.accounts import new_password, set_password
 from openami.runtime.logs import set_up_logs
+from openami.store.database import open_database
 from openami.web import process
+from openami.web.config import WebConfig
+
+HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Folder with config.toml and session.key, e.g. var/web.",
+)
 
 
 @click.group()
@@ -15,14 +25,21 @@ def web() -> None:
 
 
 @web.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help="folder with config.toml and session.key",
-)
-@click.option("--verbose", is_flag=True, help="log every step")
+@HOME
+@click.option("--verbose", is_flag=True, help="Log every step.")
 def run(home: Path, *, verbose: bool) -> None:
     """Serve the pages until stopped."""
     set_up_logs(verbose=verbose)
     process.run(home)
+
+
+@web.command()
+@HOME
+@click.argument("login")
+def password(home: Path, login: str) -> None:
+    """Give LOGIN a new password, print it, and end its sessions."""
+    database = open_database(WebConfig.load(home).database_url)
+    fresh = new_password()
+    set_password(database, login, fresh, by="command line")
+    database.dispose()
+    click.echo(fresh)

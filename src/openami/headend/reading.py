@@ -78,12 +78,6 @@ async def read_control_state(session: MeterSession) -> ControlState:
     return await session.run(session.client.get(DisconnectControl.control_state, at=DISCONNECT))
 
 
-async def read_frame_counter(session: MeterSession) -> int:
-    """Read the invocation counter that the meter expects next from us."""
-    value = await session.run(session.client.get(Data.value, at=FRAME_COUNTER))
-    return int(value) if isinstance(value, int) else 0
-
-
 def rows_in(array: bytes) -> int:
     """Return how many rows an A-XDR array of profile rows has."""
     return 0 if array == EMPTY_ARRAY else decode_profile(array).rows

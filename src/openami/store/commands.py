@@ -167,11 +167,6 @@ def due(database: Database, *, limit: int = 100) -> list[Command]:
     return in_state(database, {CommandState.REQUESTED}, limit=limit)
 
 
-def recover(database: Database) -> list[Command]:
-    """Return what a crashed worker may have sent: its outcome must be read back."""
-    return in_state(database, {CommandState.RESERVED, CommandState.SENT}, limit=10_000)
-
-
 def in_state(
     database: Database, states: Collection[CommandState], *, limit: int = 100
 ) -> list[Command]:
@@ -182,11 +177,6 @@ def in_state(
     query = query.order_by(commands_table.c.asked_real_us).limit(limit)
     with reading(database) as connection:
         return [_command(row) for row in connection.execute(query).mappings()]
-
-
-def open_commands(database: Database, *, limit: int = 100) -> list[Command]:
-    """Return commands that still move."""
-    return in_state(database, OPEN, limit=limit)
 
 
 def command(database: Database, command_id: str) -> Command:
