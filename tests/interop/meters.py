@@ -15,6 +15,7 @@ from openami.cosem.server import ServerConnection
 from openami.dlms.association import State
 from openami.dlms.sap import Sap
 from openami.transport.endpoint import Listener, listen
+from openami.transport.hdlcpoint import HdlcListener
 from openami.transport.url import Url
 from openami.transport.wire import Wire
 from playbooks.demo_meter import DemoMeter, entropy
@@ -79,7 +80,7 @@ def listening(meter: DemoMeter) -> Iterator[Served]:
 
 
 @contextmanager
-def running(open_port: Callable[[], Awaitable[Listener]]) -> Iterator[int]:
+def running(open_port: Callable[[], Awaitable[Listener | HdlcListener]]) -> Iterator[int]:
     """Run a listener in a thread of its own; give its port."""
     ready = threading.Event()
     ports: list[int] = []

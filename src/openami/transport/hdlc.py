@@ -306,6 +306,7 @@ class HdlcServerWire(HdlcWire):
         self._station = SecondaryStation(station, settings.parameters, settings.timings)
         super().__init__(self._station, name)
         self._pairs: dict[tuple[int, int], Pair] = {}
+        self.settled: LinkParameters | None = None  # with the client that came last
         self._handler = accept(self)
 
     @property
@@ -328,6 +329,11 @@ class HdlcServerWire(HdlcWire):
             self._station.notify(source, Address.client(destination), apdu, now_s)
         self._flush()
 
+    @property
+    def dropped(self) -> int:
+        """How many faulty frames and runs of noise were dropped."""
+        return self._station.line.dropped
+
     def close(self, reason: str = "closed here") -> None:
         """Close the line; a server says no farewell."""
         if self._reason is None:
@@ -339,7 +345,8 @@ class HdlcServerWire(HdlcWire):
 
     def _event(self, event: Event) -> None:
         match event:
-            case Connected(pair, _):
+            case Connected(pair, parameters):
+                self.settled = parameters
                 self._pairs[pair.client.upper, pair.server.upper] = pair
                 log.debug("%s: client %s has a link", self.name, pair.client)
             case Disconnected(pair, reason):

@@ -28,7 +28,7 @@ MOST_WAITING_OCTETS: Final = 64 * 1024  # a UART has no flow control: beyond, oc
 REOPEN_S: Final = 0.1
 SPEEDS: Final = {
     rate: getattr(termios, f"B{rate}")
-    for rate in (300, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800)
+    for rate in (300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800)
     if hasattr(termios, f"B{rate}")
 }
 

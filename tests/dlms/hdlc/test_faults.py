@@ -359,3 +359,14 @@ def test_a_slow_line_is_not_a_silent_one() -> None:
     assert client.link.tick(2.1) == []
     client.link.receive(ua[4:], 2.3)
     assert client.link.state is State.NRM
+
+
+def test_what_the_client_lost_goes_out_with_the_next_answer() -> None:
+    server = Server(LinkParameters.symmetric(128, 2))
+    proposal = LinkParameters.symmetric(128, 2).encode()
+    assert server(command(Kind.SNRM, proposal)) == ["UA P/F"]
+    assert server(command(Kind.I, FROM_CLIENT + b"a")) == ["I N(S)=0 N(R)=1 P/F"]
+
+    said = server(command(Kind.I, FROM_CLIENT + b"b", send_number=1))
+
+    assert said == ["I N(S)=0 N(R)=2", "I N(S)=1 N(R)=2 P/F"]

@@ -26,6 +26,37 @@ from gurux_dlms.objects import (
 from gurux_dlms.objects.enums import GlobalKeyType, SecuritySuite
 from gurux_dlms.secure import GXDLMSSecureClient
 
+
+class CountedSettings:
+    """The numbers of I frames as IEC 62056-46 counts them.
+
+    Version 1.0.203 cannot receive in windows: N(R) goes up by one a window, and frames that are
+    sent again end in an UnboundLocalError (`ReceiverFrame` is a local name there).
+    """
+
+    def __init__(self, settings):
+        self.sent = 7
+        self.expected = 0
+        self.check_unnumbered = settings.checkFrame
+        settings.checkFrame = self.check
+        settings.getNextSend = self.next_send
+        settings.getReceiverReady = lambda: self.expected << 5 | 0x11
+
+    def check(self, frame, xml):
+        """Tell whether a frame comes in turn."""
+        if frame & 1:
+            return frame & 3 == 1 or self.check_unnumbered(frame, xml)
+        if frame >> 1 & 7 != self.expected:
+            return False
+        self.expected = (self.expected + 1) % 8
+        return True
+
+    def next_send(self, _first):
+        """Return the control field of our next I frame."""
+        self.sent = (self.sent + 1) % 8
+        return self.expected << 5 | 0x10 | self.sent << 1
+
+
 AUTHENTICATIONS = {
     "none": Authentication.NONE,
     "lls": Authentication.LOW,
@@ -76,6 +107,8 @@ class Reader:
         settings = self.client.hdlcSettings
         settings.windowSizeRX = settings.windowSizeTX = window
         settings.maxInfoRX = settings.maxInfoTX = max_info
+        if window > 1:
+            CountedSettings(self.client.settings)
 
     def connect(self):
         """Open the link, where there is one."""

@@ -154,7 +154,8 @@ class SecondaryLink:
         if not what.poll_final:
             return
         self._has_word = True
-        if self._owed and what.kind is Kind.I and transfer.is_idle:
+        if self._owed and what.kind is Kind.I:
+            # What the client has lost of the last answer goes out together with this one.
             self.held_until_s = now + self._timings.answer_s
         else:
             # Whoever polls with RR while the answer is made wants to hear that we are alive.
