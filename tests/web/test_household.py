@@ -4,13 +4,14 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from html import unescape
 
 from openami.exchange.channels import Channel
-from openami.store import registry
-from openami.web import meterview
+from openami.store import live, registry
+from openami.web import fleet, meterview
 from openami.web.money import load_prices
-from web.ami import ESTIMATED_METER, ZONE, Ami
+from web.ami import ESTIMATED_METER, PERIOD_US, ZONE, Ami
 from web.clients import TestClient, sign_in
 
 
@@ -140,3 +141,16 @@ def test_more_shows_the_meter_and_the_price(home: TestClient) -> None:
     assert "4F414D0000000002" in text
     assert "$0.2700 a kWh" in text
     assert "demo: real load replayed" in text
+
+
+def test_a_regions_power_is_known_while_some_meters_are_ahead(fresh: Ami) -> None:
+    """The half-hour that all have told is shown until nearly all have told the next one."""
+    meters = registry.meters(fresh.engine, region="south")
+    before = fleet.load_now(fresh.context, meters)
+    assert before[0] is not None
+    for number, meter in enumerate(meters):
+        if number % 2:
+            (told,) = live.latest(fresh.engine, meter_ids=[meter.meter_id], channels=[1])
+            ahead = replace(told, start_us=told.start_us + PERIOD_US, value=9999)
+            live.put_latest(fresh.engine, [ahead])
+    assert fleet.load_now(fresh.context, meters) == before

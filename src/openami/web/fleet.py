@@ -14,12 +14,13 @@ from openami.runtime.status import FRESH_S, Status, read_statuses
 from openami.store import commands, data_quality, inbox, live, registry, tables
 from openami.store.database import reading
 from openami.web.context import Context
-from openami.web.times import DAY_US
+from openami.web.times import DAY_US, Span
 
 DISCONNECTED: Final = 0  # control_state of disconnect control
 RECENT_US: Final = DAY_US  # alarms of the last calendar day are shown
 STRUGGLING: Final = 3  # attempts after which a gap needs a look
 DAYS_SHOWN: Final = 14
+LOOKED_BACK_US: Final = DAY_US // 4  # for a half-hour that nearly all meters have told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,8 +242,19 @@ def load_now(context: Context, meters: Sequence[registry.Meter]) -> tuple[int | 
     for start_us in sorted(by_start, reverse=True):
         told = by_start[start_us]
         if 10 * len(told) >= 9 * len(meters):
-            return sum(told) * 3_600_000_000 // period_us, start_us + period_us
+            return _power_w(sum(told), period_us), start_us + period_us
+    # Some meters are a half-hour ahead of the others: what both have told is in the lake.
+    last_us = max(by_start)
+    span = Span(last_us - LOOKED_BACK_US, last_us + period_us)
+    load = context.readings.load([meter.meter_id for meter in meters], span)
+    for n in reversed(range(len(load.starts_us))):
+        if 10 * load.meters[n] >= 9 * len(meters):
+            return _power_w(load.values_wh[n], period_us), load.starts_us[n] + period_us
     return None, None
+
+
+def _power_w(energy_wh: int, period_us: int) -> int:
+    return energy_wh * 3_600_000_000 // period_us
 
 
 def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
