@@ -247,5 +247,5 @@ def test_a_certificate_shows_what_is_in_it() -> None:
     )
     assert tls.type is CertificateType.TLS
     assert tls.system_title == METER_TITLE
-    with pytest.raises(SecurityError, match=r"no X\.509 certificate in DER"):
+    with pytest.raises(SecurityError, match=r"no X\.509 certificate that can be read"):
         Certificate.decode(b"")

@@ -22,7 +22,7 @@ from openami.cosem.security_setup import KeyOffer, wrap_keys
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.faults import ServiceError
 from openami.dlms.errors import SecurityError
-from openami.dlms.security.agreement import Parties
+from openami.dlms.security.agreement import Algorithm, Parties
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.credentials import MasterKey
 from openami.dlms.security.suites import (
@@ -234,7 +234,11 @@ class TestKeyAgreement:
             link.client.act(SecuritySetupV1.key_agreement, (offer.data,), at=SETUP_V1)
         )
 
-        transfer(link, {GUEK: new_key(SUITE_1)}, MasterKey(offer.key(answers)))
+        agreed = offer.key(answers)
+        info = self.parties.info(Algorithm.AES_WRAP_128)
+        public = answers[0].key_data[:64]
+        assert agreed == offer.ephemeral.agree(public, info), "made for wrapping, not for GCM"
+        transfer(link, {GUEK: new_key(SUITE_1)}, MasterKey(agreed))
         link.client.use_keys(Cipher(replace(keys(SUITE_1), encryption_key=new_key(SUITE_1))))
         assert reads(link)
 

@@ -7,9 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from dlmskeys import SUITE_0, SUITE_1, SUITE_2, SUITES, credentials, pair
-from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn, AssociationLnV3
+from openami.cosem.access_control import (
+    CURRENT_ASSOCIATION,
+    AssociationLn,
+    AssociationLnV3,
+    SecuritySetupV1,
+)
 from openami.cosem.device import ALL, AssociationPolicy, Grant
 from openami.cosem.disconnect import ControlState, DisconnectControl
 from openami.cosem.measurement import Data, Register
@@ -55,6 +61,7 @@ from playbooks.secure_meter import (
     CLIENT,
     METER,
     NOW,
+    SETUP_V1,
     Authority,
     SecureMeter,
     associated,
@@ -109,6 +116,39 @@ def test_every_form_of_protection(suite: SecuritySuite, mechanism: Mechanism, fo
     assert link.client.state is State.IDLE
     assert not {apdu[0] for apdu in link.wire} & PLAIN_TAGS, "nothing crosses without protection"
     assert all(len(apdu) <= 1024 for apdu in link.wire), "blocks leave room for what protects them"
+
+
+@pytest.mark.parametrize("pdu_octets", [450, 600])
+def test_small_pdus_leave_room_for_keys_and_signatures(pdu_octets: int) -> None:
+    meter = SecureMeter(SUITE_2)
+    changed(meter, max_receive_pdu_octets=pdu_octets)
+    told: dict[str, Any] = {"sign": True, "scheme": KeyScheme.ONE_PASS, "meter": meter}
+    link = associated(SUITE_2, max_receive_pdu_octets=pdu_octets, **told)
+    root = Authority(curve=ec.SECP384R1())
+
+    method = SecuritySetupV1.import_certificate
+    link.run(link.client.act(method, root.certificate, at=SETUP_V1))
+    octets = link.run(link.client.profile(LOAD_PROFILE, START, START + 20 * PERIOD))
+    assert axdr_data.decode(octets) == [row(index) for index in range(21)]
+    assert [each.encode() for each in meter.certificates.held] == [root.certificate]
+    assert len(root.certificate) > link.client.room_octets, "it travelled in blocks"
+    assert max(map(len, link.wire)) <= pdu_octets
+
+
+@pytest.mark.parametrize("pdu_octets", [60, 100, 150])
+def test_a_pdu_too_small_for_a_signed_answer_is_told(pdu_octets: int) -> None:
+    link = secure_link(SUITE_1, sign=True, max_receive_pdu_octets=pdu_octets)
+
+    with pytest.raises(ExceptionResponseError, match="pdu-too-long"):
+        link.run(link.client.associate())
+
+
+def test_a_pdu_too_small_for_the_proof_is_told() -> None:
+    link = secure_link(SUITE_2, mechanism=Mechanism.HLS_ECDSA, max_receive_pdu_octets=120)
+
+    with pytest.raises(ExceptionResponseError, match="pdu-too-long"):
+        link.run(link.client.associate())
+    assert link.server.state(MANAGER) is State.IDLE
 
 
 def test_wrapped_keys_work_in_suite_0_too() -> None:

@@ -37,10 +37,16 @@ from openami.cosem.opening import (
     context_of,
     judge,
 )
-from openami.cosem.services import AssociationObject, GetService, NotNegotiated, ServiceContext
+from openami.cosem.services import (
+    SMALLEST_ROOM_OCTETS,
+    AssociationObject,
+    GetService,
+    NotNegotiated,
+    ServiceContext,
+)
 from openami.cosem.writing import ActionService, SetService
 from openami.dlms.apdu.acse import Aarq, AcseServiceUser, ReleaseResponseReason, Rlre, Rlrq
-from openami.dlms.apdu.action import ActionRequestNormal
+from openami.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.faults import ExceptionResponse, ServiceError, StateError
 from openami.dlms.apdu.initiate import DLMS_VERSION, Conformance
@@ -193,6 +199,8 @@ class ServerAssociation:
             return NOT_POSSIBLE
         added = self._added_octets(channel, protection)
         services.room_octets = opened.context.max_send_pdu_octets - added
+        if services.room_octets < SMALLEST_ROOM_OCTETS:
+            return TOO_LONG  # not even one octet of an answer would fit under such protection
         exchange = services.exchange
         exchange.request, exchange.response = protection.bits, 0
         response = self._serve(plain)
@@ -301,6 +309,10 @@ class ServerAssociation:
         self._machine.received(Primitive.AUTHENTICATION_REQUEST)
         ActionRequestNormal.decode(apdu)
         response = ActionService(self._services).answer(apdu)
+        if response[1] != ActionResponseNormal.CHOICE:  # blocks have no place before pass 4
+            self._machine.sent(Primitive.AUTHENTICATION_REJECTED)
+            self._close()
+            return TOO_LONG
         if response[3] == ActionResult.SUCCESS:
             self._machine.sent(Primitive.AUTHENTICATION_ACCEPTED)
             self._services.association_rights = Rights(_OWN_ATTRIBUTES, frozenset(), frozenset())

@@ -13,7 +13,7 @@ from enum import IntEnum, unique
 from typing import Final, Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -23,6 +23,16 @@ from openami.dlms.security.curves import curve_of, public_octets, suite_of
 from openami.dlms.security.signing import VerifyingKey
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.6"
+
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for octets that are no certificate, or a strange one."""
 
 
 @unique
@@ -62,8 +72,9 @@ class Certificate:
         try:
             certificate = x509.load_der_x509_certificate(octets)
             key = certificate.public_key()
-        except (ValueError, TypeError):
-            problem = f"{len(octets)} octets are no X.509 certificate in DER"
+            _parse(certificate)
+        except _UNREADABLE:
+            problem = f"{len(octets)} octets are no X.509 certificate that can be read"
             raise SecurityError(problem, "certificate", CLAUSE) from None
         if not isinstance(key, ec.EllipticCurvePublicKey):
             raise SecurityError("its key is on no elliptic curve", _place(certificate), CLAUSE)
@@ -93,7 +104,7 @@ class Certificate:
         """What the key is for, by its key usage."""
         try:
             usage = self.x509.extensions.get_extension_for_class(x509.KeyUsage).value
-        except (x509.ExtensionNotFound, ValueError):
+        except x509.ExtensionNotFound:
             return CertificateType.OTHER
         match usage.digital_signature, usage.key_agreement:
             case True, True:
@@ -110,7 +121,7 @@ class Certificate:
         """Whether the subject issues certificates."""
         try:
             basic = self.x509.extensions.get_extension_for_class(x509.BasicConstraints)
-        except (x509.ExtensionNotFound, ValueError):
+        except x509.ExtensionNotFound:
             return False
         return basic.value.ca
 
@@ -127,6 +138,21 @@ class Certificate:
     def place(self) -> str:
         """The certificate in the words of an error."""
         return _place(self.x509)
+
+
+def _parse(certificate: x509.Certificate) -> None:
+    """Read now what `cryptography` would read late, where an error would have no place."""
+    # Each of these parses its part.
+    parts = (
+        certificate.subject,
+        certificate.issuer,
+        certificate.extensions,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.signature_hash_algorithm,
+    )
+    if certificate.serial_number <= 0 or None in parts:
+        raise ValueError("a number below 1, or a signature without a hash")
 
 
 def _common_name(name: x509.Name) -> str:
@@ -190,7 +216,7 @@ class TrustStore:
 def _issued(authority: Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority.x509)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *_UNREADABLE):
         return False
     return authority.is_authority
 
