@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openami decode`: what the octets of a DLMS/COSEM APDU or wrapper frame say.
+"""`openami decode`: what the octets of a DLMS/COSEM APDU say, bare or in frames.
 
 Nothing is sent and nothing is stored.  Exit status 1 tells that the octets break a rule or a key
 does not fit: what was understood up to there is printed first.
@@ -41,7 +41,9 @@ _TITLE_OCTETS: Final = (8,)
 def decode(
     octets: tuple[str, ...], guek: str | None, gak: str | None, title: str | None, *, as_json: bool
 ) -> int:
-    """Say what an APDU or wrapper frames hold.
+    """Say what an APDU holds, bare or in frames: wrapper, HDLC or wired M-Bus.
+
+    The framing is found by itself; an APDU in several frames or blocks is put together.
 
     HEX may have spaces, colons or 0x between the octets; without HEX it is read from standard
     input.

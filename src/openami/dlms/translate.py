@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Octets to a tree that a person reads: wrapper frames, gateway headers, APDUs, what is sealed.
+"""Octets to a tree that a person reads: frames, gateway headers, APDUs, what is sealed.
 
 `describe` goes as deep as octets and keys allow and never raises for what the octets hold: where
 they break a rule, or a key does not fit, the tree ends there with a finding, and everything
 around it is kept.  It checks no counters and no policy: it is a reading glass, not an end point.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum, IntFlag
 from typing import Final
 
-from openami.dlms import apdu
-from openami.dlms.apdu import acse, ciphered, signed
+from openami.dlms import apdu, framings
+from openami.dlms.apdu import acse, block, ciphered, signed
 from openami.dlms.apdu.codes import Code
 from openami.dlms.apdu.fields import InvokeIdAndPriority, LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification, EventNotification
@@ -30,13 +31,12 @@ from openami.dlms.data import (
     VisibleString,
 )
 from openami.dlms.datetimes import CosemDateTime
-from openami.dlms.errors import DecodeError, DlmsError
+from openami.dlms.errors import DecodeError, DlmsError, ProtocolError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
 from openami.dlms.obis import Obis
 from openami.dlms.readings import Reading, readings
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.suites import SecurityControl
-from openami.dlms.wrapper import HEADER_OCTETS, VERSION, WrapperReader
 
 DEEPEST: Final = 8
 """How many APDUs may stand inside each other: no profile needs more than four."""
@@ -98,12 +98,10 @@ class Translation:
 
 
 def describe(octets: bytes, *, keys: TranslationKeys | None = None) -> Translation:
-    """Return what one APDU, or wrapper frames one after the other, hold."""
+    """Return what one APDU, or frames one after the other, hold: wrapper, HDLC or wired M-Bus."""
     translator = _Translator(keys)
-    if len(octets) >= HEADER_OCTETS and int.from_bytes(octets[:2]) == VERSION:
-        tree = translator.frames(octets)
-    else:
-        tree = (translator.apdu(octets),)
+    framed = framings.frames(octets)
+    tree = (translator.apdu(octets),) if framed is None else translator.frames(framed)
     return Translation(
         tree=tree, readings=tuple(translator.readings), findings=tuple(translator.findings)
     )
@@ -115,21 +113,20 @@ class _Translator:
     readings: list[Reading] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
     levels: int = DEEPEST
+    blocks: block.Assembler = field(default_factory=block.Assembler)
 
-    def frames(self, octets: bytes) -> tuple[Node, ...]:
-        reader = WrapperReader()
+    def frames(self, found: Iterable[framings.Found]) -> tuple[Node, ...]:
         nodes = []
-        try:
-            for frame in reader.feed(octets):
-                children = (
-                    Node("source", str(frame.source)),
-                    Node("destination", str(frame.destination)),
-                    self.apdu(frame.apdu),
-                )
-                nodes.append(Node("wrapper", f"{len(frame.apdu)} octets", children))
-            reader.end()
-        except DecodeError as error:
-            nodes.append(self._finding(error))
+        for frame in found:
+            if isinstance(frame, DecodeError):
+                nodes.append(self._finding(frame))
+                continue
+            children = [Node(*row) for row in frame.fields]
+            if frame.fault is not None:
+                children.append(self._finding(frame.fault))
+            if frame.apdu is not None:
+                children.append(self.apdu(frame.apdu))
+            nodes.append(Node(frame.framing, frame.summary, tuple(children)))
         return tuple(nodes)
 
     def apdu(self, octets: bytes, title: bytes = b"") -> Node:
@@ -166,13 +163,19 @@ class _Translator:
                 rows = (*_rows(message, "content"), self.apdu(message.content, originator or title))
             case acse.Aarq() | acse.Aare() | acse.Rlrq() | acse.Rlre():
                 rows = self._association(message, title)
+            case block.GeneralBlockTransfer():
+                rows = (*_rows(message), *self._block(message, title))
             case _:
                 rows = _rows(message)
+        self._note(message)
+        return Node(name, "", rows)
+
+    def _note(self, message: object) -> None:
+        """Collect the values that a notification names."""
         if isinstance(message, DataNotification):
             self.readings += readings(message.notification_body, message.date_time)
         elif isinstance(message, EventNotification):
             self.readings.append(_event(message))
-        return Node(name, "", rows)
 
     def _association(
         self, message: acse.Aarq | acse.Aare | acse.Rlrq | acse.Rlre, title: bytes
@@ -186,6 +189,20 @@ class _Translator:
             return rows
         inside = self.apdu(message.user_information, title)
         return (*rows, Node("user_information", "", (inside,)))
+
+    def _block(self, message: block.GeneralBlockTransfer, title: bytes) -> tuple[Node, ...]:
+        """Return the APDU that the last of several blocks completes.
+
+        A block whose predecessors were not given is shown alone: that is no fault.
+        """
+        try:
+            whole = self.blocks.take(message)
+        except ProtocolError:
+            return ()
+        if whole is None:
+            return ()
+        count = f"of {message.block_number} blocks"
+        return (Node("apdu", count, (self.apdu(whole, title),)),)
 
     def _gateway(self, octets: bytes) -> Node:
         message = _GATEWAY[octets[0]].decode(octets)
