@@ -11,6 +11,8 @@ from loops import in_loop
 from openami.cosem.disconnect import ControlState
 from openami.exchange.commands import CommandKind, CommandState
 from openami.exchange.events import EventCode
+from openami.headend import commands as module
+from openami.headend.associations import MeterSession
 from openami.store import commands, counters, live, registry
 from openami.store.commands import Command
 
@@ -217,3 +219,25 @@ def test_after_a_restart_the_meter_is_asked_what_became_of_it(
         chain.close()
 
     test()
+
+
+@in_loop
+async def test_a_fault_of_ours_leaves_no_command_behind_as_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_chain(tmp_path, meters=1) as chain:
+        chain.headend.commands.ask_first_s = 0.02
+        chain.headend.commands.doubt_after_s = 0.1
+        await chain.attach()
+
+        async def fail(_session: MeterSession) -> ControlState:
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(module, "read_control_state", fail)
+            command_id = ask(chain, CommandKind.DISCONNECT)
+            await settled(chain, command_id, CommandState.IN_DOUBT)
+            assert "ZeroDivisionError" in commands.history(chain.engine, command_id)[-1].note
+        await settled(chain, command_id, CommandState.CONFIRMED)
+        assert len(chain.meters[1].switch.moves) == 1

@@ -116,3 +116,33 @@ async def test_stop_writes_what_waits_and_refuses_what_comes() -> None:
     await commit.stop()
     assert answered == [number * 10 for number in range(100)]
     assert not commit.submit(1, answered.append)
+
+
+@in_loop
+async def test_an_entry_that_cannot_be_written_does_not_stop_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A fault of ours in one entry: the thread lives, the others are written, the alarm is seen."""
+    gate = threading.Event()
+    groups: list[Sequence[int]] = []
+
+    def write(items: Sequence[int]) -> list[int]:
+        gate.wait()
+        groups.append(items)
+        if 13 in items:
+            raise OverflowError("no room for 13")
+        return [10 * item for item in items]
+
+    commit: GroupCommit[int, int] = GroupCommit("store", write, expected=(OSError,))
+    commit.pause_s = 0.0
+    answers = [asyncio.create_task(commit.commit(item)) for item in (1, 2, 13, 4)]
+    await asyncio.sleep(0)
+    gate.set()
+    assert await asyncio.gather(*answers) == [10, 20, None, 40]
+    assert any(len(group) > 1 for group in groups)
+    assert "cannot be written" in caplog.text
+    assert await commit.commit(13) is None
+    assert "no room for 13" in commit.failing
+    assert await commit.commit(5) == 50
+    assert commit.failing == ""
+    await commit.stop()

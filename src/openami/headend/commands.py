@@ -131,7 +131,9 @@ class Commands:
 
         try:
             await self._sessions.run(command.meter_id, Urgency.COMMAND, job)
-        except (UserError, DlmsError) as error:
+        except Exception as error:
+            if not isinstance(error, UserError | DlmsError):
+                log.exception("command %s", command.command_id)  # a fault of ours
             if began:
                 log.warning("command %s: %s; asking the meter", command.command_id, error)
                 await self._settle(command, str(error))
@@ -228,8 +230,11 @@ class Commands:
         while True:
             try:
                 await self._sessions.run(command.meter_id, Urgency.COMMAND, look)
-            except (UserError, DlmsError) as error:
-                cause = str(error)
+            except Exception as error:
+                # Whatever it was: a command that may have been sent is never forgotten.
+                if not isinstance(error, UserError | DlmsError):
+                    log.exception("command %s", command.command_id)
+                cause = str(error) or repr(error)
             else:
                 return
             if not doubtful and loop.time() - since_s >= self.doubt_after_s:

@@ -133,6 +133,9 @@ class Schedule:
             await self._sessions.run(meter.meter_id, Urgency.SCHEDULE, job)
         except (UserError, DlmsError) as error:
             self._failed(meter.meter_id, error)
+        except Exception as error:  # a fault of ours must not be repeated each second
+            log.exception("meter %d: scheduled read", meter.meter_id)
+            self._failed(meter.meter_id, error)
         else:
             self._retries.pop(meter.meter_id, None)
         finally:
@@ -206,6 +209,9 @@ class Schedule:
                 except (UserError, DlmsError) as caught:
                     error = str(caught)
                     log.info("meter %d: back-fill: %s", meter_id, error)
+                except Exception as caught:  # a fault of ours counts as an attempt, too
+                    log.exception("meter %d: back-fill", meter_id)
+                    error = repr(caught)
                 await self._attempted([gap], error)
         except StoreUnavailableError as error:
             log.warning("meter %d: back-fill goes on later: %s", meter_id, error)

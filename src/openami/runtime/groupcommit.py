@@ -47,7 +47,9 @@ class GroupCommit(Generic[T, R]):
             name: What is written, for the thread and for sentences.
             write: Commits a group durably and returns one result an item.  What it raises fails
                 the whole group; it must leave no part of it behind.
-            expected: What `write` may raise: a full disk, a database that is locked.
+            expected: What `write` may raise: a full disk, a database that is locked.  After
+                anything else the items are written one by one, so that the one that cannot be
+                written, by a fault of ours, does not stand in the way of the others.
             most_waiting: Above it `submit` refuses, and the sender is left to send again.
         """
         self.failing = ""
@@ -110,6 +112,9 @@ class GroupCommit(Generic[T, R]):
                 group = self._waiting[: self.most_items]
                 del self._waiting[: self.most_items]
             self._commit(group)
+            if self.failing and not self._stopping:
+                with self._condition:
+                    self._condition.wait_for(lambda: self._stopping, self.pause_s)
 
     def _commit(self, group: list[tuple[T, Done[R]]]) -> None:
         results: Sequence[R | None]
@@ -118,15 +123,20 @@ class GroupCommit(Generic[T, R]):
         except self._expected as error:
             results = [None] * len(group)
             self._note_failure(error)
+        except Exception as error:
+            if len(group) > 1:
+                for each in group:
+                    self._commit([each])
+                return
+            log.exception("%s: one entry cannot be written", self._name)
+            results = [None]
+            self._note_failure(error)
         else:
             self.groups += 1
             if self.failing:
                 log.warning("%s: written again", self._name)
                 self.failing = ""
         self._hand_over(group, results)
-        if self.failing and not self._stopping:
-            with self._condition:
-                self._condition.wait_for(lambda: self._stopping, self.pause_s)
 
     def _note_failure(self, error: Exception) -> None:
         sentence = f"{self._name} cannot be written ({error}): free space or permit writing"
