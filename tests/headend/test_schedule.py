@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is read without being asked for: the day, the log, the gaps, and who is looked at."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+
+import pytest
 
 from chain import (
     INSTALLED,
@@ -18,6 +21,7 @@ from chain import (
 )
 from loops import in_loop
 from openami.exchange.events import EventCode
+from openami.headend import schedule as module
 from openami.headend.schedule import DAY_US
 from openami.runtime.clock import real_us, to_us
 from openami.store import data_quality, live, registry
@@ -127,6 +131,30 @@ async def test_a_gap_that_cannot_be_read_is_tried_again_with_growing_pauses(
     schedule = chain.headend.schedule
     assert [schedule._pause_s(n) for n in range(4)] == [0.02, 0.04, 0.08, 0.16]
     assert schedule._pause_s(1000) == chain.schedule.retry_most_s
+    await end(chain)
+
+
+@in_loop
+async def test_a_fault_of_ours_is_tried_again_with_growing_pauses_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = Chain(tmp_path, meters=1)
+    chain.schedule = replace(QUICK_SCHEDULE, retry_first_s=0.02)
+    await start(chain)
+    with monkeypatch.context() as broken:
+
+        async def fail(*_: object) -> bytes:
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+        broken.setattr(module, "read_profile", fail)
+        await chain.attach()
+        late = INSTALLED + timedelta(hours=1)
+        data_quality.open_gaps(chain.engine, [(1, to_us(late), to_us(late + PERIOD))], to_us(NOW))
+        await until(lambda: data_quality.gaps(chain.engine)[0].attempts >= 2)
+        assert data_quality.gaps(chain.engine)[0].last_error == "ZeroDivisionError()"
+        await until(lambda: chain.headend.schedule._retries[1].failures >= 2)
+    await until(lambda: chain.headend.schedule.reads == 1)
     await end(chain)
 
 
