@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -20,15 +21,20 @@ from openami.device.journal import HEAD, MAGIC, Journal
 from openami.device.storage import StorageError
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """Let no file grow beyond 4 KiB: the disk is full there."""
+    """Let no file grow beyond 4 KiB: the disk is full there.
+
+    No fixture: it must be over before the test is reported, as the report may go to a file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def reopen(path: Path) -> tuple[list[bytes], str | None]:
@@ -141,7 +147,6 @@ def test_any_octets_open(tmp_path_factory: pytest.TempPathFactory, content: byte
     assert reopen(path) == (payloads, None)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "metrology.journal"
     journal, _, _ = Journal.open(path)
@@ -152,13 +157,13 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
             journal.append([number.to_bytes(100)])
             kept.append(number.to_bytes(100))
 
-    with pytest.raises(StorageError, match="free space") as refused:
-        fill()
+    with small_files():
+        with pytest.raises(StorageError, match="free space") as refused:
+            fill()
+        journal.rewrite(kept[-3:])
+        journal.append([b"again"])
+        journal.close()
     assert str(path) in str(refused.value)
-
-    journal.rewrite(kept[-3:])
-    journal.append([b"again"])
-    journal.close()
 
     assert len(kept) > 20
     assert reopen(path) == ([*kept[-3:], b"again"], None)
