@@ -2,7 +2,6 @@
 """The concentrator as a process: journal, meters' side and uplink in one event loop."""
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
 import time
@@ -19,6 +18,7 @@ from openami.concentrator.window import Window
 from openami.runtime.clock import real_us
 from openami.runtime.groupcommit import GroupCommit
 from openami.runtime.layout import Layout
+from openami.runtime.process import until_stopped
 from openami.runtime.status import Figures, write_status
 from openami.transport.endpoint import Listener
 
@@ -74,7 +74,7 @@ class Concentrator:
             asyncio.create_task(self._report(run_folder)),
         ]
         try:
-            await _first(stop, tasks)
+            await until_stopped(stop, tasks)
         finally:
             for task in tasks:
                 task.cancel()
@@ -111,17 +111,6 @@ class Concentrator:
     async def _close_journal(self) -> None:
         await self.writer.stop()
         self.journal.close()
-
-
-async def _first(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Wait for `stop`; a task that ends before it has failed, and its error is raised."""
-    stopping = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await stopping
-    for task in done - {stopping}:
-        task.result()
 
 
 async def serve(home: Path, stop: asyncio.Event) -> None:

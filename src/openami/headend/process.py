@@ -2,7 +2,6 @@
 """The head-end as a process: uplinks, pushes, sessions, schedule, commands, watch in one loop."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from openami.headend.uplinks import Uplinks, listen_for_concentrators
 from openami.headend.watch import Watch
 from openami.runtime.clock import Clock
 from openami.runtime.layout import Layout
+from openami.runtime.process import until_stopped
 from openami.runtime.status import Figures, write_status
 from openami.store.database import open_database
 from openami.transport.endpoint import Listener
@@ -107,7 +107,7 @@ class HeadEnd:
             )
         ]
         try:
-            await _first(stop, tasks)
+            await until_stopped(stop, tasks)
         finally:
             await self._stop(tasks, self.listener)
         log.info("head-end stopped")
@@ -155,17 +155,6 @@ class HeadEnd:
 
     def _reachable(self, meter_id: int) -> bool:
         return self.associations.reachable(self.directory.by_id(meter_id))
-
-
-async def _first(stop: asyncio.Event, tasks: "list[asyncio.Task[None]]") -> None:
-    """Wait for `stop`; a task that ends before it has failed, and its error is raised."""
-    stopping = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await stopping
-    for task in done - {stopping}:
-        task.result()
 
 
 async def serve(home: Path, stop: asyncio.Event) -> None:

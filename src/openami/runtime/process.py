@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 PR_SET_PDEATHSIG = 1
 PARENT_VARIABLE = "OPENAMI_PARENT_PID"
@@ -46,3 +46,15 @@ def run_until_stopped(service: Callable[[asyncio.Event], Awaitable[None]]) -> No
         await service(stop_event())
 
     asyncio.run(run())
+
+
+async def until_stopped(stop: asyncio.Event, tasks: Collection[asyncio.Task[None]]) -> None:
+    """Wait for `stop`; a task that ends before it has failed, and its error is raised."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+    for task in done - {stopping}:
+        task.result()
