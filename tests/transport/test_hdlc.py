@@ -71,6 +71,7 @@ def test_a_session_over_tcp(physical: int, size: int | None, window: int) -> Non
         ):
             assert await found.run(found.client.get(Register.value, at=ENERGY)) == 123_456
             rows = await found.run(found.client.get(ProfileGeneric.buffer, at=LOAD_PROFILE))
+            assert isinstance(rows, list)
             assert len(rows) == 100
 
     asyncio.run(conversation())

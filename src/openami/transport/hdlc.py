@@ -27,6 +27,7 @@ from openami.dlms.hdlc.link import (
 from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
 from openami.dlms.hdlc.primary import PrimaryLink
 from openami.dlms.hdlc.secondary import SecondaryStation
+from openami.dlms.hdlc.states import State
 from openami.transport.carrier import AcceptCarrier
 from openami.transport.wire import WireError, WireHandler
 
@@ -200,6 +201,7 @@ class HdlcClientWire(HdlcWire):
         self._accept = accept
         self._notified = notified
         self._handler: WireHandler | None = None
+        self._linger: asyncio.TimerHandle | None = None
 
     @property
     def is_open(self) -> bool:
@@ -230,6 +232,11 @@ class HdlcClientWire(HdlcWire):
         self._link.send(apdu, self._loop.time())
         self._flush()
 
+    def line_lost(self, reason: str) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+        super().line_lost(reason)
+
     def close(self, reason: str = "closed here") -> None:
         """Leave the link in order, then close the line."""
         if self._reason is not None:
@@ -238,12 +245,13 @@ class HdlcClientWire(HdlcWire):
         if self.line is None:
             self.line_lost(reason)
             return
+        stood = self._link.state is State.NRM
         self._link.disconnect(self._loop.time())
         self._flush()
-        if self._link.deadline is None:
-            self._close_line()
+        if stood:
+            self._linger = self._loop.call_later(LINGER_S, self._close_line)
         else:
-            self._loop.call_later(LINGER_S, self._close_line)
+            self._close_line()  # nobody has answered so far, nobody will now
 
     def _event(self, event: Event) -> None:
         match event:

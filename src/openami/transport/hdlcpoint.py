@@ -2,6 +2,7 @@
 """Opening lines for HDLC: `dial_hdlc` and `listen_hdlc` over TCP, and both over serial lines."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Final, cast
 
@@ -14,6 +15,7 @@ from openami.transport.carrier import AcceptCarrier
 from openami.transport.endpoint import BACKLOG, cannot_dial, cannot_listen
 from openami.transport.hdlc import (
     DEFAULT_SETTINGS,
+    LINGER_S,
     AcceptLine,
     HdlcClientWire,
     HdlcServerWire,
@@ -141,12 +143,12 @@ async def dial_hdlc(
             wire.connect()
             await wire.opened
     except TimeoutError as error:
-        wire.close("no answer in time")
+        await _abandon(wire, "no answer in time")
         late = f"{url}: server {pair.server} did not answer within {limits.connect_timeout_s:g} s"
         remedy = "check line, speed, server address and its size"
         raise WireError(f"{late}: {remedy}") from error
     except (WireError, DecodeError) as error:
-        wire.close(str(error))
+        await _abandon(wire, str(error))
         raise WireError(f"{url}: {error}") from error
     except asyncio.CancelledError:
         wire.close("no longer wanted")
@@ -155,6 +157,14 @@ async def dial_hdlc(
         if wire.opened.done() and not wire.opened.cancelled():
             wire.opened.exception()  # seen, even where another error came first
     return wire
+
+
+async def _abandon(wire: HdlcClientWire, reason: str) -> None:
+    """Close a line on which no link came up."""
+    wire.close(reason)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            await wire.gone()
 
 
 async def _open_tcp(url: Url, wire: HdlcWire) -> None:

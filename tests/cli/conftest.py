@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from cli.runs import Run
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return Run(capsys)
