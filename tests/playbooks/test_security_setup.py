@@ -120,6 +120,24 @@ class TestKeyTransfer:
         other.client.use_keys(Cipher(replace(keys(SUITE_0), encryption_key=new_key(SUITE_0))))
         assert reads(other)
 
+    def test_a_dedicated_key_goes_on_with_the_new_authentication_key(self) -> None:
+        link = associated(SUITE_0, dedicated_key=bytes(range(0x40, 0x50)))
+        transfer(link, {GAK: new_key(SUITE_0)})
+
+        with pytest.raises(ExceptionResponseError, match="deciphering-error"):
+            reads(link)
+        link.client.use_keys(Cipher(replace(keys(SUITE_0), authentication_key=new_key(SUITE_0))))
+        assert reads(link)
+        assert link.wire[-1][0] == 0xD4
+
+    def test_a_meter_may_count_anew_under_a_new_key(self) -> None:
+        link = associated(SUITE_0)
+        transfer(link, {GUEK: new_key(SUITE_0)})
+        meter_of(link).ciphering.counters.following = 0
+
+        link.client.use_keys(Cipher(replace(keys(SUITE_0), encryption_key=new_key(SUITE_0))))
+        assert reads(link)
+
     @pytest.mark.parametrize(("method", "at"), TRANSFERS)
     def test_two_keys_in_one_call(self, method: Any, at: Any) -> None:
         link = associated(SUITE_2)
@@ -184,10 +202,12 @@ class TestKeyTransfer:
     def test_a_store_that_cannot_write_changes_nothing(self) -> None:
         link = associated(SUITE_0)
         meter_of(link).recorded.failing = True
+        held = meter_of(link).master_key.octets
 
         with pytest.raises(AccessError) as caught:
-            transfer(link, {GUEK: new_key(SUITE_0)})
+            transfer(link, {GUEK: new_key(SUITE_0), KEK: new_key(SUITE_0, 9)})
         assert caught.value.result == ActionResult.HARDWARE_FAULT
+        assert meter_of(link).master_key.octets == held
         assert reads(link)
 
     def test_a_key_that_comes_back_lets_nothing_in_twice(self) -> None:

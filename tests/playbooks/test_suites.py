@@ -25,6 +25,7 @@ from openami.cosem.refusals import (
     AuthenticationError,
     ExceptionResponseError,
 )
+from openami.cosem.time_event import Clock
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.acse import Aare, Aarq, AcseServiceUser
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
@@ -32,7 +33,7 @@ from openami.dlms.apdu.faults import ServiceError
 from openami.dlms.association import State
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import Mechanism
-from openami.dlms.security.certificates import TrustStore
+from openami.dlms.security.certificates import CertificateType, TrustStore
 from openami.dlms.security.credentials import KeyScheme
 from openami.dlms.security.suites import (
     AUTHENTICATED_AND_ENCRYPTED,
@@ -42,6 +43,7 @@ from openami.dlms.security.suites import (
 )
 from playbooks.demo_meter import (
     CLIENT_TITLE,
+    CLOCK,
     DISCONNECT,
     ENERGY,
     LDN,
@@ -141,6 +143,13 @@ def test_a_pdu_too_small_for_a_signed_answer_is_told(pdu_octets: int) -> None:
 
     with pytest.raises(ExceptionResponseError, match="pdu-too-long"):
         link.run(link.client.associate())
+
+
+def test_a_pdu_too_small_for_a_key_that_travels_is_told() -> None:
+    link = associated(SUITE_1, scheme=KeyScheme.WRAPPED, max_receive_pdu_octets=80)
+
+    with pytest.raises(ExceptionResponseError, match="pdu-too-long"):
+        link.run(link.client.get(Data.value, at=LDN))
 
 
 def test_a_pdu_too_small_for_the_proof_is_told() -> None:
@@ -414,3 +423,36 @@ class TestAccessRights:
         assert len(answers) > 2
         assert {answer[0] for answer in answers} == {0xDB}
         assert all(len(answer) <= 1024 for answer in answers)
+
+    def test_long_results_of_methods_are_signed_block_by_block(self) -> None:
+        guarded = Grant(
+            at=SETUP_V1, invoke=ALL, protection=SecurityPolicy.DIGITALLY_SIGNED_RESPONSE
+        )
+        link = associated(SUITE_1, grants=(*self.grants, guarded), max_receive_pdu_octets=280)
+        declared, usage = SecuritySetupV1, CertificateType.DIGITAL_SIGNATURE
+
+        link.run(link.client.act(declared.generate_key_pair, usage, at=SETUP_V1))
+        before = len(link.wire)
+        method = declared.generate_certificate_request
+        assert link.run(link.client.act(method, usage, at=SETUP_V1))[:1] == b"\x30"
+        answers = link.wire[before + 1 :: 2]
+        assert len(answers) > 1
+        assert {answer[0] for answer in answers} == {0xDB}
+
+    def test_demands_of_several_rows_add_up(self) -> None:
+        first, second = (
+            SecurityPolicy.DIGITALLY_SIGNED_REQUEST,
+            SecurityPolicy.DIGITALLY_SIGNED_RESPONSE,
+        )
+        rows = tuple(Grant(at=CLOCK, write=ALL, protection=each) for each in (first, second))
+        plain = associated(SUITE_1, grants=(*self.grants, *rows))
+        with pytest.raises(AccessError) as caught:
+            plain.run(plain.client.set(Clock.time_zone, 60, at=CLOCK))
+        assert caught.value.result == DataAccessResult.READ_WRITE_DENIED
+
+        signing = associated(SUITE_1, grants=(*self.grants, *rows), sign=True)
+        signing.run(signing.client.set(Clock.time_zone, 60, at=CLOCK))
+        assert signing.run(signing.client.get(Clock.time_zone, at=CLOCK)) == 60
+        found = signing.run(signing.client.get(AssociationLnV3.object_list, at=CURRENT_ASSOCIATION))
+        (clock,) = (each for each in found if each.logical_name == CLOCK)
+        assert clock.access_rights.attributes[2].access_mode == 3 | first | second

@@ -86,6 +86,14 @@ def test_a_version_that_does_not_exist(version: int) -> None:
         Certificate.decode(altered)
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_a_number_below_one_is_refused() -> None:
+    altered = LEAF.replace(bytes.fromhex("a00302010202020100"), bytes.fromhex("a0030201020202ff00"))
+    assert altered != LEAF
+    with pytest.raises(SecurityError, match="that can be read"):
+        Certificate.decode(altered)
+
+
 @given(st.binary(max_size=200))
 def test_any_octets_are_a_certificate_or_refused(octets: bytes) -> None:
     with pytest.raises(SecurityError, match="no X"):
