@@ -12,9 +12,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from cli.runs import Run
 from cli.served_meter import ServedMeter
+from openami.cli.read import read
 from openami.lifecycle.authority import Authority
 from openami.lifecycle.keys import MeterKeys
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, server_tls
@@ -389,3 +391,10 @@ def test_a_meter_without_rows(run: Run) -> None:
         outcome = run(empty.url, *LLS, PROFILE)
     assert outcome.status == 0, outcome.err
     assert outcome.out.splitlines()[-1] == "0 rows"
+
+
+def test_the_help_keeps_its_examples_apart() -> None:
+    shown = CliRunner().invoke(read, ["--help"]).output
+    assert "\n  openami read tcp://127.0.0.1:4059 0.0.1.0.0.255\n" in shown
+    assert "\b" not in shown
+    assert "\\b" not in shown

@@ -276,7 +276,8 @@ def test_progress_is_told(layout: Layout) -> None:
         ({"capture_period_s": 7}, "capture_period_s"),
         ({"installed_us": PLAN.installed_us + 1}, "installed_us"),
         ({"uplink_port": 0}, "uplink_port"),
-        ({"uplink_port": 24_061}, "concentrator_port"),
+        ({"uplink_port": 24_061}, "uplink_port"),
+        ({"web_port": 24_050}, "web_port"),
     ],
 )
 def test_a_plan_that_cannot_be_built_is_refused(change: dict[str, Any], name: str) -> None:

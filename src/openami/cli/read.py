@@ -79,7 +79,7 @@ def read(  # noqa: PLR0913  one parameter an option
     form: str | None,
     **given: str | None,
 ) -> int:
-    r"""Read attributes of a meter at URL.
+    """Read attributes of a meter at URL.
 
     URL is tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, hdlc+tcp://HOST:PORT or
     hdlc+serial:///dev/ttyUSB0.
@@ -89,7 +89,7 @@ def read(  # noqa: PLR0913  one parameter an option
     openami read tcp://127.0.0.1:4059 --client 32 --keys keys.json 1.0.1.8.0.255
     openami read tcp://127.0.0.1:4059 --client 1 --keys keys.json 1.0.99.1.0.255 --from 2026-03-01
     openami read hdlc+serial:///dev/ttyUSB0 --mode-e yes --server-address 1/17 0.0.1.0.0.255
-    """
+    """  # noqa: D301  click wants the character itself before lines that stay as they are
     logging.getLogger("openami").addHandler(logging.NullHandler())  # refusals are sentences below
     address = Url.parse(url, "the address", ALL_SCHEMES)
     options = ReadOptions.gather(given, config)

@@ -79,7 +79,8 @@ class Plan:
         ports += [self.concentrator_port + index for index in range(len(regions))]
         for name in ("uplink_port", "concentrator_port", "web_port"):
             self._check(1 <= getattr(self, name) <= 0xFF00, name, "a port from 1 to 65280")
-        self._check(len(set(ports)) == len(ports), "concentrator_port", "apart from other ports")
+        for name in ("web_port", "uplink_port"):
+            self._check(ports.count(getattr(self, name)) == 1, name, "apart from other ports")
         if self.plain_listener:
             Url.parse(self.plain_listener, "plain_listener")
 
