@@ -281,6 +281,24 @@ def test_a_meter_that_knows_no_mode_e(tmp_path: Path) -> None:
     asyncio.run(conversation())
 
 
+def test_a_line_on_which_nobody_speaks_is_closed() -> None:
+    async def conversation() -> None:
+        lines = Lines()
+        limits = Limits(idle_timeout_s=0.05, max_connections=1)
+        listener = await listen_hdlc(ANY_PORT, lines.accept, STATION, limits=limits)
+        port = listener.url.host, listener.url.port
+        silent, held = await asyncio.open_connection(*port)
+        refused, other = await asyncio.open_connection(*port)
+        assert await refused.read() == b"", "one line at a time"
+        assert await silent.read() == b""
+        assert lines.serving[0].reasons == ["no octet for 0.05 s"]
+        held.close()
+        other.close()
+        await listener.close()
+
+    asyncio.run(conversation())
+
+
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     async def conversation() -> None:
         with pytest.raises(WireError, match="cannot be opened: check that the device is there"):

@@ -301,7 +301,12 @@ class HdlcServerWire(HdlcWire):
     """All clients on one line."""
 
     def __init__(
-        self, station: Station, settings: HdlcSettings, name: str, accept: AcceptLine
+        self,
+        station: Station,
+        settings: HdlcSettings,
+        name: str,
+        accept: AcceptLine,
+        idle_timeout_s: float | None = None,
     ) -> None:
         """Serve a line.
 
@@ -310,16 +315,32 @@ class HdlcServerWire(HdlcWire):
             settings: The most that we accept, and how long to wait.
             name: Where the clients are.
             accept: Called at once; returns who serves.
+            idle_timeout_s: A line without an octet for so long is closed; None for never, which
+                suits a line that has no connection.
         """
         self._station = SecondaryStation(station, settings.parameters, settings.timings)
         super().__init__(self._station, name)
         self._pairs: dict[tuple[int, int], Pair] = {}
         self.settled: LinkParameters | None = None  # with the client that came last
         self._handler = accept(self)
+        self._idle_s = idle_timeout_s
+        self._station.line.active_s = self._loop.time()
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._watch()
 
     @property
     def is_open(self) -> bool:
         return self._reason is None
+
+    def _watch(self) -> None:
+        """Close a line on which nobody speaks."""
+        if self._idle_s is None or self._reason is not None:
+            return
+        due_s = self._station.line.active_s + self._idle_s
+        if due_s <= self._loop.time():
+            self.close(f"no octet for {self._idle_s:g} s")
+        else:
+            self._idle_timer = self._loop.call_at(due_s, self._watch)
 
     def send(self, source: int, destination: int, apdu: bytes) -> None:
         """Answer a client; to one that has no link the APDU goes as a notification.
@@ -379,5 +400,7 @@ class HdlcServerWire(HdlcWire):
         if self._reason is None:
             self._reason = reason
             log.debug("%s closed: %s", self.name, reason)
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()
             self._station.lost(reason)
             self._handler.closed(reason)

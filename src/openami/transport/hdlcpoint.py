@@ -229,7 +229,7 @@ async def listen_hdlc(
         accept: Called for each line; returns who serves it.
         station: Our addresses on every line.
         settings: The most that we accept, and how long to wait.
-        limits: How many lines at a time.
+        limits: How many lines at a time, and how long one may be silent.
 
     Raises:
         UserError: The port is taken or may not be opened.
@@ -239,7 +239,8 @@ async def listen_hdlc(
     def factory() -> asyncio.Protocol:
         if len(lines) >= limits.max_connections:
             return _Refused()
-        return TcpLine(HdlcServerWire(station, settings, "a client", accept), lines)
+        idle_s = limits.idle_timeout_s
+        return TcpLine(HdlcServerWire(station, settings, "a client", accept, idle_s), lines)
 
     loop = asyncio.get_running_loop()
     try:

@@ -212,4 +212,8 @@ def unnumbered_frames(
 
 def earliest(*times: float | None) -> float | None:
     """Return the first of the times that are there."""
-    return min((time for time in times if time is not None), default=None)
+    first: float | None = None
+    for time in times:
+        if time is not None and (first is None or time < first):
+            first = time
+    return first

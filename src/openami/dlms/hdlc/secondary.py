@@ -221,11 +221,10 @@ class SecondaryStation:
     @property
     def deadline(self) -> float | None:
         """When `tick` is to be called; None for never."""
-        times = [self.line.frame_deadline]
+        first = self.line.frame_deadline
         for link in self.links.values():
-            times.append(link.held_until_s)
-            times.append(self._inactive_s(link))
-        return earliest(*times)
+            first = earliest(first, link.held_until_s, self._inactive_s(link))
+        return first
 
     def data_to_send(self) -> bytes:
         """Return what is to be put on the line now."""
