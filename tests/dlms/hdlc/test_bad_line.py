@@ -111,3 +111,14 @@ def test_noise_alone_makes_no_message(noise: list[bytes]) -> None:
     bench.at_client += bench.primary.tick(bench.now)
     bench.exchange(b"still here")
     assert bench.answers == [b"still here"]
+
+
+def test_a_line_that_lets_only_short_frames_through_is_down() -> None:
+    def spoil(octets: bytes) -> bytes:
+        return octets if len(octets) < 45 else b""
+
+    bench = Bench(spoil=spoil)
+    run(bench, [b"short", bytes(60)])
+
+    assert bench.answers == [b"short"]
+    assert bench.downs == ["the line loses too much: no frame came through any more"]

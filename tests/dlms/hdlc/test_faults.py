@@ -370,3 +370,17 @@ def test_what_the_client_lost_goes_out_with_the_next_answer() -> None:
     said = server(command(Kind.I, FROM_CLIENT + b"b", send_number=1))
 
     assert said == ["I N(S)=0 N(R)=2", "I N(S)=1 N(R)=2 P/F"]
+
+
+def test_an_answer_that_never_came_does_not_hold_up_the_next() -> None:
+    server = Server()
+    server(SNRM)
+    server.bench.heard = server.bench.at_server.extend  # type: ignore[method-assign,assignment]
+    assert server(command(Kind.I, FROM_CLIENT + b"a")) == []
+    server.bench.secondary.tick(1.0)
+    assert [str(frame.control) for frame in server.frames()] == ["RR N(R)=1 P/F"]
+    del server.bench.heard
+
+    answered = server(command(Kind.I, FROM_CLIENT + b"b", send_number=1))
+
+    assert answered == ["I N(S)=0 N(R)=2 P/F"]

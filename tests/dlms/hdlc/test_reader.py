@@ -156,3 +156,11 @@ def test_an_idle_line_is_no_fault() -> None:
     reader = FrameReader()
 
     assert reader.feed(b"\xff\xff\x00" + DISC.encode() + b"\xff\xff\x7e\x7e") == [DISC]
+
+
+def test_a_frame_that_no_flag_closes_is_dropped() -> None:
+    octets = DISC.encode()
+
+    found = FrameReader().feed(octets[:-1] + b"\x00" + octets)
+
+    assert [str(each).split(",")[0] for each in found] == ["no flag closes the frame", str(DISC)]
