@@ -5,18 +5,12 @@ from typing import Any
 
 import pytest
 
-from openami.cosem import (  # noqa: F401  each declares its classes
-    access_control,
-    disconnect,
-    image_transfer,
-    push,
-    setup_ports,
-    tariff,
-    time_event,
-)
+from openami.cosem import model
+from openami.cosem.associations import AssociationSnV4
 from openami.cosem.kinds import KindError
-from openami.cosem.measurement import Data, Register, ScalerUnit
+from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.model import REGISTRY, Attribute, InterfaceClass, Method, Refused, latest
+from openami.cosem.push import PushSetup, PushSetupV1
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import DoubleLongUnsigned, Integer, LongUnsigned, OctetString
@@ -27,25 +21,6 @@ ENERGY = Obis.parse("1.0.1.8.0.255")
 
 def energy() -> Register:
     return Register(ENERGY, value=DoubleLongUnsigned(1234), scaler_unit=ScalerUnit(0, 30))
-
-
-@pytest.mark.parametrize("declared", REGISTRY.values(), ids=lambda c: c.__name__)
-def test_indexes_run_from_one_without_gaps(declared: type[InterfaceClass]) -> None:
-    attributes = list(declared.attributes())
-    methods = [row.index for row in declared.methods()]
-
-    assert [row.index for row in attributes] == list(range(1, 1 + len(attributes)))
-    assert methods == list(range(1, 1 + len(methods)))
-    assert all(row.owner is declared for row in attributes)
-    assert all(row.owner.class_id == declared.class_id for row in declared.methods())
-
-
-@pytest.mark.parametrize("declared", REGISTRY.values(), ids=lambda c: c.__name__)
-def test_every_row_describes_itself(declared: type[InterfaceClass]) -> None:
-    rows: list[Any] = [*declared.attributes(), *declared.methods()]
-    for row in rows:
-        assert f"{declared.__name__}.{row.name}" in repr(row)
-        assert getattr(declared, row.name) is row
 
 
 def test_a_class_describes_and_an_object_holds() -> None:
@@ -67,6 +42,31 @@ def test_one_number_one_class() -> None:
     with pytest.raises(TypeError, match="already Register"):
         type("Impostor", (InterfaceClass,), {}, class_id=3, version=0)
     assert REGISTRY[3, 0] is Register
+
+
+def test_a_version_that_adds_rows_has_rows_of_its_own() -> None:
+    assert PushSetupV1.push.owner is PushSetupV1
+    assert PushSetup.push.owner is PushSetup
+    assert PushSetupV1.push.index == PushSetup.push.index == 1
+    assert [row.name for row in PushSetupV1.attributes()][-1] == "push_protection_parameters"
+    assert len(list(PushSetup.attributes())) == 7
+
+
+def test_a_version_nobody_declared_is_read_as_the_highest_known() -> None:
+    assert model.declared(40, 1) is PushSetupV1
+    assert model.declared(40, 99) is latest(40)
+    assert model.declared(3, 1) is Register
+    assert model.declared(9999, 0) is None
+
+
+def test_short_names_of_rows() -> None:
+    assert Register.short_name_offset(Register.logical_name) == 0
+    assert Register.short_name_offset(Register.value) == 0x08
+    assert Register.short_name_offset(Register.reset) == 0x28
+    assert ProfileGeneric.short_name_offset(ProfileGeneric.capture) == 0x60
+    reply = AssociationSnV4.reply_to_hls_authentication
+    assert AssociationSnV4.short_name_offset(reply) == 0x58
+    assert PushSetupV1.short_name_offset(PushSetupV1.push) is None
 
 
 def test_a_value_that_no_row_declares_is_refused() -> None:

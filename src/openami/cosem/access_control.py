@@ -118,7 +118,7 @@ class AssociationStatus(IntEnum):
     ASSOCIATED = 2
 
 
-class AssociationLn(InterfaceClass, class_id=15, version=1):
+class AssociationLn(InterfaceClass, class_id=15, version=1, methods_at=0x60):
     """An application association that refers to objects by logical name (4.4.4).
 
     Version 1 of the class: names of context and mechanism as octet-strings, access modes as enum.
@@ -152,7 +152,7 @@ class UserListEntry(NamedTuple):
 _USER = structure(UserListEntry, UNSIGNED, ANY)
 
 
-class AssociationLnV3(InterfaceClass, class_id=15, version=3):
+class AssociationLnV3(InterfaceClass, class_id=15, version=3, methods_at=0x60):
     """Version 3: access modes say which protection each row demands (4.4.4, version 3)."""
 
     object_list = Attribute(2, array(OBJECT_LIST_ELEMENT))
@@ -184,7 +184,7 @@ class SapName(NamedTuple):
     logical_device_name: bytes
 
 
-class SapAssignment(InterfaceClass, class_id=17, version=0):
+class SapAssignment(InterfaceClass, class_id=17, version=0, methods_at=0x20):
     """The logical devices of a physical device (4.4.5)."""
 
     sap_assignment_list = Attribute(2, array(structure(SapName, LONG_UNSIGNED, OCTETS)))
@@ -211,7 +211,7 @@ class WrappedKey(NamedTuple):
 _WRAPPED_KEYS = array(structure(WrappedKey, enumeration(KeyId), OCTETS))
 
 
-class SecuritySetup(InterfaceClass, class_id=64, version=0):
+class SecuritySetup(InterfaceClass, class_id=64, version=0, methods_at=0x28):
     """Which protection an association demands, and the keys behind it (4.4.7, version 0).
 
     ``security_policy``: 0 none, 1 authenticated, 2 encrypted, 3 both.
@@ -291,7 +291,7 @@ def _name_from(data: Data) -> CertificateName:
 _CERTIFICATE_NAME: Kind[CertificateName] = Kind(_NAME_TYPE, _name_to, _name_from)
 
 
-class SecuritySetupV1(InterfaceClass, class_id=64, version=1):
+class SecuritySetupV1(InterfaceClass, class_id=64, version=1, methods_at=0x30):
     """Version 1: a policy by direction with signatures, key agreement and certificates (4.4.7).
 
     ``security_policy`` is the bits of `SecurityPolicy`.

@@ -77,7 +77,7 @@ REACHED: Final[Mapping[Trigger, frozenset[ControlState]]] = {
 """The states in which a trigger has nothing left to do."""
 
 
-class DisconnectControl(InterfaceClass, class_id=70, version=0):
+class DisconnectControl(InterfaceClass, class_id=70, version=0, methods_at=0x20):
     """A device that disconnects and reconnects the premises, e.g. 0.0.96.3.10.255."""
 
     output_state = Attribute(2, BOOLEAN, dynamic=True)
@@ -86,6 +86,26 @@ class DisconnectControl(InterfaceClass, class_id=70, version=0):
 
     remote_disconnect = Method(1)
     remote_reconnect = Method(2)
+
+
+class DisconnectControlV1(
+    DisconnectControl,
+    class_id=70,
+    version=1,
+    methods_at=0x20,
+    unsure="adds control mode 7, with a remote reconnect from ready to connected: single source",
+):
+    """Version 1: the same rows."""
+
+
+class DisconnectControlV2(
+    DisconnectControl,
+    class_id=70,
+    version=2,
+    methods_at=0x20,
+    unsure="what differs from version 1 is not known; its rows are served",
+):
+    """Version 2."""
 
 
 class Breaker(Protocol):

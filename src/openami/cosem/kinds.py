@@ -13,6 +13,7 @@ Kinds of different types stand side by side in a structure, which Python's types
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum as PythonEnum
 from enum import IntEnum
 from typing import Any, Final, Generic, TypeVar
 
@@ -53,6 +54,15 @@ class KindError(DlmsError):
         return f"the value is {self.found}, where the class declares {self.wanted}"
 
 
+class Shape(PythonEnum):
+    """How a kind is made of others."""
+
+    SIMPLE = "simple"
+    ARRAY = "array"
+    STRUCTURE = "structure"
+    CHOICE = "choice"
+
+
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
     """A Python type and its place in COSEM data.
@@ -62,12 +72,22 @@ class Kind(Generic[T]):
         to_data: Value to data, in exactly the standard's type.
         from_data: Data to value; raises `KindError`.
         is_choice: Whether the value brings its own type, which a client may not change.
+        shape: What `parts` are: elements, members or alternatives.
+        parts: The kind of an array's elements, of each member, of each alternative.
+        made_of: The NamedTuple that names the members of a structure.
+        codes: The codes of an enum, the bits of a bit-string or number.
+        size: How many octets or bits, where that is fixed.
     """
 
     name: str
     to_data: Callable[[T], Data]
     from_data: Callable[[Data], T]
     is_choice: bool = False
+    shape: Shape = Shape.SIMPLE
+    parts: tuple["Kind[Any]", ...] = ()
+    made_of: Callable[..., T] | None = None
+    codes: tuple[type[IntEnum], ...] = ()
+    size: int | None = None
 
     def strict(self, data: Data) -> T:
         """Return the value, and refuse data of any other type than this kind would send."""
@@ -117,7 +137,7 @@ def enumeration(codes: type[E]) -> Kind[E]:
                 pass
         raise KindError(name, describe(found))
 
-    return Kind(name, Enum, from_data)
+    return Kind(name, Enum, from_data, codes=(codes,))
 
 
 def array(of: Kind[T]) -> Kind[tuple[T, ...]]:
@@ -131,7 +151,7 @@ def array(of: Kind[T]) -> Kind[tuple[T, ...]]:
             raise KindError(f"array of {of.name}", describe(found))
         return tuple(of.from_data(element) for element in found)
 
-    return Kind(f"array of {of.name}", to_data, from_data)
+    return Kind(f"array of {of.name}", to_data, from_data, shape=Shape.ARRAY, parts=(of,))
 
 
 def structure(make: Callable[..., T], *members: Kind[Any]) -> Kind[T]:
@@ -147,7 +167,7 @@ def structure(make: Callable[..., T], *members: Kind[Any]) -> Kind[T]:
             raise KindError(name, describe(found))
         return make(*(kind.from_data(e) for kind, e in zip(members, found, strict=True)))
 
-    return Kind(name, to_data, from_data)
+    return Kind(name, to_data, from_data, shape=Shape.STRUCTURE, parts=members, made_of=make)
 
 
 def octets(size: int | None = None) -> Kind[bytes]:
@@ -164,7 +184,7 @@ def octets(size: int | None = None) -> Kind[bytes]:
             raise KindError(name, describe(found))
         return bytes(found)
 
-    return Kind(name, to_data, from_data)
+    return Kind(name, to_data, from_data, size=size)
 
 
 def _number_to(value: int) -> Data:

@@ -7,6 +7,7 @@ The rows of a profile are served by `profile`, which also carries out selective 
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from openami.cosem.choices import RAW
 from openami.cosem.kinds import (
     ANY,
     DATE_TIME,
@@ -68,7 +69,7 @@ class Data(InterfaceClass, class_id=1, version=0):
     value = Attribute(2, ANY, dynamic=True, access=Access.READ_WRITE)
 
 
-class Register(InterfaceClass, class_id=3, version=0):
+class Register(InterfaceClass, class_id=3, version=0, methods_at=0x28):
     """A value with its scaler and unit (4.3.2), e.g. the energy register 1.0.1.8.0.255."""
 
     value = Attribute(2, NUMBER, dynamic=True)
@@ -77,7 +78,7 @@ class Register(InterfaceClass, class_id=3, version=0):
     reset = Method(1)
 
 
-class ExtendedRegister(InterfaceClass, class_id=4, version=0):
+class ExtendedRegister(InterfaceClass, class_id=4, version=0, methods_at=0x38):
     """A register with a status and the time its value was captured (4.3.3)."""
 
     value = Attribute(2, NUMBER, dynamic=True)
@@ -88,7 +89,7 @@ class ExtendedRegister(InterfaceClass, class_id=4, version=0):
     reset = Method(1)
 
 
-class DemandRegister(InterfaceClass, class_id=5, version=0):
+class DemandRegister(InterfaceClass, class_id=5, version=0, methods_at=0x48):
     """The average of a value over a sliding period (4.3.4)."""
 
     current_average_value = Attribute(2, NUMBER, dynamic=True)
@@ -104,7 +105,7 @@ class DemandRegister(InterfaceClass, class_id=5, version=0):
     next_period = Method(2)
 
 
-class ProfileGeneric(InterfaceClass, class_id=7, version=1):
+class ProfileGeneric(InterfaceClass, class_id=7, version=1, methods_at=0x58):
     """Rows of captured values in the order of their capture (4.3.6), e.g. a load profile."""
 
     buffer = Attribute(2, ANY, dynamic=True)
@@ -117,3 +118,10 @@ class ProfileGeneric(InterfaceClass, class_id=7, version=1):
 
     reset = Method(1)
     capture = Method(2)
+
+
+class ProfileGenericV0(ProfileGeneric, class_id=7, version=0, methods_at=0x58):
+    """Version 0: two methods more, which selective access has replaced (4.3.6)."""
+
+    get_buffer_by_range = Method(3, RAW, RAW)
+    get_buffer_by_index = Method(4, RAW, RAW)

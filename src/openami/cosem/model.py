@@ -3,13 +3,16 @@
 
 A class statement is the table of the standard: the class keywords are its heading, each
 attribute and method is one row that starts with its index.  Client, server, documentation and
-tests all read the same declaration.
+tests all read the same declaration.  A version that only adds rows inherits from the one before;
+one that changes a row is a statement of its own.  ``unsure`` on a row or a class says what could
+not be checked against a second source: it is served like any other, and marked in the reference.
 
 An object of the class is what a server holds: values are stored in it (``clock.time_zone = 60``)
 or bound to whoever knows them (``clock.bind(Clock.time, now)``).  It is read, written and invoked
 by index and in COSEM data; who may do so is decided in `device`.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntFlag
 from types import MappingProxyType
@@ -64,11 +67,13 @@ class Attribute(Generic[T]):
         *,
         dynamic: bool = False,
         access: Access = Access.READ,
+        unsure: str = "",
     ) -> None:
         self.index = index
         self.kind = kind
         self.dynamic = dynamic  # set by the meter itself, so never cached by a client
         self.access = access
+        self.unsure = unsure
 
     def __set_name__(self, owner: type["InterfaceClass"], name: str) -> None:
         self.owner = owner
@@ -104,17 +109,27 @@ class Method(Generic[A, R]):
     name: str
 
     @overload
-    def __init__(self: "Method[int, None]", index: int) -> None: ...
+    def __init__(self: "Method[int, None]", index: int, *, unsure: str = "") -> None: ...
     @overload
-    def __init__(self: "Method[A, None]", index: int, argument: Kind[A]) -> None: ...
-    @overload
-    def __init__(self, index: int, argument: Kind[A], result: Kind[R]) -> None: ...
     def __init__(
-        self, index: int, argument: Kind[Any] = INTEGER, result: Kind[Any] = NOTHING
+        self: "Method[A, None]", index: int, argument: Kind[A], *, unsure: str = ""
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, index: int, argument: Kind[A], result: Kind[R], *, unsure: str = ""
+    ) -> None: ...
+    def __init__(
+        self,
+        index: int,
+        argument: Kind[Any] = INTEGER,
+        result: Kind[Any] = NOTHING,
+        *,
+        unsure: str = "",
     ) -> None:
         self.index = index
         self.argument: Kind[A] = argument
         self.result: Kind[R] = result
+        self.unsure = unsure
 
     def __set_name__(self, owner: type["InterfaceClass"], name: str) -> None:
         self.owner = owner
@@ -125,10 +140,18 @@ class Method(Generic[A, R]):
 
 
 class InterfaceClass:
-    """Base of every interface class; a subclass enters the registry by being declared."""
+    """Base of every interface class; a subclass enters the registry by being declared.
+
+    Class keywords:
+        class_id, version: The heading of the table.
+        methods_at: Offset of the first method from the object's short name, in octets.
+        unsure: What about the whole table could not be checked.
+    """
 
     class_id: ClassVar[int]
     version: ClassVar[int]
+    methods_at: ClassVar[int | None]
+    unsure: ClassVar[str]
     _registry: ClassVar[dict[tuple[int, int], type["InterfaceClass"]]] = {}
     _attributes: ClassVar[tuple[Attribute[Any], ...]]
     _methods: ClassVar[tuple[Method[Any, Any], ...]]
@@ -136,16 +159,19 @@ class InterfaceClass:
 
     logical_name = Attribute(1, LOGICAL_NAME)
 
-    def __init_subclass__(cls, *, class_id: int, version: int) -> None:
+    def __init_subclass__(
+        cls, *, class_id: int, version: int, methods_at: int | None = None, unsure: str = ""
+    ) -> None:
         cls.class_id, cls.version = class_id, version
+        cls.methods_at, cls.unsure = methods_at, unsure
         if (known := cls._registry.setdefault((class_id, version), cls)) is not cls:
             raise TypeError(f"class_id {class_id} version {version} is already {known.__name__}")
         # Each class has its own row, so that `Register.logical_name` knows its class_id.
         row = Attribute(1, LOGICAL_NAME)
         row.__set_name__(cls, "logical_name")
         cls.logical_name = row
-        cls._attributes = tuple(sorted(_rows(cls, Attribute), key=lambda row: row.index))
-        cls._methods = tuple(sorted(_rows(cls, Method), key=lambda row: row.index))
+        cls._attributes = tuple(sorted(_own_rows(cls, Attribute), key=lambda row: row.index))
+        cls._methods = tuple(sorted(_own_rows(cls, Method), key=lambda row: row.index))
         cls._index_of = {row.name: row.index for row in cls._attributes}
 
     def __init__(self, logical_name: Obis, **values: object) -> None:
@@ -174,6 +200,19 @@ class InterfaceClass:
     def methods(cls) -> Iterator[Method[Any, Any]]:
         """Yield the methods in the order of their index."""
         yield from cls._methods
+
+    @classmethod
+    def short_name_offset(cls, row: Attribute[Any] | Method[Any, Any]) -> int | None:
+        """Return how far from an object's short name a row is; None where nobody knows.
+
+        Attributes are 8 apart and begin with the logical name at 0; methods are 8 apart and begin
+        where the class says (DLMS UA 1000-2 Ed. 10, 9.5).
+        """
+        if isinstance(row, Attribute):
+            return 8 * (row.index - 1)
+        if cls.methods_at is None:
+            return None
+        return cls.methods_at + 8 * (row.index - cls._methods[0].index)
 
     def bind(
         self,
@@ -268,21 +307,33 @@ class InterfaceClass:
         return row.result.to_data(action(row.argument.from_data(argument)))
 
 
-def _rows(cls: type[InterfaceClass], of_type: type[T]) -> Iterator[T]:
+def _own_rows(cls: type[InterfaceClass], of_type: type[T]) -> Iterator[T]:
+    """Yield the rows of a class; those of the version before as rows of its own."""
     found = {name: row for base in reversed(cls.__mro__) for name, row in vars(base).items()}
-    for row in found.values():
+    for name, row in found.items():
         if isinstance(row, of_type):
-            yield row
+            if name in vars(cls):
+                yield row
+                continue
+            own: Any = copy.copy(row)
+            own.__set_name__(cls, name)
+            setattr(cls, name, own)
+            yield own
 
 
 REGISTRY = MappingProxyType(InterfaceClass._registry)  # noqa: SLF001  read-only view
 
 
 def latest(class_id: int) -> type[InterfaceClass] | None:
-    """Return the highest declared version of a class; None for a class nobody declared.
-
-    A meter may implement a version that is not declared here: rows only ever grow at the end, so
-    the highest known list serves.
-    """
+    """Return the highest declared version of a class; None for a class nobody declared."""
     versions = [version for known, version in REGISTRY if known == class_id]
     return REGISTRY[class_id, max(versions)] if versions else None
+
+
+def declared(class_id: int, version: int) -> type[InterfaceClass] | None:
+    """Return the table for an object that says it is of this class and version.
+
+    A meter may implement a version that is not declared here: rows as a rule only grow at the
+    end, so the highest known list serves.  What it has beyond that is read by index.
+    """
+    return REGISTRY.get((class_id, version)) or latest(class_id)

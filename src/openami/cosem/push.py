@@ -7,29 +7,60 @@ the APDU is protected is `dlms.security`, when it is sent again is the meter's b
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, NamedTuple, Protocol, Self
 
+from openami.cosem.choices import coded
 from openami.cosem.kinds import (
-    DATE_TIME,
-    ENUM,
+    DOUBLE_LONG_UNSIGNED,
+    INTEGER,
+    LOGICAL_NAME,
     LONG_UNSIGNED,
     OCTETS,
+    TAGGED_DATE_TIME,
     UNSIGNED,
     array,
     structure,
 )
 from openami.cosem.measurement import CAPTURE_OBJECT
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
+from openami.cosem.protection import PROTECTION_PARAMETERS
+from openami.cosem.references import RESTRICTION, WINDOWS, Restriction
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.axdr import Reader, encode_octet_string
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
 
 CLAUSE: Final = "DLMS UA 1000-1 Ed. 12, 4.4.8"
 
-TRANSPORT_TCP: Final = 0
-TRANSPORT_GATEWAY: Final = 8
-MESSAGE_A_XDR: Final = 0
+
+class TransportService(IntEnum):
+    """How a push travels; 200 to 255 are the manufacturer's."""
+
+    TCP = 0
+    UDP = 1
+    FTP = 2
+    SMTP = 3
+    SMS = 4
+    HDLC = 5
+    M_BUS = 6
+    ZIGBEE = 7
+    GATEWAY = 8
+    COAP_RELIABLE = 9  # codes 9 and 10: single source
+    COAP_UNRELIABLE = 10
+
+
+class MessageType(IntEnum):
+    """How a push is encoded; 128 to 255 are the manufacturer's."""
+
+    A_XDR = 0
+    XML = 1
+
+
+TRANSPORT_TCP: Final = TransportService.TCP
+TRANSPORT_GATEWAY: Final = TransportService.GATEWAY
+MESSAGE_A_XDR: Final = MessageType.A_XDR
 
 
 class SendDestinationAndMethod(NamedTuple):
@@ -40,28 +71,115 @@ class SendDestinationAndMethod(NamedTuple):
     message: int
 
 
-class Window(NamedTuple):
-    """A time in which pushes may be sent."""
-
-    start: CosemDateTime
-    end: CosemDateTime
+_DESTINATION = structure(
+    SendDestinationAndMethod, coded(TransportService), OCTETS, coded(MessageType)
+)
 
 
-class PushSetup(InterfaceClass, class_id=40, version=0):
+class PushSetup(InterfaceClass, class_id=40, version=0, methods_at=0x38):
     """What is pushed, where to, and how often it is tried again (version 0)."""
 
     push_object_list = Attribute(2, array(CAPTURE_OBJECT), access=Access.READ_WRITE)
-    send_destination_and_method = Attribute(
-        3, structure(SendDestinationAndMethod, ENUM, OCTETS, ENUM), access=Access.READ_WRITE
-    )
-    communication_window = Attribute(
-        4, array(structure(Window, DATE_TIME, DATE_TIME)), access=Access.READ_WRITE
-    )
+    send_destination_and_method = Attribute(3, _DESTINATION, access=Access.READ_WRITE)
+    communication_window = Attribute(4, WINDOWS, access=Access.READ_WRITE)
     randomisation_start_interval = Attribute(5, LONG_UNSIGNED, access=Access.READ_WRITE)  # s
     number_of_retries = Attribute(6, UNSIGNED, access=Access.READ_WRITE)
     repetition_delay = Attribute(7, LONG_UNSIGNED, access=Access.READ_WRITE)  # seconds
 
     push = Method(1)
+
+
+class PushSetupV1(PushSetup, class_id=40, version=1):
+    """Version 1: over which port, to which client, protected how."""
+
+    port_reference = Attribute(8, LOGICAL_NAME, access=Access.READ_WRITE)
+    push_client_sap = Attribute(9, INTEGER, access=Access.READ_WRITE)
+    push_protection_parameters = Attribute(10, PROTECTION_PARAMETERS, access=Access.READ_WRITE)
+
+
+class PushObject(NamedTuple):
+    """One attribute that is pushed, which of its rows, and which of their columns."""
+
+    class_id: int
+    logical_name: Obis
+    attribute_index: int
+    data_index: int
+    restriction: Restriction
+    columns: tuple[CaptureObject, ...]
+
+
+class RepetitionDelay(NamedTuple):
+    """Seconds before a retry: the shortest, its growth in hundredths, the longest."""
+
+    repetition_delay_min: int
+    repetition_delay_exponent: int
+    repetition_delay_max: int
+
+
+class PushOperationMethod(IntEnum):
+    """What makes the meter send again."""
+
+    UNCONFIRMED_RETRY_ON_FAILURE = 0
+    UNCONFIRMED_RETRY_ON_MISSING_CONFIRMATION = 1
+    CONFIRMED = 2
+
+
+class ConfirmationParameters(NamedTuple):
+    """From when on pushes are confirmed; the interval in seconds."""
+
+    confirmation_start_date: CosemDateTime
+    confirmation_interval: int
+
+
+class PushSetupV2(InterfaceClass, class_id=40, version=2):
+    """Version 2: parts of profiles, growing delays, confirmed pushes."""
+
+    push_object_list = Attribute(
+        2,
+        array(
+            structure(
+                PushObject,
+                LONG_UNSIGNED,
+                LOGICAL_NAME,
+                INTEGER,
+                LONG_UNSIGNED,
+                RESTRICTION,
+                array(CAPTURE_OBJECT),
+            )
+        ),
+        access=Access.READ_WRITE,
+    )
+    send_destination_and_method = Attribute(3, _DESTINATION, access=Access.READ_WRITE)
+    communication_window = Attribute(4, WINDOWS, access=Access.READ_WRITE)
+    randomisation_start_interval = Attribute(5, LONG_UNSIGNED, access=Access.READ_WRITE)  # s
+    number_of_retries = Attribute(6, UNSIGNED, access=Access.READ_WRITE)
+    repetition_delay = Attribute(
+        7,
+        structure(RepetitionDelay, LONG_UNSIGNED, LONG_UNSIGNED, LONG_UNSIGNED),
+        access=Access.READ_WRITE,
+    )
+    port_reference = Attribute(8, LOGICAL_NAME, access=Access.READ_WRITE)
+    push_client_sap = Attribute(9, INTEGER, access=Access.READ_WRITE)
+    push_protection_parameters = Attribute(10, PROTECTION_PARAMETERS, access=Access.READ_WRITE)
+    push_operation_method = Attribute(11, coded(PushOperationMethod), access=Access.READ_WRITE)
+    confirmation_parameters = Attribute(
+        12,
+        structure(ConfirmationParameters, TAGGED_DATE_TIME, DOUBLE_LONG_UNSIGNED),
+        access=Access.READ_WRITE,
+    )
+    last_confirmation_date_time = Attribute(13, TAGGED_DATE_TIME, dynamic=True)
+
+    push = Method(1)
+    reset = Method(2)
+
+
+class PushSetupV3(
+    PushSetupV2,
+    class_id=40,
+    version=3,
+    unsure="what differs from version 2 is not known; its rows are served",
+):
+    """Version 3."""
 
 
 class PushSink(Protocol):

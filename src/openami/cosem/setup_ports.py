@@ -1,34 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interface classes that set up ports and networks (DLMS UA 1000-1 Ed. 12, 4.7 to 4.9).
+"""Interface classes of local ports and modems (DLMS UA 1000-1 Ed. 12, 4.7).
 
 They describe what a meter's interfaces are set to; the interfaces themselves are elsewhere.
+Networks over cellular modems are `cellular`.
 """
 
-from typing import NamedTuple
+from enum import IntEnum
+from typing import Final, NamedTuple
 
-from openami.cosem.kinds import (
-    BOOLEAN,
-    DOUBLE_LONG_UNSIGNED,
-    ENUM,
-    INTEGER,
-    LOGICAL_NAME,
-    LONG_UNSIGNED,
-    OCTETS,
-    UNSIGNED,
-    array,
-    structure,
-)
+from openami.cosem.choices import RAW, coded
+from openami.cosem.kinds import ENUM, LONG_UNSIGNED, OCTETS, UNSIGNED, array, structure
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
+from openami.cosem.references import WINDOWS, Baud
 
-_RW = Access.READ_WRITE
+_RW: Final = Access.READ_WRITE
+_BAUD: Final = coded(Baud)
 
 
 class IecLocalPortSetup(InterfaceClass, class_id=19, version=1):
-    """The optical or electrical local port (IEC 62056-21); baud rates are codes 0 to 9."""
+    """The optical or electrical local port (IEC 62056-21)."""
 
     default_mode = Attribute(2, ENUM, access=_RW)
-    default_baud = Attribute(3, ENUM, access=_RW)
-    prop_baud = Attribute(4, ENUM, access=_RW)
+    default_baud = Attribute(3, _BAUD, access=_RW)
+    prop_baud = Attribute(4, _BAUD, access=_RW)
     response_time = Attribute(5, ENUM, access=_RW)
     device_addr = Attribute(6, OCTETS, access=_RW)
     pass_p1 = Attribute(7, OCTETS, access=Access.WRITE)
@@ -37,9 +31,9 @@ class IecLocalPortSetup(InterfaceClass, class_id=19, version=1):
 
 
 class IecHdlcSetup(InterfaceClass, class_id=23, version=1):
-    """An HDLC port: speed, window, longest frames, time-outs (4.7.3)."""
+    """An HDLC port: speed, window, longest frames, time-outs (IEC 62056-46)."""
 
-    comm_speed = Attribute(2, ENUM, access=_RW)
+    comm_speed = Attribute(2, _BAUD, access=_RW)
     window_size_transmit = Attribute(3, UNSIGNED, access=_RW)
     window_size_receive = Attribute(4, UNSIGNED, access=_RW)
     max_info_field_length_transmit = Attribute(5, LONG_UNSIGNED, access=_RW)
@@ -49,71 +43,107 @@ class IecHdlcSetup(InterfaceClass, class_id=23, version=1):
     device_address = Attribute(9, LONG_UNSIGNED, access=_RW)
 
 
-class TcpUdpSetup(InterfaceClass, class_id=41, version=0):
-    """A TCP or UDP port (4.9.1), e.g. 0.0.25.0.0.255."""
+class IecTwistedPairSetup(InterfaceClass, class_id=24, version=1):
+    """A twisted-pair bus (IEC 62056-3-1)."""
 
-    tcp_udp_port = Attribute(2, LONG_UNSIGNED, access=_RW)
-    ip_reference = Attribute(3, LOGICAL_NAME, access=_RW)
-    mss = Attribute(4, LONG_UNSIGNED, access=_RW)  # octets
-    nb_of_sim_conn = Attribute(5, UNSIGNED)
-    inactivity_time_out = Attribute(6, LONG_UNSIGNED, access=_RW)  # seconds
-
-
-class IpOption(NamedTuple):
-    """One option of the IPv4 header."""
-
-    ip_option_type: int
-    ip_option_length: int
-    ip_option_data: bytes
+    mode = Attribute(2, RAW, access=_RW)
+    speed = Attribute(3, RAW, access=_RW)
+    primary_address_list = Attribute(4, RAW, access=_RW)
+    tabi_list = Attribute(5, RAW, access=_RW)
 
 
-class Ipv4Setup(InterfaceClass, class_id=42, version=0):
-    """The IPv4 addresses of an interface (4.9.2); an address is a number of 32 bits."""
+class InitializationStep(NamedTuple):
+    """What is sent to a modem, what it should answer, and the pause after it."""
 
-    dl_reference = Attribute(2, LOGICAL_NAME, access=_RW)
-    ip_address = Attribute(3, DOUBLE_LONG_UNSIGNED, access=_RW)
-    multicast_ip_address = Attribute(4, array(DOUBLE_LONG_UNSIGNED), access=_RW)
-    ip_options = Attribute(5, array(structure(IpOption, UNSIGNED, UNSIGNED, OCTETS)), access=_RW)
-    subnet_mask = Attribute(6, DOUBLE_LONG_UNSIGNED, access=_RW)
-    gateway_ip_address = Attribute(7, DOUBLE_LONG_UNSIGNED, access=_RW)
-    use_dhcp_flag = Attribute(8, BOOLEAN, access=_RW)
-    primary_dns_address = Attribute(9, DOUBLE_LONG_UNSIGNED, access=_RW)
-    secondary_dns_address = Attribute(10, DOUBLE_LONG_UNSIGNED, access=_RW)
-
-    add_mc_ip_address = Method(1, DOUBLE_LONG_UNSIGNED)
-    delete_mc_ip_address = Method(2, DOUBLE_LONG_UNSIGNED)
-    get_nbof_mc_ip_addresses = Method(3, INTEGER, LONG_UNSIGNED)
+    request: bytes
+    response: bytes
+    delay_after_response: int
 
 
-class MacAddressSetup(InterfaceClass, class_id=43, version=0):
-    """The MAC address of an interface (4.9.4)."""
+class ModemConfiguration(InterfaceClass, class_id=27, version=1):
+    """How a modem is initialised, and its profile of AT commands."""
 
-    mac_address = Attribute(2, OCTETS, access=_RW)
-
-
-class QualityOfService(NamedTuple):
-    """Five classes of a GPRS profile."""
-
-    precedence: int
-    delay: int
-    reliability: int
-    peak_throughput: int
-    mean_throughput: int
+    comm_speed = Attribute(2, _BAUD, access=_RW)
+    initialization_string = Attribute(
+        3, array(structure(InitializationStep, OCTETS, OCTETS, LONG_UNSIGNED)), access=_RW
+    )
+    modem_profile = Attribute(4, array(OCTETS), access=_RW)
 
 
-class QualityOfServices(NamedTuple):
-    """What a GPRS modem takes at least, and what it asks for."""
+class AutoAnswerMode(IntEnum):
+    """When a modem answers calls."""
 
-    default: QualityOfService
-    requested: QualityOfService
+    DEDICATED = 0
+    LIMITED_CALLS = 1
+    LIMITED_CONNECTIONS = 2
+    NONE = 3
 
 
-_QOS = structure(QualityOfService, UNSIGNED, UNSIGNED, UNSIGNED, UNSIGNED, UNSIGNED)
+class AutoAnswerStatus(IntEnum):
+    """Whether a modem answers now."""
+
+    INACTIVE = 0
+    ACTIVE = 1
+    LOCKED = 2
 
 
-class GprsModemSetup(InterfaceClass, class_id=45, version=0):
-    """Access point and PIN of a cellular modem (4.9.7)."""
+class CallType(IntEnum):
+    """What a call is for."""
 
-    apn = Attribute(2, OCTETS, access=_RW)
-    pin_code = Attribute(3, LONG_UNSIGNED, access=_RW)
-    quality_of_service = Attribute(4, structure(QualityOfServices, _QOS, _QOS), access=_RW)
+    NORMAL = 0
+    WAKE_UP = 1
+
+
+class NumberOfRings(NamedTuple):
+    """Rings before the modem answers, inside and outside of the listening window."""
+
+    in_window: int
+    out_of_window: int
+
+
+class AllowedCaller(NamedTuple):
+    """A caller that is answered."""
+
+    caller_id: bytes
+    call_type: int
+
+
+class AutoAnswer(InterfaceClass, class_id=28, version=2):
+    """When and whom a modem answers."""
+
+    mode = Attribute(2, coded(AutoAnswerMode), access=_RW)
+    listening_window = Attribute(3, WINDOWS, access=_RW)
+    status = Attribute(4, coded(AutoAnswerStatus), dynamic=True)
+    number_of_calls = Attribute(5, UNSIGNED, access=_RW)
+    number_of_rings = Attribute(6, structure(NumberOfRings, UNSIGNED, UNSIGNED), access=_RW)
+    list_of_allowed_callers = Attribute(
+        7, array(structure(AllowedCaller, OCTETS, coded(CallType))), access=_RW
+    )
+
+
+class AutoConnectMode(IntEnum):
+    """When a device connects by itself; 200 to 255 are the manufacturer's."""
+
+    NONE = 0
+    ANY_TIME = 1
+    IN_WINDOW = 2
+    REGULAR_IN_WINDOW_ALARM_ANY_TIME = 3
+    SMS_PLMN = 4
+    SMS_PSTN = 5
+    E_MAIL = 6
+    PERMANENT = 101
+    PERMANENT_IN_WINDOW = 102
+    PERMANENT_OR_CONNECT = 103
+    ON_CONNECT = 104
+
+
+class AutoConnect(InterfaceClass, class_id=29, version=2):
+    """When and to whom a device connects."""
+
+    mode = Attribute(2, coded(AutoConnectMode), access=_RW)
+    repetitions = Attribute(3, UNSIGNED, access=_RW)
+    repetition_delay = Attribute(4, LONG_UNSIGNED, access=_RW)
+    calling_window = Attribute(5, WINDOWS, access=_RW)
+    destination_list = Attribute(6, array(OCTETS), access=_RW)
+
+    connect = Method(1)

@@ -6,8 +6,10 @@ Scripts say what is done, calendars when, monitors and limiters on which value.
 
 from typing import NamedTuple
 
+from openami.cosem.choices import bits
 from openami.cosem.kinds import (
     ANY,
+    BITS,
     BOOLEAN,
     DATE_TIME,
     DOUBLE_LONG_UNSIGNED,
@@ -22,19 +24,14 @@ from openami.cosem.kinds import (
     structure,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
+from openami.cosem.references import ATTRIBUTE_REFERENCE, OBJECT_REFERENCE
 from openami.cosem.time_event import SCHEDULED_SCRIPT, ScheduledScript
+from openami.dlms.data import BitString
 from openami.dlms.data import Data as AxdrData
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
 
 _RW = Access.READ_WRITE
-
-
-class ObjectReference(NamedTuple):
-    """An object by class and logical name."""
-
-    class_id: int
-    logical_name: Obis
 
 
 class RegisterActMask(NamedTuple):
@@ -44,18 +41,17 @@ class RegisterActMask(NamedTuple):
     index_list: tuple[int, ...]
 
 
-_OBJECT = structure(ObjectReference, LONG_UNSIGNED, LOGICAL_NAME)
 _MASK = structure(RegisterActMask, OCTETS, array(UNSIGNED))
 
 
-class RegisterActivation(InterfaceClass, class_id=6, version=0):
+class RegisterActivation(InterfaceClass, class_id=6, version=0, methods_at=0x30):
     """Which registers count in which tariff (4.3.5)."""
 
-    register_assignment = Attribute(2, array(_OBJECT), access=_RW)
+    register_assignment = Attribute(2, array(OBJECT_REFERENCE), access=_RW)
     mask_list = Attribute(3, array(_MASK), access=_RW)
     active_mask = Attribute(4, OCTETS, dynamic=True, access=_RW)
 
-    add_register = Method(1, _OBJECT)
+    add_register = Method(1, OBJECT_REFERENCE)
     add_mask = Method(2, _MASK)
     delete_mask = Method(3, OCTETS)
 
@@ -77,7 +73,7 @@ class Script(NamedTuple):
     actions: tuple[ActionSpecification, ...]
 
 
-class ScriptTable(InterfaceClass, class_id=9, version=0):
+class ScriptTable(InterfaceClass, class_id=9, version=0, methods_at=0x20):
     """Scripts by number (4.5.2), e.g. 0.0.10.0.106.255 for the disconnector."""
 
     scripts = Attribute(
@@ -97,6 +93,65 @@ class ScriptTable(InterfaceClass, class_id=9, version=0):
     execute = Method(1, LONG_UNSIGNED)
 
 
+class ScheduleEntry(NamedTuple):
+    """A script that runs at a time of day on certain days.
+
+    Time in 4 octets and dates in 5 may hold wildcards; the validity window is in minutes.
+    """
+
+    entry_index: int
+    enable: bool
+    script_logical_name: Obis
+    script_selector: int
+    switch_time: bytes
+    validity_window: int
+    exec_weekdays: BitString
+    exec_specdays: BitString
+    begin_date: bytes
+    end_date: bytes
+
+
+class EnableDisable(NamedTuple):
+    """Ranges of entry numbers: first those to disable, then those to enable; 0 is none."""
+
+    first_entry_to_disable: int
+    last_entry_to_disable: int
+    first_entry_to_enable: int
+    last_entry_to_enable: int
+
+
+class EntryRange(NamedTuple):
+    """Entries from one number to another, both included."""
+
+    first_index: int
+    last_index: int
+
+
+_SCHEDULE_ENTRY = structure(
+    ScheduleEntry,
+    LONG_UNSIGNED,
+    BOOLEAN,
+    LOGICAL_NAME,
+    LONG_UNSIGNED,
+    octets(4),
+    LONG_UNSIGNED,
+    bits(7),
+    BITS,
+    octets(5),
+    octets(5),
+)
+
+
+class Schedule(InterfaceClass, class_id=10, version=0, methods_at=0x20):
+    """Scripts by time of day, weekday and special day (4.5.3)."""
+
+    entries = Attribute(2, array(_SCHEDULE_ENTRY), access=_RW)
+
+    enable_disable = Method(1, structure(EnableDisable, *(LONG_UNSIGNED,) * 4))
+    insert = Method(2, _SCHEDULE_ENTRY)
+    delete = Method(3, structure(EntryRange, LONG_UNSIGNED, LONG_UNSIGNED))
+
+
 class SpecialDay(NamedTuple):
     """A day with a profile of its own; the date in 5 octets may hold wildcards."""
 
@@ -108,7 +163,7 @@ class SpecialDay(NamedTuple):
 _SPECIAL_DAY = structure(SpecialDay, LONG_UNSIGNED, octets(5), UNSIGNED)
 
 
-class SpecialDaysTable(InterfaceClass, class_id=11, version=0):
+class SpecialDaysTable(InterfaceClass, class_id=11, version=0, methods_at=0x10):
     """Days that override the calendar (4.5.4)."""
 
     entries = Attribute(2, array(_SPECIAL_DAY), access=_RW)
@@ -164,7 +219,7 @@ _DAYS = array(
 )
 
 
-class ActivityCalendar(InterfaceClass, class_id=20, version=0):
+class ActivityCalendar(InterfaceClass, class_id=20, version=0, methods_at=0x50):
     """Seasons, weeks and days of tariffs, and those that come next (4.5.5)."""
 
     calendar_name_active = Attribute(2, OCTETS)
@@ -180,14 +235,6 @@ class ActivityCalendar(InterfaceClass, class_id=20, version=0):
     activate_passive_calendar = Method(1)
 
 
-class MonitoredValue(NamedTuple):
-    """The attribute that is watched."""
-
-    class_id: int
-    logical_name: Obis
-    attribute_index: int
-
-
 class Crossing(NamedTuple):
     """What is done when a threshold is crossed upwards and downwards."""
 
@@ -195,7 +242,6 @@ class Crossing(NamedTuple):
     action_down: ScheduledScript
 
 
-_MONITORED = structure(MonitoredValue, LONG_UNSIGNED, LOGICAL_NAME, INTEGER)
 _CROSSING = structure(Crossing, SCHEDULED_SCRIPT, SCHEDULED_SCRIPT)
 
 
@@ -203,7 +249,7 @@ class RegisterMonitor(InterfaceClass, class_id=21, version=0):
     """Scripts that run when a value crosses thresholds (4.5.6)."""
 
     thresholds = Attribute(2, array(ANY), access=_RW)
-    monitored_value = Attribute(3, _MONITORED, access=_RW)
+    monitored_value = Attribute(3, ATTRIBUTE_REFERENCE, access=_RW)
     actions = Attribute(4, array(_CROSSING), access=_RW)
 
 
@@ -218,7 +264,7 @@ class EmergencyProfile(NamedTuple):
 class Limiter(InterfaceClass, class_id=71, version=0):
     """Acts when a value stays above or below a limit for a while (4.5.9)."""
 
-    monitored_value = Attribute(2, _MONITORED, access=_RW)
+    monitored_value = Attribute(2, ATTRIBUTE_REFERENCE, access=_RW)
     threshold_active = Attribute(3, ANY, dynamic=True)
     threshold_normal = Attribute(4, ANY, access=_RW)
     threshold_emergency = Attribute(5, ANY, access=_RW)

@@ -46,7 +46,7 @@ class PresetTime(NamedTuple):
     validity_interval_end: CosemDateTime
 
 
-class Clock(InterfaceClass, class_id=8, version=0):
+class Clock(InterfaceClass, class_id=8, version=0, methods_at=0x60):
     """Date, time and daylight saving of the meter (4.5.1)."""
 
     time = Attribute(2, DATE_TIME, dynamic=True, access=Access.READ_WRITE)
@@ -84,7 +84,7 @@ class ExecutionTime(NamedTuple):
 
 
 class SingleActionSchedule(InterfaceClass, class_id=22, version=0):
-    """A script that runs at set times (4.5.6), e.g. to push or to activate an image."""
+    """A script that runs at set times (4.5.7), e.g. to push or to activate an image."""
 
     executed_script = Attribute(2, SCHEDULED_SCRIPT, access=Access.READ_WRITE)
     type = Attribute(3, ENUM)  # 1 to 5: how many times, and wildcards in the date
