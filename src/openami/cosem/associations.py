@@ -35,7 +35,6 @@ from openami.cosem.model import Access, Attribute, InterfaceClass, Method
 from openami.dlms.data import Array
 from openami.dlms.obis import Obis
 
-_RW: Final = Access.READ_WRITE
 _USER = structure(UserListEntry, UNSIGNED, ANY)
 _AS_LN: Final = "type as in class 15"
 
@@ -162,8 +161,8 @@ class AssociationLnV0(InterfaceClass, class_id=15, version=0, methods_at=0x60):
 class AssociationLnV2(AssociationLn, class_id=15, version=2, methods_at=0x60):
     """Version 2: version 1 with users (4.4.4)."""
 
-    user_list = Attribute(10, array(_USER), access=_RW)
-    current_user = Attribute(11, _USER, dynamic=True)
+    user_list = Attribute(10, array(_USER))
+    current_user = Attribute(11, _USER)
 
     add_user = Method(5, _USER)
     remove_user = Method(6, _USER)
