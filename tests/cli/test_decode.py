@@ -47,7 +47,9 @@ def test_a_sealed_push_as_a_table() -> None:
     result = run(TELEGRAM["octets"].hex(), *KEYS)
 
     assert result.return_value == ExitCode.DONE
-    assert "1.0.1.8.0.255  4408736" in result.output
+    row = next(line for line in result.output.splitlines() if line.startswith("1.0.1.8.0.255"))
+    assert row.split()[1] == "4408736"
+    assert row.endswith("  active energy import")
 
 
 def test_a_push_with_units_as_json() -> None:
@@ -60,6 +62,7 @@ def test_a_push_with_units_as_json() -> None:
     assert printed["tree"][0]["label"] == "DataNotification"
     assert readings["1.0.32.7.0.255"] == {
         "obis": "1.0.32.7.0.255",
+        "name": "voltage L1",
         "attribute": None,
         "type": "long-unsigned",
         "value": 2364,

@@ -151,12 +151,12 @@ def test_a_range_without_rows_is_an_empty_table(served: ServedMeter, run: Run) -
 def test_the_object_list_is_a_table(served: ServedMeter, run: Run) -> None:
     outcome = run(served.url, "0.0.40.0.0.255")
     assert outcome.status == 0, outcome.err
-    assert [line.split() for line in outcome.out.splitlines()] == [
-        ["object", "class", "version"],
-        ["0.0.1.0.0.255", "8", "0"],
-        ["0.0.40.0.0.255", "15", "1"],
-        ["0.0.41.0.0.255", "17", "0"],
-        ["0.0.42.0.0.255", "1", "0"],
+    assert [line.split(maxsplit=3) for line in outcome.out.splitlines()] == [
+        ["object", "class", "version", "name"],
+        ["0.0.1.0.0.255", "8", "0", "clock"],
+        ["0.0.40.0.0.255", "15", "1", "current association"],
+        ["0.0.41.0.0.255", "17", "0", "SAP assignment"],
+        ["0.0.42.0.0.255", "1", "0", "logical device name"],
         ["4", "rows"],
     ]
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from openami.cosem.obis_names import describe as describe_obis
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
 from openami.dlms.readings import Reading
@@ -117,15 +118,21 @@ def _node_lines(node: Node, depth: int) -> Iterator[str]:
 
 
 def _table(readings: tuple[Reading, ...]) -> Iterator[str]:
-    rows = [("OBIS", "value", "unit", "time")]
+    rows = [("OBIS", "value", "unit", "time", "name")]
     rows += [
-        (str(each.obis), _value_text(each), _unit_text(each) or "", _time_text(each.date_time))
+        (
+            str(each.obis),
+            _value_text(each),
+            _unit_text(each) or "",
+            _time_text(each.date_time),
+            describe_obis(each.obis),
+        )
         for each in readings
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        yield "  ".join((*cells, row[3])).rstrip()
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
 
 
 def _value_text(reading: Reading) -> str:
@@ -175,6 +182,7 @@ def _reading_json(reading: Reading) -> dict[str, object]:
     quantity = reading.quantity
     return {
         "obis": str(reading.obis),
+        "name": describe_obis(reading.obis),
         "attribute": reading.attribute_id,
         "type": type_name(value),
         "value": value if isinstance(value, int | float | str | None) else str(value),

@@ -257,6 +257,9 @@ def _lines(found: Reading | Table) -> Iterator[str]:
         return
     cells = [list(found.columns), *([said(cell) for cell in row] for row in found.rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    sides = [str.ljust if heading == "name" else str.rjust for heading in found.columns]
     for row in cells:
-        yield "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        columns = zip(sides, row, widths, strict=True)
+        aligned = (side(cell, width) for side, cell, width in columns)
+        yield "  ".join(aligned).rstrip()
     yield f"{len(found.rows)} rows"

@@ -11,6 +11,7 @@ from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
 from openami.cosem.client import Client
 from openami.cosem.client_association import Steps
 from openami.cosem.measurement import ProfileGeneric, ScalerUnit
+from openami.cosem.obis_names import describe as describe_obis
 from openami.cosem.refusals import AccessError
 from openami.cosem.time_event import Clock
 from openami.dlms import data as axdr
@@ -246,12 +247,14 @@ def _object_table(obis: Obis, value: Data) -> Table:
     for element in value if isinstance(value, Array) else ():
         match element:
             case Structure((int() as class_id, int() as version, bytes() as name, *_)):
-                rows.append([str(Obis.decode(bytes(name))), int(class_id), int(version)])
+                listed = Obis.decode(bytes(name))
+                named = describe_obis(listed)
+                rows.append([str(listed), int(class_id), int(version), named])
             case _:
                 raise DecodeError("an element is no object_list_element", b"", 0, "IEC 62056-6-2")
     rows.sort(key=lambda row: Obis.parse(str(row[0])))
     place = Found(obis, AssociationLn.class_id, VALUE)
-    return Table(place, ["object", "class", "version"], rows)
+    return Table(place, ["object", "class", "version", "name"], rows)
 
 
 def plain(value: Data, *, dated: bool = False) -> Json:  # noqa: PLR0911  one case a type
