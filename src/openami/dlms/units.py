@@ -12,6 +12,11 @@ _ROWS: Final = (  # first code, symbols of the codes from there on
     (53, "1/V²h 1/A²h 1/m³ % Ah"),
     (60, "Wh/m³ J/m³ mol% g/m³ Pa·s J/kg g/cm² atm"),
     (70, "dBm dBµV dB"),
+    (128, "in ft lb °F °R in² ft² acre in³ ft³ acre·ft gal(imp) gal(US) lbf psi lb/ft³ lb/(ft·s)"),
+    (145, "ft²/s BTU therm(EU) therm(US) BTU/lb BTU/ft³"),  # 151, 161, 166: sources differ
+    (152, "ft/s ft³/s ft³/min ft³/h ft³/d acre·ft/s acre·ft/min acre·ft/h acre·ft/d"),
+    (162, "gal(imp)/s gal(imp)/min gal(imp)/h gal(imp)/d"),
+    (167, "gal(US)/s gal(US)/min gal(US)/h gal(US)/d BTU/s BTU/min BTU/h BTU/d"),
     (254, "other"),
 )
 _NAMES: Final = {code: name for row, text in _ROWS for code, name in enumerate(text.split(), row)}
