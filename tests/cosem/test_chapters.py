@@ -20,6 +20,9 @@ from playbooks.demo_meter import READER, DemoMeter, Link
 CLASSES = [each for chapter in CHAPTERS for each in chapter.classes()]
 METHODS_LEFT_OUT = {(12, version): {1, 2, 7} for version in (1, 2, 3, 4)}
 NAMED_ONLY = {96, 141, 142, 160, 170}
+OURS = {  # other tests declare classes of their own
+    key: table for key, table in REGISTRY.items() if table.__module__.startswith("openami.")
+}
 PLACE = Obis(0, 128, 96, 128, 0, 255)
 
 every_class = pytest.mark.parametrize("table", CLASSES, ids=lambda table: table.__name__)
@@ -33,7 +36,7 @@ def kinds_of(table: type[InterfaceClass]) -> dict[str, Kind[Any]]:
 
 
 def test_every_class_stands_in_one_chapter() -> None:
-    assert sorted((each.class_id, each.version) for each in CLASSES) == sorted(REGISTRY)
+    assert sorted((each.class_id, each.version) for each in CLASSES) == sorted(OURS)
     assert len({each.__name__ for each in CLASSES}) == len(CLASSES)
 
 
@@ -45,7 +48,7 @@ def test_the_classes_are_those_of_the_standard() -> None:
         (111, 112, 113, 115, 116, 122, 123, 124, *range(126, 134), *range(140, 144)),
         (151, 152, 153, 160, 161, 162, 170),
     )
-    assert sorted({class_id for class_id, _ in REGISTRY}) == sorted(known)
+    assert sorted({class_id for class_id, _ in OURS}) == sorted(known)
 
 
 @every_class
@@ -86,8 +89,8 @@ def test_short_names_do_not_collide(table: type[InterfaceClass]) -> None:
 
 def test_a_later_version_keeps_what_the_earlier_had() -> None:
     """So that the highest known list reads an object of an unknown version."""
-    for class_id, versions in groupby(sorted(REGISTRY), key=lambda key: key[0]):
-        tables = [REGISTRY[key] for key in versions]
+    for class_id, versions in groupby(sorted(OURS), key=lambda key: key[0]):
+        tables = [OURS[key] for key in versions]
         for older, newer in pairwise(tables):
             names = [row.name for row in newer.attributes()]
             kept = [row.name for row in older.attributes()]
