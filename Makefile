@@ -7,6 +7,8 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UP_ARGS ?=
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 .PHONY: help up setup setup-dev setup-peers check format test test-long bench lock clean
 
@@ -53,10 +55,10 @@ format: setup-dev
 	$(BIN)/ruff check --fix .
 
 test: check setup-peers
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-long: setup-dev setup-peers
-	$(BIN)/python -m pytest -m long --timeout 3600
+	$(PYTEST) -m long --timeout 3600
 
 bench: setup-dev setup-peers
 	$(BIN)/python -m bench
