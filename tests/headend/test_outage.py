@@ -6,10 +6,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pytest
 from sqlalchemy import event
 
 from chain import Chain, closed, decode_rows, row_of, running_chain, until
 from loops import in_loop
+from openami.dlms.errors import ReplayError
 from openami.headend.reading import REGISTERS, read_profile, read_registers
 from openami.headend.sessions import Urgency
 from openami.runtime.clock import to_us
@@ -72,8 +74,12 @@ async def test_a_read_during_an_outage_makes_no_push_in_the_journal_a_replay(
         assert chain.headend.notifications.rejected == 0
         assert all(is_accepted(chain.engine, Origin(meter.title, 1, n)) for n in pushed)
 
-        # The order inside associations is as strict as before.
-        assert meter.device.associations[1].ciphering is not None
+        # The order inside associations is as strict as before: what was used is never taken again.
+        ciphering = meter.device.associations[1].ciphering
+        assert ciphering is not None
+        assert ciphering.window.expected > 0
+        with pytest.raises(ReplayError):
+            ciphering.window.accept(ciphering.window.expected - 1)
         await listener.close()
 
 
