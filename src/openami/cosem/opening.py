@@ -6,12 +6,14 @@ version, application context, titles, authentication, then the InitiateRequest i
 refusal names its diagnostic; refusals of the xDLMS context carry a ConfirmedServiceError.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hmac import compare_digest
+from types import MappingProxyType
 from typing import Final
 
 from openami.cosem.device import AssociationPolicy, LogicalDevice
+from openami.cosem.referencing import LOGICAL_NAMES, Referencing
 from openami.cosem.services import SMALLEST_ROOM_OCTETS
 from openami.dlms.apdu.acse import (
     AUTHENTICATION,
@@ -50,9 +52,8 @@ UNLIMITED_PDU_OCTETS: Final = 0xFFFF
 PROTECTION_OCTETS: Final = 30
 """The most that general-glo-ciphering adds: tag, title, length, header, tag of the cipher."""
 
-LN_SERVICES: Final = (
-    Conformance.GET | Conformance.SET | Conformance.ACTION | Conformance.EVENT_NOTIFICATION
-)
+REFERENCING: Final[Mapping[bool, Referencing]] = MappingProxyType({False: LOGICAL_NAMES})
+"""By whether the application context uses short names."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,6 +137,7 @@ def judge(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, entropy:
         negotiated_quality_of_service=request.proposed_quality_of_service,
         negotiated_conformance=conformance,
         server_max_receive_pdu_size=policy.max_receive_pdu_octets,
+        vaa_name=REFERENCING[context.application_context.uses_short_names].vaa_name,
     ).encode()
     handshake = None
     if own_challenge:
@@ -254,8 +256,9 @@ def _negotiate(policy: AssociationPolicy, request: InitiateRequest) -> tuple[Con
     offered = policy.conformance
     if policy.ciphering is not None:
         offered |= Conformance.GENERAL_PROTECTION
-    conformance = request.proposed_conformance & offered
-    if not conformance & LN_SERVICES:
+    referencing = REFERENCING[context_of(policy).uses_short_names]
+    conformance = request.proposed_conformance & offered & ~referencing.foreign
+    if not conformance & referencing.useful:
         raise refused(InitiateError.INCOMPATIBLE_CONFORMANCE)
     max_send = request.client_max_receive_pdu_size or UNLIMITED_PDU_OCTETS
     overhead = PROTECTION_OCTETS if policy.ciphering else 0

@@ -10,25 +10,22 @@ Protection is asked for in one place (`SecureChannel`, from the policy of the cl
 another (`device.View`).
 """
 
+from collections.abc import Callable
 from typing import Final
 
-from openami.cosem.access_control import (
-    CURRENT_ASSOCIATION,
-    AssociatedPartners,
-    AssociationLn,
-    AssociationLnV3,
-    AssociationStatus,
-    UserListEntry,
-    XdlmsContextInfo,
+from openami.cosem.access_control import AssociationStatus
+from openami.cosem.device import AssociationPolicy, LogicalDevice
+from openami.cosem.faults import (
+    MALFORMED,
+    NOT_DECIPHERED,
+    NOT_POSSIBLE,
+    NOT_SUPPORTED,
+    TOO_LONG,
+    NotNegotiated,
+    fault,
 )
-from openami.cosem.device import (
-    AssociationPolicy,
-    LogicalDevice,
-    Rights,
-    View,
-    object_list_element,
-)
-from openami.cosem.model import Access, Refused
+from openami.cosem.logical_names import LogicalNameServices
+from openami.cosem.model import Refused
 from openami.cosem.opening import (
     PROTECTION_OCTETS,
     Entropy,
@@ -37,69 +34,34 @@ from openami.cosem.opening import (
     context_of,
     judge,
 )
-from openami.cosem.services import (
-    SMALLEST_ROOM_OCTETS,
-    AssociationObject,
-    GetService,
-    NotNegotiated,
-    ServiceContext,
+from openami.cosem.own_association import (
+    ASSOCIATED_RIGHTS,
+    PENDING_RIGHTS,
+    Told,
+    association_object,
 )
-from openami.cosem.writing import ActionService, SetService
+from openami.cosem.referencing import Services
+from openami.cosem.services import SMALLEST_ROOM_OCTETS, ServiceContext
 from openami.dlms.apdu.acse import Aarq, AcseServiceUser, ReleaseResponseReason, Rlre, Rlrq
-from openami.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from openami.dlms.apdu.codes import ActionResult
-from openami.dlms.apdu.faults import ExceptionResponse, ServiceError, StateError
-from openami.dlms.apdu.initiate import DLMS_VERSION, Conformance
-from openami.dlms.association import Association, AssociationContext, Primitive, State
-from openami.dlms.data import BitString, OctetString, VisibleString
-from openami.dlms.errors import DecodeError, ReplayError, SecurityError
+from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.association import Association, Primitive, State
+from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.security.channel import SecureChannel
 from openami.dlms.security.envelopes import Envelope, Protection, Signature, added_octets
 
+__all__ = [
+    "MALFORMED",
+    "NOT_DECIPHERED",
+    "NOT_POSSIBLE",
+    "NOT_SUPPORTED",
+    "TOO_LONG",
+    "ServerAssociation",
+    "ServerConnection",
+]
+
 AARQ: Final = 0x60
 RLRQ: Final = 0x62
-GET: Final = 0xC0
-SET: Final = 0xC1
-ACTION: Final = 0xC3
-CONFIRMED: Final = 0x40
-"""Bit of invoke-id-and-priority: an answer is wanted."""
-
-REPLY_TO_HLS: Final = (
-    AssociationLn.class_id.to_bytes(2)
-    + CURRENT_ASSOCIATION.encode()
-    + bytes((AssociationLn.reply_to_hls_authentication.index,))
-)
-
-_OWN_ATTRIBUTES: Final = frozenset(
-    row.index for row in AssociationLnV3.attributes() if row.access & Access.READ
-)
-
-
-def _exception(state: StateError, error: ServiceError, counter: int | None = None) -> bytes:
-    return ExceptionResponse(
-        state_error=state, service_error=error, invocation_counter=counter
-    ).encode()
-
-
-NOT_POSSIBLE: Final = _exception(
-    StateError.SERVICE_NOT_ALLOWED, ServiceError.OPERATION_NOT_POSSIBLE
-)
-"""There is no association, or not yet, or none that allows it."""
-NOT_SUPPORTED: Final = _exception(StateError.SERVICE_UNKNOWN, ServiceError.SERVICE_NOT_SUPPORTED)
-MALFORMED: Final = _exception(StateError.SERVICE_NOT_ALLOWED, ServiceError.OTHER_REASON)
-TOO_LONG: Final = _exception(StateError.SERVICE_NOT_ALLOWED, ServiceError.PDU_TOO_LONG)
-NOT_DECIPHERED: Final = _exception(StateError.SERVICE_NOT_ALLOWED, ServiceError.DECIPHERING_ERROR)
-
-
-def _fault(error: DecodeError | SecurityError | NotNegotiated) -> bytes:
-    """Return the exception-response to what could not be understood or accepted."""
-    if isinstance(error, ReplayError):
-        return _exception(
-            StateError.SERVICE_NOT_ALLOWED, ServiceError.INVOCATION_COUNTER_ERROR, error.expected
-        )
-    if isinstance(error, SecurityError):
-        return NOT_DECIPHERED
-    return NOT_SUPPORTED if isinstance(error, NotNegotiated) else MALFORMED
 
 
 class ServerConnection:
@@ -147,17 +109,14 @@ class ServerAssociation:
     """The association of one client, from the server's side."""
 
     __slots__ = (
-        "_action",
-        "_context",
         "_device",
         "_entropy",
-        "_get",
+        "_is_open",
         "_machine",
         "_may_sign",
         "_opened",
         "_policy",
         "_services",
-        "_set",
     )
 
     def __init__(self, device: LogicalDevice, policy: AssociationPolicy, entropy: Entropy) -> None:
@@ -167,10 +126,8 @@ class ServerAssociation:
         self._machine = Association()
         self._may_sign = policy.may_sign
         self._opened: Opened | None = None
-        self._services: ServiceContext | None = None
-        self._get: GetService | None = None
-        self._set: SetService | None = None
-        self._action: ActionService | None = None
+        self._services: Services | None = None
+        self._is_open = False  # whether services are served: all passes of HLS are done
 
     @property
     def state(self) -> State:
@@ -182,26 +139,27 @@ class ServerAssociation:
         opened = self._opened
         try:
             if opened is None or apdu[:1] in _ACSE:
-                return self._acse(apdu)
+                handler = _ACSE.get(apdu[:1])
+                return NOT_POSSIBLE if handler is None else handler(self, apdu)
             if len(apdu) > opened.context.max_receive_pdu_octets:
                 return TOO_LONG
             if opened.channel is None:
                 return self._serve(apdu)
             return self._serve_protected(opened, opened.channel, apdu)
         except (DecodeError, SecurityError, NotNegotiated) as error:
-            return _fault(error)
+            return fault(error)
 
     def _serve_protected(self, opened: Opened, channel: SecureChannel, apdu: bytes) -> bytes | None:
         self._follow(channel)
         plain, protection = channel.unprotect(apdu)
-        services = self._services
-        if services is None:
+        if self._services is None:
             return NOT_POSSIBLE
+        terms = self._services.terms
         added = self._added_octets(channel, protection)
-        services.room_octets = opened.context.max_send_pdu_octets - added
-        if services.room_octets < SMALLEST_ROOM_OCTETS:
+        terms.room_octets = opened.context.max_send_pdu_octets - added
+        if terms.room_octets < SMALLEST_ROOM_OCTETS:
             return TOO_LONG  # not even one octet of an answer would fit under such protection
-        exchange = services.exchange
+        exchange = terms.exchange
         exchange.request, exchange.response = protection.bits, 0
         response = self._serve(plain)
         return response and channel.protect(response, like=protection, owed=exchange.response)
@@ -232,34 +190,18 @@ class ServerAssociation:
 
     def _serve(self, apdu: bytes) -> bytes | None:
         """Return the plain answer to a plain service."""
-        get, set_, action = self._get, self._set, self._action
-        if get is None or set_ is None or action is None:
+        services = self._services
+        if services is None or not self._is_open:
             return self._authenticate(apdu)
-        if (response := get.quick(apdu)) is not None:
+        if (response := services.quick(apdu)) is not None:
             return response
-        tag = apdu[0] if apdu else -1
-        if tag == GET:
-            return get.answer(apdu)
-        if tag == SET:
-            response = set_.answer(apdu)
-        elif tag == ACTION:
-            response = action.answer(apdu)
-        else:
-            return NOT_SUPPORTED
-        # Invoke-id-and-priority stands third in every request that was understood.
-        return response if apdu[2] & CONFIRMED else None
+        handler = services.handlers.get(apdu[0] if apdu else -1)
+        return NOT_SUPPORTED if handler is None else handler(apdu)
 
-    def _acse(self, apdu: bytes) -> bytes:
-        tag = apdu[0] if apdu else -1
-        if tag == AARQ:
-            return self._open(Aarq.decode(apdu))
-        if tag == RLRQ and self._opened is not None:
-            return self._release(self._opened, Rlrq.decode(apdu))
-        return NOT_POSSIBLE
-
-    def _open(self, aarq: Aarq) -> bytes:
+    def _open(self, apdu: bytes) -> bytes:
         # A client that lost its state opens anew on a connection that outlived it.  Until the new
         # AARQ has proven itself, the association that stands goes on: a forged one ends nothing.
+        aarq = Aarq.decode(apdu)
         machine = Association()
         machine.received(Primitive.OPEN_REQUEST)
         try:
@@ -268,26 +210,24 @@ class ServerAssociation:
             return rejected.aare(context_of(self._policy))
         self._close()
         self._machine, self._opened = machine, opened
-        self._services = self._service_context(opened)
+        self._services = self._new_services(opened)
         if opened.handshake is None:
             machine.sent(Primitive.OPEN_ACCEPTED)
-            self._start()
+            self._is_open = True
         else:
             machine.sent(Primitive.OPEN_AUTHENTICATION_REQUIRED)
         return opened.aare
 
-    def _start(self) -> None:
-        if self._services is not None:
-            self._get = GetService(self._services)
-            self._set = SetService(self._services)
-            self._action = ActionService(self._services)
-
     def _close(self) -> None:
         self._machine.aborted()
         self._opened = self._services = None
-        self._get = self._set = self._action = None
+        self._is_open = False
 
-    def _release(self, opened: Opened, rlrq: Rlrq) -> bytes:
+    def _release(self, apdu: bytes) -> bytes:
+        opened = self._opened
+        if opened is None:
+            return NOT_POSSIBLE
+        rlrq = Rlrq.decode(apdu)
         user_information = None
         if rlrq.user_information and opened.channel is not None:
             self._follow(opened.channel)
@@ -304,23 +244,17 @@ class ServerAssociation:
 
     def _authenticate(self, apdu: bytes) -> bytes:
         """Answer pass 3 of HLS; nothing else is possible before it."""
-        if apdu[:2] != b"\xc3\x01" or apdu[3:12] != REPLY_TO_HLS or self._services is None:
+        replied = self._services.reply_to_hls(apdu) if self._services is not None else None
+        if replied is None:
             return NOT_POSSIBLE
         self._machine.received(Primitive.AUTHENTICATION_REQUEST)
-        ActionRequestNormal.decode(apdu)
-        response = ActionService(self._services).answer(apdu)
-        if response[1] != ActionResponseNormal.CHOICE:  # blocks have no place before pass 4
-            self._machine.sent(Primitive.AUTHENTICATION_REJECTED)
-            self._close()
-            return TOO_LONG
-        if response[3] == ActionResult.SUCCESS:
+        if replied.accepted:
             self._machine.sent(Primitive.AUTHENTICATION_ACCEPTED)
-            self._services.association_rights = Rights(_OWN_ATTRIBUTES, frozenset(), frozenset())
-            self._start()
+            self._is_open = True
         else:
             self._machine.sent(Primitive.AUTHENTICATION_REJECTED)
             self._close()
-        return response
+        return replied.response
 
     def _reply_to_hls(self, reply: bytes) -> bytes:
         """Check f(StoC) and return f(CtoS)."""
@@ -333,50 +267,20 @@ class ServerAssociation:
             raise Refused(ActionResult.OTHER_REASON) from None
         return opened.handshake.reply(ciphering.counters.next() if ciphering else 0)
 
-    def _service_context(self, opened: Opened) -> ServiceContext:
+    def _new_services(self, opened: Opened) -> Services:
         view = self._device.view(self._policy)
-        own = frozenset({1}) if opened.handshake else frozenset[int]()
-        rights = Rights(_OWN_ATTRIBUTES, frozenset(), own)
-        association = self._association_object(opened.context, view, rights)
-        return ServiceContext(
-            view=view,
-            association=association,
-            association_rights=rights,
-            conformance=Conformance(opened.context.conformance),
-            room_octets=opened.context.max_send_pdu_octets,
+        rights = PENDING_RIGHTS if opened.handshake else ASSOCIATED_RIGHTS
+        told = Told(self._status, self._reply_to_hls)
+        association = association_object(self._policy, opened.context, view, rights, told)
+        return LogicalNameServices(
+            ServiceContext(
+                view=view,
+                association=association,
+                association_rights=rights,
+                conformance=Conformance(opened.context.conformance),
+                room_octets=opened.context.max_send_pdu_octets,
+            )
         )
-
-    def _association_object(
-        self, context: AssociationContext, view: View, rights: Rights
-    ) -> AssociationObject:
-        declared = AssociationLnV3 if self._policy.is_protected else AssociationLn
-        own = declared(
-            CURRENT_ASSOCIATION,
-            associated_partners_id=AssociatedPartners(context.client_sap, context.server_sap),
-            application_context_name=OctetString(context.application_context.oid),
-            xdlms_context_info=XdlmsContextInfo(
-                BitString(context.conformance.to_bytes(3), 24),
-                context.max_receive_pdu_octets,
-                context.max_send_pdu_octets,
-                DLMS_VERSION,
-                0,
-                b"",
-            ),
-            authentication_mechanism_name=OctetString(context.mechanism.oid),
-            security_setup_reference=self._policy.security_setup,
-        )
-        own.bind(
-            declared.object_list,
-            lambda: (
-                object_list_element(own, rights),
-                *(object_list_element(thing, view.rights(thing)) for thing in view.visible()),
-            ),
-        )
-        own.bind(declared.association_status, self._status)
-        if isinstance(own, AssociationLnV3):
-            own.user_list, own.current_user = (), UserListEntry(0, VisibleString(""))
-        own.bind_method(declared.reply_to_hls_authentication, self._reply_to_hls)
-        return own
 
     def _status(self) -> AssociationStatus:
         if self.state is State.ASSOCIATED:
@@ -384,4 +288,9 @@ class ServerAssociation:
         return AssociationStatus.ASSOCIATION_PENDING
 
 
-_ACSE: Final = frozenset({bytes((AARQ,)), bytes((RLRQ,)), b""})
+_ACSE: Final[dict[bytes, Callable[[ServerAssociation, bytes], bytes]]] = {
+    bytes((AARQ,)): ServerAssociation._open,  # noqa: SLF001  the association's own table
+    bytes((RLRQ,)): ServerAssociation._release,  # noqa: SLF001
+    b"": lambda _association, _apdu: NOT_POSSIBLE,
+}
+"""What is no service, by the octets of its tag."""

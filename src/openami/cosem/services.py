@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from openami.cosem.access_control import AssociationLn, AssociationLnV3
 from openami.cosem.device import Exchange, Rights, View, readable
+from openami.cosem.faults import NotNegotiated
 from openami.cosem.model import InterfaceClass, Refused
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import SelectiveAccess
@@ -27,10 +28,6 @@ SMALLEST_ROOM_OCTETS: Final = 12
 
 
 AssociationObject: TypeAlias = AssociationLn | AssociationLnV3
-
-
-class NotNegotiated(Exception):  # noqa: N818  not a failure: it selects the exception-response
-    """The client uses a service that conformance negotiation did not grant."""
 
 
 @dataclass(slots=True, kw_only=True)

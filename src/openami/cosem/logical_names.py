@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The services of an association that refers by logical name: which APDU is answered by what.
+
+DLMS UA 1000-2 Ed. 10, 9.3.6 to 9.3.9.  The answers themselves are in `services` (GET), `writing`
+(SET and ACTION).
+"""
+
+from typing import Final
+
+from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
+from openami.cosem.faults import TOO_LONG
+from openami.cosem.own_association import ASSOCIATED_RIGHTS
+from openami.cosem.referencing import Handler, Replied
+from openami.cosem.services import GetService, ServiceContext
+from openami.cosem.writing import ActionService, SetService
+from openami.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
+from openami.dlms.apdu.codes import ActionResult
+
+GET: Final = 0xC0
+SET: Final = 0xC1
+ACTION: Final = 0xC3
+CONFIRMED: Final = 0x40
+"""Bit of invoke-id-and-priority: an answer is wanted."""
+
+REPLY_TO_HLS: Final = (
+    AssociationLn.class_id.to_bytes(2)
+    + CURRENT_ASSOCIATION.encode()
+    + bytes((AssociationLn.reply_to_hls_authentication.index,))
+)
+
+
+class LogicalNameServices:
+    """Answers GET, SET and ACTION.
+
+    Attributes:
+        terms: What is fixed while the association lasts, and what is told of each request.
+        handlers: What answers an APDU, by its tag.
+        quick: The hot path of GET; see `GetService.quick`.
+    """
+
+    __slots__ = ("_action", "_set", "handlers", "quick", "terms")
+
+    def __init__(self, terms: ServiceContext) -> None:
+        self.terms = terms
+        get = GetService(terms)
+        self._set = SetService(terms)
+        self._action = ActionService(terms)
+        self.quick = get.quick
+        self.handlers: dict[int, Handler] = {
+            GET: get.answer,
+            SET: self._answer_set,
+            ACTION: self._answer_action,
+        }
+
+    def reply_to_hls(self, apdu: bytes) -> Replied | None:
+        """Answer pass 3 of HLS; None where the APDU is anything else."""
+        if apdu[:2] != b"\xc3\x01" or apdu[3:12] != REPLY_TO_HLS:
+            return None
+        ActionRequestNormal.decode(apdu)
+        response = ActionService(self.terms).answer(apdu)
+        if response[1] != ActionResponseNormal.CHOICE:  # blocks have no place before pass 4
+            return Replied(TOO_LONG, accepted=False)
+        accepted = response[3] == ActionResult.SUCCESS
+        if accepted:
+            self.terms.association_rights = ASSOCIATED_RIGHTS
+        return Replied(response, accepted)
+
+    # Invoke-id-and-priority stands third in every request that was understood.
+
+    def _answer_set(self, apdu: bytes) -> bytes | None:
+        response = self._set.answer(apdu)
+        return response if apdu[2] & CONFIRMED else None
+
+    def _answer_action(self, apdu: bytes) -> bytes | None:
+        response = self._action.answer(apdu)
+        return response if apdu[2] & CONFIRMED else None
