@@ -227,7 +227,7 @@ def test_what_is_asked_wrongly_exits_with_2(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("colour = 1", "colour in {path} is no option of read"),
+        ("colour = 1", "colour in {path} is no option of the meter tools"),
         ("client = [1]", "client in {path} must be text or a number"),
         ("guek = 'zz'", "guek in {path} must be 32 hex digits"),
         ("client = ", "is not valid TOML"),

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `openami read` is told: on the command line, in a TOML file, in a meter's `keys.json`.
+"""What the tools for any meter are told: on the command line, in a TOML file, in `keys.json`.
 
 The same names everywhere; the command line wins over the file, both over `keys.json`.  A value is
 text until it is parsed here, so that a mistake is named the same way wherever it stands.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from openami.cli.security_options import CIPHERS, ENVELOPES, Protection
 from openami.cosem.client import ClientParameters
 from openami.dlms.errors import DlmsError
 from openami.dlms.hdlc.link import LinkTimings
@@ -17,6 +18,7 @@ from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT
 from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.suites import HIGHEST_SUITE, SecuritySuite
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
 from openami.runtime.files import read_json, read_toml
@@ -33,12 +35,21 @@ MECHANISMS: Final[Mapping[str, Mechanism]] = {
     "none": Mechanism.LOWEST,
     "lls": Mechanism.LLS,
     "gmac": Mechanism.HLS_GMAC,
+    "md5": Mechanism.HLS_MD5,
+    "sha1": Mechanism.HLS_SHA1,
+    "sha256": Mechanism.HLS_SHA256,
+    "ecdsa": Mechanism.HLS_ECDSA,
 }
+SECRET_MECHANISMS: Final = frozenset(
+    {Mechanism.LLS, Mechanism.HLS_MD5, Mechanism.HLS_SHA1, Mechanism.HLS_SHA256}
+)
+TITLED_MECHANISMS: Final = frozenset({Mechanism.HLS_SHA256, Mechanism.HLS_ECDSA})
+"""Their proofs hold both system titles."""
 CLIENTS: Final[Mapping[Mechanism, int]] = {
     Mechanism.LOWEST: PUBLIC_CLIENT,
     Mechanism.LLS: READER,
-    Mechanism.HLS_GMAC: MANAGER,
 }
+"""Other mechanisms are the manager's."""
 MECHANISM_OF: Final[Mapping[int, Mechanism]] = {
     PUBLIC_CLIENT: Mechanism.LOWEST,
     READER: Mechanism.LLS,
@@ -127,16 +138,17 @@ def secret(text: str) -> bytes:
     return bytes.fromhex(text[2:]) if text[:2].lower() == "0x" else text.encode()
 
 
-def octets(size: int) -> Callable[[str], bytes]:
-    """Return what reads `size` octets in hex."""
+def octets(*sizes: int) -> Callable[[str], bytes]:
+    """Return what reads octets in hex, as many as one of `sizes`."""
 
     def read(text: str) -> bytes:
         try:
             value = bytes.fromhex(text.removeprefix("0x"))
         except ValueError:
             value = b""
-        if len(value) != size:
-            raise ValueError(f"must be {2 * size} hex digits ({size} octets)")
+        if len(value) not in sizes:
+            wanted = " or ".join(f"{2 * size} hex digits ({size} octets)" for size in sizes)
+            raise ValueError(f"must be {wanted}")
         return value
 
     return read
@@ -150,13 +162,41 @@ def mechanism(text: str) -> Mechanism:
         raise ValueError(f"must be one of {', '.join(MECHANISMS)}") from None
 
 
+def suite(text: str) -> SecuritySuite:
+    """Read the number of a security suite."""
+    if text not in {str(int(each)) for each in SecuritySuite}:
+        raise ValueError(f"must be a security suite, 0 to {int(HIGHEST_SUITE)}")
+    return SecuritySuite(int(text))
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """Return what reads one of some words."""
+
+    def read(text: str) -> str:
+        if text.lower() not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return text.lower()
+
+    return read
+
+
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "client": sap,
     "server": sap,
     "mechanism": mechanism,
     "secret": secret,
-    "guek": octets(16),
-    "gak": octets(16),
+    "guek": octets(16, 32),
+    "gak": octets(16, 32),
+    "kek": octets(16, 32),
+    "suite": suite,
+    "envelope": one_of(*ENVELOPES),
+    "cipher": one_of(*CIPHERS),
+    "dedicated": switch,
+    "sign": switch,
+    "sign_key": Path,
+    "sign_cert": Path,
+    "agree_key": Path,
+    "meter_certs": Path,
     "title": octets(8),
     "peer_title": octets(8),
     "ca": Path,
@@ -172,8 +212,9 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "baud": speed,
     "mode_e": switch,
 }
-SHOWN: Final = frozenset(PARSERS) - {"secret", "guek", "gak"}  # may stand in an error
-FILES: Final = frozenset({"ca", "cert", "key", "keys"})
+SHOWN: Final = frozenset(PARSERS) - {"secret", "guek", "gak", "kek"}  # may stand in an error
+FILES: Final = frozenset(name for name, parser in PARSERS.items() if parser is Path)
+PROTECTION: Final = frozenset(row.name for row in fields(Protection))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +241,8 @@ class ReadOptions:
     max_info: int | None = None
     baud: int = 9600
     mode_e: bool = False
+    ciphered: bool = False  # whether --cipher was said, and not `none`
+    protection: Protection = field(default_factory=Protection)
 
     @classmethod
     def gather(cls, given: Mapping[str, str | None], config: Path | None) -> "ReadOptions":
@@ -218,7 +261,9 @@ class ReadOptions:
                 said[name] = _parse(name, text, f"--{name.replace('_', '-')}")
         if (path := said.get("keys")) is not None:
             said = _from_keys(path, said) | said
-        return cls(**said)
+        ciphered = said.get("cipher", "none") != "none"
+        how = {name: said.pop(name) for name in PROTECTION & said.keys()}
+        return cls(**said, ciphered=ciphered, protection=Protection(**how))
 
     def parameters(self, own_title: bytes | None = None) -> ClientParameters:
         """Return who to be towards the meter.
@@ -227,24 +272,45 @@ class ReadOptions:
             own_title: The title of our certificate, if we have one.
         """
         chosen, client = self._role()
-        secret_value, cipher = b"", None
-        if chosen is Mechanism.LLS:
-            if self.secret is None:
-                raise _missing("a password", "--secret, or --keys with the meter's keys.json")
-            secret_value = self.secret
-        elif chosen is Mechanism.HLS_GMAC:
-            if self.guek is None or self.gak is None:
-                raise _missing("keys", "--guek and --gak, or --keys with the meter's keys.json")
-            cipher = Cipher(KeySet(encryption_key=self.guek, authentication_key=self.gak))
+        protection = self.protection
+        suite_ = protection.suite_for(self.guek)
+        if chosen in SECRET_MECHANISMS and self.secret is None:
+            raise _missing("a password", "--secret, or --keys with the meter's keys.json")
+        cipher = self._cipher(chosen, suite_)
+        titled = cipher is not None or chosen in TITLED_MECHANISMS
         return ClientParameters(
             client_sap=client,
             server_sap=self.server_address[0] if self.server_address else self.server,
             mechanism=chosen,
-            secret=secret_value,
+            secret=(self.secret or b"") if chosen in SECRET_MECHANISMS else b"",
             cipher=cipher,
-            system_title=(self.title or own_title or TOOL_TITLE) if cipher else self.title or b"",
+            system_title=(self.title or own_title or TOOL_TITLE) if titled else self.title or b"",
             server_title=self.peer_title or b"",
+            policy=protection.policy,
+            control=protection.control(suite_) if cipher else None,
+            general=protection.general,
+            scheme=protection.scheme,
+            dedicated_key=protection.dedicated_key(suite_) if cipher else None,
+            credentials=protection.credentials(suite_, proves=chosen is Mechanism.HLS_ECDSA),
+            sign=protection.sign,
         )
+
+    def _cipher(self, chosen: Mechanism, suite_: SecuritySuite) -> Cipher | None:
+        """Return the global keys, where this client's context is ciphered."""
+        held = self.guek is not None
+        wanted = chosen is Mechanism.HLS_GMAC or self.ciphered
+        if not wanted and not (held and chosen.is_hls and self.protection.cipher != "none"):
+            return None
+        if self.guek is None or (self.gak is None and self.protection.cipher != "encrypted"):
+            raise _missing("keys", "--guek and --gak, or --keys with the meter's keys.json")
+        try:
+            keys = KeySet(
+                suite=suite_, encryption_key=self.guek, authentication_key=self.gak or b""
+            )
+        except DlmsError as error:
+            sentence = f"keys do not fit suite {suite_:d} ({error}): give --suite"
+            raise UserError(sentence, ExitCode.ASKED_WRONGLY) from None
+        return Cipher(keys)
 
     def hdlc(self) -> HdlcSettings:
         """Return how to speak HDLC."""
@@ -282,7 +348,7 @@ class ReadOptions:
             elif self.secret is not None:
                 chosen = Mechanism.LLS
         chosen = Mechanism.LOWEST if chosen is None else chosen
-        return chosen, CLIENTS[chosen] if client is None else client
+        return chosen, CLIENTS.get(chosen, MANAGER) if client is None else client
 
 
 def _missing(what: str, remedy: str) -> UserError:
@@ -305,7 +371,9 @@ def _from_file(path: Path) -> dict[str, Any]:
         name = key.replace("-", "_")
         if name not in PARSERS:
             known = ", ".join(sorted(PARSERS))
-            raise ConfigurationError(f"{key} in {path} is no option of read: use {known}")
+            raise ConfigurationError(
+                f"{key} in {path} is no option of the meter tools: use {known}"
+            )
         if isinstance(value, dict | list):
             raise ConfigurationError(f"{key} in {path} must be text or a number")
         said[name] = _parse(name, str(value), f"{key} in {path}")
@@ -324,7 +392,9 @@ def _from_keys(path: Path, said: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigurationError(f"{path} names no meter: {remedy}") from error
     keys = MeterKeys.load(path, title)
     taken: dict[str, Any] = {"peer_title": title, "guek": keys.guek, "gak": keys.gak}
-    if said.get("client") == READER or said.get("mechanism") is Mechanism.LLS:
+    if said.get("envelope") == "wrapped":
+        taken["kek"] = keys.kek
+    if said.get("client") == READER or said.get("mechanism") in SECRET_MECHANISMS:
         taken["secret"] = keys.lls
     return taken
 
