@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which behaviour belongs to which interface class: one row each.
+
+`bring_to_life` walks a device's objects and binds to each what its row says; an object whose class
+has no row here, or that lacks an attribute its behaviour needs, keeps its stored values and is
+reported to the host.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from openami.cosem.behaviour.host import Host, Life
+from openami.cosem.device import LogicalDevice
+
+
+class Behaviour(NamedTuple):
+    """How objects of a class come to life.
+
+    Attributes:
+        class_id: The class.
+        versions: Those of its versions that the behaviour is right for.
+        bind: Binds one object; returns what acts or keeps a state, or None.
+        needs: Attributes without whose value nothing can be bound.
+    """
+
+    class_id: int
+    versions: tuple[int, ...]
+    bind: Callable[[Any, Life], object | None]
+    needs: tuple[int, ...] = ()
+
+
+_ROWS: Final[tuple[Behaviour, ...]] = ()
+
+BEHAVIOURS: Final[Mapping[int, Behaviour]] = MappingProxyType({row.class_id: row for row in _ROWS})
+"""By class_id."""
+
+
+def bring_to_life(
+    device: LogicalDevice, host: Host, *, behaviours: Mapping[int, Behaviour] = BEHAVIOURS
+) -> Life:
+    """Bind every object of a device to the behaviour of its class.
+
+    Args:
+        device: With its objects and their stored values, e.g. from a dump of a meter.
+        host: The ports.
+        behaviours: Another table, for a host that knows classes of its own.
+
+    Returns:
+        The device with its actors: tell `actors` the calendar time when they are due.
+    """
+    life = Life(device, host)
+    for thing in list(device):
+        row = behaviours.get(thing.class_id)
+        if row is None or thing.version not in row.versions:
+            continue
+        missing = [index for index in row.needs if index not in thing.values | dict(thing.sources)]
+        if missing:
+            numbers = ", ".join(map(str, missing))
+            life.report(
+                thing.values[1], f"{thing!r} has no value for attribute {numbers}: it rests"
+            )
+            continue
+        life.take(thing, row.bind(thing, life))
+    return life
