@@ -7,17 +7,19 @@ PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UP_ARGS ?=
+PURE ?=
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
-.PHONY: help up setup setup-dev setup-peers check format test test-long bench lock clean
+.PHONY: help up setup setup-dev setup-peers check format test test-compiled test-long compiled use-compiled use-source bench lock clean
 
 help:
 	@echo "make up         run a whole AMI on this machine (UP_ARGS='--speed 60 --meters 100')"
 	@echo "make setup      prepare .venv with the openami command"
 	@echo "make test       all checks and tests that continuous integration runs"
 	@echo "make test-long  the tests that need longer"
-	@echo "make bench      our figures beside the peers', measured in one run"
+	@echo "make bench      our figures beside the peers', measured in one run (PURE=1: nothing compiled)"
+	@echo "make compiled   compile the hot modules with mypyc; make use-compiled runs them, make use-source does not"
 
 up: setup
 	@exec $(BIN)/openami up $(UP_ARGS)
@@ -60,8 +62,21 @@ test: check setup-peers
 test-long: setup-dev setup-peers
 	$(PYTEST) -m long --timeout 3600
 
-bench: setup-dev setup-peers
-	$(BIN)/python -m bench
+compiled: setup-dev
+	$(BIN)/python tools/compile_package.py
+
+use-compiled: compiled
+	$(BIN)/python tools/link_package.py .cache/compiled
+
+use-source: setup
+	$(BIN)/python tools/link_package.py
+
+# The same tests over the compiled modules: what is fast must also be right.
+test-compiled: compiled
+	$(PYTEST) --override-ini 'pythonpath=.cache/compiled tests' tests/dlms tests/cosem tests/playbooks tests/transport
+
+bench: setup-dev setup-peers $(if $(PURE),,compiled)
+	PYTHONPATH=$(if $(PURE),src,.cache/compiled) $(BIN)/python -m bench
 
 # Maintainers only: needs uv.
 lock:

@@ -29,6 +29,7 @@ class Scale:
     seconds: float = 0.5  # of one figure in one round
     meters: int = 200  # in the server process of full reads
     connections: int = 500  # held at once for memory
+    associations: int = 1000  # held at once, for memory
     messages: int = 4000  # in the inbox, of each kind
     lake_meters: int = 3000
     lake_days: int = 30
@@ -40,6 +41,7 @@ QUICK: Final = Scale(
     seconds=0.05,
     meters=8,
     connections=16,
+    associations=20,
     messages=100,
     lake_meters=50,
     lake_days=3,

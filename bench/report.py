@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import BARE, DLMS_COSEM, GURUX, OURS, Row
+from openami.dlms.security import channel
 
 BESIDE: Final = (GURUX, DLMS_COSEM, BARE)
 
@@ -28,6 +29,7 @@ def machine() -> dict[str, object]:
         "cores": cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "compiled": not str(channel.__file__).endswith(".py"),
         "busy_before": round(_busy(), 2),
     }
 
@@ -94,7 +96,8 @@ def show(
     table = Table(
         title=f"OpenAMI and its peers: medians, in brackets ours ÷ theirs in the same round{quick}",
         caption=f"{about['date']}, {about['cpu']}, {about['cores']} cores, "
-        f"{about['system']}, Python {about['python']}; "
+        f"{about['system']}, Python {about['python']}, "
+        f"{'hot modules compiled' if about['compiled'] else 'nothing compiled'}; "
         f"others kept the cores {about['busy_before']:.0%} busy before the run",
     )
     table.add_column("figure")

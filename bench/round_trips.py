@@ -38,7 +38,7 @@ COUNTERS_A_ROUND = 10_000_000
 SLICES = 3  # rounds are cut finer here: who shares the machine disturbs both parties alike
 WARM = 192  # round trips before the clock starts
 LOOK = 64  # round trips between two looks at the clock
-GOALS = {False: 0.60, True: 0.45}
+GOALS = {False: 0.70, True: 0.55}
 
 
 def measure(scale: Scale) -> Iterator[Row]:

@@ -7,6 +7,7 @@ ends with standard input.
 
 import asyncio
 import gc
+import itertools
 import json
 import os
 import resource
@@ -15,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bench.street import device
+from bench.crowd import Held, opened
+from bench.street import READ_ROWS, device
 from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
 from openami.transport.endpoint import Listener, listen
@@ -110,6 +112,26 @@ async def serve_meters(asked: Mapping[str, Any]) -> list[int]:
     return [(await open_meter(number)).url.port for number in asked["numbers"]]
 
 
+async def serve_crowd(asked: Mapping[str, Any]) -> list[int]:  # noqa: ARG001
+    """Serve on one port: the first connection reaches meter 1, the second meter 2, and so on."""
+    numbers = itertools.count(1)
+
+    def accept(wire: Wire) -> Meter:
+        return Meter(wire, device(next(numbers), rows=READ_ROWS))
+
+    return [(await listen(any_port(encrypted=False), accept)).url.port]
+
+
+async def hold_clients(asked: Mapping[str, Any]) -> list[int]:
+    """Associate with a crowd, one connection after the other, and stay."""
+    for number in range(asked["first"], asked["first"] + asked["count"]):
+        HELD.extend(await opened(asked["port"], 1, first=number, protected=True))
+    return [asked["port"]]
+
+
+HELD: Final[list[Held]] = []
+
+
 def resident_octets() -> int:
     """Return the resident set size of this process."""
     gc.collect()
@@ -117,7 +139,13 @@ def resident_octets() -> int:
     return pages * resource.getpagesize()
 
 
-SERVED: Final = {"echo": serve_echo, "mirror": serve_mirror, "meters": serve_meters}
+SERVED: Final = {
+    "echo": serve_echo,
+    "mirror": serve_mirror,
+    "meters": serve_meters,
+    "crowd": serve_crowd,
+    "clients": hold_clients,
+}
 
 
 async def main() -> None:

@@ -16,6 +16,7 @@ CODECS = {"openami", "gurux-dlms", "dlms-cosem"}
 SECTIONS = [
     pytest.param("codecs", [CODECS] * 3, marks=pytest.mark.interop),
     pytest.param("round_trips", [CODECS | {"bare asyncio"}] * 2, marks=pytest.mark.interop),
+    pytest.param("crowd", [{"openami", "bare asyncio"}] * 2 + [{"openami"}] * 2),
     pytest.param("meter_reads", [{"openami"}] * 3),
     pytest.param("memory", [{"openami", "bare asyncio"}] * 2),
     pytest.param("lake", [{"openami"}] * 5),
