@@ -3,22 +3,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
 from openami.cosem.client import Client
 from openami.cosem.client_association import Steps
+from openami.cosem.literals import plain
 from openami.cosem.measurement import ProfileGeneric, ScalerUnit
 from openami.cosem.obis_names import describe as describe_obis
 from openami.cosem.refusals import AccessError
 from openami.cosem.time_event import Clock
-from openami.dlms import data as axdr
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.columns import decode_profile
-from openami.dlms.data import Array, BitString, Data, DateTimeOctets, OctetString, Structure
-from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.data import Array, Data, Structure
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 from openami.dlms.units import scaled, symbol
@@ -255,51 +254,6 @@ def _object_table(obis: Obis, value: Data) -> Table:
     rows.sort(key=lambda row: Obis.parse(str(row[0])))
     place = Found(obis, AssociationLn.class_id, VALUE)
     return Table(place, ["object", "class", "version", "name"], rows)
-
-
-def plain(value: Data, *, dated: bool = False) -> Json:  # noqa: PLR0911  one case a type
-    """Return COSEM data as JSON takes it: octets as text where they are, otherwise as hex."""
-    match value:
-        case None | bool() | str():
-            return str(value) if isinstance(value, str) else value
-        case int():
-            return int(value)
-        case float():
-            return float(value)
-        case DateTimeOctets():
-            return _moment(bytes(value))
-        case OctetString() if dated and len(value) == 12:
-            return _moment(bytes(value))
-        case bytes():
-            return _text_or_hex(bytes(value))
-        case BitString():
-            return value.bits
-        case Array() | Structure():
-            return [plain(element) for element in value]
-        case axdr.CompactArray():
-            return plain(axdr.expand(value))
-        case _:
-            return str(value)
-
-
-def _text_or_hex(octets: bytes) -> str:
-    try:
-        text = octets.decode("utf-8")
-    except UnicodeDecodeError:
-        return octets.hex().upper()
-    return text if text.isprintable() else octets.hex().upper()
-
-
-def _moment(octets: bytes) -> str:
-    """Return a date-time as ISO 8601 with its offset; one with wildcards as it stands."""
-    clock = CosemDateTime.decode(octets)
-    try:
-        moment = clock.to_utc()
-    except ValueError:
-        return str(clock)
-    east = timezone(timedelta(minutes=-(clock.deviation_minutes or 0)))
-    exact = "milliseconds" if moment.microsecond else "seconds"
-    return moment.astimezone(east).isoformat(timespec=exact).replace("+00:00", "Z")
 
 
 def said(value: Json) -> str:

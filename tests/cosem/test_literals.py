@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""COSEM data as JSON: the typed form loses nothing, the named form reads back."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dlmsvalues import values
+from kindvalues import data_of
+from openami.cosem.access_control import SecuritySetupV1
+from openami.cosem.disconnect import ControlState, DisconnectControl
+from openami.cosem.kinds import DATE_TIME, LOGICAL_NAME, TAGGED_DATE_TIME, Kind
+from openami.cosem.literals import (
+    TYPE_NAMES,
+    LiteralError,
+    from_typed,
+    of_type,
+    plain,
+    to_typed,
+)
+from openami.cosem.measurement import ProfileGeneric, Register, ScalerUnit
+from openami.cosem.model import REGISTRY
+from openami.cosem.named import from_named, like, to_named
+from openami.cosem.push import PushSetup
+from openami.cosem.time_event import SingleActionSchedule
+from openami.dlms import data
+from openami.dlms.apdu.selective import CaptureObject
+from openami.dlms.data import (
+    Array,
+    BitString,
+    DateTimeOctets,
+    DoubleLongUnsigned,
+    Enum,
+    Integer,
+    Long,
+    OctetString,
+    Structure,
+    VisibleString,
+)
+from openami.dlms.errors import DecodeError
+from openami.dlms.obis import Obis
+
+
+def as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+@given(values)
+def test_the_typed_form_loses_nothing(value: data.Data) -> None:
+    octets = data.encode(value)
+    written = json.dumps(to_typed(value))
+    if "NaN" not in written:  # not every NaN has a JSON of its own
+        assert data.encode(from_typed(json.loads(written))) == octets
+
+
+@pytest.mark.parametrize("name", [n for n in TYPE_NAMES if n not in {"null-data", "dont-care"}])
+def test_every_type_refuses_what_it_cannot_hold(name: str) -> None:
+    texts = {"visible-string": "Ā", "utf8-string": "\ud800"}
+    with pytest.raises(LiteralError):
+        of_type(name, texts.get(name, {}))
+
+
+ROWS = [row for declared in REGISTRY.values() for row in declared.attributes()]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{r.owner.__name__}.{r.name}" for r in ROWS])
+@given(drawn=st.data())
+@settings(max_examples=5)
+def test_every_attribute_has_a_named_form(row: Any, drawn: st.DataObject) -> None:
+    value = drawn.draw(data_of(row.kind))
+    try:
+        named = json.dumps(to_named(row.kind, value))
+    except DecodeError:
+        return  # a compact array whose contents do not follow its description
+    assert isinstance(named, str)
+
+
+Case = tuple[Kind[Any], Any, data.Data]
+OBIS = Obis(1, 0, 1, 8, 0, 255)
+CLOCK = bytes.fromhex("07EA0301070C1E0000FFC400")
+CASES: list[Case] = [
+    (Register.scaler_unit.kind, {"scaler": -3, "unit": 30}, Structure((Integer(-3), Enum(30)))),
+    (LOGICAL_NAME, "1.0.1.8.0.255", OctetString(OBIS.encode())),
+    (DATE_TIME, "2026-03-01T12:30:00+01:00", OctetString(CLOCK)),
+    (TAGGED_DATE_TIME, "2026-03-01T12:30:00+01:00", DateTimeOctets(CLOCK)),
+    (DisconnectControl.control_state.kind, "disconnected", Enum(ControlState.DISCONNECTED)),
+    (DisconnectControl.output_state.kind, True, True),
+    (SecuritySetupV1.security_policy.kind, 12, Enum(12)),
+    (
+        ProfileGeneric.sort_object.kind,
+        {
+            "class_id": 3,
+            "logical_name": "1.0.1.8.0.255",
+            "attribute_index": 2,
+            "data_index": 0,
+        },
+        CaptureObject(class_id=3, instance_id=OBIS, attribute_id=2).to_data(),
+    ),
+    (ProfileGeneric.capture_period.kind, 900, DoubleLongUnsigned(900)),
+    (PushSetup.repetition_delay.kind, 60, data.LongUnsigned(60)),
+]
+
+
+@pytest.mark.parametrize(("kind", "named", "value"), CASES)
+def test_named_and_back(kind: Kind[Any], named: Any, value: data.Data) -> None:
+    assert to_named(kind, value) == named
+    assert data.encode(from_named(kind, named)) == data.encode(value)
+    assert data.encode(from_named(kind, as_json(to_typed(value)))) == data.encode(value)
+
+
+def test_people_write_less_than_they_read() -> None:
+    unit = Register.scaler_unit.kind
+    assert from_named(unit, [-3, 30]) == Structure((Integer(-3), Enum(30)))
+    times = SingleActionSchedule.execution_time.kind
+    written = from_named(times, [["23:30:00", "2026-03-01"]])
+    assert isinstance(written, Array)
+    assert data.encode(written).hex() == "010102020904171e0000090507ea030107"
+    open_ended = from_named(DATE_TIME, "2026-03-01T12:30")
+    assert isinstance(open_ended, bytes)
+    assert open_ended[9:] == b"\x80\x00\xff"
+
+
+def test_what_a_class_leaves_open_keeps_its_type() -> None:
+    value = Register.value.kind
+    assert data.encode(from_named(value, 7, Long(1))) == data.encode(Long(7))
+    assert like(OctetString(b"old"), "new") == OctetString(b"new")
+    assert like(OctetString(OBIS.encode()), "0.0.1.0.0.255") == bytes.fromhex("0000010000FF")
+    assert like(OctetString(CLOCK), "2026-03-01T12:30:00+01:00") == CLOCK
+    assert like(VisibleString("old"), "new") == "new"
+    assert like(BitString.from_bits("1"), "101") == BitString.from_bits("101")
+    assert like(Array([Long(1)]), [2, 3]) == [Long(2), Long(3)]
+    assert like(Structure((Long(1), False)), [2, True]) == (Long(2), True)
+    assert plain(Array([BitString.from_bits("101"), OctetString(b"\x00")])) == ["101", "00"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "sentence"),
+    [
+        (Register.value.kind, 7, "the type of 7 is not known here: give --type"),
+        (ProfileGeneric.capture_period.kind, -1, "-1 is no DoubleLongUnsigned"),
+        (DATE_TIME, "soon", "'soon' is no octet-string date-time: write 2026-03-01T12:30"),
+        (DisconnectControl.control_state.kind, "off", "use one of disconnected, connected"),
+        (Register.scaler_unit.kind, [1], "write a list of 2 values: scaler, unit"),
+        (Register.scaler_unit.kind, {"scaler": 1}, "needs exactly the members scaler, unit"),
+        (PushSetup.push_object_list.kind, 5, "5 is no array of capture_object_definition"),
+        (DATE_TIME, {"long": 5}, "Long 5 is not octet-string date-time, which the class declares"),
+        (DATE_TIME, {"long": 70000}, "70000 is no long"),
+        (LOGICAL_NAME, "1.0.1", "write six numbers"),
+    ],
+)
+def test_what_does_not_fit_is_said(kind: Kind[Any], found: Any, sentence: str) -> None:
+    with pytest.raises(LiteralError) as refused:
+        from_named(kind, found)
+    assert sentence in str(refused.value)
+
+
+def test_scaler_unit_is_what_the_class_reads() -> None:
+    written = from_named(Register.scaler_unit.kind, {"unit": 30, "scaler": 0})
+    assert Register.scaler_unit.kind.from_data(written) == ScalerUnit(0, 30)
