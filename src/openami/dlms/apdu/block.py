@@ -3,7 +3,8 @@
 
 DLMS UA 1000-2 Ed. 10, 9.4.6.13 and 9.5 (APDU tag E0).  Protection comes first, then the cutting.
 `cut` and `Assembler` serve transfers that nobody acknowledges, such as pushes: window 0, blocks
-numbered from 1.  The confirmed form (windows, lost blocks asked for again) is not here.
+numbered from 1.  The confirmed form (windows, lost blocks asked for again) is
+`dlms.block_transfer`.
 """
 
 from collections.abc import Iterator
