@@ -255,6 +255,11 @@ class Exchange:
         self.response |= demand.response_bits
 
 
+def index_of(descriptor: bytes) -> int:
+    """Return the attribute or method that a descriptor of nine octets means; it is an integer."""
+    return int.from_bytes(descriptor[8:9], signed=True)
+
+
 class View:
     """The objects of a device through the eyes of one client.
 
@@ -298,8 +303,9 @@ class View:
         """
         thing = self.find(descriptor)
         rights = self.rights(thing)
-        reader = readable(thing, rights, descriptor[8], exchange)
-        if descriptor[8] not in rights.attributes:  # what demands protection is asked every time
+        index = index_of(descriptor)
+        reader = readable(thing, rights, index, exchange)
+        if index not in rights.attributes:  # what demands protection is asked every time
             self.readers[descriptor] = reader
         return reader
 

@@ -2,16 +2,18 @@
 """The services of an association that refers by logical name: which APDU is answered by what.
 
 DLMS UA 1000-2 Ed. 10, 9.3.6 to 9.3.9.  The answers themselves are in `services` (GET), `writing`
-(SET and ACTION).
+(SET and ACTION), and `accessing` (ACCESS).
 """
 
 from typing import Final
 
 from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
+from openami.cosem.accessing import AccessService
 from openami.cosem.faults import TOO_LONG
 from openami.cosem.own_association import ASSOCIATED_RIGHTS
+from openami.cosem.reading import GetService
 from openami.cosem.referencing import Handler, Replied
-from openami.cosem.services import GetService, ServiceContext
+from openami.cosem.services import ServiceContext
 from openami.cosem.writing import ActionService, SetService
 from openami.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from openami.dlms.apdu.codes import ActionResult
@@ -19,8 +21,11 @@ from openami.dlms.apdu.codes import ActionResult
 GET: Final = 0xC0
 SET: Final = 0xC1
 ACTION: Final = 0xC3
+ACCESS: Final = 0xD9
 CONFIRMED: Final = 0x40
-"""Bit of invoke-id-and-priority: an answer is wanted."""
+"""Bit of the invoke-id-and-priority: an answer is wanted."""
+INVOKE_ID_AT: Final = {GET: 2, SET: 2, ACTION: 2, ACCESS: 1}
+"""Where that octet stands, or the first of the long one, by the tag of the request."""
 
 REPLY_TO_HLS: Final = (
     AssociationLn.class_id.to_bytes(2)
@@ -30,7 +35,7 @@ REPLY_TO_HLS: Final = (
 
 
 class LogicalNameServices:
-    """Answers GET, SET and ACTION.
+    """Answers GET, SET, ACTION and ACCESS.
 
     Attributes:
         terms: What is fixed while the association lasts, and what is told of each request.
@@ -38,19 +43,26 @@ class LogicalNameServices:
         quick: The hot path of GET; see `GetService.quick`.
     """
 
-    __slots__ = ("_action", "_set", "handlers", "quick", "terms")
+    __slots__ = ("_access", "_action", "_set", "handlers", "quick", "terms")
 
     def __init__(self, terms: ServiceContext) -> None:
         self.terms = terms
         get = GetService(terms)
         self._set = SetService(terms)
         self._action = ActionService(terms)
+        self._access = AccessService(terms)
         self.quick = get.quick
         self.handlers: dict[int, Handler] = {
             GET: get.answer,
             SET: self._answer_set,
             ACTION: self._answer_action,
+            ACCESS: self._answer_access,
         }
+
+    def is_confirmed(self, apdu: bytes) -> bool:
+        """Tell whether a request wants an answer; what is no request of ours counts as one."""
+        place = INVOKE_ID_AT.get(apdu[0] if apdu else -1)
+        return place is None or bool(apdu[place : place + 1] and apdu[place] & CONFIRMED)
 
     def reply_to_hls(self, apdu: bytes) -> Replied | None:
         """Answer pass 3 of HLS; None where the APDU is anything else."""
@@ -65,7 +77,7 @@ class LogicalNameServices:
             self.terms.association_rights = ASSOCIATED_RIGHTS
         return Replied(response, accepted)
 
-    # Invoke-id-and-priority stands third in every request that was understood.
+    # Invoke-id-and-priority stands third in every request that was understood, second in ACCESS.
 
     def _answer_set(self, apdu: bytes) -> bytes | None:
         response = self._set.answer(apdu)
@@ -74,3 +86,9 @@ class LogicalNameServices:
     def _answer_action(self, apdu: bytes) -> bytes | None:
         response = self._action.answer(apdu)
         return response if apdu[2] & CONFIRMED else None
+
+    def _answer_access(self, apdu: bytes) -> bytes | None:
+        response = self._access.answer(apdu)
+        if not apdu[1] & CONFIRMED:
+            return None
+        return response if len(response) <= self.terms.room_octets else TOO_LONG

@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from openami.cosem.device import invocable, writable
-from openami.cosem.kinds import KindError
-from openami.cosem.model import Refused
+from openami.cosem import items
 from openami.cosem.services import CLAUSE, Blocks, ServiceContext
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.action import (
@@ -188,18 +186,7 @@ class SetService:
         ).encode()
 
     def _write(self, row: AttributeSelection, value: Data) -> DataAccessResult:
-        descriptor = row.attribute.encode()
-        try:
-            thing, rights = self._context.find(descriptor)
-            attribute = writable(thing, rights, descriptor[8], self._context.exchange)
-            if row.access is not None:
-                return DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
-            thing.write(attribute, value)
-        except Refused as refused:
-            return DataAccessResult(refused.result)
-        except (KindError, DecodeError):
-            return DataAccessResult.TYPE_UNMATCHED
-        return DataAccessResult.SUCCESS
+        return items.write(self._context, row.attribute, row.access, value)
 
 
 class ActionService:
@@ -289,21 +276,7 @@ class ActionService:
         return self._send_block(invoke_id, blocks)
 
     def _invoke(self, method: MethodDescriptor, parameters: Data | Absent) -> ActionOutcome:
-        descriptor = method.encode()
-        # A method without parameter takes the standard's integer 0; null-data stands for it too.
-        if parameters is None or isinstance(parameters, Absent):
-            parameters = axdr_data.Integer(0)
-        try:
-            thing, rights = self._context.find(descriptor)
-            row = invocable(thing, rights, descriptor[8], self._context.exchange)
-            given = thing.invoke(row, parameters)
-        except Refused as refused:
-            return ActionOutcome(result=ActionResult(refused.result))
-        except (KindError, DecodeError):
-            return ActionOutcome(result=ActionResult.TYPE_UNMATCHED)
-        if given is None:
-            return ActionOutcome(result=ActionResult.SUCCESS)
-        return ActionOutcome(result=ActionResult.SUCCESS, return_parameters=given)
+        return items.invoke(self._context, method, parameters)
 
     def _deliver(
         self, invoke_id: int, outcomes: tuple[ActionOutcome, ...], *, is_list: bool

@@ -4,6 +4,7 @@
 DLMS UA 1000-2 Ed. 10, 9.3.9 (service) and 9.5 (abstract syntax, APDU tags D9 and DA).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self, TypeAlias
 
@@ -158,14 +159,22 @@ class AccessResponse:
     outcomes: tuple[AccessOutcome, ...]
 
     def encode(self) -> bytes:
+        return self._head() + encode_values(self.values) + self._tail()
+
+    def encode_with(self, values: Sequence[bytes]) -> bytes:
+        """Return the octets with `values`, which are encoded already, in the place of its own."""
+        return self._head() + encode_length(len(values)) + b"".join(values) + self._tail()
+
+    def _head(self) -> bytes:
         head = bytes((self.TAG,)) + self.long_invoke_id_and_priority.to_bytes(4)
         head += encode_octet_string(self.date_time)
         if self.specifications is None:
-            head += b"\x00"
-        else:
-            head += b"\x01" + _encode_specifications(self.specifications)
+            return head + b"\x00"
+        return head + b"\x01" + _encode_specifications(self.specifications)
+
+    def _tail(self) -> bytes:
         outcomes = b"".join(outcome.encode() for outcome in self.outcomes)
-        return head + encode_values(self.values) + encode_length(len(self.outcomes)) + outcomes
+        return encode_length(len(self.outcomes)) + outcomes
 
     @classmethod
     def decode(cls, octets: bytes) -> Self:
