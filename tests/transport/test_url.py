@@ -83,3 +83,26 @@ def test_any_text_behind_a_scheme_is_an_address_or_refused(scheme: str, text: st
     except UserError:
         return
     assert Url.parse(str(url), schemes=ALL_SCHEMES) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("dtls://meter.example:4059", Url("dtls", "meter.example", 4059)),
+        ("coap://[::1]", Url("coap", "::1", 5683)),
+        ("coaps://192.0.2.1/", Url("coaps", "192.0.2.1", 5684)),
+        ("COAP://192.0.2.1:61616/dlms/1", Url("coap", "192.0.2.1", 61616, "/dlms/1")),
+    ],
+)
+def test_addresses_on_datagrams(text: str, url: Url) -> None:
+    assert Url.parse(text, schemes=ALL_SCHEMES) == url
+    assert Url.parse(str(url), schemes=ALL_SCHEMES) == url
+    assert url.encrypted == (url.scheme in {"dtls", "coaps"})
+
+
+@pytest.mark.parametrize(
+    "text", ["dtls://host", "dtls://host:1/d", "udp://host:1/d", "tcp://h:1/d"]
+)
+def test_addresses_with_a_path_or_without_a_port(text: str) -> None:
+    with pytest.raises(UserError, match=r"is not an address|names no port"):
+        Url.parse(text, schemes=ALL_SCHEMES)

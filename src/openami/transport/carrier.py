@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What carries APDUs between two ends, whatever the framing: wrapper, HDLC, TCP, UDP or serial.
 
-`wire.Wire` is one, `hdlc.HdlcClientWire` and `udp.UdpWire` are others.  Who uses one is a
+`wire.Wire` is one, `hdlc.HdlcClientWire` and `udp.DatagramWire` are others.  Who uses one is a
 `wire.WireHandler` and cannot tell the difference.
 """
 

@@ -22,6 +22,7 @@ from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.security.counters import CounterBlock
 from openami.transport.carrier import Carrier
+from openami.transport.dtlsport import secured_for
 from openami.transport.endpoint import dial
 from openami.transport.hdlc import DEFAULT_SETTINGS, HdlcSettings
 from openami.transport.hdlcpoint import dial_hdlc, link_pair
@@ -33,7 +34,7 @@ from openami.transport.session import (
     SessionTimeoutError,
 )
 from openami.transport.tls import Secured
-from openami.transport.udp import dial_udp
+from openami.transport.udp import dial_udp, dial_wrapped_dtls
 from openami.transport.url import Url
 from openami.transport.wire import Limits, WireError
 
@@ -100,6 +101,8 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and four option
             wire = await dial_hdlc(url, accept, pair, settings=hdlc, limits=limits)
         case "udp":
             wire = await dial_udp(url, accept, limits)
+        case "dtls":
+            wire = await dial_wrapped_dtls(url, accept, secured_for(url, secured), limits)
         case _:
             wire = await dial(url, accept, secured=secured, limits=limits)
     try:

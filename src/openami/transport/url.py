@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Addresses: `tls://host:port` and `tcp://host:port`, also `tls://[::1]:4059`.
 
-Tools know more: `hdlc+tcp://host:port`, `hdlc+serial:///dev/ttyUSB0` and `udp://host:port`.
+Tools know more: `hdlc+tcp://host:port`, `hdlc+serial:///dev/ttyUSB0`, `udp://host:port` and
+`dtls://host:port`, and `coap://host/path` and `coaps://host/path`, which have ports of their own.
 """
 
 import re
@@ -12,17 +13,27 @@ from typing import Final, Literal, cast
 from openami.runtime.config import Table
 from openami.runtime.errors import ExitCode, UserError
 
-Scheme = Literal["tls", "tcp", "hdlc+tcp", "hdlc+serial", "udp"]
+Scheme = Literal["tls", "tcp", "hdlc+tcp", "hdlc+serial", "udp", "dtls", "coap", "coaps"]
 
 STREAMS: Final[frozenset[Scheme]] = frozenset({"tls", "tcp"})
 """What carries wrapper frames: all that the systems listen on and dial."""
-ALL_SCHEMES: Final[frozenset[Scheme]] = STREAMS | {"hdlc+tcp", "hdlc+serial", "udp"}
+ALL_SCHEMES: Final[frozenset[Scheme]] = STREAMS | {
+    "hdlc+tcp",
+    "hdlc+serial",
+    "udp",
+    "dtls",
+    "coap",
+    "coaps",
+}
+ENCRYPTED: Final[frozenset[Scheme]] = frozenset({"tls", "dtls", "coaps"})
+COAP_PORTS: Final[dict[str, int]] = {"coap": 5683, "coaps": 5684}
+"""RFC 7252, 6.1 and 6.2."""
 
 REMEDY: Final = "write tls://HOST:PORT or tcp://HOST:PORT, e.g. tls://127.0.0.1:24060"
 PATTERN: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://"
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+))"
-    r"(?::(?P<port>[0-9]+))?/?"
+    r"(?::(?P<port>[0-9]+))?(?P<path>/[^\s?#]*)?"
 )
 SERIAL: Final = re.compile(r"(?i:hdlc\+serial)://(?P<path>/[^\s?#]*[^\s?#/])")
 SERIAL_REMEDY: Final = "write hdlc+serial:///dev/ttyUSB0"
@@ -33,7 +44,8 @@ class Url:
     """Where to dial or to listen; port 0 lets the system choose one for a listener.
 
     Attributes:
-        path: The device of a serial line, which has neither host nor port.
+        path: The device of a serial line, which has neither host nor port; of CoAP the path of the
+            resource, empty for the usual one.
     """
 
     scheme: Scheme
@@ -42,14 +54,14 @@ class Url:
     path: str = ""
 
     def __str__(self) -> str:
-        if self.path:
+        if not self.host:
             return f"{self.scheme}://{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
 
     @property
     def encrypted(self) -> bool:
-        return self.scheme == "tls"
+        return self.scheme in ENCRYPTED
 
     @classmethod
     def serial(cls, path: str) -> "Url":
@@ -85,11 +97,16 @@ class Url:
         scheme, port = match["scheme"].lower(), match["port"]
         if scheme not in schemes:
             raise refused(f"has the unknown scheme {scheme}")
+        path = (match["path"] or "").rstrip("/")
+        if path and scheme not in COAP_PORTS:
+            raise refused("is not an address")
+        if port is None and scheme in COAP_PORTS:
+            port = str(COAP_PORTS[scheme])
         if port is None:
             raise refused("names no port")
         if int(port) > 0xFFFF:
             raise refused(f"has port {port}, above 65535")
-        return cls(cast("Scheme", scheme), match["v6"] or match["host"], int(port))
+        return cls(cast("Scheme", scheme), match["v6"] or match["host"], int(port), path)
 
     @classmethod
     def of(cls, table: Table, key: str) -> "Url":
