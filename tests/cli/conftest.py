@@ -7,3 +7,9 @@ from cli.runs import Run
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return Run(capsys)
+
+
+@pytest.fixture
+def openami(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Any command."""
+    return Run(capsys, "")

@@ -24,12 +24,14 @@ class Outcome:
 
 
 class Run:
-    """Runs `openami read`."""
+    """Runs one command, or with `verb` empty any."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, capsys: pytest.CaptureFixture[str], verb: str = "read") -> None:
         self._capsys = capsys
+        self._verb = verb
 
     def __call__(self, *arguments: object) -> Outcome:
-        status = main(["read", *(str(argument) for argument in arguments)])
+        words = [self._verb, *(str(argument) for argument in arguments)]
+        status = main([word for word in words if word or word is not self._verb])
         out, err = self._capsys.readouterr()
         return Outcome(status, out, err)

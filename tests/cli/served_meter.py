@@ -7,12 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
+from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
-from openami.transport.endpoint import listen
+from openami.dlms.hdlc.address import Station
+from openami.transport.endpoint import Listener, listen
+from openami.transport.hdlc import HdlcServerWire
+from openami.transport.hdlcpoint import HdlcListener, listen_hdlc
 from openami.transport.tls import Secured
 from openami.transport.url import Url
 from openami.transport.wire import Wire
 from playbooks.demo_meter import DemoMeter, entropy
+from transport.hdlcmeter import Serving as ServingLine
+
+STATION = Station.of([1], 17)
+TCP = Url("tcp", "127.0.0.1", 0)
+HDLC = Url("hdlc+tcp", "127.0.0.1", 0)
+ADDRESS = ("--server-address", "1/17")
+"""How a tool names the meter on HDLC; on TCP it changes nothing."""
 
 Spoil = Callable[[bytes], bytes | None]  # what becomes of an answer; None drops it
 
@@ -40,7 +51,7 @@ class ServedMeter:
 
     url: Url
     secured: Secured | None = None
-    meter: DemoMeter = field(default_factory=DemoMeter)
+    meter: LogicalDevice = field(default_factory=DemoMeter)
     spoil: Spoil = lambda answer: answer
 
     def __enter__(self) -> Self:
@@ -49,7 +60,11 @@ class ServedMeter:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
             self._stop = asyncio.Event()
-            listener = await listen(self.url, self._accept, secured=self.secured)
+            listener: Listener | HdlcListener
+            if self.url.scheme == "hdlc+tcp":
+                listener = await listen_hdlc(self.url, self._accept_line, STATION)
+            else:
+                listener = await listen(self.url, self._accept, secured=self.secured)
             self.url = listener.url
             ready.set()
             await self._stop.wait()
@@ -64,6 +79,9 @@ class ServedMeter:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         assert not self._thread.is_alive()
+
+    def _accept_line(self, wire: HdlcServerWire) -> ServingLine:
+        return ServingLine(wire, self.meter)
 
     def _accept(self, wire: Wire) -> Serving:
         server = ServerConnection(self.meter, entropy=entropy())

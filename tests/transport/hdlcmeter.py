@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
 from openami.transport.hdlc import HdlcServerWire
 from playbooks.demo_meter import DemoMeter, entropy
@@ -13,7 +14,7 @@ from playbooks.demo_meter import DemoMeter, entropy
 class Serving:
     """One line to the meter."""
 
-    def __init__(self, wire: HdlcServerWire, meter: DemoMeter) -> None:
+    def __init__(self, wire: HdlcServerWire, meter: LogicalDevice) -> None:
         self.wire = wire
         self.server = ServerConnection(meter, entropy=entropy())
         self.gone: list[int] = []

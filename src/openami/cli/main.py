@@ -25,6 +25,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "mdm": ("openami.cli.mdm", "mdm"),
     "web": ("openami.cli.web", "web"),
     "read": ("openami.cli.read", "read"),
+    "write": ("openami.cli.write", "write"),
+    "call": ("openami.cli.call", "call"),
     "decode": ("openami.cli.decode", "decode"),
 }
 

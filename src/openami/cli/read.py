@@ -13,7 +13,8 @@ import click
 
 from openami.cli.connecting import Meter, Work, run_with_meter
 from openami.cli.meter_options import meter_options
-from openami.cli.readings import Period, Reader, Reading, Table, Target, said
+from openami.cli.places import Target
+from openami.cli.readings import Period, Reader, Reading, Table, said
 from openami.dlms.errors import DlmsError
 from openami.runtime.errors import ExitCode, UserError
 

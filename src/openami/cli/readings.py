@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
+from openami.cli.places import VALUE, Objects, Target
+from openami.cosem.access_control import AssociationLn
 from openami.cosem.client import Client
 from openami.cosem.client_association import Steps
 from openami.cosem.literals import plain
@@ -21,10 +22,7 @@ from openami.dlms.data import Array, Data, Structure
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 from openami.dlms.units import scaled, symbol
-from openami.runtime.errors import ExitCode, UserError
 
-DEFAULT_CLASS: Final = 3
-VALUE: Final = 2
 SCALER_UNIT: Final[Mapping[int, int]] = {3: 3, 4: 3, 5: 4}  # class to its scaler_unit
 SCALED: Final[Mapping[int, frozenset[int]]] = {
     3: frozenset({2}),
@@ -39,34 +37,6 @@ DATE_TIMES: Final[Mapping[int, frozenset[int]]] = {  # octet-strings that are da
 
 Cell = str | int | float | bool | None
 Json = Any  # what json.dumps takes
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What to read; a class of None is looked up in the meter's object list."""
-
-    obis: Obis
-    attribute: int = VALUE
-    class_id: int | None = None
-
-    @classmethod
-    def parse(cls, text: str, attribute: int, class_id: int | None) -> "Target":
-        """Read `OBIS` or `OBIS:ATTRIBUTE`.
-
-        Raises:
-            UserError: It is no OBIS code.
-        """
-        body, index = text, str(attribute)
-        try:
-            return cls(Obis.parse(body), attribute, class_id)
-        except ValueError as error:
-            body, colon, index = text.rpartition(":")
-            if not colon or not index.isdecimal():
-                raise UserError(str(error), ExitCode.ASKED_WRONGLY) from None
-        try:
-            return cls(Obis.parse(body), int(index), class_id)
-        except ValueError as error:
-            raise UserError(str(error), ExitCode.ASKED_WRONGLY) from None
 
 
 class Found(NamedTuple):
@@ -127,48 +97,28 @@ class Reader:
 
     def __init__(self, client: Client, name: str) -> None:
         self._client = client
-        self._name = name
-        self._classes: dict[Obis, int] | None = None
+        self._objects = Objects(client, name)
 
     def read(self, target: Target, period: Period) -> Steps[Reading | Table]:
         """Read one target."""
-        class_id = target.class_id
-        if class_id is None:
-            class_id = yield from self._class_of(target.obis)
-        found = Found(target.obis, class_id, target.attribute)
-        if class_id == ProfileGeneric.class_id and target.attribute == VALUE:
+        place = yield from self._objects.attribute(target)
+        class_id, attribute = place.class_id, place.index
+        found = Found(target.obis, class_id, attribute)
+        if class_id == ProfileGeneric.class_id and attribute == VALUE:
             return (yield from self._profile(target.obis, period))
-        value = yield from self._client.get_data(class_id, target.obis, target.attribute)
-        if class_id == AssociationLn.class_id and target.attribute == VALUE:
+        value = yield from self._client.get_data(class_id, target.obis, attribute)
+        if class_id == AssociationLn.class_id and attribute == VALUE:
             return _object_table(target.obis, value)
-        if target.attribute in SCALED.get(class_id, ()) and isinstance(value, int):
+        if attribute in SCALED.get(class_id, ()) and isinstance(value, int):
             meaning = yield from self._scaler_unit(class_id, target.obis)
             if meaning is not None:
                 number = scaled(int(value), meaning.scaler)
                 return Reading(found, number, symbol(meaning.unit))
-        dated = target.attribute in DATE_TIMES.get(class_id, ())
-        named = target.attribute == 1 and isinstance(value, bytes) and len(value) == 6
+        dated = attribute in DATE_TIMES.get(class_id, ())
+        named = attribute == 1 and isinstance(value, bytes) and len(value) == 6
         if named and isinstance(value, bytes):
             return Reading(found, str(Obis.decode(value)))
         return Reading(found, plain(value, dated=dated))
-
-    def _class_of(self, obis: Obis) -> Steps[int]:
-        """Find an object's class in the object list, once read for all."""
-        if self._classes is None:
-            try:
-                listed = yield from self._client.get(
-                    AssociationLn.object_list, at=CURRENT_ASSOCIATION
-                )
-            except AccessError:
-                return DEFAULT_CLASS  # a meter that hides its list is asked as for a register
-            self._classes = {element.logical_name: element.class_id for element in listed}
-        if obis not in self._classes:
-            seen = len(self._classes)
-            raise UserError(
-                f"{obis} is not among the {seen} objects that {self._name} can see: "
-                f"read {CURRENT_ASSOCIATION} to list them, or be another --client"
-            )
-        return self._classes[obis]
 
     def _scaler_unit(self, class_id: int, obis: Obis) -> Steps[ScalerUnit | None]:
         index = SCALER_UNIT[class_id]

@@ -166,11 +166,15 @@ class Client(ClientAssociation):
 
     def set(self, attribute: Attribute[T], value: T, *, at: Obis) -> Steps[None]:
         """Write one attribute; in blocks if the value is too long for one request."""
+        place = attribute.owner.class_id, at, attribute.index
+        yield from self.set_data(*place, attribute.kind.to_data(value), _row_name(attribute, at))
+
+    def set_data(
+        self, class_id: int, at: Obis, index: int, data: Data, what: str = ""
+    ) -> Steps[None]:
+        """Write one attribute of any class, as COSEM data; `what` names it in a refusal."""
         number = self._next_id()
-        data = attribute.kind.to_data(value)
-        descriptor = AttributeDescriptor(
-            class_id=attribute.owner.class_id, instance_id=at, attribute_id=attribute.index
-        )
+        descriptor = AttributeDescriptor(class_id=class_id, instance_id=at, attribute_id=index)
         request = SetRequestNormal(
             invoke_id_and_priority=_IDS[number], attribute=descriptor, value=data
         ).encode()
@@ -180,7 +184,7 @@ class Client(ClientAssociation):
         else:
             result = yield from self._set_in_blocks(descriptor, axdr_data.encode(data), number)
         if result != DataAccessResult.SUCCESS:
-            raise AccessError("write", _row_name(attribute, at), result)
+            raise AccessError("write", what or name_of(class_id, at, index), result)
 
     def act(self, method: Method[A, R], argument: A, *, at: Obis) -> Steps[R]:
         """Invoke a method and return what its class declares.
@@ -189,16 +193,26 @@ class Client(ClientAssociation):
             AccessError: The meter refuses, or the method failed.
             UnexpectedAnswerError: What it gave back has another type than declared.
         """
-        outcome = yield from self._invoke(method, method.argument.to_data(argument), at)
+        name, data = _row_name(method, at), method.argument.to_data(argument)
+        given = yield from self.act_data(method.owner.class_id, at, method.index, data, name)
+        try:
+            return method.result.from_data(given)
+        except KindError as error:
+            raise UnexpectedAnswerError(f"invoke {name}", str(error)) from None
+
+    def act_data(
+        self, class_id: int, at: Obis, index: int, argument: Data, what: str = ""
+    ) -> Steps[Data]:
+        """Invoke a method of any class and return its data; `what` names it in a refusal."""
+        name = what or name_of(class_id, at, index, "method")
+        descriptor = MethodDescriptor(class_id=class_id, instance_id=at, method_id=index)
+        outcome = yield from self._invoke(descriptor, argument)
         if outcome.result != ActionResult.SUCCESS:
-            raise AccessError("invoke", _row_name(method, at), outcome.result)
+            raise AccessError("invoke", name, outcome.result)
         given = outcome.return_parameters
         if isinstance(given, DataAccessResult):
-            raise AccessError("return from", _row_name(method, at), given)
-        try:
-            return method.result.from_data(None if isinstance(given, Absent) else given)
-        except KindError as error:
-            raise UnexpectedAnswerError(f"invoke {_row_name(method, at)}", str(error)) from None
+            raise AccessError("return from", name, given)
+        return None if isinstance(given, Absent) else given
 
     def profile(
         self, at: Obis, start: datetime, end: datetime, *, clock: Obis = CLOCK
@@ -295,11 +309,8 @@ class Client(ClientAssociation):
             "a write request", "the last block was not answered with a result"
         )
 
-    def _invoke(self, method: Method[A, R], argument: Data, at: Obis) -> Steps[ActionOutcome]:
+    def _invoke(self, descriptor: MethodDescriptor, argument: Data) -> Steps[ActionOutcome]:
         number = self._next_id()
-        descriptor = MethodDescriptor(
-            class_id=method.owner.class_id, instance_id=at, method_id=method.index
-        )
         request = ActionRequestNormal(
             invoke_id_and_priority=_IDS[number], method=descriptor, parameters=argument
         ).encode()
