@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openami.cosem.behaviour import windows
+from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
 from openami.cosem.references import Window
 from openami.dlms.datetimes import DAYLIGHT_SAVINGS_BEGIN, LAST_DAY, SECOND_LAST_DAY, CosemDateTime
 
@@ -44,7 +45,11 @@ NOW = us(2026, 2, 27, 10, 30)  # a Friday
         (at(month=DAYLIGHT_SAVINGS_BEGIN, hour=0, minute=0), None),
         (at(), None),
         (at(hour=10, minute=31, deviation_minutes=-60), us(2026, 2, 28, 9, 31)),
-        (at(hour=None, minute=None, second=20, day=28), us(2026, 2, 28, 0, 0, 20)),
+        (at(second=20, day=28), us(2026, 2, 28, 0, 0, 20)),
+        (at(year=2099, month=12, day=31, hour=23, minute=59), us(2099, 12, 31, 23, 59)),
+        (at(year=2099, month=2, day=30, hour=23, minute=59), None),
+        (at(year=9999, month=1, day=1, hour=0, minute=0), us(9999, 1, 1)),
+        (at(year=2027, month=1, day=1, day_of_week=1, hour=0, minute=0), None),
     ],
 )
 def test_next(pattern: CosemDateTime, expected: int | None) -> None:
@@ -52,7 +57,7 @@ def test_next(pattern: CosemDateTime, expected: int | None) -> None:
 
 
 def test_a_pattern_without_deviation_takes_that_of_the_meter() -> None:
-    assert windows.next_us(at(hour=11, minute=31), NOW, -60) == us(2026, 2, 27, 10, 31)
+    assert windows.next_us(at(hour=11, minute=31), NOW, Zone(-60)) == us(2026, 2, 27, 10, 31)
 
 
 NIGHT = Window(at(hour=22, minute=0), at(hour=4, minute=0))
@@ -95,17 +100,12 @@ def test_the_next_opening_and_closing() -> None:
     assert windows.opens_us((YEAR,), us(2027, 1, 2)) is None
 
 
-def test_time_as_a_date_time() -> None:
-    assert windows.date_time(NOW, -60).hour == 11
-
-
 @given(
     st.integers(us(2000, 1, 1), us(2100, 1, 1)),
     st.builds(
         at,
         month=st.none() | st.integers(1, 12),
         day=st.none() | st.integers(1, 28),
-        day_of_week=st.none() | st.integers(1, 7),
         hour=st.none() | st.integers(0, 23),
         minute=st.none() | st.integers(0, 59),
     ),
@@ -117,6 +117,6 @@ def test_what_comes_next_matches_and_comes_later(now_us: int, pattern: CosemDate
         return
     assert found is not None
     assert found > now_us
-    shown = windows.date_time(found)
-    for name in ("month", "day", "day_of_week", "hour", "minute"):
+    shown = UTC_ZONE.shown(found)
+    for name in ("month", "day", "hour", "minute"):
         assert getattr(pattern, name) in (None, getattr(shown, name))

@@ -15,7 +15,7 @@ payment-event-based charges, then the proportions of ``token_gateway_configurati
 owed, and the rest goes to the credit that receives tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -29,6 +29,7 @@ from openami.cosem.behaviour.credit import (
     CreditUnit,
     has_bit,
 )
+from openami.cosem.behaviour.localtime import SECOND_US, UTC_ZONE, Zone
 from openami.cosem.behaviour.supply import Supply
 from openami.cosem.behaviour.top_up import shares
 from openami.cosem.model import Refused
@@ -74,7 +75,6 @@ class AccountSettings:
         max_credit_limit: The most that the receiving credit may hold; None for no limit.
         max_vend_limit: The largest payment; None for no limit.
         sampling_us: How often consumption is looked at, in microseconds.
-        deviation_minutes: Of date-times that do not tell their own (UTC = local + it).
     """
 
     first_index: int = 1
@@ -82,8 +82,7 @@ class AccountSettings:
     proportion_whole: int = 10_000
     max_credit_limit: int | None = None
     max_vend_limit: int | None = None
-    sampling_us: int = 60 * windows.SECOND_US
-    deviation_minutes: int = 0
+    sampling_us: int = 60 * SECOND_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,15 +120,16 @@ class Accounting:
         commodities: Commodities,
         supply: Supply,
         settings: AccountSettings | None = None,
+        zone: Callable[[], Zone] = lambda: UTC_ZONE,
     ) -> None:
         self.account = account
         self.settings = settings or AccountSettings()
         self.situation: frozenset[CollectionConfiguration] = frozenset()
         self.out = False
-        self._commodities, self._supply = commodities, supply
+        self._commodities, self._supply, self._zone = commodities, supply, zone
         self._credits = [CreditUnit(each) for each in credits_]
         self._charges = [
-            ChargeUnit(each, lambda: account.currency.currency_scale) for each in charges
+            ChargeUnit(each, lambda: account.currency.currency_scale, zone) for each in charges
         ]
         mode, status = account.account_mode_and_status
         self.mode, self.status = PaymentMode(mode), AccountStatus(status)
@@ -198,17 +198,17 @@ class Accounting:
     def due_us(self) -> int | None:
         if self._told_us is None:
             return 0
-        told, deviation = self._told_us, self.settings.deviation_minutes
+        told, zone = self._told_us, self._zone()
         times = [
-            windows.next_us(self.account.account_activation_time, told, deviation),
-            windows.next_us(self.account.account_closure_time, told, deviation),
+            windows.next_us(self.account.account_activation_time, told, zone),
+            windows.next_us(self.account.account_closure_time, told, zone),
         ]
         if self.status is AccountStatus.ACTIVE:
             times.append(told + self.settings.sampling_us)
             times += [each.due_us() for each in self.charges]
-            times += [each.period_due_us(told, deviation) for each in self.credits]
+            times += [each.period_due_us(told, zone) for each in self.credits]
             times += [
-                windows.next_us(each.thing.unit_charge_activation_time, told, deviation)
+                windows.next_us(each.thing.unit_charge_activation_time, told, zone)
                 for each in self.charges
             ]
         return min((time for time in times if time is not None), default=None)
@@ -230,10 +230,10 @@ class Accounting:
 
     def _has_come(self, time: CosemDateTime, before_us: int) -> bool:
         """Tell whether a time came since `before_us`; a date that is past has come."""
-        now, deviation = self.now_us, self.settings.deviation_minutes
+        now, zone = self.now_us, self._zone()
         if windows.is_moment(time):
-            return windows.next_us(time, now, deviation) is None
-        found = windows.next_us(time, before_us, deviation)
+            return windows.next_us(time, now, zone) is None
+        found = windows.next_us(time, before_us, zone)
         return found is not None and found <= now
 
     @property
@@ -242,15 +242,15 @@ class Accounting:
         return self._told_us or 0
 
     def _switch_prices(self, before_us: int) -> None:
-        deviation = self.settings.deviation_minutes
+        zone = self._zone()
         for charge in self.charges:
-            found = windows.next_us(charge.thing.unit_charge_activation_time, before_us, deviation)
+            found = windows.next_us(charge.thing.unit_charge_activation_time, before_us, zone)
             if found is not None and found <= self.now_us:
                 charge.activate_passive()
 
     def _begin_periods(self, before_us: int) -> None:
         for credit in self.credits:
-            found = credit.period_due_us(before_us, self.settings.deviation_minutes)
+            found = credit.period_due_us(before_us, self._zone())
             if found is not None and found <= self.now_us:
                 credit.begin_period()
 
@@ -440,7 +440,7 @@ class Accounting:
         if not most:
             return None
         since = self._provision_since_us
-        if since is None or not since <= self.now_us < since + period_s * windows.SECOND_US:
+        if since is None or not since <= self.now_us < since + period_s * SECOND_US:
             self._provision_since_us, self._provision_used = self.now_us, 0
         return max(0, most - self._provision_used)
 

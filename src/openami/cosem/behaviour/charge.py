@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Final, Protocol
 
 from openami.cosem.behaviour.credit import has_bit, shown
-from openami.cosem.behaviour.windows import SECOND_US, date_time
+from openami.cosem.behaviour.localtime import SECOND_US, Zone
 from openami.cosem.model import Refused
 from openami.cosem.payment import Charge, ChargeConfiguration, ChargeType, UnitCharge
 from openami.cosem.references import AttributeReference
@@ -65,7 +65,9 @@ class ChargeUnit:
         is_debt: Whether the charge ends when nothing remains.
     """
 
-    def __init__(self, thing: Charge, currency_scale: Callable[[], int]) -> None:
+    def __init__(
+        self, thing: Charge, currency_scale: Callable[[], int], zone: Callable[[], Zone]
+    ) -> None:
         self.thing = thing
         self.name: Obis = thing.logical_name
         self._currency_scale = currency_scale
@@ -81,7 +83,7 @@ class ChargeUnit:
         thing.bind(Charge.total_amount_paid, lambda: shown(self.paid))
         thing.bind(Charge.total_amount_remaining, lambda: shown(self._open()))
         thing.bind(Charge.last_collection_amount, lambda: shown(self._last_amount))
-        thing.bind(Charge.last_collection_time, lambda: date_time(self._last_us))
+        thing.bind(Charge.last_collection_time, lambda: zone().shown(self._last_us))
 
     @property
     def type(self) -> ChargeType:

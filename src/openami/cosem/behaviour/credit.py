@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final
 
 from openami.cosem.behaviour import windows
+from openami.cosem.behaviour.localtime import Zone
 from openami.cosem.model import Refused
 from openami.cosem.payment import Credit, CreditConfiguration, CreditStatus
 from openami.dlms.apdu.codes import ActionResult
@@ -178,9 +179,9 @@ class CreditUnit:
             return self.apply(CreditEvent.CONFIRMATION_ASKED)
         return self.apply(CreditEvent.AVAILABLE)
 
-    def period_due_us(self, after_us: int, deviation_minutes: int) -> int | None:
+    def period_due_us(self, after_us: int, zone: Zone) -> int | None:
         """Return when the period ends next; None without one."""
-        return windows.next_us(self.thing.period, after_us, deviation_minutes)
+        return windows.next_us(self.thing.period, after_us, zone)
 
     def begin_period(self) -> None:
         """Give the preset of a new period: instead of what is left if resettable, or on top."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from openami.cosem.behaviour import windows
+from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
 from openami.cosem.model import Refused
 from openami.cosem.payment import (
     TokenDeliveryMethod,
@@ -114,7 +114,7 @@ class Gateway:
         top_up: Callable[[int], None],
         *,
         at_once: bool = True,
-        deviation_minutes: int = 0,
+        zone: Callable[[], Zone] = lambda: UTC_ZONE,
     ) -> None:
         """Process tokens.
 
@@ -123,10 +123,10 @@ class Gateway:
             top_up: Takes a payment whole or refuses it; `Accounting.top_up`.
             at_once: Process a token when it comes; otherwise at the next tick, and until then its
                 status is received.
-            deviation_minutes: Of the times shown.
+            zone: Local time, as the clock shows it.
         """
         self._decoder, self._top_up = decoder, top_up
-        self._at_once, self._deviation_minutes = at_once, deviation_minutes
+        self._at_once, self._zone = at_once, zone
         self._now_us = 0
         self._last = TokenGatewayState(
             token=b"",
@@ -214,7 +214,7 @@ class Gateway:
         thing.bind(TokenGateway.token, lambda: self._last.token)
         thing.bind(
             TokenGateway.token_time,
-            lambda: windows.date_time(self._last.told_us, self._deviation_minutes),
+            lambda: self._zone().shown(self._last.told_us),
         )
         thing.bind(TokenGateway.token_description, lambda: self._last.description)
         thing.bind(TokenGateway.token_delivery_method, lambda: self._last.delivery_method)
