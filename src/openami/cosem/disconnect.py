@@ -5,14 +5,14 @@ The class has three states and eight triggers; the control mode decides which tr
 `Disconnector` runs the table and moves the breaker, which the meter binds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final, Protocol
 
 from openami.cosem.kinds import BOOLEAN, ENUM, enumeration
 from openami.cosem.model import Attribute, InterfaceClass, Method, Refused
-from openami.dlms.apdu.codes import ActionResult
+from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.obis import Obis
 
 
@@ -46,6 +46,7 @@ ARROWS: Final[Mapping[str, tuple[Trigger, ControlState, ControlState]]] = {
     "f": (Trigger.MANUAL_DISCONNECT, _ON, _READY),
     "g": (Trigger.LOCAL_DISCONNECT, _ON, _READY),
     "h": (Trigger.LOCAL_RECONNECT, _READY, _ON),
+    "i": (Trigger.REMOTE_RECONNECT, _READY, _ON),  # mode 7 only; a single source
 }
 """The transitions of the state diagram by their letters."""
 
@@ -57,8 +58,15 @@ MODES: Final[Mapping[int, str]] = {
     4: "abceg",
     5: "bcdefgh",
     6: "bcdegh",
+    7: "abceghi",
 }
-"""The transitions that each control mode has; mode 0 is always connected."""
+"""The transitions that each control mode has; mode 0 is always connected, mode 7 is of version 1.
+
+What mode 7 permits is known from a single source.
+"""
+
+FIRST_OF_VERSION_1: Final = 7
+"""The first mode that version 0 of the class does not have."""
 
 TRANSITIONS: Final[Mapping[tuple[int, ControlState, Trigger], ControlState]] = {
     (mode, before, trigger): after
@@ -152,18 +160,38 @@ class Disconnector:
 
 def disconnect_control(logical_name: Obis, unit: Disconnector) -> DisconnectControl:
     """Return the COSEM object of a disconnect unit, bound to it."""
-    row = DisconnectControl(logical_name)
+    return bind_disconnector(DisconnectControl(logical_name), unit)
+
+
+def bind_disconnector(
+    row: DisconnectControl, unit: Disconnector, *, is_local: Callable[[], bool] = lambda: False
+) -> DisconnectControl:
+    """Bind an object of any version to its unit.
+
+    Args:
+        row: The object.
+        unit: The state machine; its mode is the object's.
+        is_local: Whether what invokes a method now is a function of the meter, such as a limiter
+            through a script: then it is a local trigger and no remote one.
+    """
+
+    def set_mode(mode: int) -> None:
+        if mode not in MODES or (row.version == 0 and mode >= FIRST_OF_VERSION_1):
+            raise Refused(DataAccessResult.TYPE_UNMATCHED)
+        unit.mode = mode
+
+    def on(remote: Trigger, local: Trigger) -> None:
+        unit.apply(local if is_local() else remote)
+
     row.bind(DisconnectControl.output_state, unit.breaker.is_closed)
     row.bind(DisconnectControl.control_state, lambda: unit.state)
-    row.bind(DisconnectControl.control_mode, lambda: unit.mode)
-
-    def on(trigger: Trigger) -> None:
-        unit.apply(trigger)
-
+    row.bind(DisconnectControl.control_mode, lambda: unit.mode, set_mode)
     row.bind_method(
-        DisconnectControl.remote_disconnect, lambda _argument: on(Trigger.REMOTE_DISCONNECT)
+        DisconnectControl.remote_disconnect,
+        lambda _argument: on(Trigger.REMOTE_DISCONNECT, Trigger.LOCAL_DISCONNECT),
     )
     row.bind_method(
-        DisconnectControl.remote_reconnect, lambda _argument: on(Trigger.REMOTE_RECONNECT)
+        DisconnectControl.remote_reconnect,
+        lambda _argument: on(Trigger.REMOTE_RECONNECT, Trigger.LOCAL_RECONNECT),
     )
     return row

@@ -10,7 +10,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from openami.cosem.behaviour.host import Host, Life
+from openami.cosem.behaviour.activation import bind_register_activation
+from openami.cosem.behaviour.clock import bind_clock
+from openami.cosem.behaviour.demand import bind_demand_register
+from openami.cosem.behaviour.disconnection import bind_disconnect_control
+from openami.cosem.behaviour.host import Begins, Host, Life
+from openami.cosem.behaviour.registers import bind_register
+from openami.cosem.behaviour.scripts import bind_script_table
 from openami.cosem.device import LogicalDevice
 
 
@@ -30,7 +36,15 @@ class Behaviour(NamedTuple):
     needs: tuple[int, ...] = ()
 
 
-_ROWS: Final[tuple[Behaviour, ...]] = ()
+_ROWS: Final[tuple[Behaviour, ...]] = (
+    Behaviour(3, (0,), bind_register),
+    Behaviour(4, (0,), bind_register),
+    Behaviour(5, (0,), bind_demand_register, needs=(3, 8, 9)),
+    Behaviour(6, (0,), bind_register_activation),
+    Behaviour(8, (0,), bind_clock),
+    Behaviour(9, (0,), bind_script_table, needs=(2,)),
+    Behaviour(70, (0, 1, 2), bind_disconnect_control),
+)
 
 BEHAVIOURS: Final[Mapping[int, Behaviour]] = MappingProxyType({row.class_id: row for row in _ROWS})
 """By class_id."""
@@ -62,4 +76,7 @@ def bring_to_life(
             )
             continue
         life.take(thing, row.bind(thing, life))
+    for each in life.acting.values():
+        if isinstance(each, Begins):
+            each.begin()
     return life

@@ -111,6 +111,15 @@ class Kept(Protocol):
 
 
 @runtime_checkable
+class Begins(Protocol):
+    """An object that refers to others: told once all of them are bound."""
+
+    def begin(self) -> None:
+        """Take up what the attributes say."""
+        ...
+
+
+@runtime_checkable
 class _Ticks(Protocol):
     def due_us(self) -> int | None: ...
 
@@ -127,6 +136,7 @@ class Life:
         actors: Those of its objects that act as time passes.
         acting: What was bound to each object, by logical name.
         is_local: Whether a script runs because of a limit or a credit, not by somebody's command.
+        depth: How many scripts are running, one within the other.
     """
 
     def __init__(self, device: LogicalDevice, host: Host) -> None:
@@ -136,7 +146,7 @@ class Life:
         self.actors = Actors()
         self.acting: dict[Obis, object] = {}
         self.is_local = False
-        self._depth = 0
+        self.depth = 0
 
     def take(self, thing: InterfaceClass, acting: object | None) -> None:
         """Remember what was bound to an object, and let it act if it does."""
@@ -181,11 +191,7 @@ class Life:
         """
         if script.script_selector == 0:
             return True
-        if self._depth >= DEEPEST:
-            self.report(by, f"scripts start one another more than {DEEPEST} deep: the last is left")
-            return False
         before, self.is_local = self.is_local, self.is_local or is_local
-        self._depth += 1
         try:
             self.inside.invoke(
                 SCRIPT_TABLE, script.script_logical_name, 1, LongUnsigned(script.script_selector)
@@ -195,7 +201,6 @@ class Life:
             self.report(by, f"script {number} of {table} was not carried out: {error}")
             return False
         finally:
-            self._depth -= 1
             self.is_local = before
         return True
 
