@@ -8,10 +8,12 @@ server speaks.
 from typing import Final, NamedTuple
 
 from openami.cosem.access_control import (
+    MODE,
     AssociatedPartners,
     AssociationLn,
     AssociationStatus,
     AttributeAccess,
+    MethodAccess,
     UserListEntry,
     XdlmsContextInfo,
 )
@@ -27,16 +29,34 @@ from openami.cosem.kinds import (
     LONG_UNSIGNED,
     OCTETS,
     UNSIGNED,
+    Kind,
+    KindError,
     array,
+    describe,
     enumeration,
     structure,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
-from openami.dlms.data import Array
+from openami.dlms.data import Array, BitString, Data, FixedInteger, Long
 from openami.dlms.obis import Obis
 
 _USER = structure(UserListEntry, UNSIGNED, ANY)
 _AS_LN: Final = "type as in class 15"
+_RECALLED: Final = "types from one memory"
+
+
+def _name_to(value: int) -> Data:
+    return LONG.to_data(value - 0x10000 if value > Long.HIGH else value)
+
+
+def _name_from(found: Data) -> int:
+    if not isinstance(found, FixedInteger) or not Long.LOW <= found <= 0xFFFF:
+        raise KindError(LONG.name, describe(found))
+    return int(found) & 0xFFFF
+
+
+SHORT_NAME: Final[Kind[int]] = Kind(LONG.name, _name_to, _name_from)
+"""A short name 0 to FFFF; it travels as long, and some send it as long-unsigned."""
 
 
 class ShortNameElement(NamedTuple):
@@ -48,7 +68,54 @@ class ShortNameElement(NamedTuple):
     logical_name: Obis
 
 
-_SHORT_NAMES = array(structure(ShortNameElement, LONG, LONG_UNSIGNED, UNSIGNED, LOGICAL_NAME))
+SHORT_NAME_ELEMENT = structure(ShortNameElement, SHORT_NAME, LONG_UNSIGNED, UNSIGNED, LOGICAL_NAME)
+_SHORT_NAMES = array(SHORT_NAME_ELEMENT)
+
+
+class AccessRightsElement(NamedTuple):
+    """The rights of this association to the object with that base name."""
+
+    base_name: int
+    attribute_access: tuple[AttributeAccess, ...]
+    method_access: tuple[MethodAccess, ...]
+
+
+_RIGHTS = array(
+    structure(
+        AccessRightsElement,
+        SHORT_NAME,
+        array(structure(AttributeAccess, INTEGER, MODE, ANY)),
+        array(structure(MethodAccess, INTEGER, MODE)),
+    )
+)
+
+
+class AttributeIdentification(NamedTuple):
+    """One attribute by logical name; index 0 means all of them."""
+
+    class_id: int
+    logical_name: Obis
+    attribute_index: int
+
+
+class ObjectIdentification(NamedTuple):
+    """One object by logical name."""
+
+    class_id: int
+    logical_name: Obis
+
+
+class AccessDescription(NamedTuple):
+    """What this association may do with an object: a bit for each row, the first row first."""
+
+    read_attributes: BitString
+    write_attributes: BitString
+    methods: BitString
+
+
+_ATTRIBUTES = array(structure(AttributeIdentification, LONG_UNSIGNED, LOGICAL_NAME, INTEGER))
+_OBJECTS = array(structure(ObjectIdentification, LONG_UNSIGNED, LOGICAL_NAME))
+_ACCESS = array(structure(AccessDescription, BITS, BITS, BITS))
 
 
 class AssociationSn(InterfaceClass, class_id=12, version=0, methods_at=0x20):
@@ -59,10 +126,10 @@ class AssociationSn(InterfaceClass, class_id=12, version=0, methods_at=0x20):
 
     object_list = Attribute(2, _SHORT_NAMES)
 
-    getlist_by_classid = Method(1, RAW, RAW)
-    getobj_by_logicalname = Method(2, RAW, RAW)
-    read_by_logicalname = Method(3, RAW, RAW)
-    get_attributes_and_methods = Method(4, RAW, RAW)
+    getlist_by_classid = Method(1, LONG_UNSIGNED, _SHORT_NAMES, unsure=_RECALLED)
+    getobj_by_logicalname = Method(2, LOGICAL_NAME, SHORT_NAME_ELEMENT, unsure=_RECALLED)
+    read_by_logicalname = Method(3, _ATTRIBUTES, untyped(Array), unsure=_RECALLED)
+    get_attributes_and_methods = Method(4, _OBJECTS, _ACCESS, unsure=_RECALLED)
     change_lls_secret = Method(5, OCTETS, unsure=_AS_LN)
     change_hls_secret = Method(6, OCTETS, unsure=_AS_LN)
     get_hls_challenge = Method(7, RAW, RAW)
@@ -74,8 +141,8 @@ class AssociationSnV1(InterfaceClass, class_id=12, version=1, methods_at=0x30):
 
     object_list = Attribute(2, _SHORT_NAMES)
 
-    read_by_logicalname = Method(3, RAW, RAW)
-    get_attributes_and_methods = Method(4, RAW, RAW)
+    read_by_logicalname = Method(3, _ATTRIBUTES, untyped(Array), unsure=_RECALLED)
+    get_attributes_and_methods = Method(4, _OBJECTS, _ACCESS, unsure=_RECALLED)
     change_lls_secret = Method(5, OCTETS, unsure=_AS_LN)
     change_hls_secret = Method(6, OCTETS, unsure=_AS_LN)
     reply_to_hls_authentication = Method(8, OCTETS, OCTETS, unsure=_AS_LN)
@@ -84,7 +151,7 @@ class AssociationSnV1(InterfaceClass, class_id=12, version=1, methods_at=0x30):
 class AssociationSnV2(AssociationSnV1, class_id=12, version=2, methods_at=0x30):
     """Version 2: with access rights and a security setup (4.4.3)."""
 
-    access_rights_list = Attribute(3, untyped(Array))
+    access_rights_list = Attribute(3, _RIGHTS)
     security_setup_reference = Attribute(4, LOGICAL_NAME, unsure=_AS_LN)
 
 

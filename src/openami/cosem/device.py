@@ -22,6 +22,7 @@ from openami.cosem.access_control import (
     ObjectListElement,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method, Refused
+from openami.cosem.short_names import ShortNames
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.apdu.selective import ByEntry, ByRange
@@ -142,6 +143,10 @@ class AssociationPolicy:
         conformance: The most that is negotiated.
         max_receive_pdu_octets: The longest APDU the device takes.
         security_setup: Logical name of the object that describes the protection.
+        short_names: Base names of the device's objects; with them this client refers by short
+            name, and its grants and conformance mean the same as for logical names.
+        record_secret: Makes a secret durable that the client has changed, or refuses it; without
+            it the secret stays.
     """
 
     client_sap: int
@@ -153,6 +158,8 @@ class AssociationPolicy:
     conformance: Conformance = DEFAULT_CONFORMANCE
     max_receive_pdu_octets: int = DEFAULT_MAX_PDU_OCTETS
     security_setup: Obis = SECURITY_SETUP
+    short_names: ShortNames | None = None
+    record_secret: Callable[[bytes], None] | None = None
 
     @property
     def is_protected(self) -> bool:

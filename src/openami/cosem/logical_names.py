@@ -9,7 +9,7 @@ from typing import Final
 
 from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
 from openami.cosem.accessing import AccessService
-from openami.cosem.faults import TOO_LONG
+from openami.cosem.faults import NOT_SUPPORTED, TOO_LONG
 from openami.cosem.own_association import ASSOCIATED_RIGHTS
 from openami.cosem.reading import GetService
 from openami.cosem.referencing import Handler, Replied
@@ -63,6 +63,11 @@ class LogicalNameServices:
         """Tell whether a request wants an answer; what is no request of ours counts as one."""
         place = INVOKE_ID_AT.get(apdu[0] if apdu else -1)
         return place is None or bool(apdu[place : place + 1] and apdu[place] & CONFIRMED)
+
+    @staticmethod
+    def unknown(_apdu: bytes) -> bytes:
+        """Answer what no handler knows."""
+        return NOT_SUPPORTED
 
     def reply_to_hls(self, apdu: bytes) -> Replied | None:
         """Answer pass 3 of HLS; None where the APDU is anything else."""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from openami.cosem.device import AssociationPolicy, LogicalDevice
-from openami.cosem.referencing import LOGICAL_NAMES, Referencing
+from openami.cosem.referencing import LOGICAL_NAMES, SHORT_NAMES, Referencing
 from openami.cosem.services import SMALLEST_ROOM_OCTETS
 from openami.dlms.apdu.acse import (
     AUTHENTICATION,
@@ -52,7 +52,9 @@ UNLIMITED_PDU_OCTETS: Final = 0xFFFF
 PROTECTION_OCTETS: Final = 30
 """The most that general-glo-ciphering adds: tag, title, length, header, tag of the cipher."""
 
-REFERENCING: Final[Mapping[bool, Referencing]] = MappingProxyType({False: LOGICAL_NAMES})
+REFERENCING: Final[Mapping[bool, Referencing]] = MappingProxyType(
+    {False: LOGICAL_NAMES, True: SHORT_NAMES}
+)
 """By whether the application context uses short names."""
 
 
@@ -102,7 +104,16 @@ class Rejected(Exception):  # noqa: N818  a verdict on the peer, not a failure o
 
 def context_of(policy: AssociationPolicy | None) -> ApplicationContext:
     """Return the application context that a client must name."""
-    return ApplicationContext.of(ciphered=policy is not None and policy.ciphering is not None)
+    if policy is None:
+        return ApplicationContext.LN
+    return ApplicationContext.of(
+        short_names=policy.short_names is not None, ciphered=policy.ciphering is not None
+    )
+
+
+def referencing_of(policy: AssociationPolicy) -> Referencing:
+    """Return how a client names objects."""
+    return REFERENCING[policy.short_names is not None]
 
 
 def judge(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, entropy: Entropy) -> Opened:
@@ -137,7 +148,7 @@ def judge(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, entropy:
         negotiated_quality_of_service=request.proposed_quality_of_service,
         negotiated_conformance=conformance,
         server_max_receive_pdu_size=policy.max_receive_pdu_octets,
-        vaa_name=REFERENCING[context.application_context.uses_short_names].vaa_name,
+        vaa_name=referencing_of(policy).vaa_name,
     ).encode()
     handshake = None
     if own_challenge:
@@ -256,8 +267,8 @@ def _negotiate(policy: AssociationPolicy, request: InitiateRequest) -> tuple[Con
     offered = policy.conformance
     if policy.ciphering is not None:
         offered |= Conformance.GENERAL_PROTECTION
-    referencing = REFERENCING[context_of(policy).uses_short_names]
-    conformance = request.proposed_conformance & offered & ~referencing.foreign
+    referencing = referencing_of(policy)
+    conformance = request.proposed_conformance & referencing.offered(offered)
     if not conformance & referencing.useful:
         raise refused(InitiateError.INCOMPATIBLE_CONFORMANCE)
     max_send = request.client_max_receive_pdu_size or UNLIMITED_PDU_OCTETS

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from openami.cosem.device import Exchange
-from openami.dlms.apdu.initiate import VAA_NAME_LN, Conformance
+from openami.cosem.faults import NOT_POSSIBLE
+from openami.dlms.apdu.faults import ConfirmedServiceError, ErrorCategory, FailedService
+from openami.dlms.apdu.initiate import VAA_NAME_LN, VAA_NAME_SN, Conformance
 
 Handler = Callable[[bytes], bytes | None]
 """Answers a plain APDU; None where the client wants no answer.
@@ -41,6 +43,7 @@ class Services(Protocol):
     Attributes:
         terms: Set before each request.
         handlers: What answers an APDU, by its tag.
+        unknown: What answers all others.
     """
 
     @property
@@ -49,26 +52,14 @@ class Services(Protocol):
     @property
     def handlers(self) -> Mapping[int, Handler]: ...
 
+    @property
+    def unknown(self) -> Handler: ...
+
     def quick(self, apdu: bytes) -> bytes | None:
         """Return the answer to what is asked most and was asked before; None for all else."""
 
     def reply_to_hls(self, apdu: bytes) -> Replied | None:
         """Answer pass 3 of HLS; None where the APDU is anything else."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Referencing:
-    """What of the negotiation hangs on the way in which objects are named.
-
-    Attributes:
-        useful: Services, of which at least one must be negotiated.
-        foreign: Bits of the other way, which are never negotiated.
-        vaa_name: Of the InitiateResponse.
-    """
-
-    useful: Conformance
-    foreign: Conformance
-    vaa_name: int
 
 
 _LN_ONLY: Final = (
@@ -90,6 +81,51 @@ _SN_ONLY: Final = (
     | Conformance.PARAMETERIZED_ACCESS
 )
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referencing:
+    """What of the negotiation hangs on the way in which objects are named.
+
+    Attributes:
+        useful: Services, of which at least one must be negotiated.
+        foreign: Bits of the other way, which are never negotiated.
+        vaa_name: Of the InitiateResponse.
+        not_possible: Answers a service while there is no association.
+    """
+
+    useful: Conformance
+    foreign: Conformance
+    vaa_name: int
+    not_possible: Handler = lambda _apdu: NOT_POSSIBLE
+
+    def offered(self, conformance: Conformance) -> Conformance:
+        """Return bits that were named for either way, in those of this one."""
+        if self.useful & Conformance.READ:
+            conformance = in_short_names(conformance)
+        return conformance & ~self.foreign
+
+
+_EQUIVALENT: Final = (
+    (Conformance.GET, Conformance.READ),
+    (Conformance.SET, Conformance.WRITE | Conformance.UNCONFIRMED_WRITE),
+    (Conformance.SELECTIVE_ACCESS, Conformance.PARAMETERIZED_ACCESS),
+    (Conformance.ACTION, Conformance.WRITE | Conformance.PARAMETERIZED_ACCESS),
+    (Conformance.EVENT_NOTIFICATION, Conformance.INFORMATION_REPORT),
+)
+
+
+def in_short_names(conformance: Conformance) -> Conformance:
+    """Return the bits by which short name services do what `conformance` names for either way.
+
+    Reading is READ, writing WRITE; a selection or a parameter needs PARAMETERIZED_ACCESS, and a
+    method one of the two.
+    """
+    for by_logical_name, by_short_name in _EQUIVALENT:
+        if conformance & by_logical_name:
+            conformance |= by_short_name
+    return conformance & ~_LN_ONLY
+
+
 LOGICAL_NAMES: Final = Referencing(
     useful=(
         Conformance.GET
@@ -100,4 +136,33 @@ LOGICAL_NAMES: Final = Referencing(
     ),
     foreign=_SN_ONLY,
     vaa_name=VAA_NAME_LN,
+)
+
+
+def _no_association(apdu: bytes) -> bytes:
+    """Return the ConfirmedServiceError to a service in IDLE: vde-state-error, no-dlms-context."""
+    return _service_error(apdu, ErrorCategory.VDE_STATE_ERROR, 1)
+
+
+def unsupported_service(apdu: bytes) -> bytes:
+    """Return the ConfirmedServiceError to a service of the other way: service-unsupported."""
+    return _service_error(apdu, ErrorCategory.SERVICE, 2)
+
+
+def _service_error(apdu: bytes, category: ErrorCategory, number: int) -> bytes:
+    services = {0x05: FailedService.READ, 0x06: FailedService.WRITE}
+    service = services.get(apdu[0] if apdu else -1, FailedService.INITIATE)
+    return ConfirmedServiceError(service=service, category=category, number=number).encode()
+
+
+SHORT_NAMES: Final = Referencing(
+    useful=(
+        Conformance.READ
+        | Conformance.WRITE
+        | Conformance.UNCONFIRMED_WRITE
+        | Conformance.INFORMATION_REPORT
+    ),
+    foreign=_LN_ONLY,
+    vaa_name=VAA_NAME_SN,
+    not_possible=_no_association,
 )

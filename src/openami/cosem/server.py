@@ -10,8 +10,9 @@ Protection is asked for in one place (`SecureChannel`, from the policy of the cl
 another (`device.View`).
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Final
 
 from openami.cosem.access_control import AssociationStatus
 from openami.cosem.device import AssociationPolicy, LogicalDevice
@@ -25,7 +26,7 @@ from openami.cosem.faults import (
     fault,
 )
 from openami.cosem.logical_names import LogicalNameServices
-from openami.cosem.model import Refused
+from openami.cosem.model import Attribute, Refused
 from openami.cosem.opening import (
     PROTECTION_OCTETS,
     Entropy,
@@ -33,6 +34,7 @@ from openami.cosem.opening import (
     Rejected,
     context_of,
     judge,
+    referencing_of,
 )
 from openami.cosem.own_association import (
     ASSOCIATED_RIGHTS,
@@ -40,15 +42,19 @@ from openami.cosem.own_association import (
     Told,
     association_object,
 )
+from openami.cosem.own_association_sn import Actions
 from openami.cosem.referencing import Services
 from openami.cosem.services import SMALLEST_ROOM_OCTETS, ServiceContext
+from openami.cosem.short_name_services import ShortNameServices
 from openami.dlms.apdu.acse import Aarq, AcseServiceUser, ReleaseResponseReason, Rlre, Rlrq
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.association import Association, Primitive, State
-from openami.dlms.errors import DecodeError, SecurityError
+from openami.dlms.errors import DecodeError, LocalProtocolError, SecurityError
+from openami.dlms.obis import Obis
 from openami.dlms.security.channel import SecureChannel
 from openami.dlms.security.envelopes import Envelope, Protection, Signature, added_octets
+from openami.dlms.security.suites import AUTHENTICATED, ENCRYPTED, SIGNED
 
 __all__ = [
     "MALFORMED",
@@ -62,6 +68,8 @@ __all__ = [
 
 AARQ: Final = 0x60
 RLRQ: Final = 0x62
+_ALL_PROTECTION: Final = AUTHENTICATED | ENCRYPTED | SIGNED
+"""A report answers no request: what its rows ask of requests is met."""
 
 
 class ServerConnection:
@@ -85,6 +93,29 @@ class ServerConnection:
             association = ServerAssociation(self._device, policy, self._entropy)
             self._associations[client_sap] = association
         return association.receive(apdu)
+
+    def information_report(
+        self,
+        client_sap: int,
+        rows: Iterable[tuple[Attribute[Any], Obis]],
+        *,
+        current_time: bytes | None = None,
+    ) -> bytes:
+        """Return an InformationReport for a client that refers by short name, ready to be sent.
+
+        Args:
+            client_sap: Who has associated.
+            rows: Attributes and the objects that have them.
+            current_time: GeneralizedTime as text.
+
+        Raises:
+            LocalProtocolError: The client has no such association.
+            Refused: It did not negotiate reports, or may not read one of the rows.
+        """
+        association = self._associations.get(client_sap)
+        if association is None:
+            raise LocalProtocolError(Primitive.NOTIFICATION.name, State.IDLE.name)
+        return association.information_report(rows, current_time)
 
     def state(self, client_sap: int) -> State:
         """Return how far the association of a client has come."""
@@ -140,7 +171,7 @@ class ServerAssociation:
         try:
             if opened is None or apdu[:1] in _ACSE:
                 handler = _ACSE.get(apdu[:1])
-                return NOT_POSSIBLE if handler is None else handler(self, apdu)
+                return self._not_possible(apdu) if handler is None else handler(self, apdu)
             if len(apdu) > opened.context.max_receive_pdu_octets:
                 return TOO_LONG
             if opened.channel is None:
@@ -148,6 +179,22 @@ class ServerAssociation:
             return self._serve_protected(opened, opened.channel, apdu)
         except (DecodeError, SecurityError, NotNegotiated) as error:
             return fault(error)
+
+    def information_report(
+        self, rows: Iterable[tuple[Attribute[Any], Obis]], current_time: bytes | None
+    ) -> bytes:
+        """Return an InformationReport; see `ServerConnection.information_report`."""
+        opened, services = self._opened, self._services
+        self._machine.sent(Primitive.NOTIFICATION)
+        if opened is None or not isinstance(services, ShortNameServices):
+            raise LocalProtocolError(Primitive.NOTIFICATION.name, self.state.name)
+        exchange = services.terms.exchange
+        exchange.request, exchange.response = _ALL_PROTECTION, 0
+        report = services.information_report(rows, current_time)
+        if opened.channel is None:
+            return report
+        self._follow(opened.channel)
+        return opened.channel.protect(report, owed=exchange.response)
 
     def _serve_protected(self, opened: Opened, channel: SecureChannel, apdu: bytes) -> bytes | None:
         self._follow(channel)
@@ -195,20 +242,22 @@ class ServerAssociation:
             return self._authenticate(apdu)
         if (response := services.quick(apdu)) is not None:
             return response
-        handler = services.handlers.get(apdu[0] if apdu else -1)
-        return NOT_SUPPORTED if handler is None else handler(apdu)
+        handler = services.handlers.get(apdu[0] if apdu else -1, services.unknown)
+        return handler(apdu)
 
     def _open(self, apdu: bytes) -> bytes:
         # A client that lost its state opens anew on a connection that outlived it.  Until the new
         # AARQ has proven itself, the association that stands goes on: a forged one ends nothing.
         aarq = Aarq.decode(apdu)
+        policy = self._device.associations.get(self._policy.client_sap, self._policy)
         machine = Association()
         machine.received(Primitive.OPEN_REQUEST)
         try:
-            opened = judge(self._device, self._policy, aarq, self._entropy)
+            opened = judge(self._device, policy, aarq, self._entropy)
         except Rejected as rejected:
-            return rejected.aare(context_of(self._policy))
+            return rejected.aare(context_of(policy))
         self._close()
+        self._policy, self._may_sign = policy, policy.may_sign
         self._machine, self._opened = machine, opened
         self._services = self._new_services(opened)
         if opened.handshake is None:
@@ -242,11 +291,11 @@ class ServerAssociation:
         self._close()
         return Rlre(reason=ReleaseResponseReason.NORMAL, user_information=user_information).encode()
 
-    def _authenticate(self, apdu: bytes) -> bytes:
+    def _authenticate(self, apdu: bytes) -> bytes | None:
         """Answer pass 3 of HLS; nothing else is possible before it."""
         replied = self._services.reply_to_hls(apdu) if self._services is not None else None
         if replied is None:
-            return NOT_POSSIBLE
+            return self._not_possible(apdu)
         self._machine.received(Primitive.AUTHENTICATION_REQUEST)
         if replied.accepted:
             self._machine.sent(Primitive.AUTHENTICATION_ACCEPTED)
@@ -267,8 +316,19 @@ class ServerAssociation:
             raise Refused(ActionResult.OTHER_REASON) from None
         return opened.handshake.reply(ciphering.counters.next() if ciphering else 0)
 
+    def _change_secret(self, secret: bytes) -> None:
+        """Use another secret from the next association on, of this client on any connection."""
+        if self._policy.record_secret is None:
+            raise Refused(ActionResult.READ_WRITE_DENIED)
+        self._policy.record_secret(secret)
+        self._policy = replace(self._policy, secret=secret)
+        self._device.associations[self._policy.client_sap] = self._policy
+
     def _new_services(self, opened: Opened) -> Services:
         view = self._device.view(self._policy)
+        if self._policy.short_names is not None:
+            actions = Actions(self._reply_to_hls, self._change_secret)
+            return ShortNameServices(self._device, self._policy, opened, actions)
         rights = PENDING_RIGHTS if opened.handshake else ASSOCIATED_RIGHTS
         told = Told(self._status, self._reply_to_hls)
         association = association_object(self._policy, opened.context, view, rights, told)
@@ -281,6 +341,9 @@ class ServerAssociation:
                 room_octets=opened.context.max_send_pdu_octets,
             )
         )
+
+    def _not_possible(self, apdu: bytes) -> bytes | None:
+        return referencing_of(self._policy).not_possible(apdu)
 
     def _status(self) -> AssociationStatus:
         if self.state is State.ASSOCIATED:
