@@ -63,13 +63,14 @@ def test_a_push_with_units_as_json() -> None:
     assert readings["1.0.32.7.0.255"] == {
         "obis": "1.0.32.7.0.255",
         "name": "voltage L1",
+        "class": None,
         "attribute": None,
         "type": "long-unsigned",
         "value": 2364,
         "scaler": -1,
         "unit": "V",
         "quantity": "236.4",
-        "time": "2023-04-01T19:32:35+00:00",
+        "time": "2023-04-01T21:32:35+02:00",
     }
 
 

@@ -76,14 +76,17 @@ def test_a_push_object_list_names_what_follows() -> None:
     body = Structure((definitions, LongUnsigned(2301), SCALER_UNIT, DoubleLongUnsigned(5)))
 
     assert readings(body) == (
-        Reading(obis=VOLTAGE, attribute_id=2, value=LongUnsigned(2301), scaler=-1, unit=35),
-        Reading(obis=IMPORT, attribute_id=2, value=DoubleLongUnsigned(5)),
+        Reading(
+            obis=VOLTAGE, class_id=3, attribute_id=2, value=LongUnsigned(2301), scaler=-1, unit=35
+        ),
+        Reading(obis=IMPORT, class_id=3, attribute_id=2, value=DoubleLongUnsigned(5)),
     )
     assert readings(body)[0].quantity == Decimal("230.1")
 
 
 def test_names_side_by_side_and_in_structures() -> None:
-    clock = DateTimeOctets(bytes(range(12)))
+    clock = DateTimeOctets(bytes.fromhex("07ea0b16ff0713000080000f"))
+    sent = bytes.fromhex("07ea0b16ff0714000080000f")
     body = Structure(
         (
             clock,
@@ -100,7 +103,7 @@ def test_names_side_by_side_and_in_structures() -> None:
         (IMPORT, None, None),
     ]
     assert {each.date_time for each in readings(body)} == {bytes(clock)}
-    assert {each.date_time for each in readings(body, b"sent 12 octs")} == {b"sent 12 octs"}
+    assert {each.date_time for each in readings(body, sent)} == {sent}
 
 
 def test_values_without_names_are_no_readings() -> None:

@@ -171,7 +171,7 @@ def test_an_event_is_a_reading() -> None:
     assert [(str(each.obis), each.value) for each in translation.readings] == [("1.0.1.8.0.255", 5)]
 
 
-@pytest.mark.parametrize("octets", ["", "ff", "c0", "c401c1", "0001", "db0800", "c80130", "e600"])
+@pytest.mark.parametrize("octets", ["", "fe", "c0", "c401c1", "0001", "db0800", "c80130", "e600"])
 def test_what_is_broken_ends_in_a_finding(octets: str) -> None:
     assert describe(bytes.fromhex(octets), keys=KEYS).findings
 

@@ -2,169 +2,195 @@
 """Recorded octets to frames and the APDUs in them, whatever the framing.
 
 Wrapper frames begin with 0001, HDLC frames with 7E, wired M-Bus frames with 68; no APDU begins with
-any of these.  An APDU that came in several frames is put together and stands with the last one.
+any of these.  Where a recording begins in the middle of something, frames are looked for inside.
 This is for reading what was recorded: states, windows and who may say what are not judged.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final
 
+from openami.dlms import apdu, data
+from openami.dlms.apdu.registry import known_tags
 from openami.dlms.errors import DecodeError
-from openami.dlms.hdlc.address import Address
-from openami.dlms.hdlc.control import Kind
-from openami.dlms.hdlc.frame import FLAG, Frame
-from openami.dlms.hdlc.llc import take_off, take_off_if_there
-from openami.dlms.hdlc.parameters import LinkParameters
-from openami.dlms.hdlc.reader import FrameReader
-from openami.dlms.mbus import START, MbusAssembler, MbusFrame, MbusReader
-from openami.dlms.wrapper import HEADER_OCTETS, VERSION, WrapperReader
+from openami.dlms.hdlc.frame import FLAG, read_header
+from openami.dlms.hdlc.llc import OCTETS as LLC_OCTETS
+from openami.dlms.hdlc.llc import take_off_if_there
+from openami.dlms.mbus import FRAME_OCTETS, HEADER_OCTETS, START, STOP
+from openami.dlms.partial import read_apdu
+from openami.dlms.recorded import Found, Framed, hdlc, mbus, outside, wrapper
+from openami.dlms.wrapper import HEADER_OCTETS as WRAPPER_OCTETS
+from openami.dlms.wrapper import VERSION
 
-A = TypeVar("A")
-B = TypeVar("B")
+__all__ = ["FRAMINGS", "Found", "Framed", "detect", "frames"]
 
-Fields = tuple[tuple[str, str], ...]
+_FLAG: Final = bytes((FLAG,))
+_START: Final = bytes((START,))
+_VERSION: Final = VERSION.to_bytes(2)
+
+WIRELESS_HEADERS: Final = MappingProxyType({0x60: 12, 0x61: 4, 0x7C: 12, 0x7D: 4})
+"""CI of an APDU on wireless M-Bus: octets of the transport header behind it (unsure).
+
+One source tells of 60 and 61; that the others carry DLMS/COSEM too, and the two sizes, are from
+memory.  A frame is taken for one only if an APDU stands where it should.
+"""
+_WIRELESS_CI: Final = 10
+"""Behind length, control, maker, address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Framed:
-    """One frame.
+def frames(octets: bytes, framing: str | None = None) -> Iterator[Found] | None:
+    """Return the frames in `octets`, and what is wrong between them; None for a bare APDU.
 
-    Attributes:
-        framing: ``wrapper``, ``hdlc`` or ``m-bus``.
-        summary: What it is, in a word or two.
-        fields: Its header, by the names of the standard.
-        apdu: The APDU that it holds or completes; None if it does not.
-        fault: What is wrong with what it holds.
+    Args:
+        octets: As recorded.
+        framing: One of `FRAMINGS`; None finds it out.
     """
-
-    framing: str
-    summary: str
-    fields: Fields
-    apdu: bytes | None = None
-    fault: DecodeError | None = None
+    reader = FRAMINGS[detect(octets) if framing is None else framing]
+    return None if reader is None else reader(octets)
 
 
-Found = Framed | DecodeError
+def detect(octets: bytes) -> str:
+    """Return which of `FRAMINGS` it is."""
+    for name, is_it in _BEGINNINGS:
+        if is_it(octets):
+            return name
+    if _is_bare(octets):
+        return "none"
+    for name, is_it in _INSIDE:
+        if is_it(octets):
+            return name
+    return "none"
 
 
-def frames(octets: bytes) -> Iterator[Found] | None:
-    """Return the frames in `octets`, and what is wrong between them; None for a bare APDU."""
-    if len(octets) >= HEADER_OCTETS and int.from_bytes(octets[:2]) == VERSION:
-        return _wrapper(octets)
-    if octets[:1] == bytes((FLAG,)):
-        return _hdlc(octets)
-    if octets[:1] == octets[3:4] == bytes((START,)) and octets[1:2] == octets[2:3]:
-        return _mbus(octets)
-    return None
+def _begins_wrapper(octets: bytes) -> bool:
+    return len(octets) >= WRAPPER_OCTETS and octets.startswith(_VERSION)
+
+
+def _begins_mbus(octets: bytes) -> bool:
+    return octets[:1] == octets[3:4] == _START and (
+        octets[1:2] == octets[2:3] or octets[-1:] == bytes((STOP,))
+    )
+
+
+def _is_bare(octets: bytes) -> bool:
+    """Whether an APDU stands here, or a value, that breaks no rule; or a tag that leads one."""
+    for decode in (apdu.decode, data.decode):
+        try:
+            decode(octets)
+        except DecodeError:
+            continue
+        return True
+    return False
+
+
+def _holds_hdlc(octets: bytes) -> bool:
+    """Whether a whole frame stands somewhere, or one without its flag at the beginning."""
+    start = 0
+    while True:
+        try:
+            header = read_header(octets, start)
+        except DecodeError:
+            header = None
+        if header is not None and header.end <= len(octets):
+            return True
+        flag = octets.find(_FLAG, start)
+        if flag < 0:
+            return False
+        start = flag + 1
+
+
+def _holds_mbus(octets: bytes) -> bool:
+    start = octets.find(_START)
+    while 0 <= start < len(octets) - FRAME_OCTETS - HEADER_OCTETS:
+        first, second, again = octets[start + 1 : start + 4]
+        end = start + first + FRAME_OCTETS
+        if first == second and again == START and octets[end - 1 : end] == bytes((STOP,)):
+            return True
+        start = octets.find(_START, start + 1)
+    return False
+
+
+def _wrapper_start(octets: bytes) -> int:
+    """Return where wrapper frames begin that fill the rest of `octets`; -1 if none do."""
+    start = octets.find(_VERSION)
+    while start >= 0:
+        at = start
+        while octets[at : at + 2] == _VERSION and at + WRAPPER_OCTETS < len(octets):
+            at += WRAPPER_OCTETS + int.from_bytes(octets[at + 6 : at + 8])
+        if at == len(octets) and octets[start + WRAPPER_OCTETS] in known_tags():
+            return start
+        start = octets.find(_VERSION, start + 1)
+    return -1
+
+
+def _holds_wrapper(octets: bytes) -> bool:
+    return _wrapper_start(octets) > 0
+
+
+def _begins_llc(octets: bytes) -> bool:
+    return len(octets) > LLC_OCTETS and len(take_off_if_there(octets)) < len(octets)
+
+
+def _wireless_apdu(octets: bytes) -> bytes | None:
+    """Return the APDU of a wireless M-Bus frame without its block checks; None if it is none."""
+    if len(octets) <= _WIRELESS_CI or octets[0] != len(octets) - 1:
+        return None
+    size = WIRELESS_HEADERS.get(octets[_WIRELESS_CI])
+    if size is None:
+        return None
+    found = octets[_WIRELESS_CI + 1 + size :]
+    try:
+        read_apdu(found)
+    except DecodeError:
+        return None
+    return found
+
+
+def _is_wireless(octets: bytes) -> bool:
+    return _wireless_apdu(octets) is not None
+
+
+def _wireless(octets: bytes) -> Iterator[Found]:
+    found = _wireless_apdu(octets)
+    rows = (
+        ("control", octets[1:2].hex()),
+        ("manufacturer", octets[2:4].hex(" ")),
+        ("address", octets[4:_WIRELESS_CI].hex(" ")),
+        ("ci", octets[_WIRELESS_CI : _WIRELESS_CI + 1].hex()),
+    )
+    yield Framed("wireless m-bus", f"{len(octets)} octets", rows, found)
+
+
+def _llc(octets: bytes) -> Iterator[Found]:
+    yield Framed("llc", octets[:LLC_OCTETS].hex(" "), (), take_off_if_there(octets))
 
 
 def _wrapper(octets: bytes) -> Iterator[Found]:
-    reader = WrapperReader()
-    try:
-        for frame in reader.feed(octets):
-            rows = ("source", str(frame.source)), ("destination", str(frame.destination))
-            yield Framed("wrapper", f"{len(frame.apdu)} octets", rows, frame.apdu)
-        reader.end()
-    except DecodeError as error:
-        yield error
+    start = 0 if _begins_wrapper(octets) else max(0, _wrapper_start(octets))
+    if start:
+        yield outside(octets, 0, start)
+    yield from wrapper(octets[start:])
 
 
-def _mbus(octets: bytes) -> Iterator[Found]:
-    reader, assembler = MbusReader(), MbusAssembler()
-    for found in reader.feed(octets):
-        if isinstance(found, DecodeError):
-            yield found
-            continue
-        apdu, fault = _attempt(assembler.accept, found)
-        yield Framed("m-bus", f"{len(found.data)} octets", _mbus_fields(found), apdu, fault)
-    if reader.pending:
-        problem = f"the last frame is cut off after {reader.pending} octets"
-        yield DecodeError(problem, octets, len(octets), "EN 13757-2, 5.2")
+_BEGINNINGS: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
+    ("wrapper", _begins_wrapper),
+    ("hdlc", lambda octets: octets[:1] == _FLAG),
+    ("mbus", _begins_mbus),
+    ("wmbus", _is_wireless),
+    ("llc", _begins_llc),
+)
+_INSIDE: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
+    ("hdlc", _holds_hdlc),
+    ("mbus", _holds_mbus),
+    ("wrapper", _holds_wrapper),
+)
 
-
-def _mbus_fields(frame: MbusFrame) -> Fields:
-    return (
-        ("control", f"{frame.control:02X}"),
-        ("address", f"{frame.address:02X}"),
-        ("source", str(frame.source)),
-        ("destination", str(frame.destination)),
-        ("segment", f"{frame.segment}{', the last' if frame.last else ''}"),
-    )
-
-
-def _hdlc(octets: bytes) -> Iterator[Found]:
-    reader, segments = FrameReader(), _Segments()
-    for found in reader.feed(octets) + reader.expire():
-        if isinstance(found, DecodeError):
-            yield found
-            continue
-        what = found.control
-        apdu, fault = None, None
-        rows = _hdlc_fields(found)
-        if what.kind in {Kind.SNRM, Kind.UA}:
-            segments.clear()
-            parameters, fault = _attempt(LinkParameters.decode, found.information)
-            rows += (("parameters", _parameters_text(parameters)),) if parameters else ()
-        elif what.kind in {Kind.I, Kind.UI}:
-            apdu, fault = _attempt(segments.accept, found)
-        elif found.information:
-            rows += (("information", found.information.hex(" ")),)
-        yield Framed("hdlc", str(what), rows, apdu, fault)
-
-
-def _hdlc_fields(frame: Frame) -> Fields:
-    rows: Fields = (("destination", str(frame.destination)), ("source", str(frame.source)))
-    if frame.segmented:
-        rows += (("segmentation", f"{len(frame.information)} octets, more follow"),)
-    return rows
-
-
-def _parameters_text(parameters: LinkParameters) -> str:
-    sizes = (
-        f"{parameters.max_information_transmit_octets} octets"
-        f" and window {parameters.window_transmit} to transmit"
-    )
-    return (
-        f"{sizes}, {parameters.max_information_receive_octets} octets"
-        f" and window {parameters.window_receive} to receive"
-    )
-
-
-@dataclass(slots=True)
-class _Segments:
-    """Puts together what each sender says to each destination."""
-
-    _parts: dict[tuple[Address, Address, Kind], bytes] = field(default_factory=dict)
-    _last: dict[tuple[Address, Address, Kind], int] = field(default_factory=dict)
-
-    def clear(self) -> None:
-        """Begin anew: a link was set up."""
-        self._parts.clear()
-        self._last.clear()
-
-    def accept(self, frame: Frame) -> bytes | None:
-        """Return the APDU that a frame completes; None for one that was said again.
-
-        Raises:
-            DecodeError: No LLC header stands where one must.
-        """
-        kind = frame.control.kind
-        key = frame.source, frame.destination, kind
-        if kind is Kind.I and self._last.get(key) == frame.control.send_number:
-            return None
-        self._last[key] = frame.control.send_number
-        information = self._parts.pop(key, b"") + frame.information
-        if frame.segmented:
-            self._parts[key] = information
-            return None
-        if not information:
-            return None
-        return take_off(information) if kind is Kind.I else take_off_if_there(information)
-
-
-def _attempt(act: Callable[[A], B], given: A) -> tuple[B | None, DecodeError | None]:
-    try:
-        return act(given), None
-    except DecodeError as error:
-        return None, error
+FRAMINGS: Final[dict[str, Callable[[bytes], Iterator[Found]] | None]] = {
+    "wrapper": _wrapper,
+    "hdlc": hdlc,
+    "mbus": mbus,
+    "wmbus": _wireless,
+    "llc": _llc,
+    "none": None,
+}
+"""What takes frames apart, by the name of the framing; nothing for a bare APDU or value."""

@@ -1,21 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values with their names in a data notification: what a push says, whatever shape it has.
+"""Values with their names in a notification: what a push says, whatever shape it has.
 
 The standard leaves the body of a push to its maker.  These shapes are in the field, also nested
 and mixed, and are understood without knowing the meter:
 
-- a structure whose first element is the push object list, an array of {class, logical name,
-  attribute, index}, with the values behind it in that order (IEC 62056-6-2, 4.4.8);
-- structures of {logical name, value} or {logical name, value, {scaler, unit}};
-- a logical name followed by its value, side by side.
+- a push object list, an array of {class, logical name, attribute, index}, with the values behind
+  it in that order (IEC 62056-6-2, 4.4.8); the list may count itself or not, and the values may
+  stand in a structure of their own; capture objects with the rows of a buffer likewise;
+- structures of a logical name and its value, with {scaler, unit}, a time, both or neither, in
+  any order: registers, extended registers, values of M-Bus devices;
+- {descriptor, value}, the descriptor being {class, logical name, attribute};
+- a logical name followed by its value, side by side, also with nulls between them;
+- all logical names first, then as many values;
+- values alone behind the identifier of a list that `LISTS` knows.
 
-A body without logical names has no readings; its tree still shows every value.
+A body without any of these has no readings; its tree still shows every value.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from openami.dlms.data import (
     Array,
@@ -26,14 +33,48 @@ from openami.dlms.data import (
     Integer,
     OctetString,
     Structure,
+    Unsigned,
+    VisibleString,
 )
+from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 from openami.dlms.units import scaled
 
 _LOGICAL_NAME_OCTETS: Final = 6
+_DATE_TIME_OCTETS: Final = 12
+_HIGHEST_GROUP_A: Final = 0x1F
+_ALL_ATTRIBUTES: Final = 0
 _VALUE: Final = 2
 _SCALER_UNIT: Final = 3
+_CAPTURE_OBJECTS: Final = 3
 _REGISTERS: Final = frozenset({3, 4, 5})
+_PROFILE_GENERIC: Final = 7
+_PUSH_SETUP: Final = 40
+_EARLIEST_YEAR: Final = 1970
+
+_PRINTED: Final = re.compile(
+    r"(?:(\d{1,3})-(\d{1,3}):)?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?(?:[*.](\d{1,3}))?"
+)
+_SHORT_NAMES: Final = MappingProxyType({2: "01 00 {} 00 ff", 3: "01 00 {} ff", 5: "{} ff"})
+"""Logical names that lack groups, by their octets: those that are told stand at {}."""
+
+
+class Measured(NamedTuple):
+    """What stands beside a name: its value, and what tells about it."""
+
+    value: Data
+    scaler: int | None = None
+    unit: int | None = None
+    time: bytes = b""
+
+
+class Definition(NamedTuple):
+    """One row of a push object list."""
+
+    class_id: int | None
+    obis: Obis
+    attribute_id: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +83,7 @@ class Reading:
 
     Attributes:
         obis: Which object.
+        class_id: Of which class, where the push says so.
         attribute_id: Which attribute, where the push says so.
         value: As it arrived, without its scaler.
         scaler: Power of ten, where the push carries it.
@@ -50,6 +92,7 @@ class Reading:
     """
 
     obis: Obis
+    class_id: int | None = None
     attribute_id: int | None = None
     value: Data
     scaler: int | None = None
@@ -64,112 +107,383 @@ class Reading:
         return None
 
 
+def _names(*texts: str) -> tuple[Obis, ...]:
+    return tuple(Obis.parse(text) for text in texts)
+
+
+_LIST_HEAD: Final = _names("1.1.0.2.129.255", "0.0.96.1.0.255", "0.0.96.1.7.255")
+_POWERS: Final = _names("1.0.1.7.0.255", "1.0.2.7.0.255", "1.0.3.7.0.255", "1.0.4.7.0.255")
+_ONE_PHASE: Final = _names("1.0.31.7.0.255", "1.0.32.7.0.255")
+_THREE_PHASES: Final = _names(
+    *(f"1.0.{c}.7.0.255" for c in (31, 51, 71)), *(f"1.0.{c}.7.0.255" for c in (32, 52, 72))
+)
+_ENERGIES: Final = _names("0.0.1.0.0.255", *(f"1.0.{c}.8.0.255" for c in (1, 2, 3, 4)))
+
+LISTS: Final = MappingProxyType(
+    {
+        "KFM_001": tuple(
+            _LIST_HEAD + _POWERS + phases + energies
+            for phases in (_ONE_PHASE, _THREE_PHASES)
+            for energies in ((), _ENERGIES)
+        ),
+    }
+)
+"""Lists that carry values without names, by the identifier they begin with: one row a length.
+
+KFM_001 is that of Kaifa meters in Norway and Sweden, as its owners describe it in public.
+"""
+
+
 def readings(body: Data, date_time: bytes = b"") -> tuple[Reading, ...]:
     """Return what a notification body says, in its order.
 
     Args:
         body: The notification body.
-        date_time: The date-time of the notification; without one the first clock value in the
-            body counts.
+        date_time: The date-time of the notification; see `moment`.
     """
-    found = list(_readings(body))
-    moment = date_time or _first_clock(body)
-    return tuple(replace(reading, date_time=moment) for reading in found)
+    found = tuple(_readings(body))
+    when = moment(body, found, date_time)
+    return tuple(each if each.date_time else replace(each, date_time=when) for each in found)
+
+
+def moment(body: Data, found: Sequence[Reading] = (), date_time: bytes = b"") -> bytes:
+    """Return the 12 octets of when a notification was made; empty where nothing says so.
+
+    The date-time of the notification counts, else that of a clock object in the body, else one
+    that leads the body.
+    """
+    clocks = (_clock_octets(each.value) for each in found if is_clock(each))
+    candidates = (date_time, *clocks, _leading_clock(body))
+    return next((each for each in candidates if _tells_a_day(each)), b"")
+
+
+def is_clock(reading: Reading) -> bool:
+    """Whether a reading is the time of a clock: 0.b.1.0.e.255, attribute 2."""
+    a, _, c, d, _, _ = reading.obis
+    return (a, c, d) == (0, 1, 0) and reading.attribute_id in {None, _VALUE}
+
+
+def _tells_a_day(octets: bytes) -> bool:
+    return len(octets) == _DATE_TIME_OCTETS and _is_clock_value(octets)
+
+
+def _leading_clock(value: Data) -> bytes:
+    while isinstance(value, Array | Structure) and value:
+        value = value[0]
+    return _clock_octets(value)
+
+
+def _clock_octets(value: Data) -> bytes:
+    return bytes(value) if isinstance(value, bytes) and _is_time(value) else b""
+
+
+def _is_time(value: Data) -> bool:
+    """Whether a value is a date-time by its type, or an octet-string that reads as one."""
+    if isinstance(value, DateTimeOctets):
+        return True
+    return (
+        isinstance(value, OctetString)
+        and len(value) == _DATE_TIME_OCTETS
+        and _is_clock_value(value)
+    )
+
+
+def _is_clock_value(octets: bytes) -> bool:
+    # The day of the week follows from the date; makers leave it out in many ways.
+    try:
+        clock = CosemDateTime.decode(bytes(octets[:4]) + b"\xff" + bytes(octets[5:]))
+    except DecodeError:
+        return False
+    return clock.year is not None and clock.year >= _EARLIEST_YEAR
 
 
 def _readings(value: Data) -> Iterator[Reading]:
-    if not isinstance(value, Array | Structure):
+    if not isinstance(value, Array | Structure) or not value:
         return
     elements = list(value)
-    columns = _push_object_list(elements)
-    if columns:
-        yield from _listed(columns, elements)
+    for understand in (_defined, _known_list, _descriptor_and_value, _single, _names_first):
+        found = understand(elements)
+        if found is not None:
+            yield from found
+            return
+    yield from _side_by_side(elements)
+
+
+# One value with its name.
+
+
+def logical_name(value: Data) -> Obis | None:
+    """Return the logical name that an octet-string is or a text prints; None for anything else."""
+    if isinstance(value, OctetString):
+        if len(value) == _LOGICAL_NAME_OCTETS and (
+            value[5] == 0xFF or value[0] <= _HIGHEST_GROUP_A
+        ):
+            return Obis.decode(value)
+        return _printed_name(value.decode("latin-1"))
+    return _printed_name(str(value)) if isinstance(value, VisibleString) else None
+
+
+def _printed_name(text: str) -> Obis | None:
+    """Read ``1-0:1.8.0*255`` and its short forms; `A-B` or `E` must be there."""
+    found = _PRINTED.fullmatch(text)
+    if found is None or (found[1] is None and found[5] is None):
+        return None
+    defaults = (1, 0, 0, 0, 0, 0xFF)
+    groups = [
+        default if group is None else int(group)
+        for group, default in zip(found.groups(), defaults, strict=True)
+    ]
+    return Obis(*groups) if max(groups) <= 0xFF else None
+
+
+def _short_name(value: Data) -> Obis | None:
+    if not isinstance(value, OctetString) or len(value) not in _SHORT_NAMES:
+        return None
+    return Obis.decode(bytes.fromhex(_SHORT_NAMES[len(value)].format(value.hex())))
+
+
+def _scaler_unit(value: Data) -> tuple[int, int] | None:
+    match value:
+        case Structure((Integer() as scaler, Enum() | Unsigned() as unit)):
+            return int(scaler), int(unit)
+    return None
+
+
+def _measured(followers: Sequence[Data]) -> Measured | None:
+    """Return what stands beside a name; None if nothing does."""
+    values: list[Data] = []
+    times: list[Data] = []
+    scaler: int | None = None
+    unit: int | None = None
+    for follower in _opened(followers):
+        pair = _scaler_unit(follower)
+        if pair is not None:
+            scaler, unit = pair
+        elif _is_time(follower):
+            times.append(follower)
+        else:
+            values.append(follower)
+    told = [value for value in values if value is not None]
+    if told or (values and not times):
+        time = times[0] if times else None
+        when = bytes(time) if isinstance(time, bytes) else b""
+        return Measured(told[0] if told else None, scaler, unit, when)
+    return Measured(times[0], scaler, unit) if times else None
+
+
+def _opened(followers: Sequence[Data]) -> Iterator[Data]:
+    """Yield the followers, with structures of {time, value} and the like taken apart."""
+    for follower in followers:
+        if (
+            isinstance(follower, Structure)
+            and 2 <= len(follower) <= 5
+            and _scaler_unit(follower) is None
+            and any(_is_time(each) or _scaler_unit(each) is not None for each in follower)
+            and not any(logical_name(each) for each in follower)
+        ):
+            yield from follower
+        else:
+            yield follower
+
+
+def _reading(name: Obis, followers: Sequence[Data]) -> Iterator[Reading]:
+    """Yield the reading of a name and what stands behind it."""
+    measured = _measured(followers)
+    if measured is None:
         return
-    single = _named(elements)
-    if single is not None:
-        yield single
-        return
+    if isinstance(measured.value, Array | Structure):
+        inside = list(_readings(measured.value))
+        if inside:
+            yield from inside
+            return
+    value, scaler, unit, time = measured
+    yield Reading(obis=name, value=value, scaler=scaler, unit=unit, date_time=time)
+
+
+def _single(elements: list[Data]) -> Iterator[Reading] | None:
+    """{logical name, value …}: two to five elements, one name in front and no other."""
+    if not 2 <= len(elements) <= 5:
+        return None
+    name = logical_name(elements[0])
+    if name is None and any(_scaler_unit(each) for each in elements[1:]):
+        name = _short_name(elements[0])
+    if name is None or any(_opens(each) for each in elements[2:]):
+        return None
+    return _reading(name, elements[1:])
+
+
+def _opens(value: Data) -> bool:
+    """Whether a name stands here, or in front of what stands here."""
+    if isinstance(value, Structure | Array):
+        return bool(value) and _scaler_unit(value) is None and _opens(value[0])
+    return logical_name(value) is not None
+
+
+def _side_by_side(elements: list[Data]) -> Iterator[Reading]:
     at = 0
     while at < len(elements):
-        element = elements[at]
-        follower = elements[at + 1] if at + 1 < len(elements) else None
-        name = _logical_name(element)
-        if (
-            name is not None
-            and follower is not None
-            and not isinstance(follower, Array | Structure)
-        ):
-            yield Reading(obis=name, value=follower)
-            at += 2
-            continue
-        yield from _readings(element)
+        name = logical_name(elements[at])
         at += 1
-
-
-def _logical_name(value: Data) -> Obis | None:
-    if isinstance(value, OctetString) and len(value) == _LOGICAL_NAME_OCTETS:
-        return Obis.decode(value)
-    return None
-
-
-def _named(elements: list[Data]) -> Reading | None:
-    """Return the reading of {logical name, value} or {logical name, value, {scaler, unit}}."""
-    if len(elements) not in {2, 3}:
-        return None
-    name = _logical_name(elements[0])
-    if name is None or isinstance(elements[1], Array | Structure):
-        return None
-    if len(elements) == 2:
-        return Reading(obis=name, value=elements[1])
-    match elements[2]:
-        case Structure((Integer() as scaler, Enum() as unit)):
-            return Reading(obis=name, value=elements[1], scaler=int(scaler), unit=int(unit))
-    return None
-
-
-def _push_object_list(elements: list[Data]) -> list[tuple[int, Obis, int]]:
-    """Return class, name and attribute of each element, if the first element lists them."""
-    if not elements or not isinstance(elements[0], Array) or len(elements[0]) != len(elements):
-        return []
-    columns = []
-    for definition in elements[0]:
-        match definition:
-            case Structure((FixedInteger() as class_id, OctetString() as name, attribute, *_)):
-                if len(name) != _LOGICAL_NAME_OCTETS or not isinstance(attribute, FixedInteger):
-                    return []
-                columns.append((int(class_id), Obis.decode(name), int(attribute)))
-            case _:
-                return []
-    return columns
-
-
-def _listed(columns: list[tuple[int, Obis, int]], elements: list[Data]) -> Iterator[Reading]:
-    units = {
-        name: (int(scaler), int(unit))
-        for (class_id, name, attribute), element in zip(columns, elements, strict=True)
-        if class_id in _REGISTERS and attribute == _SCALER_UNIT
-        for scaler, unit in _scaler_units(element)
-    }
-    for (class_id, name, attribute), element in list(zip(columns, elements, strict=True))[1:]:
-        if class_id in _REGISTERS and attribute == _SCALER_UNIT:
+        if name is None:
+            yield from _readings(elements[at - 1])
             continue
-        scaler, unit = (None, None)
-        if class_id in _REGISTERS and attribute == _VALUE:
-            scaler, unit = units.get(name, (None, None))
-        yield Reading(obis=name, attribute_id=attribute, value=element, scaler=scaler, unit=unit)
+        if at < len(elements) and isinstance(elements[at], Array | Structure):
+            stop = at + (not _opens(elements[at]))
+        else:
+            stop = min(at + 1, len(elements))
+        while stop > at and stop < len(elements) and not _opens(elements[stop]):
+            stop += 1
+        yield from _reading(name, elements[at:stop])
+        at = stop
 
 
-def _scaler_units(value: Data) -> Iterator[tuple[Integer, Enum]]:
+def _names_first(elements: list[Data]) -> Iterator[Reading] | None:
+    """As many names as values: all names stand in front."""
+    half = len(elements) // 2
+    names = [logical_name(each) for each in elements]
+    if half < 2 or len(elements) % 2 or any(names[half:]) or None in names[:half]:
+        return None
+    return (
+        Reading(obis=name, value=value)
+        for name, value in zip(names[:half], elements[half:], strict=True)
+        if name is not None
+    )
+
+
+# Lists of definitions, and the values that follow them.
+
+
+def _definition(value: Data) -> Definition | None:
     match value:
-        case Structure((Integer() as scaler, Enum() as unit)):
-            yield scaler, unit
+        case Structure((FixedInteger() as class_id, OctetString() as name, attribute, *_)):
+            if len(name) == _LOGICAL_NAME_OCTETS and isinstance(attribute, FixedInteger):
+                return Definition(int(class_id), Obis.decode(name), int(attribute))
+        case OctetString() if len(value) == _LOGICAL_NAME_OCTETS:
+            return Definition(None, Obis.decode(value), None)
+    return None
 
 
-def _first_clock(value: Data) -> bytes:
-    if isinstance(value, DateTimeOctets) or (isinstance(value, OctetString) and len(value) == 12):
-        return bytes(value)
-    if isinstance(value, Array | Structure):
-        for element in value:
-            if moment := _first_clock(element):
-                return moment
-    return b""
+def _definitions(value: Data) -> list[Definition]:
+    """Return the rows of a push object list or of capture objects; none if it is something else."""
+    if not isinstance(value, Array) or not value:
+        return []
+    rows = [_definition(each) for each in value]
+    known = [row for row in rows if row is not None]
+    return known if len(known) == len(rows) else []
+
+
+def _defined(elements: list[Data]) -> Iterator[Reading] | None:
+    """A list of definitions and the values that it defines."""
+    for place, element in enumerate(elements):
+        rows = _definitions(element)
+        if not rows:
+            continue
+        values = elements[place + 1 :]
+        if len(values) == 1 and len(rows) > 1:
+            alone = values[0]
+            if isinstance(alone, Array) and alone and all(_is_row(each, rows) for each in alone):
+                return _buffer(rows, alone)
+            if isinstance(alone, Structure | Array) and len(alone) in {len(rows), len(rows) - 1}:
+                values = list(alone)
+        if len(values) == len(rows) - 1 or (len(values) < len(rows) and _is_own(rows[0])):
+            rows = rows[1:]  # the list has a row for itself
+        count = min(len(rows), len(values))  # a telegram that is cut off has fewer values
+        return _listed(rows[:count], values[:count])
+    return None
+
+
+def _is_own(row: Definition) -> bool:
+    """Whether a row of a push object list names that list."""
+    return (row.class_id, row.attribute_id) == (_PUSH_SETUP, _VALUE)
+
+
+def _is_row(value: Data, rows: list[Definition]) -> bool:
+    return isinstance(value, Structure) and len(value) == len(rows)
+
+
+def _listed(rows: list[Definition], values: list[Data]) -> Iterator[Reading]:
+    units: dict[Obis, tuple[int, int]] = {}
+    captured: dict[Obis, list[Definition]] = {}
+    for row, value in zip(rows, values, strict=True):
+        pair = _scaler_unit(value)
+        if row.class_id in _REGISTERS and row.attribute_id == _SCALER_UNIT and pair is not None:
+            units[row.obis] = pair
+        if row.class_id == _PROFILE_GENERIC and row.attribute_id == _CAPTURE_OBJECTS:
+            captured[row.obis] = _definitions(value)
+    for row, value in zip(rows, values, strict=True):
+        if row.class_id in _REGISTERS and row.attribute_id == _SCALER_UNIT:
+            continue
+        columns = captured.get(row.obis, [])
+        if row.attribute_id == _CAPTURE_OBJECTS and columns:
+            continue
+        if (
+            row.attribute_id == _VALUE
+            and isinstance(value, Array)
+            and columns
+            and all(_is_row(each, columns) for each in value)
+        ):
+            yield from _buffer(columns, value)
+        else:
+            yield _listed_reading(row, value, units.get(row.obis))
+
+
+def _listed_reading(row: Definition, value: Data, pair: tuple[int, int] | None) -> Reading:
+    scaler, unit, time = None, None, b""
+    if row.class_id is None or row.attribute_id == _ALL_ATTRIBUTES:
+        inside = [value]
+        if isinstance(value, Structure):
+            own_name = bool(value) and logical_name(value[0]) == row.obis
+            inside = list(value[1:] if own_name else value)
+        measured = _measured(inside)
+        if measured is not None and not isinstance(measured.value, Array | Structure):
+            value, scaler, unit, time = measured
+    elif row.class_id in _REGISTERS and row.attribute_id == _VALUE and pair is not None:
+        scaler, unit = pair
+    return Reading(
+        obis=row.obis,
+        class_id=row.class_id,
+        attribute_id=row.attribute_id,
+        value=value,
+        scaler=scaler,
+        unit=unit,
+        date_time=time,
+    )
+
+
+def _buffer(columns: list[Definition], buffer: Array) -> Iterator[Reading]:
+    """Yield the cells of a profile, each with the time of its row."""
+    for row in buffer:
+        cells = list(row) if isinstance(row, Structure) else []
+        time = next((bytes(c) for c in cells if isinstance(c, bytes) and _is_time(c)), b"")
+        for column, cell in zip(columns, cells, strict=True):
+            yield Reading(
+                obis=column.obis,
+                class_id=column.class_id,
+                attribute_id=column.attribute_id,
+                value=cell,
+                date_time=time,
+            )
+
+
+def _descriptor_and_value(elements: list[Data]) -> Iterator[Reading] | None:
+    """{{class, logical name, attribute}, value}."""
+    if len(elements) != 2 or not isinstance(elements[0], Structure):
+        return None
+    row = _definition(elements[0])
+    if row is None or (_definition(elements[1]) is not None and isinstance(elements[1], Structure)):
+        return None
+    return iter((_listed_reading(row, elements[1], None),))
+
+
+def _known_list(elements: list[Data]) -> Iterator[Reading] | None:
+    """Values alone, behind the identifier of a list that is known."""
+    first = elements[0]
+    if not isinstance(first, OctetString | VisibleString):
+        return None
+    text = first.decode("latin-1") if isinstance(first, bytes) else str(first)
+    for names in LISTS.get(text, ()):
+        if len(names) == len(elements):
+            return (
+                Reading(obis=name, value=value) for name, value in zip(names, elements, strict=True)
+            )
+    return None

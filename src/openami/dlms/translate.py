@@ -2,84 +2,38 @@
 """Octets to a tree that a person reads: frames, gateway headers, APDUs, what is sealed.
 
 `describe` goes as deep as octets and keys allow and never raises for what the octets hold: where
-they break a rule, or a key does not fit, the tree ends there with a finding, and everything
-around it is kept.  It checks no counters and no policy: it is a reading glass, not an end point.
+they break a rule, or a key does not fit, there is a finding, and everything around it is kept.  It
+checks no counters and no policy: it is a reading glass, not an end point.  A breach that the reader
+accepts, by the name of its habit, is a note instead of a finding.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, is_dataclass
-from enum import Enum, IntFlag
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Final
 
-from openami.dlms import apdu, framings
-from openami.dlms.apdu import acse, block, ciphered, signed
-from openami.dlms.apdu.codes import Code
-from openami.dlms.apdu.fields import InvokeIdAndPriority, LongInvokeIdAndPriority
+from openami.dlms import apdu, framings, p1
+from openami.dlms.apdu import acse, block, ciphered, get, initiate, signed
+from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.notification import DataNotification, EventNotification
-from openami.dlms.data import (
-    Array,
-    BitString,
-    CompactArray,
-    Data,
-    FixedInteger,
-    FixedOctets,
-    Float32,
-    Float64,
-    OctetString,
-    Structure,
-    Utf8String,
-    VisibleString,
-)
-from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.apdu.registry import Apdu
+from openami.dlms.data import Array, Data, Structure
 from openami.dlms.errors import DecodeError, DlmsError, ProtocolError
+from openami.dlms.framings import Found
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
-from openami.dlms.obis import Obis
-from openami.dlms.readings import Reading, readings
-from openami.dlms.security.ciphering import Cipher, KeySet
-from openami.dlms.security.suites import SecurityControl
+from openami.dlms.partial import Breach, read_apdu, read_data
+from openami.dlms.readings import Reading, moment, readings
+from openami.dlms.seals import Seal, TranslationKeys, open_sealed
+from openami.dlms.tree import Node, node, octets_text, rows, type_name
+
+__all__ = ["Node", "Translation", "TranslationKeys", "describe", "octets_text", "type_name"]
 
 DEEPEST: Final = 8
 """How many APDUs may stand inside each other: no profile needs more than four."""
 
-_DATE_TIME_OCTETS: Final = 12
-_LOGICAL_NAME_OCTETS: Final = 6
-_TYPED: Final = (
-    FixedInteger,
-    Float32,
-    Float64,
-    VisibleString,
-    Utf8String,
-    OctetString,
-    FixedOctets,
-    BitString,
-    CompactArray,
-)
-_ORDINARY_DATE_TIME: Final = ("tagged_date_time", False)
 _GATEWAY: Final = {GatewayRequest.TAG: GatewayRequest, GatewayResponse.TAG: GatewayResponse}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TranslationKeys:
-    """What is needed to look inside protected APDUs.
-
-    Attributes:
-        encryption_key: Global unicast encryption key, GUEK.
-        authentication_key: Global authentication key, GAK; empty where only encryption is used.
-        system_title: The sender's, for APDUs that do not carry it.
-    """
-
-    encryption_key: bytes = field(repr=False)
-    authentication_key: bytes = field(default=b"", repr=False)
-    system_title: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One line of the tree and what stands below it."""
-
-    label: str
-    value: str = ""
-    children: tuple["Node", ...] = ()
+_CLIENTS: Final = frozenset({0x01, 0x05, 0x06, 0x16, 0xC0, 0xC1, 0xC3})
+"""Plain tags of what a client sends; the others come from a server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,46 +42,140 @@ class Translation:
 
     Attributes:
         tree: The frames and APDUs, outermost first.
-        readings: Named values of data notifications.
+        readings: Named values of notifications, and of answers whose request was seen.
         findings: Why the tree ends where it does; empty if everything was understood.
+        notes: Breaches that were accepted, and what is missing without being wrong.
+        framings: What the octets are framed in, outermost first, each once.
+        seals: How APDUs were protected, in their order.
+        moment: The 12 octets of when the first notification was made; empty if nothing says so.
+        text: Telegrams of a consumer port (P1) that were inside.
+        complete: Whether nothing is missing: no finding, no seal left closed, no block unfinished.
     """
 
     tree: tuple[Node, ...]
     readings: tuple[Reading, ...]
     findings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    framings: tuple[str, ...] = ()
+    seals: tuple[Seal, ...] = ()
+    moment: bytes = b""
+    text: str = ""
+    complete: bool = True
 
 
-def describe(octets: bytes, *, keys: TranslationKeys | None = None) -> Translation:
-    """Return what one APDU, or frames one after the other, hold: wrapper, HDLC or wired M-Bus."""
-    translator = _Translator(keys)
-    framed = framings.frames(octets)
-    tree = (translator.apdu(octets),) if framed is None else translator.frames(framed)
+def describe(
+    octets: bytes,
+    *,
+    keys: TranslationKeys | None = None,
+    accept: AbstractSet[str] = frozenset(),
+    framing: str | None = None,
+) -> Translation:
+    """Return what one APDU, one value, or frames one after the other hold.
+
+    Args:
+        octets: As recorded.
+        keys: To look inside protected APDUs.
+        accept: Names of `habits` whose breaches are notes.
+        framing: One of `framings.FRAMINGS`; None finds it out.
+    """
+    translator = _Translator(keys, frozenset(accept))
+    if p1.is_telegram(octets):
+        translator.framings.append("p1")
+        tree: tuple[Node, ...] = (translator.telegram(octets),)
+    elif (framed := framings.frames(octets, framing)) is None:
+        tree = (translator.bare(octets),)
+    else:
+        tree = translator.frames(framed)
+    translator.end()
     return Translation(
-        tree=tree, readings=tuple(translator.readings), findings=tuple(translator.findings)
+        tree=tree,
+        readings=tuple(translator.readings),
+        findings=tuple(translator.findings),
+        notes=tuple(translator.notes),
+        framings=tuple(dict.fromkeys(translator.framings)) or ("none",),
+        seals=tuple(translator.seals),
+        moment=translator.moment,
+        text=translator.text,
+        complete=bool(tree) and not (translator.findings or translator.unread),
     )
 
 
 @dataclass(slots=True)
 class _Translator:
     keys: TranslationKeys | None
+    accept: frozenset[str]
     readings: list[Reading] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    framings: list[str] = field(default_factory=list)
+    seals: list[Seal] = field(default_factory=list)
+    moment: bytes = b""
+    text: str = ""
+    unread: bool = False
     levels: int = DEEPEST
     blocks: block.Assembler = field(default_factory=block.Assembler)
+    blocks_open: int = 0
+    raw: bytearray = field(default_factory=bytearray)
+    raw_blocks: int = 0
+    asked: dict[int, AttributeDescriptor] = field(default_factory=dict)
+    dedicated_key: bytes = b""
+    titles: dict[bool, bytes] = field(default_factory=dict)
+    """System titles that an association told, of the client (True) and of the server."""
 
-    def frames(self, found: Iterable[framings.Found]) -> tuple[Node, ...]:
+    def frames(self, found: Iterable[Found]) -> tuple[Node, ...]:
         nodes = []
         for frame in found:
-            if isinstance(frame, DecodeError):
-                nodes.append(self._finding(frame))
+            if isinstance(frame, Breach):
+                nodes.append(self._breach(frame))
                 continue
+            self.framings.append(_FRAMING_NAMES.get(frame.framing, frame.framing))
             children = [Node(*row) for row in frame.fields]
-            if frame.fault is not None:
-                children.append(self._finding(frame.fault))
+            children += [self._breach(fault) for fault in frame.faults]
             if frame.apdu is not None:
                 children.append(self.apdu(frame.apdu))
             nodes.append(Node(frame.framing, frame.summary, tuple(children)))
         return tuple(nodes)
+
+    def bare(self, octets: bytes) -> Node:
+        """Return one APDU, or a value of data where no APDU stands."""
+        try:
+            apdu.decode(octets)
+        except DecodeError as error:
+            if octets[:1] and octets[0] not in _GATEWAY:
+                try:
+                    value, breaches = read_data(octets)
+                except DecodeError as inside:
+                    no_apdu = error.offset == 0 and inside.offset > 0
+                    return self._unread(octets, inside) if no_apdu else self.apdu(octets)
+                if not breaches or self._is_no_apdu(octets, error):
+                    return self.value(value, breaches)
+        return self.apdu(octets)
+
+    @staticmethod
+    def _is_no_apdu(octets: bytes, error: DecodeError) -> bool:
+        try:
+            read_apdu(octets)
+        except DecodeError:
+            return error.offset == 0
+        return False
+
+    def value(self, value: Data, breaches: list[Breach]) -> Node:
+        """Return a value of data that stands alone."""
+        wrong = tuple(self._breach(each) for each in breaches)
+        found = readings(value)
+        self.readings += found
+        self.moment = self.moment or moment(value, found)
+        shown = node("data", value)
+        return Node(shown.label, shown.value, (*shown.children, *wrong))
+
+    def telegram(self, octets: bytes) -> Node:
+        """Return the lines of a consumer port's telegram."""
+        text, found, when, breaches = p1.read(octets)
+        self.text += text
+        self.readings += found
+        self.moment = self.moment or when
+        lines = tuple(Node("line", line) for line in text.splitlines() if line)
+        return Node("p1", "", (*lines, *(self._breach(each) for each in breaches)))
 
     def apdu(self, octets: bytes, title: bytes = b"") -> Node:
         """Return one APDU; `title` is that of the sender if what is around it tells."""
@@ -135,218 +183,228 @@ class _Translator:
             problem = f"APDUs are nested deeper than {DEEPEST} levels"
             return self._finding(DecodeError(problem, octets, 0, "IEC 62056-5-3, 9.5"))
         self.levels -= 1
-        node = self._apdu(octets, title)
+        found = self._apdu(octets, title)
         self.levels += 1
-        return node
+        return found
 
     def _apdu(self, octets: bytes, title: bytes) -> Node:
+        if p1.is_telegram(octets):
+            self.framings.append("p1")
+            return self.telegram(octets)
         try:
             if octets[:1] and octets[0] in _GATEWAY:
                 return self._gateway(octets)
-            message = apdu.decode(octets)
-        except DlmsError as error:
-            return Node("apdu", octets.hex(" "), (self._finding(error),))
+            message, breaches = read_apdu(octets)
+        except DecodeError as error:
+            return self._unread(octets, error)
+        wrong = tuple(self._breach(each) for each in breaches)
+        name, lines = self._lines(message, title)
+        self._note(message)
+        return Node(name, "", (*lines, *wrong))
+
+    def _unread(self, octets: bytes, error: DecodeError) -> Node:
+        self.unread = True
+        habit = "truncated-end" if " needs " in error.problem and octets else ""
+        return Node("apdu", octets.hex(" "), (self._breach(Breach(error, habit)),))
+
+    def _lines(  # noqa: PLR0911  one for each kind of envelope
+        self, message: Apdu, title: bytes
+    ) -> tuple[str, tuple[Node, ...]]:
+        """Return the name of a message and the lines below it."""
         name = type(message).__name__
         match message:
             case ciphered.ServiceCiphering():
-                name = _service_name(message.tag)
-                rows = self._sealed(message.ciphered_service, title)
+                name, envelope = _service(message.tag)
+                sealed = Seal.of(message.ciphered_service, envelope, title or self._title(message))
+                return name, self._sealed(message.ciphered_service, sealed)
             case ciphered.GeneralGloCiphering():
-                inside = self._sealed(message.ciphered_service, message.system_title or title)
-                rows = (*_rows(message, "ciphered_service"), *inside)
+                dedicated = isinstance(message, ciphered.GeneralDedCiphering)
+                envelope = "general-ded-ciphering" if dedicated else "general-glo-ciphering"
+                sender = message.system_title or title
+                sealed = Seal.of(message.ciphered_service, envelope, sender)
+                inside = self._sealed(message.ciphered_service, sealed)
+                return name, (*rows(message, "ciphered_service"), *inside)
             case ciphered.GeneralCiphering():
-                originator, header = message.originator_system_title, message.header()
-                inside = self._sealed(message.ciphered_service, originator, header)
-                rows = (*_rows(message, "ciphered_service"), *inside)
+                originator = message.originator_system_title
+                sealed = Seal.of(message.ciphered_service, "general-ciphering", originator)
+                inside = self._sealed(message.ciphered_service, sealed, message.header())
+                return name, (*rows(message, "ciphered_service"), *inside)
             case signed.GeneralSigning():
                 originator = message.originator_system_title
-                rows = (*_rows(message, "content"), self.apdu(message.content, originator or title))
+                inside = (self.apdu(message.content, originator or title),)
+                return name, (*rows(message, "content"), *inside)
             case acse.Aarq() | acse.Aare() | acse.Rlrq() | acse.Rlre():
-                rows = self._association(message, title)
+                return name, self._association(message, title)
             case block.GeneralBlockTransfer():
-                rows = (*_rows(message), *self._block(message, title))
-            case _:
-                rows = _rows(message)
-        self._note(message)
-        return Node(name, "", rows)
+                return name, (*rows(message), *self._block(message, title))
+            case get.GetResponseWithDatablock():
+                return name, (*rows(message), *self._datablock(message))
+        return name, rows(message)
 
     def _note(self, message: object) -> None:
-        """Collect the values that a notification names."""
-        if isinstance(message, DataNotification):
-            self.readings += readings(message.notification_body, message.date_time)
-        elif isinstance(message, EventNotification):
-            self.readings.append(_event(message))
+        """Collect what a message tells: named values, keys and titles of an association."""
+        match message:
+            case DataNotification():
+                found = readings(message.notification_body, message.date_time)
+                when = moment(message.notification_body, found, message.date_time)
+                self.readings += found
+                self.moment = self.moment or when
+            case EventNotification():
+                self.readings.append(_named(message.attribute, message.value, message.time or b""))
+                self.moment = self.moment or message.time or b""
+            case initiate.InitiateRequest():
+                self.dedicated_key = message.dedicated_key or b""
+            case get.GetRequestNormal():
+                self.asked[message.invoke_id_and_priority & 0x0F] = message.attribute
+            case get.GetResponseNormal():
+                self._answer(message.invoke_id_and_priority & 0x0F, message.result)
+
+    def _answer(self, invoke_id: int, result: object) -> None:
+        asked = self.asked.pop(invoke_id, None)
+        if isinstance(result, get.DataAccessResult):
+            return
+        if asked is not None:
+            self.readings.append(_named(asked, result, b""))  # type: ignore[arg-type]
+        elif isinstance(result, Array | Structure):
+            self.readings += readings(result)
+
+    def _title(self, message: ciphered.ServiceCiphering) -> bytes:
+        """Return the title of who sends this service, if the association told it."""
+        row = ciphered.BY_GLO.get(message.tag) or ciphered.BY_DED[message.tag]
+        return self.titles.get(row.plain in _CLIENTS, b"")
 
     def _association(
         self, message: acse.Aarq | acse.Aare | acse.Rlrq | acse.Rlre, title: bytes
     ) -> tuple[Node, ...]:
-        rows = _rows(message, "user_information")
+        lines = rows(message, "user_information")
         if isinstance(message, acse.Aarq):
             title = message.calling_ap_title or title
+            self.titles[True] = title
+            self.dedicated_key = b""
         elif isinstance(message, acse.Aare):
             title = message.responding_ap_title or title
+            self.titles[False] = title
         if not message.user_information:
-            return rows
+            return lines
         inside = self.apdu(message.user_information, title)
-        return (*rows, Node("user_information", "", (inside,)))
+        return (*lines, Node("user_information", "", (inside,)))
 
     def _block(self, message: block.GeneralBlockTransfer, title: bytes) -> tuple[Node, ...]:
         """Return the APDU that the last of several blocks completes.
 
         A block whose predecessors were not given is shown alone: that is no fault.
         """
+        self.framings.append("gbt")
+        if message.block_number == 1:
+            self._unfinished()
         try:
             whole = self.blocks.take(message)
         except ProtocolError:
+            self.blocks_open = message.block_number
+            self._unfinished()
             return ()
+        self.blocks_open = message.block_number
         if whole is None:
             return ()
+        self.blocks_open = 0
         count = f"of {message.block_number} blocks"
         return (Node("apdu", count, (self.apdu(whole, title),)),)
 
+    def _unfinished(self) -> None:
+        if self.blocks_open:
+            self.unread = True
+            self.notes.append(
+                f"general-block-transfer ends with block {self.blocks_open}: the APDU is not whole"
+            )
+        self.blocks_open = 0
+
+    def _datablock(self, message: get.GetResponseWithDatablock) -> tuple[Node, ...]:
+        """Return the value that the last of several blocks completes."""
+        if message.block_number == 1:
+            self.raw.clear()
+            self.raw_blocks = 0
+        if message.block_number != self.raw_blocks + 1 or not isinstance(message.result, bytes):
+            self.unread = True
+            return ()
+        self.raw += message.result
+        self.raw_blocks += 1
+        if not message.last_block:
+            return ()
+        octets = bytes(self.raw)
+        self.raw_blocks = 0
+        invoke_id = message.invoke_id_and_priority & 0x0F
+        try:
+            value, breaches = read_data(octets)
+        except DecodeError as error:
+            return (self._finding(error),)
+        self._answer(invoke_id, value)
+        wrong = tuple(self._breach(each) for each in breaches)
+        return (node("value", value), *wrong)
+
+    def end(self) -> None:
+        """Tell what was begun and not finished."""
+        self._unfinished()
+        self.unread |= self.raw_blocks > 0
+
     def _gateway(self, octets: bytes) -> Node:
+        self.framings.append("gateway")
         message = _GATEWAY[octets[0]].decode(octets)
-        return Node(type(message).__name__, "", (*_rows(message, "apdu"), self.apdu(message.apdu)))
+        return Node(type(message).__name__, "", (*rows(message, "apdu"), self.apdu(message.apdu)))
 
-    def _sealed(self, octets: bytes, title: bytes, header: bytes = b"") -> tuple[Node, ...]:
+    def _sealed(
+        self, octets: bytes, seal: Seal | DlmsError, header: bytes = b""
+    ) -> tuple[Node, ...]:
         """Return the security header and, if the keys open it, the APDU inside."""
-        try:
-            if len(octets) < 5:
-                raise DecodeError("security header needs 5 octets", octets, len(octets), "9.2.7.2")
-            control = SecurityControl(octets[0])
-            rows = (
-                Node("security_control", f"{octets[0]:02X} {_protection(control)}"),
-                Node("invocation_counter", str(int.from_bytes(octets[1:5]))),
-            )
-        except DlmsError as error:
-            return Node("ciphered_service", octets.hex(" ")), self._finding(error)
-        sealed = Node("ciphered_service", octets[5:].hex(" "))
+        if isinstance(seal, DlmsError):
+            return Node("ciphered_service", octets.hex(" ")), self._finding(seal)
+        lines = (
+            Node("security_control", f"{octets[0]:02X} {seal.protection}"),
+            Node("invocation_counter", str(seal.invocation_counter)),
+        )
+        closed = Node("ciphered_service", octets[5:].hex(" "))
+        place = len(self.seals)
+        self.seals.append(seal)
         if self.keys is None:
-            return (*rows, sealed)
-        try:
-            keys = KeySet(
-                suite=control.suite,
-                encryption_key=self.keys.encryption_key,
-                authentication_key=self.keys.authentication_key,
-            )
-            sender = title or self.keys.system_title
-            _, _, plain = Cipher(keys).open(octets, sender, aad_prefix=header)
-        except DlmsError as error:
-            return (*rows, sealed, self._finding(error))
-        return (*rows, self.apdu(plain, title))
+            self.unread = True
+            return (*lines, closed)
+        opened = open_sealed(octets, seal, self.keys, self.dedicated_key, header)
+        self.seals[place] = opened.seal
+        wrong = tuple(self._breach(each) for each in opened.breaches)
+        if opened.plain is None:
+            self.unread = True
+            return (*lines, closed, *wrong)
+        return (*lines, *wrong, self.apdu(opened.plain, seal.system_title))
 
-    def _finding(self, error: DlmsError) -> Node:
+    def _finding(self, error: Exception) -> Node:
         self.findings.append(str(error))
         return Node("finding", str(error))
 
+    def _breach(self, breach: Breach) -> Node:
+        self.unread |= breach.habit in _MISSING
+        if breach.habit in self.accept:
+            self.notes.append(f"{breach.error}: accepted as {breach.habit}")
+            return Node("note", str(breach.error))
+        return self._finding(breach.error)
 
-def _event(message: EventNotification) -> Reading:
+
+_MISSING: Final = frozenset({"truncated-end", "short-list", "missing-segment"})
+"""Habits after which something is not there, accepted or not."""
+
+_FRAMING_NAMES: Final = {"m-bus": "mbus", "wireless m-bus": "wmbus"}
+
+
+def _named(attribute: AttributeDescriptor, value: Data, time: bytes) -> Reading:
     return Reading(
-        obis=message.attribute.instance_id,
-        attribute_id=message.attribute.attribute_id,
-        value=message.value,
-        date_time=message.time or b"",
+        obis=attribute.instance_id,
+        class_id=attribute.class_id,
+        attribute_id=attribute.attribute_id,
+        value=value,
+        date_time=time,
     )
 
 
-def _service_name(tag: int) -> str:
+def _service(tag: int) -> tuple[str, str]:
+    """Return the name of a service that is ciphered, and of what it is in."""
     if tag in ciphered.BY_GLO:
-        return f"glo-{ciphered.BY_GLO[tag].service}"
-    return f"ded-{ciphered.BY_DED[tag].service}"
-
-
-def _protection(control: SecurityControl) -> str:
-    parts = [f"suite {int(control.suite)}"]
-    parts += ["authenticated"] * control.authenticated
-    parts += ["encrypted"] * control.encrypted
-    parts += ["broadcast key"] * control.broadcast
-    return ", ".join(parts)
-
-
-def _rows(message: object, *without: str) -> tuple[Node, ...]:
-    """Return the fields of a message that are there, in wire order; secrets by their size only."""
-    assert is_dataclass(message)  # noqa: S101  all APDUs are
-    rows = []
-    for row in fields(message):
-        value = getattr(message, row.name)
-        if value is None or row.name in without or (row.name, value) == _ORDINARY_DATE_TIME:
-            continue
-        if not row.repr and isinstance(value, bytes):
-            value = f"{len(value)} octets, not shown"
-        rows.append(_node(row.name, value))
-    return tuple(rows)
-
-
-def _node(label: str, value: object) -> Node:
-    if isinstance(value, Array | Structure):
-        inside = tuple(_node(str(number), element) for number, element in enumerate(value, 1))
-        return Node(label, f"{type(value).__name__.lower()} of {len(value)}", inside)
-    if isinstance(value, tuple) and not isinstance(value, Obis):
-        inside = tuple(_node(str(number), element) for number, element in enumerate(value, 1))
-        return Node(label, str(len(value)), inside)
-    if is_dataclass(value) and not isinstance(value, BitString | CompactArray):
-        return Node(label, "", _rows(value))
-    return Node(label, _text(value))
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "null-data"
-    if isinstance(value, _TYPED):
-        return f"{type_name(value)} {_contents(value)}"
-    if isinstance(value, bytes):
-        return octets_text(value)
-    if isinstance(value, int):
-        return _number_text(value)
-    return str(value)
-
-
-def _number_text(value: int) -> str:
-    if isinstance(value, IntFlag):
-        names = ", ".join(flag.name or "" for flag in value)
-        return names.lower().replace("_", "-") or "none"
-    if isinstance(value, Code):
-        return f"{value} ({int(value)})"
-    if isinstance(value, InvokeIdAndPriority):
-        return f"{value:02X} (id {value.invoke_id}{_service_class(value)})"
-    if isinstance(value, LongInvokeIdAndPriority):
-        return f"{value:08X} (id {value.long_invoke_id}{_service_class(value)})"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _service_class(value: InvokeIdAndPriority | LongInvokeIdAndPriority) -> str:
-    confirmed = ", confirmed" if value.confirmed else ", unconfirmed"
-    return confirmed + (", high priority" if value.high_priority else "")
-
-
-def _contents(value: Data) -> str:
-    if isinstance(value, bytes):
-        return octets_text(value)
-    if isinstance(value, BitString):
-        return value.bits
-    if isinstance(value, CompactArray):
-        return f"{value.type_description.hex(' ')} | {value.contents.hex(' ')}"
-    return str(value)
-
-
-def type_name(value: Data) -> str:
-    """Return the standard's name of a value's type, ``double-long-unsigned``."""
-    name = type(value).__name__
-    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)[1:]
-
-
-def octets_text(octets: bytes) -> str:
-    """Return octets in hexadecimal, and what they read as: a clock, a logical name, a text."""
-    plain = bytes(octets)
-    if isinstance(octets, Enum):
-        return f"{plain.hex(' ')} ({octets.name.lower().replace('_', '-')})"
-    if len(plain) == _DATE_TIME_OCTETS:
-        try:
-            return f"{plain.hex(' ')} ({CosemDateTime.decode(plain)})"
-        except DecodeError:
-            pass
-    if plain and plain.isascii() and plain.decode("ascii").isprintable():
-        return f"{plain.hex(' ')} ({plain.decode('ascii')!r})"
-    if len(plain) == _LOGICAL_NAME_OCTETS and plain[5] == 0xFF:
-        return f"{plain.hex(' ')} ({Obis.decode(plain)})"
-    return plain.hex(" ")
+        return f"glo-{ciphered.BY_GLO[tag].service}", "service-specific-glo-ciphering"
+    return f"ded-{ciphered.BY_DED[tag].service}", "service-specific-ded-ciphering"
