@@ -91,7 +91,7 @@ class LinkParameters:
         parameters = b""
         for identifier, name in _NAMES.items():
             value: int = getattr(self, name)
-            octets = 2 if value > 0xFF else 1
+            octets = max(1, (value.bit_length() + 7) // 8)
             if identifier in {0x07, 0x08}:
                 octets = WINDOW_VALUE_OCTETS
             parameters += bytes((identifier, octets)) + value.to_bytes(octets)
@@ -156,5 +156,8 @@ def _values(reader: Reader) -> dict[str, int]:
             problem = f"parameter {identifier:02X} does not exist"
             raise DecodeError(problem, reader.octets, offset + group.offset - 1, CLAUSE)
         size = group.unsigned(1, "parameter length")
+        if size > WINDOW_VALUE_OCTETS:
+            problem = f"parameter {identifier:02X} has {size} octets, not 4 or fewer"
+            raise DecodeError(problem, reader.octets, offset + group.offset - 1, CLAUSE)
         values[name] = group.unsigned(size, f"parameter {identifier:02X}") or _DEFAULTS[name]
     return values

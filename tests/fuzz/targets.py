@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is fuzzed: every decoder that octets from outside reach, each as a function of octets.
+
+A target returns for any octets, or raises a `DlmsError`; anything else is a defect.  Where it
+decodes, what it made must encode to octets that say the same again.  `TARGETS` is the table; the
+runner is `run`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from openami.dlms import apdu, columns, data, framings, translate
+from openami.dlms.apdu.fields import SelectiveAccess
+from openami.dlms.apdu.selective import ByEntry, ByRange
+from openami.dlms.datetimes import CosemDate, CosemDateTime, CosemTime
+from openami.dlms.errors import DecodeError
+from openami.dlms.gateway import GatewayRequest, GatewayResponse
+from openami.dlms.hdlc.frame import Frame
+from openami.dlms.hdlc.parameters import LinkParameters
+from openami.dlms.hdlc.reader import FrameReader
+from openami.dlms.mbus import MbusFrame, MbusReader
+from openami.dlms.mode_e import IdentificationMessage, LineReader, OptionSelect, RequestMessage
+from openami.dlms.readings import readings
+from openami.dlms.security.certificates import Certificate
+from openami.dlms.security.channel import Role, SecureChannel
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.counters import CounterBlock
+from openami.dlms.wrapper import WrapperReader
+from playbooks.demo_meter import (
+    CLIENT_TITLE,
+    KEYS,
+    MANAGER,
+    METER_TITLE,
+    PUBLIC,
+    READER,
+    associated,
+)
+
+Target = Callable[[bytes], object]
+
+LONGEST_STREAM_OCTETS: Final = 400
+"""Octet by octet costs their square; faults do not need more."""
+
+
+def inverse(decode: Callable[[bytes], Any]) -> Target:
+    """Return a target: what is decoded must say the same when it is encoded and decoded again."""
+
+    def target(octets: bytes) -> object:
+        found = decode(octets)
+        again = decode(found.encode())
+        assert repr(again) == repr(found), f"{found!r} came back as {again!r}"
+        return found
+
+    return target
+
+
+def stream(reader: Callable[[], Any]) -> Target:
+    """Return a target: a stream gives the same frames whether it comes at once or in octets.
+
+    What had to be dropped is told as it comes, so it is not compared.
+    """
+
+    def target(octets: bytes) -> object:
+        octets = octets[:LONGEST_STREAM_OCTETS]
+        found = reader().feed(octets)
+        slow = reader()
+        pieces = [each for octet in octets for each in slow.feed(bytes((octet,)))]
+        assert sound(pieces) == sound(found)
+        return found
+
+    def sound(found: list[Any]) -> list[Any]:
+        return [each for each in found if not isinstance(each, DecodeError)]
+
+    return target
+
+
+def wrapper_stream(octets: bytes) -> object:
+    # A wrapper stream ends at its first fault, which depends on what came with it: not compared.
+    return WrapperReader().feed(octets)
+
+
+def any_data(octets: bytes) -> object:
+    found = data.decode(octets)
+    assert data.decode(data.encode(found)) == found or "nan" in repr(found)
+    readings(found)
+    return found
+
+
+def profile(octets: bytes) -> object:
+    return columns.decode_profile(octets)
+
+
+def selection(octets: bytes) -> object:
+    if len(octets) < 2:
+        return None
+    access = SelectiveAccess(selector=octets[0], parameters=data.decode(octets[1:]))
+    for kind in (ByRange, ByEntry):
+        try:
+            return kind.from_access(access)
+        except ValueError:
+            continue
+    return None
+
+
+def described(octets: bytes) -> object:
+    keys = translate.TranslationKeys(
+        encryption_key=KEYS.encryption_key,
+        authentication_key=KEYS.authentication_key,
+        system_title=METER_TITLE,
+    )
+    return translate.describe(octets, keys=keys)
+
+
+def recorded(octets: bytes) -> object:
+    return list(framings.frames(octets) or ())
+
+
+def opened_by_channel(octets: bytes) -> object:
+    channel = SecureChannel(
+        cipher=Cipher(KEYS),
+        role=Role.SERVER,
+        own_title=METER_TITLE,
+        peer_title=CLIENT_TITLE,
+        counters=CounterBlock(0, 2**32 - 1),
+    )
+    return channel.unprotect(octets)
+
+
+def served(octets: bytes) -> object:
+    """Give octets to a server, before and behind an association; a server never raises."""
+    link = associated(PUBLIC, rows=3)
+    for client_sap in (PUBLIC, READER, MANAGER, 99):
+        link.server.receive(client_sap, octets)
+    return link
+
+
+def served_protected(octets: bytes) -> object:
+    """Give octets to a server inside sound protection: what a client that knows the keys can do."""
+    if not octets:
+        return None
+    link = associated(MANAGER, rows=3)
+    assert link.client.channel is not None
+    link.server.receive(MANAGER, link.client.channel.protect(octets))
+    return link
+
+
+def certificate(octets: bytes) -> object:
+    return Certificate.decode(octets)
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "apdu": inverse(apdu.decode),
+    "data": any_data,
+    "profile-columns": profile,
+    "selective-access": selection,
+    "date-time": inverse(CosemDateTime.decode),
+    "date": inverse(CosemDate.decode),
+    "time": inverse(CosemTime.decode),
+    "gateway-request": inverse(GatewayRequest.decode),
+    "gateway-response": inverse(GatewayResponse.decode),
+    "hdlc-frame": inverse(Frame.decode),
+    "hdlc-stream": stream(FrameReader),
+    "hdlc-parameters": inverse(LinkParameters.decode),
+    "wrapper-stream": wrapper_stream,
+    "mbus-frame": inverse(MbusFrame.decode),
+    "mbus-stream": stream(MbusReader),
+    "mode-e-request": inverse(RequestMessage.decode),
+    "mode-e-identification": inverse(IdentificationMessage.decode),
+    "mode-e-option": inverse(OptionSelect.decode),
+    "mode-e-lines": stream(lambda: LineReader(b"/")),
+    "certificate": certificate,
+    "secure-channel": opened_by_channel,
+    "server": served,
+    "server-protected": served_protected,
+    "recording": recorded,
+    "decode": described,
+}
