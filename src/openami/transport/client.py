@@ -22,6 +22,7 @@ from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.security.counters import CounterBlock
 from openami.transport.carrier import Carrier
+from openami.transport.coapwire import DEFAULT_COAP, CoapSettings, dial_coap
 from openami.transport.dtlsport import secured_for
 from openami.transport.endpoint import dial
 from openami.transport.hdlc import DEFAULT_SETTINGS, HdlcSettings
@@ -63,7 +64,7 @@ class OpenSession:
 
 
 @asynccontextmanager
-async def open_session(  # noqa: PLR0913  the meter, who we are, and four options
+async def open_session(  # noqa: PLR0913  the meter, who we are, and options
     url: Url,
     parameters: ClientParameters,
     *,
@@ -71,16 +72,18 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and four option
     counters: CounterBlock | None = None,
     timeout_s: float = TIMEOUT_S,
     hdlc: HdlcSettings = DEFAULT_SETTINGS,
+    coap: CoapSettings = DEFAULT_COAP,
 ) -> AsyncIterator[OpenSession]:
     """Dial, associate, and at the end release and close.
 
     Args:
         url: The meter's listener.
         parameters: Who we are there.
-        secured: Needed for `tls://`.
+        secured: Needed for `tls://`, `dtls://` and `coaps://`.
         counters: Our invocation counters; needed with keys.
         timeout_s: For the connection, and for each answer.
         hdlc: How to speak HDLC, for `hdlc+tcp://` and `hdlc+serial://`.
+        coap: How to speak CoAP, for `coap://` and `coaps://`.
 
     Raises:
         WireError: Nobody there, the wrong peer, or no answer in time.
@@ -103,6 +106,8 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and four option
             wire = await dial_udp(url, accept, limits)
         case "dtls":
             wire = await dial_wrapped_dtls(url, accept, secured_for(url, secured), limits)
+        case "coap" | "coaps":
+            wire = await dial_coap(url, accept, settings=coap, secured=secured, limits=limits)
         case _:
             wire = await dial(url, accept, secured=secured, limits=limits)
     try:
