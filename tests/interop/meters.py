@@ -35,12 +35,14 @@ class PeerFailedError(Exception):
 class Handler:
     """One connection of a peer to the meter."""
 
-    def __init__(self, wire: Wire, meter: DemoMeter, associated: set[int]) -> None:
+    def __init__(self, wire: Wire, meter: DemoMeter, associated: set[int], tags: set[int]) -> None:
         self._wire = wire
+        self._tags = tags
         self._server = ServerConnection(meter, entropy=entropy())
         self._associated = associated
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        self._tags.add(apdu[0])
         answer = self._server.receive(source, apdu)
         if self._server.state(source) is State.ASSOCIATED:
             self._associated.add(source)
@@ -65,18 +67,21 @@ class Served(NamedTuple):
     port: int
     associated: set[int]
     """The clients that ever came as far as an association."""
+    tags: set[int]
+    """Tags of the APDUs that came."""
 
 
 @contextmanager
 def listening(meter: DemoMeter) -> Iterator[Served]:
     """Serve the demo meter on a port of this machine, in a thread of its own."""
     associated: set[int] = set()
+    tags: set[int] = set()
 
     async def open_port() -> Listener:
-        return await listen(LOOPBACK, lambda wire: Handler(wire, meter, associated))
+        return await listen(LOOPBACK, lambda wire: Handler(wire, meter, associated, tags))
 
     with running(open_port) as port:
-        yield Served(port, associated)
+        yield Served(port, associated, tags)
 
 
 @contextmanager

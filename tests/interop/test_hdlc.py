@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gurux-dlms reads our meter over HDLC: every mechanism, windows, sizes of addresses."""
+"""Foreign clients read our meter over HDLC: every mechanism, windows, sizes of addresses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +92,34 @@ def test_gurux_reads_our_meter(
     (line,) = lines.serving
     assert line.gone == [SECURITY[mechanism]["client_sap"]], "the client has left its link"
     assert line.wire.settled == settings.parameters
+    assert line.wire.dropped == 0
+
+
+@pytest.mark.parametrize("mechanism", SECURITY)
+@pytest.mark.parametrize(("size", "physical"), [(1, 0), (2, 17), (4, 17)])
+def test_dlms_cosem_reads_our_meter(mechanism: str, size: int, physical: int) -> None:
+    # It proposes nothing in SNRM, so the link has the default window and information field.
+    meter = open_meter(rows=60)
+    with served(meter, Station.of([1], physical, size), HdlcSettings()) as (port, lines):
+        found = peer(
+            "dlms_cosem_reads.py",
+            port=port,
+            mechanism=mechanism,
+            client_title=CLIENT_TITLE.hex(),
+            hdlc={"physical": physical, "size": size},
+            energy=str(ENERGY),
+            profile=str(LOAD_PROFILE),
+            **{"from": (START + 10 * PERIOD).isoformat(), "to": (START + 19 * PERIOD).isoformat()},
+            **SECURITY[mechanism],
+        )
+
+    assert bytes.fromhex(found["name"]) == NAME
+    assert found["energy"] == 123_456
+    assert found["by_range"] == [
+        [(START + index * PERIOD).isoformat(), 0, 1000 + index] for index in range(10, 20)
+    ]
+    assert found["all"] == 60
+    (line,) = lines.serving
     assert line.wire.dropped == 0
 
 

@@ -34,6 +34,7 @@ SECURITY: dict[str, dict[str, Any]] = {
         "counter": 1,
     },
 }
+DEDICATED = SECURITY["gmac"] | {"dedicated_key": bytes(range(0x30, 0x40)).hex()}
 PEERS = ("gurux_reads.py", "dlms_cosem_reads.py")
 
 
@@ -75,6 +76,27 @@ def test_a_foreign_client_reads_our_meter(script: str, mechanism: str, pdu_octet
     if "supplied" in found:
         assert found["supplied"] is False
         assert meter.switch.moves == [ControlState.DISCONNECTED]
+
+
+def test_gurux_reads_our_meter_under_a_dedicated_key() -> None:
+    with listening(open_meter()) as served:
+        found = peer(
+            "gurux_reads.py",
+            port=served.port,
+            mechanism="gmac",
+            pdu_octets=300,
+            client_title=CLIENT_TITLE.hex(),
+            energy=str(ENERGY),
+            profile=str(LOAD_PROFILE),
+            **{"from": (START + 10 * PERIOD).isoformat(), "to": (START + 57 * PERIOD).isoformat()},
+            **DEDICATED,
+        )
+
+    assert 0xDC in served.tags, "general-ded-ciphering"
+    assert served.tags.isdisjoint({0xC0, 0xC8, 0xDB}), "no GET goes plain or under the global key"
+    assert found["energy"] == 123_456
+    assert found["by_range"] == [expected_row(index) for index in range(10, 58)]
+    assert found["all"] == 500
 
 
 @pytest.mark.parametrize("script", PEERS)

@@ -16,7 +16,7 @@ from dlms_cosem import cosem, enumerations, utils
 from dlms_cosem.client import DlmsClient
 from dlms_cosem.cosem.capture_object import CaptureObject
 from dlms_cosem.cosem.selective_access import RangeDescriptor
-from dlms_cosem.io import BlockingTcpIO, TcpTransport
+from dlms_cosem.io import BlockingTcpIO, HdlcTransport, TcpTransport
 from dlms_cosem.security import (
     HighLevelSecurityGmacAuthentication,
     LowLevelSecurityAuthentication,
@@ -55,12 +55,17 @@ def client(ask):
             "authentication_key": bytes.fromhex(ask["gak"]),
             "client_initial_invocation_counter": ask["counter"],
         }
+    addresses = {"client_logical_address": ask["client_sap"], "server_logical_address": 1}
+    line = BlockingTcpIO("127.0.0.1", ask["port"], timeout=20)
+    if "hdlc" in ask:
+        size, physical = ask["hdlc"]["size"], ask["hdlc"]["physical"]
+        addresses["server_physical_address"] = physical if size > 1 else None
+        addresses["extended_addressing"] = size == 4
+        transport = HdlcTransport(io=line, **addresses)
+    else:
+        transport = TcpTransport(io=line, **addresses)
     return DlmsClient(
-        transport=TcpTransport(
-            client_logical_address=ask["client_sap"],
-            server_logical_address=1,
-            io=BlockingTcpIO("127.0.0.1", ask["port"], timeout=20),
-        ),
+        transport=transport,
         authentication=authentication,
         client_system_title=bytes.fromhex(ask["client_title"]),
         max_pdu_size=ask.get("pdu_octets", 65535),

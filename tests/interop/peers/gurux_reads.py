@@ -89,6 +89,8 @@ class Reader:
             ciphering.authenticationKey = bytearray.fromhex(ask["gak"])
             ciphering.invocationCounter = ask["counter"]
             ciphering.securitySuite = SecuritySuite(ask.get("suite", 0))
+            if "dedicated_key" in ask:
+                ciphering.dedicatedKey = bytearray.fromhex(ask["dedicated_key"])
         if ask["mechanism"] == "ecdsa":
             # The library holds the peer's public key and its own private one as a pair.
             ciphering.signingKeyPair = (
