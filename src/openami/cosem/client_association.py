@@ -107,6 +107,8 @@ class ClientParameters:
         control: How services are ciphered, where that is not authenticated and encrypted.
         scheme: Protect services in general-ciphering, with a key of this scheme.
         sign: Sign services even where the policy does not ask for it.
+        user_id: Who uses this client, where the meter tells users apart: the
+            calling-AE-invocation-identifier.
     """
 
     client_sap: int = PUBLIC_CLIENT
@@ -126,6 +128,7 @@ class ClientParameters:
     control: SecurityControl | None = None
     scheme: KeyScheme | None = None
     sign: bool = False
+    user_id: int | None = None
 
     @property
     def application_context(self) -> ApplicationContext:
@@ -322,6 +325,7 @@ class ClientAssociation:
             application_context_name=parameters.application_context.oid,
             calling_ap_title=parameters.system_title or None,
             calling_ae_qualifier=(credentials.certificate or None) if credentials else None,
+            calling_ae_invocation_id=parameters.user_id,
             sender_acse_requirements=AUTHENTICATION if authenticated else None,
             mechanism_name=parameters.mechanism.oid if authenticated else None,
             calling_authentication_value=value if authenticated else None,

@@ -324,7 +324,8 @@ def _protected(channel: SecureChannel | None, apdu: bytes, like: Protection) -> 
 def _aare(
     context: AssociationContext, handshake: Handshake | None, user_information: bytes
 ) -> bytes:
-    titled = context.application_context.is_ciphered or handshake is not None
+    # Only ciphering and the mechanisms that sign with a title need to know whose it is.
+    titled = context.application_context.is_ciphered or context.mechanism > Mechanism.HLS_SHA1
     credentials = handshake.credentials if handshake else None
     return Aare(
         application_context_name=context.application_context.oid,

@@ -66,6 +66,7 @@ __all__ = [
     "ServerConnection",
 ]
 
+DEDICATED: Final = frozenset({Envelope.DED, Envelope.GENERAL_DED})
 AARQ: Final = 0x60
 RLRQ: Final = 0x62
 _ALL_PROTECTION: Final = AUTHENTICATED | ENCRYPTED | SIGNED
@@ -199,8 +200,8 @@ class ServerAssociation:
     def _serve_protected(self, opened: Opened, channel: SecureChannel, apdu: bytes) -> bytes | None:
         self._follow(channel)
         plain, protection = channel.unprotect(apdu)
-        if self._services is None:
-            return NOT_POSSIBLE
+        if self._services is None or (not self._is_open and protection.envelope in DEDICATED):
+            return NOT_POSSIBLE  # who may use the dedicated key is known only after pass 3
         terms = self._services.terms
         added = self._added_octets(channel, protection)
         terms.room_octets = opened.context.max_send_pdu_octets - added

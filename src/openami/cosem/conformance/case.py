@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a conformance case is, what it may ask of a line, and how it ends.
+
+A script yields asks and is sent what came: octets, or None for silence.  It ends by returning (the
+case passes, with a remark or none) or by raising one of the three other verdicts as a sentence.
+Numbers of cases are those of the DLMS UA's abstract test suites where our sources give them; cases
+named by words are ours.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from openami.cosem.conformance.trial import Trial
+
+T = TypeVar("T")
+
+
+class Verdict(Enum):
+    """How a case ended."""
+
+    PASS = "PASS"  # noqa: S105  no password
+    """The meter did what the clause asks."""
+    FAIL = "FAIL"
+    """It did something else."""
+    INCONCLUSIVE = "INCONCLUSIVE"
+    """The case did not come to its question."""
+    NOT_APPLICABLE = "NOT APPLICABLE"
+    """The meter does not claim what the case is about."""
+
+
+class Failed(Exception):  # noqa: N818  a verdict on the meter, not a failure of ours
+    """The meter did something that the clause does not accept; the sentence quotes it."""
+
+
+class Inconclusive(Exception):  # noqa: N818  a verdict
+    """The question could not be put."""
+
+
+class NotApplicable(Exception):  # noqa: N818  a verdict
+    """The meter turns out not to have what the case is about."""
+
+
+class LineLost(Exception):  # noqa: N818  an event of the line
+    """No connection could be made, or it broke: raised into a script by whoever has the line."""
+
+
+class Group(Enum):
+    """What a case is about; the value is the heading in the report."""
+
+    HDLC = "HDLC data link"
+    OPEN = "Application layer: opening"
+    DATA_LN = "Application layer: data, logical names"
+    DATA_SN = "Application layer: data, short names"
+    RELEASE = "Application layer: release"
+    COSEM = "COSEM objects"
+    SYMSEC = "Security suite 0"
+
+
+class Need(Enum):
+    """What a case needs; the value ends the sentence of NOT APPLICABLE."""
+
+    HDLC = "a meter on HDLC"
+    LN = "an association with logical names"
+    SN = "an association with short names"
+    UNCIPHERED = "an association without ciphering"
+    CIPHERED = "an association with ciphering"
+    AUTHENTICATED = "an association with a password or with HLS"
+    LOWEST = "an association without authentication"
+    LLS = "an association with a password (LLS)"
+    HLS = "an association with high level security"
+    MASTER_KEY = "the master key (master_key_file)"
+    SETUP = "a security setup object (security_setup)"
+    WRITABLE = "a writable test attribute ([test_attribute])"
+    PROFILE = "a profile generic object ([profile])"
+    GET = "conformance: get"
+    SET = "conformance: set"
+    ACTION = "conformance: action"
+    READ = "conformance: read"
+    GET_BLOCKS = "conformance: block-transfer-with-get-or-read"
+    SET_BLOCKS = "conformance: block-transfer-with-set-or-write"
+    MULTIPLE = "conformance: multiple-references"
+    SELECTIVE = "conformance: selective-access"
+    USERS = "user identification (user_id)"
+    SUITE_0 = "security suite 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Make a fresh connection of the lower layer for one client; whatever stood is hung up.
+
+    Over the wrapper this is a TCP connection, over HDLC a data link.
+    """
+
+    client_sap: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """End the connection of the lower layer: close TCP, or DISC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Send an APDU as it is, and wait for one; None is sent back for silence."""
+
+    apdu: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Put octets on a line as they are, and listen until the answer is over; HDLC only."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Be silent."""
+
+    seconds: float
+    why: str
+
+
+Ask: TypeAlias = Connect | Hangup | Exchange | Line | Wait
+Script: TypeAlias = Generator[Ask, bytes | None, T]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One conformance case.
+
+    Attributes:
+        id: Its name in reports and on the command line.
+        group: What it is about.
+        title: What is tested, in a few words.
+        clause: The rule that the meter is held to.
+        needs: What the meter must have for it.
+        steps: What is sent.
+        accepts: What the clause accepts.
+        script: Does it.
+        changes: Whether it changes something in the meter (and changes it back).
+        slow: Whether it waits for a time-out of the meter.
+    """
+
+    id: str
+    group: Group
+    title: str
+    clause: str
+    needs: tuple[Need, ...] = ()
+    steps: str
+    accepts: str
+    script: "Callable[[Trial], Script[str | None]]"
+    changes: bool = False
+    slow: bool = False
+
+    @property
+    def by_association(self) -> bool:
+        """Whether it is run once for each association that is declared."""
+        return self.group is not Group.HDLC

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a case applies: what it needs, looked up in the declaration."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from openami.cosem.conformance.case import Case, Group, Need
+from openami.cosem.conformance.declaration import Declaration, DeclaredAssociation
+from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.hls import Mechanism
+from openami.dlms.security.suites import SecuritySuite
+
+_OF_METER: Final[Mapping[Need, Callable[[Declaration], object]]] = MappingProxyType(
+    {
+        Need.HDLC: lambda meter: meter.link,
+        Need.WRITABLE: lambda meter: meter.test_attribute,
+        Need.PROFILE: lambda meter: meter.profile,
+    }
+)
+
+_OF_ASSOCIATION: Final[Mapping[Need, Callable[[DeclaredAssociation], object]]] = MappingProxyType(
+    {
+        Need.LN: lambda aa: not aa.short_names,
+        Need.SN: lambda aa: aa.short_names,
+        Need.UNCIPHERED: lambda aa: not aa.is_ciphered,
+        Need.CIPHERED: lambda aa: aa.is_ciphered,
+        Need.AUTHENTICATED: lambda aa: aa.mechanism is not Mechanism.LOWEST,
+        Need.LOWEST: lambda aa: aa.mechanism is Mechanism.LOWEST,
+        Need.LLS: lambda aa: aa.mechanism is Mechanism.LLS,
+        Need.HLS: lambda aa: aa.mechanism.is_hls,
+        Need.MASTER_KEY: lambda aa: aa.master_key,
+        Need.SETUP: lambda aa: aa.security_setup,
+        Need.USERS: lambda aa: aa.user_id is not None,
+        Need.SUITE_0: lambda aa: aa.keys and aa.keys.suite is SecuritySuite.AES_GCM_128,
+    }
+)
+
+CONFORMANCE: Final[Mapping[Need, Conformance]] = MappingProxyType(
+    {
+        Need.GET: Conformance.GET,
+        Need.SET: Conformance.SET,
+        Need.ACTION: Conformance.ACTION,
+        Need.READ: Conformance.READ,
+        Need.GET_BLOCKS: Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ,
+        Need.SET_BLOCKS: Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE,
+        Need.MULTIPLE: Conformance.MULTIPLE_REFERENCES,
+        Need.SELECTIVE: Conformance.SELECTIVE_ACCESS,
+    }
+)
+
+
+def missing(
+    case: Case, declaration: Declaration, association: DeclaredAssociation | None
+) -> str | None:
+    """Return why a case does not apply, as a sentence; None if it does."""
+    for need in case.needs:
+        if need in _OF_METER:
+            there = _OF_METER[need](declaration)
+        elif association is None:
+            there = None
+        elif need in CONFORMANCE:
+            there = association.conformance & CONFORMANCE[need]
+        else:
+            there = _OF_ASSOCIATION[need](association)
+        if not there:
+            return f"the declaration has not what the case needs: {need.value}"
+    if case.group is Group.HDLC and association is not None:
+        return "the case is about the data link, not about an association"
+    return None

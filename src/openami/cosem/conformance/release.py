@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cases on releasing an association (DLMS UA 1000-2 Ed. 10, 9.4.5; REL)."""
+
+from typing import Final
+
+from openami.cosem.conformance.answers import refused
+from openami.cosem.conformance.case import Case, Failed, Group, Hangup, Need, Script
+from openami.cosem.conformance.opening import GET_LDN
+from openami.cosem.conformance.trial import Trial, shown, understood
+from openami.dlms.apdu.acse import ReleaseRequestReason, Rlre, Rlrq
+
+CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4.5"
+
+
+def _rel_p1(trial: Trial) -> Script[str | None]:
+    client = yield from trial.opened()
+    channel = client.channel
+    plain = trial.initiate().encode()
+    rlrq = Rlrq(
+        reason=ReleaseRequestReason.NORMAL,
+        user_information=channel.protect(plain) if channel else None,
+    )
+    answer = yield from trial.ask(rlrq.encode())
+    rlre = understood(answer)
+    if not isinstance(rlre, Rlre):
+        raise Failed(f"{shown(answer)} came to RLRQ; the clause asks for RLRE")
+    after = yield from trial.ask(channel.protect(GET_LDN) if channel else GET_LDN)
+    said = refused(after, "GET after the release", silence=True, error=True)
+    return f"RLRE with reason {rlre.reason}, then {said}"
+
+
+def _rel_p2(trial: Trial) -> Script[str | None]:
+    client = yield from trial.opened()
+    yield Hangup()
+    yield from trial.connect()
+    channel = client.channel
+    after = yield from trial.ask(channel.protect(GET_LDN) if channel else GET_LDN)
+    return refused(after, "GET on a new connection", silence=True, error=True)
+
+
+CASES: Final = (
+    Case(
+        id="APPL_REL_P1",
+        group=Group.RELEASE,
+        title="RLRQ releases the association",
+        clause=CLAUSE,
+        needs=(Need.LN,),
+        steps="AARQ; RLRQ; GET",
+        accepts="RLRE; then no data",
+        script=_rel_p1,
+    ),
+    Case(
+        id="APPL_REL_P2",
+        group=Group.RELEASE,
+        title="the lower layer takes the association along",
+        clause=CLAUSE,
+        needs=(Need.LN,),
+        steps="AARQ; hang up; a new connection; GET",
+        accepts="no data",
+        script=_rel_p2,
+    ),
+)

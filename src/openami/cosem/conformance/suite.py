@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All cases, which of them are wanted, and in which order a meter meets them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from openami.cosem.conformance import (
+    data_ln,
+    data_writing,
+    hdlc_frames,
+    hdlc_links,
+    hls,
+    objects,
+    opening,
+    profiles,
+    release,
+    symsec,
+    symsec_dedicated,
+    symsec_keys,
+)
+from openami.cosem.conformance.case import Case
+from openami.cosem.conformance.declaration import Declaration, DeclaredAssociation
+
+CASES: Final[tuple[Case, ...]] = (
+    *hdlc_frames.CASES,
+    *hdlc_links.CASES,
+    *opening.CASES,
+    *hls.CASES,
+    *data_ln.CASES,
+    *data_writing.CASES,
+    *release.CASES,
+    *objects.CASES,
+    *profiles.CASES,
+    *symsec.CASES,
+    *symsec_dedicated.CASES,
+    *symsec_keys.CASES,
+)
+
+BY_ID: Final = {case.id: case for case in CASES}
+
+
+class Planned(NamedTuple):
+    """A case and the association that it is put to; None for the data link."""
+
+    case: Case
+    association: DeclaredAssociation | None
+
+    @property
+    def key(self) -> str:
+        """What the step is called in a report, the same in each run."""
+        return f"{self.case.id}/{self.association.name}" if self.association else self.case.id
+
+
+def plan(cases: Iterable[Case], declaration: Declaration) -> Iterator[Planned]:
+    """Yield what is to be run, in order: the data link first, then each association."""
+    chosen = list(cases)
+    for case in chosen:
+        if not case.by_association:
+            yield Planned(case, None)
+    for association in declaration.associations:
+        for case in chosen:
+            if case.by_association:
+                yield Planned(case, association)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One walk through the object list of an association, which several cases look at.
+
+Reading every attribute of a meter takes long; what was read is kept in `Trial.memory`, which lasts
+as long as the run for one association.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from openami.cosem.access_control import AssociationLn, AttributeAccess, ObjectListElement
+from openami.cosem.client import Client
+from openami.cosem.conformance.case import Failed, Script
+from openami.cosem.conformance.data_ln import OBJECT_LIST
+from openami.cosem.conformance.trial import Trial
+from openami.cosem.kinds import KindError
+from openami.cosem.model import Access
+from openami.cosem.refusals import AccessError, ExceptionResponseError
+from openami.dlms import data as axdr_data
+from openami.dlms.apdu.codes import DataAccessResult
+from openami.dlms.apdu.selective import ByEntry
+from openami.dlms.data import Data
+from openami.dlms.errors import DlmsError
+
+CLAUSE: Final = "DLMS UA 1000-1 Ed. 12, 4.4"
+PROFILE_GENERIC: Final = 7
+BUFFER: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attribute that was read, or refused.
+
+    Attributes:
+        element: The object.
+        index: The attribute.
+        readable: Whether the object list says that this association may read it.
+        value: What came; None also where it was refused.
+        refusal: Why there is no value; empty if there is one.
+        temporary: Whether the refusal says that it may be read at another time.
+    """
+
+    element: ObjectListElement
+    index: int
+    readable: bool
+    value: Data = None
+    refusal: str = ""
+    temporary: bool = False
+
+    def __str__(self) -> str:
+        element = self.element
+        return f"attribute {self.index} of {element.logical_name} (class {element.class_id})"
+
+
+def object_list(trial: Trial, client: Client) -> Script[tuple[ObjectListElement, ...]]:
+    """Read the object list.
+
+    Raises:
+        Failed: It is not what the class declares.
+    """
+    octets = yield from trial.steps(client.get_raw(*OBJECT_LIST))
+    try:
+        return AssociationLn.object_list.kind.from_data(axdr_data.decode(octets))
+    except (KindError, DlmsError) as error:
+        raise Failed(f"the object list cannot be read: {error}") from None
+
+
+def may(mode: int, access: Access) -> bool:
+    """Tell whether an access mode gives a right; a demand for protection does not take it away."""
+    # Versions 0 to 2 write 4, 5, 6 for authenticated read, write, both; version 3 has bits.
+    plain = mode - 3 if mode in {4, 5, 6} else mode
+    return bool(plain & access)
+
+
+def walk(trial: Trial) -> Script[list[Attempt]]:
+    """Try to read every attribute of every object, once in a run; return what came."""
+    known = trial.memory.get("walk")
+    if known is not None:
+        found: list[Attempt] = known
+        return found
+    client = yield from trial.opened()
+    elements = yield from object_list(trial, client)
+    found = []
+    for element in elements:
+        for row in element.access_rights.attributes:
+            if row.attribute_id < 1:
+                continue  # negative indexes are the manufacturer's
+            found.append((yield from _read(trial, client, element, row)))
+    trial.memory["walk"] = found
+    return found
+
+
+def _read(
+    trial: Trial, client: Client, element: ObjectListElement, row: AttributeAccess
+) -> Script[Attempt]:
+    index, readable = row.attribute_id, may(row.access_mode, Access.READ)
+    whole = element.class_id != PROFILE_GENERIC or index != BUFFER
+    try:
+        value = yield from trial.steps(
+            client.get_data(
+                element.class_id,
+                element.logical_name,
+                index,
+                # A whole load profile would take hours on a slow line.
+                selection=None if whole else ByEntry(from_entry=1, to_entry=1),
+            )
+        )
+    except AccessError as error:
+        later = {DataAccessResult.TEMPORARY_FAILURE, DataAccessResult.OBJECT_UNAVAILABLE}
+        temporary = error.result in later
+        return Attempt(element, index, readable, None, str(error.result), temporary)
+    except ExceptionResponseError as error:
+        return Attempt(element, index, readable, None, str(error))
+    return Attempt(element, index, readable, value)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our own server passes every case; each defect is found by the case that is meant for it."""
+
+from collections import Counter
+
+import pytest
+
+from cosem.conformance import defects_data, defects_hdlc, defects_opening, defects_security
+from cosem.conformance.defects import Defect
+from cosem.conformance.subject import Subject
+from openami.cosem.conformance.case import Verdict
+from openami.cosem.conformance.suite import BY_ID, CASES, Planned, plan
+
+DEFECTS: tuple[Defect, ...] = (
+    *defects_hdlc.DEFECTS,
+    *defects_opening.DEFECTS,
+    *defects_data.DEFECTS,
+    *defects_security.DEFECTS,
+)
+PLANNED = list(plan(CASES, Subject().declaration))
+
+
+def named(thing: Defect | Planned) -> str:
+    return f"{thing.case}: {thing.what}" if isinstance(thing, Defect) else thing.key
+
+
+@pytest.mark.parametrize("planned", PLANNED, ids=named)
+def test_our_server_passes_or_does_not_claim_it(planned: Planned) -> None:
+    name = planned.association.name if planned.association else ""
+    result = Subject().judge(planned.case.id, name)
+    assert result.verdict in {Verdict.PASS, Verdict.NOT_APPLICABLE}, result.reason
+    assert not [each for each in result.remarks if "NOT PUT BACK" in each]
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=named)
+def test_a_defect_is_found_by_the_case_that_is_meant_for_it(
+    defect: Defect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = defect.sound()
+    assert sound.judge(defect.case, defect.at).verdict is Verdict.PASS
+
+    broken = defect.sound()
+    defect.damage(broken, monkeypatch)
+    result = broken.judge(defect.case, defect.at)
+    assert result.verdict is Verdict.FAIL, result.reason
+    assert BY_ID[defect.case].clause in result.reason
+
+
+def test_every_case_has_a_defect_that_it_is_meant_to_find() -> None:
+    meant = Counter(defect.case for defect in DEFECTS)
+    assert sorted(set(BY_ID) - set(meant)) == []
+    assert len(BY_ID) == len(CASES)
