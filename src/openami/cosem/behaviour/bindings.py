@@ -11,12 +11,16 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from openami.cosem.behaviour.activation import bind_register_activation
+from openami.cosem.behaviour.activity import bind_activity_calendar
 from openami.cosem.behaviour.clock import bind_clock
 from openami.cosem.behaviour.demand import bind_demand_register
 from openami.cosem.behaviour.disconnection import bind_disconnect_control
 from openami.cosem.behaviour.host import Begins, Host, Life
 from openami.cosem.behaviour.registers import bind_register
+from openami.cosem.behaviour.schedule import bind_schedule
 from openami.cosem.behaviour.scripts import bind_script_table
+from openami.cosem.behaviour.single_action import bind_single_action_schedule
+from openami.cosem.behaviour.special_days import bind_special_days_table
 from openami.cosem.device import LogicalDevice
 
 
@@ -43,6 +47,10 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(6, (0,), bind_register_activation),
     Behaviour(8, (0,), bind_clock),
     Behaviour(9, (0,), bind_script_table, needs=(2,)),
+    Behaviour(10, (0,), bind_schedule, needs=(2,)),
+    Behaviour(11, (0,), bind_special_days_table, needs=(2,)),
+    Behaviour(20, (0,), bind_activity_calendar, needs=(3, 4, 5)),
+    Behaviour(22, (0,), bind_single_action_schedule, needs=(2, 4)),
     Behaviour(70, (0, 1, 2), bind_disconnect_control),
 )
 

@@ -30,6 +30,7 @@ from openami.dlms.datetimes import (
 
 SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
+HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 86_400 * SECOND_US
 DAY_S: Final = 86_400
 SEARCHED_YEARS: Final = 9
@@ -205,12 +206,14 @@ class Rule:
 
     def before(self, now_us: int, zone: Zone, *, since_us: int) -> int | None:
         """Return the last time that is not later than `now_us` but later than `since_us`."""
-        latest = None
-        at_us = self.after(max(since_us, now_us - 2 * SEARCHED_YEARS * 366 * DAY_US), zone)
-        while at_us is not None and at_us <= now_us:
-            latest = at_us
-            at_us = self.after(at_us, zone)
-        return latest
+        for back_us in (HOUR_US, DAY_US, 40 * DAY_US, 400 * DAY_US, now_us - since_us):
+            start = max(since_us, now_us - back_us)
+            latest, at_us = None, self.after(start, zone)
+            while at_us is not None and at_us <= now_us:
+                latest, at_us = at_us, self.after(at_us, zone)
+            if latest is not None or start == since_us:
+                return latest
+        return None
 
     def within(self, year: int, zone: Zone) -> Iterator[datetime]:
         """Yield the local times of one year, in order."""
@@ -250,6 +253,43 @@ def days_of_month(rule: CosemDate, year: int, month: int, zone: Zone) -> list[in
             if wanted is None or (rule.year is not None and rule.month is not None):
                 return [day for day in days if day == number]
             return [day for day in days if number <= day < number + 7][:1]
+
+
+def last_date(rule: CosemDate, day: date, zone: Zone) -> date | None:
+    """Return the last day not after `day` that matches; None if there is none in nine years.
+
+    A date that leaves everything open has held for ever: it gives the first day there is.
+    """
+    if rule.year is rule.month is rule.day is rule.day_of_week is None:
+        return date.min
+    month = day.year * 12 + day.month - 1
+    for each in range(month, max(month - 12 * SEARCHED_YEARS, 12), -1):
+        year, number = each // 12, each % 12 + 1
+        for found in reversed(days_of_month(rule, year, number, zone)):
+            if (candidate := date(year, number, found)) <= day:
+                return candidate
+    return None
+
+
+def is_between(day: date, begin: CosemDate, end: CosemDate) -> bool:
+    """Return whether a day lies between two dates, both included.
+
+    Fields that are left open do not limit; without years a period may run over the new year.
+    """
+    here = (day.year, day.month, day.day)
+    first, last = (_bound(rule, day) for rule in (begin, end))
+    if begin.year is None and end.year is None and first > last:
+        return here >= first or here <= last
+    return first <= here <= last
+
+
+def _bound(rule: CosemDate, day: date) -> tuple[int, int, int]:
+    year = day.year if rule.year is None else rule.year
+    month = day.month if rule.month is None else rule.month
+    number = day.day if rule.day is None else rule.day
+    if number in {LAST_DAY, SECOND_LAST_DAY} and 1 <= month <= 12:
+        number = calendar.monthrange(year, month)[1] - (number == SECOND_LAST_DAY)
+    return year, month, number
 
 
 def _is_month(wanted: int | None, year: int, month: int, zone: Zone) -> bool:
