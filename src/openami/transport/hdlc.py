@@ -232,6 +232,22 @@ class HdlcClientWire(HdlcWire):
         self._link.send(apdu, self._loop.time())
         self._flush()
 
+    def send_unnumbered(self, apdu: bytes, destination: Address | None = None) -> None:
+        """Send an unconfirmed APDU in UI frames, to the server or to all; nobody answers.
+
+        Raises:
+            WireError: The line is gone.
+        """
+        if self._reason is not None:
+            raise WireError(f"nothing can be sent to {self.name}: {self._reason}")
+        self._link.send_unnumbered(apdu, self._loop.time(), destination=destination)
+        self._flush()
+
+    def poll_events(self) -> None:
+        """Ask the server for a notification; it comes to `notified`."""
+        self._link.poll_events(self._loop.time())
+        self._flush()
+
     def line_lost(self, reason: str) -> None:
         if self._linger is not None:
             self._linger.cancel()
@@ -322,6 +338,7 @@ class HdlcServerWire(HdlcWire):
         super().__init__(self._station, name)
         self._pairs: dict[tuple[int, int], Pair] = {}
         self.settled: LinkParameters | None = None  # with the client that came last
+        self._unanswered = False  # what is taken now wants no answer
         self._handler = accept(self)
         self._idle_s = idle_timeout_s
         self._station.line.active_s = self._loop.time()
@@ -350,12 +367,38 @@ class HdlcServerWire(HdlcWire):
         """
         if self._reason is not None:
             raise WireError(f"nothing can be sent to {self.name}: {self._reason}")
+        if self._unanswered:
+            return
         now_s = self._loop.time()
         pair = self._pairs.get((destination, source))
         if pair is not None:
             self._station.answer(pair, apdu, now_s)
         else:
             self._station.notify(source, Address.client(destination), apdu, now_s)
+        self._flush()
+
+    @property
+    def busy(self) -> bool:
+        """Whether clients are asked to wait (RNR)."""
+        return self._station.busy
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._station.busy = busy
+
+    def notify(self, source: int, destination: int, apdu: bytes) -> None:
+        """Keep a notification until the client polls for it (EventNotification on a shared line).
+
+        Raises:
+            WireError: The line is gone, or the APDU does not fit into one frame.
+        """
+        if self._reason is not None:
+            raise WireError(f"nothing can be sent to {self.name}: {self._reason}")
+        client, now_s = Address.client(destination), self._loop.time()
+        try:
+            self._station.notify(source, client, apdu, now_s, when_polled=True)
+        except ValueError as error:
+            raise WireError(str(error)) from error
         self._flush()
 
     @property
@@ -385,7 +428,12 @@ class HdlcServerWire(HdlcWire):
             case Message(pair, apdu):
                 self._deliver(pair.client.upper, pair.server.upper, apdu)
             case Unnumbered(source, destination, apdu):
-                self._deliver(source.upper, destination.upper, apdu)
+                # In UI all services are unconfirmed, whatever the APDU says (IEC 62056-7-6, 9.1).
+                self._unanswered = True
+                try:
+                    self._deliver(source.upper, destination.upper, apdu)
+                finally:
+                    self._unanswered = False
 
     def _deliver(self, source: int, destination: int, apdu: bytes) -> None:
         if self._reason is not None:

@@ -25,6 +25,8 @@ SIZES: Final = (1, 2, 4)
 LONGEST_OCTETS: Final = 4
 
 NO_STATION: Final = 0x00
+LAST_RESERVED: Final = 0x0F
+"""Upper addresses 2 to 15 and lower ones 1 to 15 are kept for later use (6.4.2.4, table 4)."""
 _SHORT_CALLING: Final = 0x7E
 _LONG_CALLING: Final = 0x3FFE
 _SHORT_ALL: Final = 0x7F
@@ -116,6 +118,12 @@ class Address(NamedTuple):
         """Whether the device is meant that called us, whatever its physical address is."""
         calling = _LONG_CALLING if self.size == LONGEST_OCTETS else _SHORT_CALLING
         return self.size > 1 and self.lower == calling
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether the standard keeps this server address for later; meters are found there yet."""
+        upper = 0x02 <= self.upper <= LAST_RESERVED
+        return upper or 0x01 <= self.lower <= LAST_RESERVED
 
     def encode(self) -> bytes:
         """Return its octets; `checked` says beforehand whether it has any."""

@@ -51,10 +51,12 @@ class Connected:
     Attributes:
         pair: Between whom.
         parameters: What was settled, seen from this side.
+        user_data: What the peer sent beside its SNRM or UA.
     """
 
     pair: Pair
     parameters: LinkParameters
+    user_data: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,12 @@ class Disconnected:
     Attributes:
         pair: Between whom it was.
         reason: Why, as part of a sentence.
+        user_data: What the peer sent beside its DISC.
     """
 
     pair: Pair
     reason: str
+    user_data: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

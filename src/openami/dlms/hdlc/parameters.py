@@ -161,3 +161,17 @@ def _values(reader: Reader) -> dict[str, int]:
             raise DecodeError(problem, reader.octets, offset + group.offset - 1, CLAUSE)
         values[name] = group.unsigned(size, f"parameter {identifier:02X}") or _DEFAULTS[name]
     return values
+
+
+def user_data_field(user_data: bytes) -> bytes:
+    """Return the information field of DISC, or of an UA that answers it; empty without data."""
+    head = bytes((FORMAT_IDENTIFIER, USER_DATA_GROUP))
+    return head + user_data if user_data else b""
+
+
+def read_user_data(information: bytes) -> bytes:
+    """Return the user data of DISC; what cannot be read says nothing."""
+    try:
+        return LinkParameters.decode(information).user_data
+    except DecodeError:
+        return b""

@@ -9,6 +9,7 @@ A secondary that has no answer yet says RR; it is polled until it has one, for a
 uses the link cares to wait.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from openami.dlms.errors import DecodeError, LocalProtocolError
@@ -28,8 +29,8 @@ from openami.dlms.hdlc.link import (
     earliest,
     unnumbered_frames,
 )
-from openami.dlms.hdlc.llc import FROM_CLIENT, take_off
-from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
+from openami.dlms.hdlc.llc import FROM_CLIENT, FROM_CLIENT_TO_ALL, take_off
+from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters, user_data_field
 from openami.dlms.hdlc.states import Mode, State
 from openami.dlms.hdlc.transfer import Transfer
 
@@ -72,6 +73,7 @@ class PrimaryLink:
         self._stalls = 0  # answers that brought us no further
         self._expected = 0  # answers to what was sent
         self._wants = False  # the peer is to be told at once how far we are
+        self._user_data = b""  # that goes with SNRM or DISC
 
     @property
     def state(self) -> State:
@@ -94,9 +96,10 @@ class PrimaryLink:
 
     # What the user of the link asks for ---------------------------------------------------------
 
-    def connect(self, now: float) -> None:
-        """Send SNRM; `Connected` or `Disconnected` follows."""
+    def connect(self, now: float, user_data: bytes = b"") -> None:
+        """Send SNRM, perhaps with user data; `Connected` or `Disconnected` follows."""
         self._begin()
+        self._user_data = user_data
         self._command(Kind.SNRM, now)
 
     def send(self, apdu: bytes, now: float) -> None:
@@ -118,15 +121,31 @@ class PrimaryLink:
         """Send an APDU in UI frames with P = 0: nobody answers, no link is needed."""
         to = destination or self.pair.server
         size = self.parameters.max_information_transmit_octets
-        for frame in unnumbered_frames(
-            to, self.pair.client, FROM_CLIENT + apdu, size, poll_final=False
-        ):
+        information = (FROM_CLIENT_TO_ALL if to.is_all else FROM_CLIENT) + apdu
+        for frame in unnumbered_frames(to, self.pair.client, information, size, poll_final=False):
             self.line.put(frame, now)
 
-    def disconnect(self, now: float) -> None:
-        """Send DISC; `Disconnected` follows.  Without a link there is nothing to say."""
+    def poll_events(self, now: float) -> None:
+        """Ask for a notification by an empty UI with P = 1 (IEC 62056-7-6, 9.4); no link is needed.
+
+        A notification comes as `Unnumbered`.  A server that has none says RR on a link, and nothing
+        without one.
+
+        Raises:
+            LocalProtocolError: The peer has the word.
+        """
+        if not self._has_word:
+            raise LocalProtocolError("UI P/F", "waiting for an answer")
+        self._put(Frame(*self._way, control(Kind.UI)), now)
+
+    def disconnect(self, now: float, user_data: bytes = b"") -> None:
+        """Send DISC, perhaps with user data; `Disconnected` follows.
+
+        Without a link there is nothing to say.
+        """
         if self._mode.state is not State.NDM:
             self._begin()
+            self._user_data = user_data
             self._command(Kind.DISC, now)
 
     # What happens ---------------------------------------------------------------------------------
@@ -162,9 +181,12 @@ class PrimaryLink:
 
     def _command(self, kind: Kind, now: float) -> None:
         """Send SNRM or DISC, and wait for the answer."""
-        proposal = self._proposal
-        said = kind is Kind.SNRM and not proposal.is_default
-        self._put(Frame(*self._way, control(kind), proposal.encode() if said else b""), now)
+        if kind is Kind.DISC:
+            information = user_data_field(self._user_data)
+        else:
+            proposal = replace(self._proposal, user_data=self._user_data)
+            information = b"" if proposal.is_default else proposal.encode()
+        self._put(Frame(*self._way, control(kind), information), now)
 
     @property
     def _way(self) -> tuple[Address, Address]:
@@ -183,6 +205,7 @@ class PrimaryLink:
             if frame.destination == self.pair.client or frame.destination.is_all:
                 message = self._unnumbered.accept(frame)
                 events.extend([message] if message else [])
+                self._word_after_unnumbered(frame, now, events)
             return
         if frame.destination != self.pair.client or not self._is_peer(frame.source):
             return
@@ -197,6 +220,16 @@ class PrimaryLink:
             self._connected(frame, now, events)
         else:
             self._down(_ENDS.get((before, kind), "disconnected"), events)
+
+    def _word_after_unnumbered(self, frame: Frame, now: float, events: list[Event]) -> None:
+        """Take the word back from a UI frame with F = 1, where ours asked for one."""
+        asked = self._mode.state in {State.NDM, State.NRM} and not self._has_word
+        if asked and frame.control.poll_final and self._is_peer(frame.source):
+            self._has_word = True
+            self._due_s = None
+            self._attempts = 0
+            if self._mode.state is State.NRM:
+                self._go_on(now, events)
 
     def _is_peer(self, source: Address) -> bool:
         if self.pair.server.is_calling and source.upper == self.pair.server.upper:
@@ -215,7 +248,7 @@ class PrimaryLink:
         self._has_word = True
         self._due_s = None
         self._listen_on(now)
-        events.append(Connected(self.pair, self._transfer.parameters))
+        events.append(Connected(self.pair, self._transfer.parameters, offered.user_data))
 
     def _rejected(self, frame: Frame, events: list[Event]) -> None:
         self._due_s = None
@@ -292,6 +325,9 @@ class PrimaryLink:
     def _late(self, now: float, events: list[Event]) -> None:
         """Say again what may be said again; or poll."""
         self._due_s = None
+        if self._mode.state is State.NDM:
+            self._has_word = True  # there was no event
+            return
         if not self._has_word:
             self._attempts += 1
             if self._attempts > self._timings.retries:

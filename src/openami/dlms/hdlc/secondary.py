@@ -7,6 +7,7 @@ Frames that are faulty or for somebody else change nothing and are not answered.
 """
 
 from collections import deque
+from dataclasses import replace
 from enum import IntFlag
 from typing import Final
 
@@ -28,7 +29,7 @@ from openami.dlms.hdlc.link import (
     unnumbered_frames,
 )
 from openami.dlms.hdlc.llc import FROM_SERVER, take_off
-from openami.dlms.hdlc.parameters import DEFAULTS, GENEROUS, LinkParameters
+from openami.dlms.hdlc.parameters import DEFAULTS, GENEROUS, LinkParameters, read_user_data
 from openami.dlms.hdlc.states import Mode, State
 from openami.dlms.hdlc.transfer import Transfer
 
@@ -59,6 +60,7 @@ class SecondaryLink:
         self._has_word = False
         self._owed = 0  # messages that our user has not answered
         self._rejection = b""
+        self.busy = False  # RNR is said instead of RR, and segments are not taken
 
     @property
     def state(self) -> State:
@@ -74,19 +76,21 @@ class SecondaryLink:
         self.lost("the client starts anew", events)
         self._mode.received(Kind.SNRM)
         try:
-            settled = own.settled_with(LinkParameters.decode(frame.information))
+            proposed = LinkParameters.decode(frame.information)
         except DecodeError:
             self._respond(Kind.DM, now)
             return
+        settled = own.settled_with(proposed)
         self._transfer = Transfer(settled)
-        self._respond(Kind.UA, now, settled.encode())
-        events.append(Connected(self.pair, settled))
+        self._respond(Kind.UA, now, replace(settled, user_data=own.user_data).encode())
+        events.append(Connected(self.pair, settled, proposed.user_data))
 
-    def disconnect(self, now: float, events: list[Event]) -> None:
+    def disconnect(self, frame: Frame, now: float, events: list[Event]) -> None:
         """Answer DISC: UA where there was a link."""
         self._mode.received(Kind.DISC)
         self._respond(Kind.UA, now)
-        events.append(Disconnected(self.pair, "the client disconnected"))
+        said = read_user_data(frame.information)
+        events.append(Disconnected(self.pair, "the client disconnected", said))
 
     def lost(self, reason: str, events: list[Event]) -> None:
         """Drop the link without a word."""
@@ -135,7 +139,8 @@ class SecondaryLink:
             what = control(Kind.I, poll_final=last, receive_number=expected, send_number=number)
             self._put(Frame(*self.pair, what, information, segmented), now)
         if not segments:
-            self._put(Frame(*self.pair, control(Kind.RR, receive_number=expected)), now)
+            kind = Kind.RNR if self.busy else Kind.RR
+            self._put(Frame(*self.pair, control(kind, receive_number=expected)), now)
 
     def _numbered(self, frame: Frame, now: float, events: list[Event]) -> None:
         what, transfer = frame.control, self._transfer
@@ -149,7 +154,7 @@ class SecondaryLink:
         if not transfer.acknowledge(what.receive_number, checkpoint=what.poll_final):
             self._reject(frame, Rejection.INVALID_RECEIVE_NUMBER, now)
             return
-        if what.kind is Kind.I:
+        if what.kind is Kind.I and not self.busy:
             self._information(frame, events)
         if not what.poll_final:
             return
@@ -216,7 +221,19 @@ class SecondaryStation:
         self._capabilities = capabilities
         self._timings = timings
         self._unnumbered = UnnumberedAssembly()
-        self._notifications: deque[Frame] = deque()
+        self._notifications: deque[list[Frame]] = deque()
+        self._busy = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether we take nothing now: RNR is said, and clients wait until it is RR again."""
+        return self._busy
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._busy = busy
+        for link in self.links.values():
+            link.busy = busy
 
     @property
     def deadline(self) -> float | None:
@@ -271,6 +288,10 @@ class SecondaryStation:
             now: The time.
             when_polled: Wait for a UI frame with P = 1, as a shared line demands; otherwise it
                 goes out at once, which suits a customer port where nobody else speaks.
+
+        Raises:
+            ValueError: It must wait for its poll and does not fit into one frame: there, nothing is
+                segmented (IEC 62056-7-6, 9.4).
         """
         source = Address.server(logical, self.station.physical, self.station.size)
         pair = Pair(client, source)
@@ -278,7 +299,13 @@ class SecondaryStation:
         size = (link.parameters if link else DEFAULTS).max_information_transmit_octets
         frames = unnumbered_frames(client, source, FROM_SERVER + apdu, size, poll_final=True)
         if when_polled:
-            self._notifications.extend(frames)
+            if len(frames) > 1:
+                room = size - len(FROM_SERVER)
+                raise ValueError(
+                    f"a notification of {len(apdu)} octets that waits for its poll does not fit "
+                    f"into one UI frame of {room}: push less, or at once"
+                )
+            self._notifications.append(frames)
             return
         for frame in frames:
             self.line.put(frame, now)
@@ -306,8 +333,10 @@ class SecondaryStation:
             return  # it would be answered by several at once
         server = destination
         if destination.is_calling:
+            # The answer tells our address, in as many octets as the client used if that fits.
             self.calling = False
-            server = Address(destination.upper, self.station.physical, self.station.size)
+            physical, size = self.station.physical, destination.size
+            server = Address(destination.upper, physical, 4 if physical > 0x7D else size)
         self._command(Pair(source, server), frame, now, events)
 
     def _command(self, pair: Pair, frame: Frame, now: float, events: list[Event]) -> None:
@@ -315,6 +344,7 @@ class SecondaryStation:
         if kind is Kind.SNRM:
             if link is None:
                 link = SecondaryLink(pair, self.line, self._timings)
+                link.busy = self._busy
                 if len(self.links) < MOST_LINKS:
                     self.links[pair] = link
                 else:
@@ -327,7 +357,7 @@ class SecondaryStation:
             if kind in _ANSWERED_IN_NDM and frame.control.poll_final:
                 self._refuse(pair, now)
         elif kind is Kind.DISC:
-            link.disconnect(now, events)
+            link.disconnect(frame, now, events)
             del self.links[pair]
         else:
             link.frame(frame, now, events)
@@ -344,12 +374,11 @@ class SecondaryStation:
         if not polled:
             return
         link = self.links.get(Pair(frame.source, frame.destination))
-        if self._notifications:
-            while self._notifications:
-                notification = self._notifications.popleft()
+        waiting = [each for each in self._notifications if each[0].destination == frame.source]
+        if waiting:
+            self._notifications.remove(waiting[0])
+            for notification in waiting[0]:
                 self.line.put(notification, now)
-                if notification.control.poll_final:
-                    break
         elif link is not None and link.state is State.NRM:
             link.speak(now)
 
