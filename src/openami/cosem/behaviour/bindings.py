@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from openami.cosem.behaviour.activation import bind_register_activation
 from openami.cosem.behaviour.activity import bind_activity_calendar
+from openami.cosem.behaviour.capture import bind_profile_generic
 from openami.cosem.behaviour.clock import bind_clock
 from openami.cosem.behaviour.demand import bind_demand_register
 from openami.cosem.behaviour.disconnection import bind_disconnect_control
@@ -45,6 +46,7 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(4, (0,), bind_register),
     Behaviour(5, (0,), bind_demand_register, needs=(3, 8, 9)),
     Behaviour(6, (0,), bind_register_activation),
+    Behaviour(7, (0, 1), bind_profile_generic, needs=(3,)),
     Behaviour(8, (0,), bind_clock),
     Behaviour(9, (0,), bind_script_table, needs=(2,)),
     Behaviour(10, (0,), bind_schedule, needs=(2,)),

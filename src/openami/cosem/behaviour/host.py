@@ -12,13 +12,15 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from openami.cosem.behaviour.acting import Actor, Actors, Inside
 from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
+from openami.cosem.behaviour.sorting import CaptureBuffer
 from openami.cosem.device import LogicalDevice
 from openami.cosem.disconnect import Breaker
 from openami.cosem.kinds import KindError
+from openami.cosem.measurement import ProfileGeneric
 from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.push import PushSink
 from openami.cosem.time_event import Clock, ScheduledScript
-from openami.dlms.data import Data, LongUnsigned
+from openami.dlms.data import Data, LongUnsigned, Structure
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
 
@@ -83,6 +85,9 @@ class Host:
         push: The sink of a push setup, by its logical name; None where nothing is sent.
         image: The sink of an image transfer, by its logical name.
         breaker: The switch of a disconnect control, by its logical name.
+        rows: The buffer of a profile, where its rows must outlive a restart; None keeps them in
+            memory.
+        null_data: Whether profiles leave out what repeats.
         report: Hears what acted, and what could not.
         poll_us: How often monitors and limiters look at their values.
     """
@@ -93,6 +98,8 @@ class Host:
     push: Callable[[Obis], PushSink | None] = lambda _at: None
     image: Callable[[Obis], object | None] = lambda _at: None
     breaker: Callable[[Obis], Breaker | None] = lambda _at: None
+    rows: Callable[[ProfileGeneric], CaptureBuffer | None] = lambda _profile: None
+    null_data: bool = False
     report: Callable[[Happened], None] = _nobody
     poll_us: int = 1_000_000
 
@@ -210,6 +217,14 @@ class Life:
             return self.inside.read(class_id, at, attribute)
         except Refused:
             return None
+
+    def read_all(self, class_id: int, at: Obis) -> Data:
+        """Return all attributes of an object, null-data where one has no value; 'attribute 0'."""
+        try:
+            thing = self.device[at]
+        except KeyError:
+            return None
+        return Structure(self.read(class_id, at, row.index) for row in thing.attributes())
 
     def state(self) -> dict[Obis, object]:
         """Return what must outlive a restart, by logical name."""
