@@ -27,6 +27,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "read": ("openami.cli.read", "read"),
     "write": ("openami.cli.write", "write"),
     "call": ("openami.cli.call", "call"),
+    "dump": ("openami.cli.dump", "dump"),
+    "simulate": ("openami.cli.simulate", "simulate"),
     "decode": ("openami.cli.decode", "decode"),
 }
 

@@ -156,4 +156,4 @@ def _lines(found: Reading | Table) -> Iterator[str]:
         columns = zip(sides, row, widths, strict=True)
         aligned = (side(cell, width) for side, cell, width in columns)
         yield "  ".join(aligned).rstrip()
-    yield f"{len(found.rows)} rows"
+    yield f"{len(found.rows)} row{'' if len(found.rows) == 1 else 's'}"

@@ -13,7 +13,7 @@ by index and in COSEM data; who may do so is decided in `device`.
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from enum import IntFlag
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Generic, TypeVar, overload
@@ -146,6 +146,8 @@ class InterfaceClass:
         class_id, version: The heading of the table.
         methods_at: Offset of the first method from the object's short name, in octets.
         unsure: What about the whole table could not be checked.
+        listed: Whether the class is one of the standard's and enters the registry; what one meter
+            alone has does not.
     """
 
     class_id: ClassVar[int]
@@ -160,11 +162,17 @@ class InterfaceClass:
     logical_name = Attribute(1, LOGICAL_NAME)
 
     def __init_subclass__(
-        cls, *, class_id: int, version: int, methods_at: int | None = None, unsure: str = ""
+        cls,
+        *,
+        class_id: int,
+        version: int,
+        methods_at: int | None = None,
+        unsure: str = "",
+        listed: bool = True,
     ) -> None:
         cls.class_id, cls.version = class_id, version
         cls.methods_at, cls.unsure = methods_at, unsure
-        if (known := cls._registry.setdefault((class_id, version), cls)) is not cls:
+        if listed and (known := cls._registry.setdefault((class_id, version), cls)) is not cls:
             raise TypeError(f"class_id {class_id} version {version} is already {known.__name__}")
         # Each class has its own row, so that `Register.logical_name` knows its class_id.
         row = Attribute(1, LOGICAL_NAME)
@@ -200,6 +208,12 @@ class InterfaceClass:
     def methods(cls) -> Iterator[Method[Any, Any]]:
         """Yield the methods in the order of their index."""
         yield from cls._methods
+
+    @classmethod
+    def keep_rows(cls, attributes: Container[int], methods: Container[int]) -> None:
+        """Show no other rows than these: a meter may lack some that its class has."""
+        cls._attributes = tuple(row for row in cls._attributes if row.index in attributes)
+        cls._methods = tuple(row for row in cls._methods if row.index in methods)
 
     @classmethod
     def short_name_offset(cls, row: Attribute[Any] | Method[Any, Any]) -> int | None:
@@ -282,8 +296,10 @@ class InterfaceClass:
             KindError: Another type, or, for a CHOICE, another type than the value has now.
         """
         value = row.kind.strict(data)
-        if row.kind.is_choice and type(data) is not type(held := row.__get__(self, type(self))):
-            raise KindError(f"{type(held).__name__}, as now", describe(data))
+        if row.kind.is_choice and (row.index in self.values or row.index in self.sources):
+            held: object = row.__get__(self, type(self))
+            if type(data) is not type(held):
+                raise KindError(f"{type(held).__name__}, as now", describe(data))
         sink = self.sinks.get(row.index)
         if row.index in self.sources:
             if sink is None:

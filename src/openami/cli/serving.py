@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One logical device behind any listener: wrapper on TCP and UDP, HDLC on TCP and serial lines."""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from openami.cosem.device import LogicalDevice
+from openami.cosem.server import ServerConnection
+from openami.dlms.hdlc.address import Station
+from openami.runtime.errors import ExitCode, UserError
+from openami.transport.endpoint import listen
+from openami.transport.hdlcpoint import listen_hdlc, serve_line
+from openami.transport.serial import PtyLine, SerialLine
+from openami.transport.udp import listen_udp
+from openami.transport.url import Scheme, Url
+from openami.transport.wire import Limits
+
+SERVED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "hdlc+tcp", "hdlc+serial"})
+LIMITS: Final = Limits(max_connections=256, idle_timeout_s=3600.0)
+
+
+class _Sends(Protocol):
+    def send(self, source: int, destination: int, apdu: bytes) -> None: ...
+
+
+class Conversation:
+    """One connection to the device."""
+
+    def __init__(self, wire: _Sends, device: LogicalDevice) -> None:
+        self._wire = wire
+        self._device = device
+        self._server = ServerConnection(device, entropy=os.urandom)
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        """Answer one APDU; another logical device than ours does not answer."""
+        if destination != self._device.sap:
+            return
+        if (answer := self._server.receive(source, apdu)) is not None:
+            self._wire.send(destination, source, answer)
+
+    def disconnected(self, client: int) -> None:
+        """Forget the association of a client whose HDLC link ended."""
+        self._server.lost(client)
+
+    def closed(self, _reason: str) -> None:
+        """Forget all associations of a connection that ended."""
+        self._server.lost()
+
+
+class Opened:
+    """A listener that is open."""
+
+    def __init__(self, url: Url, close: Callable[[], Awaitable[None]]) -> None:
+        self.url = url  # with the port the system chose
+        self.close = close
+
+
+async def serve(device: LogicalDevice, url: Url, physical: int = 0) -> Opened:
+    """Let clients reach a device.
+
+    Args:
+        device: Whom.
+        url: Where; port 0 lets the system choose.  Of `hdlc+serial://` the path of a line that is
+            there, or of a pseudo-terminal that is made.
+        physical: The device's physical address on HDLC.
+
+    Raises:
+        UserError: The port is taken or may not be opened.
+    """
+    match url.scheme:
+        case "tcp":
+            tcp = await listen(url, lambda wire: Conversation(wire, device), limits=LIMITS)
+            return Opened(tcp.url, tcp.close)
+        case "udp":
+            udp = await listen_udp(url, lambda wire: Conversation(wire, device), LIMITS)
+            return Opened(udp.url, udp.close)
+        case "hdlc+tcp":
+            station = _station(device, physical)
+            hdlc = await listen_hdlc(
+                url, lambda wire: Conversation(wire, device), station, limits=LIMITS
+            )
+            return Opened(hdlc.url, hdlc.close)
+        case "hdlc+serial":
+            return _serve_line(device, Path(url.path), physical)
+        case _:
+            known = ", ".join(f"{each}://" for each in sorted(SERVED))
+            sentence = f"a meter is not simulated on {url}: listen on {known}"
+            raise UserError(sentence, ExitCode.ASKED_WRONGLY)
+
+
+def _station(device: LogicalDevice, physical: int) -> Station:
+    try:
+        return Station.of([device.sap], physical)
+    except ValueError as error:
+        raise UserError(f"{error}: choose another --physical", ExitCode.ASKED_WRONGLY) from None
+
+
+def _serve_line(device: LogicalDevice, path: Path, physical: int) -> Opened:
+    """Serve a serial line that is there, or a pseudo-terminal that is made and taken away."""
+    is_line = path.exists() and not path.is_symlink()
+    of = SerialLine if is_line else PtyLine
+    wire = serve_line(of, path, lambda line: Conversation(line, device), _station(device, physical))
+
+    async def close() -> None:
+        wire.close("the service stops")
+        await wire.gone()
+        if not is_line:
+            path.unlink(missing_ok=True)  # noqa: ASYNC240  one name, at the end
+
+    return Opened(Url.serial(str(path)), close)

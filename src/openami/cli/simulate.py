@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami simulate`: run a meter from a dump, or the reference meter that comes with us."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from openami.cli.load import Load, with_history
+from openami.cli.serving import SERVED, Opened, serve
+from openami.cli.simulating import (
+    Calendar,
+    CounterFile,
+    Pusher,
+    Schedule,
+    live,
+    load_json,
+    reference,
+)
+from openami.cli.stand_ins import TABLE
+from openami.cosem.behaviour.bindings import bring_to_life
+from openami.cosem.behaviour.host import Happened, Host
+from openami.cosem.device import Ciphering, LogicalDevice
+from openami.cosem.dump import Dump, DumpError
+from openami.cosem.measurement import Register
+from openami.cosem.simulation import Secrets, bind_methods, simulated
+from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.counters import CounterBlock
+from openami.lifecycle.keys import MeterKeys
+from openami.runtime.errors import ConfigurationError, ExitCode, UserError
+from openami.runtime.files import PRIVATE, write_json
+from openami.runtime.process import stop_event
+from openami.transport.url import Scheme, Url
+
+LISTEN: Final = "tcp://127.0.0.1:4059"
+PUSHED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp"})
+PASSWORD_OCTETS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What is to be run."""
+
+    name: str
+    dump: Dump
+    listen: Sequence[Url]
+    keys: MeterKeys
+    keys_path: Path | None
+    load_w: Decimal
+    speed: float
+    history_days: int
+    physical: int
+    push: Url | None
+    push_every_s: float
+    quiet: bool
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option(
+    "--listen",
+    "listen_",
+    multiple=True,
+    metavar="URL",
+    help=f"tcp, udp, hdlc+tcp, or hdlc+serial for a pseudo-terminal; may be repeated.  [{LISTEN}]",
+)
+@click.option(
+    "--keys",
+    "keys_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The meter's keys.json; made if it is not there.  [new keys, printed]",
+)
+@click.option(
+    "--load", metavar="KW", help="Mean load in kW: energy grows.  [0, reference meter 0.4]"
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    show_default=True,
+    help="Calendar seconds a real second.",
+)
+@click.option(
+    "--history-days",
+    type=click.IntRange(0, 366),
+    help="Rows of so many days in profiles that are empty.  [0, reference meter 8]",
+)
+@click.option(
+    "--physical", type=click.IntRange(0, 16383), default=0, help="hdlc: physical address.  [0]"
+)
+@click.option("--push", metavar="URL", help="Where pushes go, tcp or udp.  [nowhere]")
+@click.option(
+    "--push-every", type=click.FloatRange(0.1), metavar="SECONDS", help="Push this often."
+)
+@click.option("--title", metavar="HEX", help="System title, 16 hex digits.  [the dump's]")
+@click.option("--quiet", is_flag=True, help="Print nothing but the addresses.")
+def simulate(  # noqa: PLR0913  one parameter an option
+    *,
+    file: Path | None,
+    listen_: tuple[str, ...],
+    keys_path: Path | None,
+    load: str | None,
+    speed: float,
+    history_days: int | None,
+    physical: int,
+    push: str | None,
+    push_every: float | None,
+    title: str | None,
+    quiet: bool,
+) -> int:
+    """Run a meter from FILE, which `openami dump` wrote, until Ctrl-C.
+
+    Without FILE it is the reference meter: three phases, load profile, tariffs, breaker, push.
+    Its clock runs, its profiles capture, its breaker opens and closes.  It is a meter for trying
+    out: whoever reaches its port can talk to it, so it listens on loopback unless told otherwise.
+
+    \b
+    openami simulate
+    openami simulate meter.json --listen tcp://127.0.0.1:4059 --listen hdlc+tcp://127.0.0.1:4060
+    openami simulate --keys keys.json --load 1.5 --push tcp://127.0.0.1:4061 --push-every 60
+    """  # noqa: D301  click wants the character itself before lines that stay as they are
+    logging.getLogger("openami").addHandler(logging.NullHandler())
+    dump = _dump(file, title)
+    urls = [Url.parse(text, "--listen", SERVED) for text in listen_ or (LISTEN,)]
+    wish = Simulation(
+        name=str(file) if file else "the reference meter",
+        dump=dump,
+        listen=urls,
+        keys=_keys(keys_path, dump.system_title),
+        keys_path=keys_path,
+        load_w=_watts(load, default=Decimal(0) if file else Decimal(400)),
+        speed=speed,
+        history_days=(0 if file else 8) if history_days is None else history_days,
+        physical=physical,
+        push=Url.parse(push, "--push", PUSHED) if push else None,
+        push_every_s=push_every or 0.0,
+        quiet=quiet,
+    )
+    if push_every and not push:
+        raise UserError("--push-every says how often, and --push where to: give both", _WRONG)
+    asyncio.run(_run(wish))
+    return int(ExitCode.DONE)
+
+
+_WRONG: Final = ExitCode.ASKED_WRONGLY
+
+
+def _dump(file: Path | None, title: str | None) -> Dump:
+    place = str(file) if file else "the reference meter"
+    try:
+        dump = Dump.from_json(load_json(file) if file else reference())
+    except DumpError as error:
+        raise ConfigurationError(f"{place} is no dump of a meter: {error}") from error
+    if title is not None:
+        dump = replace(dump, system_title=_title(title))
+    return dump if dump.system_title else replace(dump, system_title=b"OAM\xf0" + os.urandom(4))
+
+
+def _title(text: str) -> bytes:
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        octets = b""
+    if len(octets) != 8:
+        raise UserError(f"--title {text!r} must be 16 hex digits (8 octets)", _WRONG)
+    return octets
+
+
+def _watts(text: str | None, *, default: Decimal) -> Decimal:
+    if text is None:
+        return default
+    try:
+        kilowatts = Decimal(text)
+    except ArithmeticError:
+        kilowatts = Decimal("NaN")
+    if not kilowatts.is_finite() or not 0 <= kilowatts <= 1000:
+        raise UserError(f"--load {text!r} must be a number of kW, 0 to 1000", _WRONG)
+    return kilowatts * 1000
+
+
+def _keys(path: Path | None, title: bytes) -> MeterKeys:
+    if path is not None and path.exists():
+        return MeterKeys.load(path, title)
+    keys = MeterKeys.generate()
+    if path is not None:
+        write_json(path, keys.to_json(title), mode=PRIVATE)
+    return keys
+
+
+async def _run(wish: Simulation) -> None:
+    stop = stop_event()
+    counters = CounterFile(
+        wish.keys_path.with_name(f"{wish.keys_path.name}.counters") if wish.keys_path else None
+    )
+    keys = KeySet(encryption_key=wish.keys.guek, authentication_key=wish.keys.gak)
+    ciphering = Ciphering(cipher=Cipher(keys), counters=CounterBlock.reserving(counters))
+    counters.resume(ciphering)
+    secrets = Secrets(password=wish.keys.lls, ciphering=ciphering)
+    calendar = Calendar(wish.speed)
+    load = Load(wish.dump, wish.load_w, calendar.now_us)
+    dump = with_history(wish.dump, load, calendar.now_us(), wish.history_days)
+    made = simulated(dump, secrets)
+    pusher = None
+    if wish.push is not None:
+        pusher = Pusher(made.device, wish.push, ciphering, _note)
+    host = Host(
+        clock=calendar,
+        entropy=os.urandom,
+        measured=load,
+        push=pusher.sink if pusher else lambda _at: None,
+        report=lambda happened: None if wish.quiet else _report(happened),
+    )
+    life = bring_to_life(made.device, host, behaviours=TABLE)
+    _measure(life.device, host)
+    bind_methods(made.device, wish.dump)
+    opened: list[Opened] = []
+    try:
+        for url in wish.listen:
+            each = await serve(made.device, url, wish.physical)
+            opened.append(each)  # at once: what is open is closed at the end
+        _greet(wish, opened, made.left_out)
+        schedule = Schedule(pusher, wish.push_every_s) if pusher and wish.push_every_s else None
+        await live(life, stop, lambda: counters.follow(ciphering), schedule)
+    finally:
+        for each in opened:
+            await each.close()
+
+
+def _measure(device: LogicalDevice, host: Host) -> None:
+    """Let registers show what the host measures, where no behaviour did it already."""
+    for thing in device:
+        if thing.class_id in {3, 4} and 2 not in thing.sources:
+            source = host.measured.source(thing.class_id, thing.values[1], 2)
+            if source is not None:
+                row: Any = Register.value
+                thing.bind(row, source)
+
+
+def _note(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+def _report(happened: Happened) -> None:
+    click.echo(f"{happened.at}: {happened.what}", err=True)
+
+
+def _greet(wish: Simulation, opened: Sequence[Opened], left_out: Sequence[str]) -> None:
+    """Say where the meter is and who may be there."""
+    for each in opened:
+        click.echo(f"listening on {each.url}")
+    if wish.quiet:
+        return
+    dump, url = wish.dump, opened[0].url
+    title = dump.system_title.hex().upper()
+    click.echo(f"{wish.name}: {len(dump.objects)} objects, system title {title}")
+    for line in left_out:
+        click.echo(f"left out: {line}")
+    if wish.keys_path is not None:
+        manager = reader = f"--keys {wish.keys_path}"
+    else:
+        keys = wish.keys
+        manager = f"--guek {keys.guek.hex()} --gak {keys.gak.hex()}"
+        reader = f"--secret 0x{keys.lls.hex()}"
+    click.echo(f"\n  openami read {url} 0.0.1.0.0.255")
+    click.echo(f"  openami read {url} --client 32 {reader} 1.0.1.8.0.255")
+    click.echo(f"  openami read {url} --client 1 {manager} 0.0.40.0.0.255")
+    click.echo("\nCtrl-C stops it")

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami dump` and `openami simulate`: what was dumped is a meter again, object by object."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.processes import Listening
+from cli.runs import Run
+from cli.served_meter import ADDRESS, HDLC, TCP, ServedMeter
+from openami.cosem.access_control import SecuritySetup
+from openami.cosem.cellular import GprsModemSetup
+from openami.cosem.choices import RAW
+from openami.cosem.device import ALL, AssociationPolicy, Grant
+from openami.cosem.dump import SECRETS, Dump
+from openami.cosem.measurement import Data
+from openami.cosem.model import Attribute, InterfaceClass
+from openami.cosem.simulation import secrets_in
+from openami.dlms.data import LongUnsigned, OctetString, Structure
+from openami.dlms.obis import Obis
+from openami.transport.url import Url
+from playbooks.demo_meter import CLIENT_TITLE, KEYS, METER_TITLE, DemoMeter
+
+ANY_TCP, ANY_HDLC, ANY_UDP = "tcp://127.0.0.1:0", "hdlc+tcp://127.0.0.1:0", "udp://127.0.0.1:0"
+WHO = (
+    *("--guek", KEYS.encryption_key.hex(), "--gak", KEYS.authentication_key.hex()),
+    *("--title", CLIENT_TITLE.hex()),
+)
+CLOCK, FRAME_COUNTER = "0.0.1.0.0.255", "0.0.43.1.0.255"
+
+
+HALF_A_VALUE = """{"format": "openami-dump-1", "objects": [
+    {"obis": "0.0.1.0.0.255", "attributes": [{"index": 2, "mode": 1, "hex": "0901"}]}
+]}"""
+
+
+def without_time(dump: Any) -> Any:
+    """What must be the same: all but the moment, the clock and the counter."""
+    dump = json.loads(json.dumps(dump))
+    dump["taken"] = ""
+    for each in dump["objects"]:
+        if each["obis"] in {CLOCK, FRAME_COUNTER}:
+            each["attributes"][1] = each["attributes"][1]["mode"]
+    return dump
+
+
+@pytest.fixture
+def strange_meter() -> DemoMeter:
+    """The demo meter with what no class table has: a manufacturer's class, another's rights."""
+
+    class Strange(InterfaceClass, class_id=9000, version=7, listed=False):
+        mixture = Attribute(2, RAW)
+        colour = Attribute(-1, RAW)
+
+    meter = DemoMeter()
+    meter.add(
+        Strange(
+            Obis(0, 0, 128, 0, 0, 255),
+            mixture=Structure((LongUnsigned(1), OctetString(b"\xff\x00"))),
+            colour=OctetString(b"blue"),
+        )
+    )
+    meter.add(Data(Obis(0, 0, 96, 1, 3, 255)))  # a value that is not there
+    return meter
+
+
+@pytest.mark.parametrize("url", [TCP, HDLC], ids=["tcp", "hdlc"])
+def test_a_dumped_meter_is_a_meter_again(
+    url: Url, strange_meter: DemoMeter, openami: Run, tmp_path: Path
+) -> None:
+    first, keys, second = tmp_path / "first.json", tmp_path / "keys.json", tmp_path / "second.json"
+    with ServedMeter(url, meter=strange_meter) as served:
+        outcome = openami("dump", served.url, *WHO, *ADDRESS, "-o", first, "--rows", 100)
+    assert outcome.status == 0, outcome.err
+    assert outcome.err.startswith("10 objects, ")
+
+    with Listening("simulate", first, "--keys", keys, "--listen", ANY_TCP) as meter:
+        outcome = openami("dump", meter.url, "--keys", keys, "-o", second, "--rows", 100)
+    assert outcome.status == 0, outcome.err
+    found, again = (json.loads(path.read_text()) for path in (first, second))
+    assert without_time(found) == without_time(again)
+    assert found["system_title"] == METER_TITLE.hex().upper()
+    (missing,) = [
+        row["refused"]
+        for each in found["objects"]
+        if each["obis"] == "0.0.96.1.3.255"
+        for row in each["attributes"]
+        if row["index"] == 2
+    ]
+    assert missing == "object-unavailable"
+
+
+def test_profiles_keep_their_newest_rows(openami: Run, tmp_path: Path) -> None:
+    path = tmp_path / "meter.json"
+    with ServedMeter(TCP) as served:
+        assert openami("dump", served.url, *WHO, "-o", path, "--rows", 3).status == 0
+    (buffer,) = [
+        row["value"]
+        for each in json.loads(path.read_text())["objects"]
+        if each["obis"] == "1.0.99.1.0.255"
+        for row in each["attributes"]
+        if row["index"] == 2
+    ]
+    assert [row[2] for row in buffer] == [1097, 1098, 1099]
+
+
+def test_the_reference_meter_serves_each_client_on_each_line(openami: Run, tmp_path: Path) -> None:
+    keys, pty = tmp_path / "keys.json", tmp_path / "line"
+    lines = [ANY_TCP, ANY_HDLC, ANY_UDP, f"hdlc+serial://{pty}"]
+    listen = [word for line in lines for word in ("--listen", line)]
+    with Listening("simulate", "--keys", keys, *listen, expect=4) as meter:
+        for url in meter.urls:
+            outcome = openami("read", url, CLOCK, "0.0.42.0.0.255")
+            assert outcome.status == 0, outcome.err
+            assert outcome.out.endswith("0.0.42.0.0.255  OAM0000000090001\n")
+            outcome = openami("read", url, "--keys", keys, "--client", 32, "1.0.32.7.0.255")
+            assert outcome.out == "1.0.32.7.0.255  230.4 V\n"
+        outcome = openami("write", meter.url, "--keys", keys, "0.0.96.1.9.255", "attic", "--verify")
+        assert outcome.status == 0, outcome.err
+        profile = ("read", meter.url, "--keys", keys, "1.0.99.1.0.255", "--json")
+        (table,) = json.loads(openami(*profile).out)
+        assert len(table["rows"]) == 8 * 96
+        imported = [row[2] for row in table["rows"]]
+        assert imported == sorted(imported)
+        assert imported[0] < imported[-1]
+
+
+def test_the_clock_runs_and_energy_grows(openami: Run, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    fast = ("--speed", 3600, "--load", 100, "--history-days", 0)
+    with Listening("simulate", "--keys", keys, "--listen", ANY_TCP, *fast) as meter:
+        energy = ("read", meter.url, "--keys", keys, "1.0.1.8.0.255", "--json")
+        values = [json.loads(openami(*energy).out)[0]["value"] for _ in range(2)]
+        assert values[0] < values[1]
+        outcome = openami("call", meter.url, "--keys", keys, "1.0.99.1.0.255:capture")
+        assert outcome.status == 0, outcome.err
+        profile = ("read", meter.url, "--keys", keys, "1.0.99.1.0.255", "--json")
+        assert json.loads(openami(*profile).out)[0]["rows"]
+
+
+def test_counters_go_on_after_a_restart(openami: Run, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    counters = tmp_path / "keys.json.counters"
+    seen = []
+    for _ in range(2):
+        with Listening("simulate", "--keys", keys, "--listen", ANY_TCP) as meter:
+            assert openami("read", meter.url, "--keys", keys, CLOCK).status == 0
+            seen.append(int(openami("read", meter.url, FRAME_COUNTER).out.split()[1]))
+            meter.kill()
+    assert seen[0] < seen[1]
+    assert json.loads(counters.read_text())["sent"] >= 2000
+    assert keys.stat().st_mode & 0o77 == 0
+
+
+def test_no_dump_holds_a_secret(openami: Run, tmp_path: Path) -> None:
+    path = tmp_path / "meter.json"
+    meter = DemoMeter()
+    modem = GprsModemSetup(Obis(0, 0, 25, 4, 0, 255), apn=b"meters", pin_code=31_337)
+    meter.add(modem)
+    meter.add(SecuritySetup(Obis(0, 0, 43, 0, 0, 255), security_policy=0))
+    meter.associations[16] = AssociationPolicy(client_sap=16, grants=(Grant(read=ALL),))
+    with ServedMeter(TCP, meter=meter) as served:
+        assert openami("dump", served.url, "-o", path).status == 0
+    (pin,) = [
+        row
+        for each in json.loads(path.read_text())["objects"]
+        if each["obis"] == "0.0.25.4.0.255"
+        for row in each["attributes"]
+        if row["name"] == "pin_code"
+    ]
+    assert pin == {
+        "index": 3,
+        "mode": 1,
+        "name": "pin_code",
+        "refused": "not asked: it is a secret",
+    }
+    assert list(secrets_in(Dump.from_json(json.loads(path.read_text())))) == []
+
+
+def test_the_table_of_secrets_has_what_it_should() -> None:
+    assert {(15, 7), (19, 7), (19, 8), (19, 9), (44, 5), (45, 3)} <= SECRETS
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("[]", "{path} is no dump of a meter: its format is not 'openami-dump-1'"),
+        ('{"format": "openami-dump-1"}', "is no dump of a meter: 'objects' is missing"),
+        ('{"format": "openami-dump-1", "objects": [{}]}', "object 1: 'obis' is missing"),
+        (
+            HALF_A_VALUE,
+            "object 1, 0.0.1.0.0.255: octet-string needs 1 octets",
+        ),
+        ("{", "{path} is not valid JSON"),
+        (None, "{path} cannot be read (No such file or directory): give the path of a file"),
+    ],
+)
+def test_a_file_that_is_no_dump(
+    said: str | None, sentence: str, openami: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "meter.json"
+    if said is not None:
+        path.write_text(said)
+    outcome = openami("simulate", path)
+    assert outcome.status == 2
+    assert sentence.format(path=path) in outcome.sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--listen", "tls://127.0.0.1:0"], "has the unknown scheme tls"),
+        (["--load", "much"], "--load 'much' must be a number of kW, 0 to 1000"),
+        (["--title", "OAM"], "--title 'OAM' must be 16 hex digits"),
+        (["--push-every", "5"], "--push-every says how often, and --push where to"),
+    ],
+)
+def test_simulate_asked_wrongly(words: list[str], sentence: str, openami: Run) -> None:
+    outcome = openami("simulate", *words)
+    assert outcome.status == 2
+    assert sentence in outcome.sentence
+
+
+def test_a_folder_that_cannot_be_written(openami: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with ServedMeter(TCP) as served:
+        outcome = openami("dump", served.url, "-o", tmp_path / "file" / "meter.json")
+    assert outcome.status == 1
+    assert "cannot be written" in outcome.sentence
