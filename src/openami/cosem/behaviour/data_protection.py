@@ -14,13 +14,13 @@ are those of the request, turned round.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Protocol
 
 from openami.cosem.behaviour.acting import Inside
 from openami.cosem.behaviour.layers import LayerKeys, Layers, bits_of, put_on, take_off
+from openami.cosem.behaviour.results import as_action
 from openami.cosem.behaviour.selected import value_of
 from openami.cosem.device import LogicalDevice
-from openami.cosem.kinds import KindError
 from openami.cosem.model import Refused
 from openami.cosem.protection import (
     AgreedKey,
@@ -40,9 +40,6 @@ from openami.dlms.data import Structure
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.obis import Obis
 from openami.dlms.security.suites import SecurityPolicy
-
-A = TypeVar("A")
-R = TypeVar("R")
 
 
 class KeyRing(Protocol):
@@ -71,9 +68,6 @@ class Scope(Protocol):
     def may_invoke(self, class_id: int, at: Obis, method: int) -> bool:
         """Whether a method may be invoked so."""
         ...
-
-
-_RESULTS: Final = frozenset(ActionResult)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -214,27 +208,10 @@ def data_protection(protecting: Protecting) -> Protecting:
     """Bind a data protection object."""
     thing = protecting.thing
     thing.bind(DataProtection.protection_buffer, _for_get(protecting.buffer))
-    thing.bind_method(DataProtection.get_protected_attributes, _for_action(protecting.get))
-    thing.bind_method(DataProtection.set_protected_attributes, _for_action(protecting.set))
-    thing.bind_method(DataProtection.invoke_protected_method, _for_action(protecting.invoke))
+    thing.bind_method(DataProtection.get_protected_attributes, as_action(protecting.get))
+    thing.bind_method(DataProtection.set_protected_attributes, as_action(protecting.set))
+    thing.bind_method(DataProtection.invoke_protected_method, as_action(protecting.invoke))
     return protecting
-
-
-def _for_action(action: Callable[[A], R]) -> Callable[[A], R]:
-    """Return `action` with the refusals of other objects as results of a method."""
-
-    def carried_out(argument: A) -> R:
-        try:
-            return action(argument)
-        except Refused as refused:
-            known = int(refused.result) in _RESULTS
-            raise Refused(
-                ActionResult(int(refused.result)) if known else ActionResult.OTHER_REASON
-            ) from None
-        except KindError:
-            raise Refused(ActionResult.TYPE_UNMATCHED) from None
-
-    return carried_out
 
 
 def _for_get(source: Callable[[], bytes]) -> Callable[[], bytes]:

@@ -5,12 +5,12 @@ DLMS UA 1000-1 Ed. 12, 4.6.2 to 4.6.4.  `payment` binds the objects to an `Accou
 that changes an amount changes money: what follows from it happens at once.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from openami.cosem.behaviour.account import AccountEvent, Accounting
 from openami.cosem.behaviour.charge import ChargeUnit
 from openami.cosem.behaviour.credit import CreditEvent, CreditUnit, fitting, shown
+from openami.cosem.behaviour.results import no_argument
 from openami.cosem.model import Refused
 from openami.cosem.payment import (
     Account,
@@ -120,7 +120,7 @@ def _bind_credit(of: Accounting, unit: CreditUnit) -> None:
     thing = unit.thing
     thing.bind_method(Credit.update_amount, lambda change: set_to(unit.amount + change))
     thing.bind_method(Credit.set_amount_to_value, set_to)
-    thing.bind_method(Credit.invoke_credit, _no_argument(invoke))
+    thing.bind_method(Credit.invoke_credit, no_argument(invoke))
 
 
 def _bind_charge(of: Accounting, unit: ChargeUnit) -> None:
@@ -132,13 +132,9 @@ def _bind_charge(of: Accounting, unit: ChargeUnit) -> None:
         unit.owe(fitting(remaining))
 
     thing = unit.thing
-    thing.bind_method(Charge.activate_passive_unit_charge, _no_argument(activate))
-    thing.bind_method(Charge.collect, _no_argument(lambda: of.collect(unit)))
+    thing.bind_method(Charge.activate_passive_unit_charge, no_argument(activate))
+    thing.bind_method(Charge.collect, no_argument(lambda: of.collect(unit)))
     thing.bind_method(
         Charge.update_total_amount_remaining, lambda change: owe(unit.remaining + change)
     )
     thing.bind_method(Charge.set_total_amount_remaining, owe)
-
-
-def _no_argument(action: Callable[[], None]) -> Callable[[int], None]:
-    return lambda _argument: action()
