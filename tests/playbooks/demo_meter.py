@@ -147,7 +147,7 @@ def parameters(client_sap: Sap = MANAGER, **changes: Any) -> ClientParameters:
             "server_title": METER_TITLE,
         },
     }
-    return ClientParameters(client_sap=client_sap, **(table[client_sap] | changes))
+    return ClientParameters(client_sap=client_sap, **(table.get(client_sap, {}) | changes))
 
 
 class Link:

@@ -4,6 +4,7 @@
 from dataclasses import replace
 from typing import Any
 
+from openami.cosem.base_names import BaseNames
 from openami.cosem.device import (
     DEFAULT_CONFORMANCE,
     FULL_ACCESS,
@@ -18,7 +19,7 @@ from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.association import ApplicationContext, State
 from openami.dlms.obis import Obis
 from openami.dlms.sap import Sap
-from playbooks.demo_meter import DemoMeter, aarq, entropy
+from playbooks.demo_meter import DemoMeter, Link, aarq, entropy
 
 OPEN = Sap(48)
 """A client without security that may do everything."""
@@ -111,3 +112,16 @@ class Line:
         """Send octets in hex and return the answer so."""
         answer = self.server.receive(self.client_sap, bytes.fromhex(apdu))
         return answer if answer is None else answer.hex()
+
+
+def named_link(client_sap: Sap = OPEN, meter: NamedMeter | None = None, **changes: Any) -> Link:
+    """A client that refers by short name, and the named meter."""
+    changes = {"short_names": BaseNames()} | changes
+    return Link(meter or NamedMeter(rows=100), client_sap, **changes)
+
+
+def associated(client_sap: Sap = OPEN, **terms: Any) -> Link:
+    """The same, with its association open."""
+    link = named_link(client_sap, **terms)
+    link.run(link.client.associate())
+    return link

@@ -9,9 +9,16 @@ an `int`.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from openami.cosem.client_association import ClientAssociation, ClientParameters, Steps
+from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
+from openami.cosem.client_association import (
+    ClientAssociation,
+    ClientParameters,
+    Entropy,
+    Steps,
+)
+from openami.cosem.client_short_names import Report, ShortNameServices
 from openami.cosem.kinds import KindError
 from openami.cosem.measurement import ProfileGeneric
 from openami.cosem.model import Attribute, Method
@@ -56,9 +63,12 @@ from openami.dlms.apdu.set import (
     SetResponseLastDatablock,
     SetResponseNormal,
 )
+from openami.dlms.association import Primitive
 from openami.dlms.data import Data, OctetString
 from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.errors import LocalProtocolError
 from openami.dlms.obis import Obis
+from openami.dlms.security.counters import CounterBlock, ReceiveWindow
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -94,10 +104,35 @@ def _row_name(row: Row, at: Obis) -> str:
     return f"{owner.__name__}.{row.name} of {at} (class {owner.class_id}, {kind} {row.index})"
 
 
+class ListedObject(NamedTuple):
+    """One object that a client can see."""
+
+    class_id: int
+    version: int
+    logical_name: Obis
+
+
 class Client(ClientAssociation):
-    """A client's association with its services, by logical name referencing."""
+    """A client's association with its services.
+
+    They travel by logical name, or by short name where the parameters say so; the same calls do
+    the same either way.
+    """
 
     _invoke_id = 0
+
+    def __init__(
+        self,
+        parameters: ClientParameters,
+        *,
+        entropy: Entropy,
+        counters: CounterBlock | None = None,
+        window: ReceiveWindow | None = None,
+    ) -> None:
+        """Prepare a client; see `ClientAssociation`."""
+        super().__init__(parameters, entropy=entropy, counters=counters, window=window)
+        names = parameters.short_names
+        self._short = None if names is None else ShortNameServices(self, names)
 
     def get(
         self, attribute: Attribute[T], *, at: Obis, selection: Selection | None = None
@@ -128,9 +163,13 @@ class Client(ClientAssociation):
         self, class_id: int, at: Obis, index: int, *, selection: Selection | None = None
     ) -> Steps[bytes]:
         """Read one attribute, as the octets of its encoded data; all blocks are joined."""
+        if (short := self._short) is not None:
+            part = None if selection is None else _selective(selection)
+            what = name_of(class_id, at, index)
+            return (yield from short.read((class_id, at, index), part, what))
         number = self._next_id()
         descriptor = class_id.to_bytes(2) + bytes(at) + bytes((index & 0xFF,))
-        access = b"\x00" if selection is None else _access(selection)
+        access = b"\x00" if selection is None else encode_access(_selective(selection))
         answer = yield from self.exchange(
             _GET_HEADS[number] + descriptor + access, "a read request"
         )
@@ -149,6 +188,12 @@ class Client(ClientAssociation):
         As many as fit go into one request; a meter without multiple references is asked for one
         at a time.
         """
+        if (short := self._short) is not None:
+            return (
+                yield from short.read_list(
+                    [(attribute.owner.class_id, at, attribute.index) for attribute, at in rows]
+                )
+            )
         found: list[GetDataResult] = []
         fit = (self.room_octets - 6) // 10
         if not self.context.conformance & Conformance.MULTIPLE_REFERENCES or fit < 2:
@@ -173,6 +218,9 @@ class Client(ClientAssociation):
         self, class_id: int, at: Obis, index: int, data: Data, what: str = ""
     ) -> Steps[None]:
         """Write one attribute of any class, as COSEM data; `what` names it in a refusal."""
+        what = what or name_of(class_id, at, index)
+        if (short := self._short) is not None:
+            return (yield from short.write((class_id, at, index), data, what))
         number = self._next_id()
         descriptor = AttributeDescriptor(class_id=class_id, instance_id=at, attribute_id=index)
         request = SetRequestNormal(
@@ -184,7 +232,8 @@ class Client(ClientAssociation):
         else:
             result = yield from self._set_in_blocks(descriptor, axdr_data.encode(data), number)
         if result != DataAccessResult.SUCCESS:
-            raise AccessError("write", what or name_of(class_id, at, index), result)
+            raise AccessError("write", what, result)
+        return None
 
     def act(self, method: Method[A, R], argument: A, *, at: Obis) -> Steps[R]:
         """Invoke a method and return what its class declares.
@@ -205,6 +254,8 @@ class Client(ClientAssociation):
     ) -> Steps[Data]:
         """Invoke a method of any class and return its data; `what` names it in a refusal."""
         name = what or name_of(class_id, at, index, "method")
+        if (short := self._short) is not None:
+            return (yield from short.invoke((class_id, at, index), argument, name))
         descriptor = MethodDescriptor(class_id=class_id, instance_id=at, method_id=index)
         outcome = yield from self._invoke(descriptor, argument)
         if outcome.result != ActionResult.SUCCESS:
@@ -213,6 +264,14 @@ class Client(ClientAssociation):
         if isinstance(given, DataAccessResult):
             raise AccessError("return from", name, given)
         return None if isinstance(given, Absent) else given
+
+    def objects(self) -> Steps[tuple[ListedObject, ...]]:
+        """Read which objects this client can see."""
+        if (short := self._short) is not None:
+            listed_names = yield from short.objects()
+            return tuple(ListedObject(*each[1:]) for each in listed_names)
+        listed = yield from self.get(AssociationLn.object_list, at=CURRENT_ASSOCIATION)
+        return tuple(ListedObject(*each[:3]) for each in listed)
 
     def profile(
         self, at: Obis, start: datetime, end: datetime, *, clock: Obis = CLOCK
@@ -231,6 +290,21 @@ class Client(ClientAssociation):
                 ProfileGeneric.class_id, at, ProfileGeneric.buffer.index, selection=selection
             )
         )
+
+    def reported(self, octets: bytes) -> Report:
+        """Read an InformationReport that the meter sent by itself, protected as agreed.
+
+        Raises:
+            LocalProtocolError: This client does not refer by short name.
+            DecodeError: It is no InformationReport.
+            SecurityError: It is not protected as agreed.
+        """
+        if self._short is None:
+            raise LocalProtocolError(Primitive.NOTIFICATION.name, "referring by logical name")
+        self._machine.received(Primitive.NOTIFICATION)
+        if self.channel is not None:
+            octets, _ = self.channel.unprotect(octets)
+        return self._short.reported(octets)
 
     def _next_id(self) -> int:
         self._invoke_id = (self._invoke_id + 1) & 0x0F
@@ -360,9 +434,8 @@ class Client(ClientAssociation):
         )
 
 
-def _access(selection: Selection) -> bytes:
-    access = selection if isinstance(selection, SelectiveAccess) else selection.access()
-    return encode_access(access)
+def _selective(selection: Selection) -> SelectiveAccess:
+    return selection if isinstance(selection, SelectiveAccess) else selection.access()
 
 
 def _cut(octets: bytes, size: int) -> list[DataBlock]:

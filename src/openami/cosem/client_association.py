@@ -17,6 +17,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
+from openami.cosem.base_names import BaseNames
+from openami.cosem.client_proof import prove_by_logical_name, prove_by_short_name
 from openami.cosem.refusals import (
     AssociationError,
     AuthenticationError,
@@ -33,11 +35,14 @@ from openami.dlms.apdu.acse import (
     Rlre,
     Rlrq,
 )
-from openami.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
-from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.faults import ConfirmedServiceError, ExceptionResponse
-from openami.dlms.apdu.fields import InvokeIdAndPriority, MethodDescriptor
-from openami.dlms.apdu.initiate import Conformance, InitiateRequest, InitiateResponse
+from openami.dlms.apdu.initiate import (
+    VAA_NAME_LN,
+    Conformance,
+    InitiateRequest,
+    InitiateResponse,
+    in_short_names,
+)
 from openami.dlms.association import (
     ApplicationContext,
     Association,
@@ -45,10 +50,8 @@ from openami.dlms.association import (
     Primitive,
     State,
 )
-from openami.dlms.data import OctetString
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.hls import Handshake, Mechanism
-from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT, Sap
 from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import Cipher
@@ -68,7 +71,6 @@ Steps = Generator[bytes, bytes, T]
 Entropy = Callable[[int], bytes]
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4"
-CURRENT_ASSOCIATION: Final = Obis(0, 0, 40, 0, 0, 255)
 UNLIMITED_PDU_OCTETS: Final = 0xFFFF
 
 DEFAULT_CONFORMANCE: Final = (
@@ -109,6 +111,8 @@ class ClientParameters:
         sign: Sign services even where the policy does not ask for it.
         user_id: Who uses this client, where the meter tells users apart: the
             calling-AE-invocation-identifier.
+        short_names: Refer by short name, with what is known of the meter's; `conformance` means
+            the same as for logical names.
     """
 
     client_sap: int = PUBLIC_CLIENT
@@ -129,11 +133,14 @@ class ClientParameters:
     scheme: KeyScheme | None = None
     sign: bool = False
     user_id: int | None = None
+    short_names: BaseNames | None = None
 
     @property
     def application_context(self) -> ApplicationContext:
-        """Logical names, ciphered if there are keys."""
-        return ApplicationContext.of(ciphered=self.cipher is not None)
+        """Logical or short names, ciphered if there are keys."""
+        return ApplicationContext.of(
+            short_names=self.short_names is not None, ciphered=self.cipher is not None
+        )
 
 
 class ClientAssociation:
@@ -314,6 +321,8 @@ class ClientAssociation:
         parameters = self.parameters
         general = parameters.general or parameters.scheme is not None or parameters.sign
         proposed = parameters.conformance
+        if parameters.short_names is not None:
+            proposed = in_short_names(proposed)
         return proposed | Conformance.GENERAL_PROTECTION if general else proposed
 
     def _aarq(self, value: bytes) -> bytes:
@@ -360,6 +369,8 @@ class ClientAssociation:
             self.channel.peer_title = title
             octets, _ = self.channel.unprotect(octets)
         response = InitiateResponse.decode(octets)
+        if parameters.short_names is not None and response.vaa_name != VAA_NAME_LN:
+            parameters.short_names.association = response.vaa_name
         return AssociationContext(
             application_context=parameters.application_context,
             mechanism=parameters.mechanism,
@@ -408,23 +419,17 @@ class ClientAssociation:
         counters = self._counters
         counted = handshake.mechanism is Mechanism.HLS_GMAC and counters is not None
         reply = handshake.reply(counters.next() if counted and counters else 0)
-        request = ActionRequestNormal(
-            invoke_id_and_priority=InvokeIdAndPriority.of(1),
-            method=MethodDescriptor(class_id=15, instance_id=CURRENT_ASSOCIATION, method_id=1),
-            parameters=OctetString(reply),
-        )
         self._machine.sent(Primitive.AUTHENTICATION_REQUEST)
-        answer = yield from self._exchange(request.encode(), "our proof of the key")
-        response = ActionResponseNormal.decode(answer)
-        if response.result != ActionResult.SUCCESS:
+        names = self.parameters.short_names
+        try:
+            if names is None:
+                proof = yield from prove_by_logical_name(self._exchange, reply)
+            else:
+                proof = yield from prove_by_short_name(self._exchange, reply, names)
+        except AuthenticationError:
             self._machine.received(Primitive.AUTHENTICATION_REJECTED)
-            raise AuthenticationError(response.result)
-        proof = response.return_parameters
-        if not isinstance(proof, bytes):
-            raise UnexpectedAnswerError(
-                "our proof of the key", "the meter gives no proof of its own"
-            )
-        handshake.verify(bytes(proof))
+            raise
+        handshake.verify(proof)
         self._machine.received(Primitive.AUTHENTICATION_ACCEPTED)
 
 

@@ -13,7 +13,14 @@ from typing import Final, NamedTuple, Protocol
 from openami.cosem.device import Exchange
 from openami.cosem.faults import NOT_POSSIBLE
 from openami.dlms.apdu.faults import ConfirmedServiceError, ErrorCategory, FailedService
-from openami.dlms.apdu.initiate import VAA_NAME_LN, VAA_NAME_SN, Conformance
+from openami.dlms.apdu.initiate import (
+    LN_ONLY,
+    SN_ONLY,
+    VAA_NAME_LN,
+    VAA_NAME_SN,
+    Conformance,
+    in_short_names,
+)
 
 Handler = Callable[[bytes], bytes | None]
 """Answers a plain APDU; None where the client wants no answer.
@@ -62,26 +69,6 @@ class Services(Protocol):
         """Answer pass 3 of HLS; None where the APDU is anything else."""
 
 
-_LN_ONLY: Final = (
-    Conformance.ATTRIBUTE_0_SUPPORTED_WITH_SET
-    | Conformance.ATTRIBUTE_0_SUPPORTED_WITH_GET
-    | Conformance.BLOCK_TRANSFER_WITH_ACTION
-    | Conformance.ACCESS
-    | Conformance.GET
-    | Conformance.SET
-    | Conformance.SELECTIVE_ACCESS
-    | Conformance.EVENT_NOTIFICATION
-    | Conformance.ACTION
-)
-_SN_ONLY: Final = (
-    Conformance.READ
-    | Conformance.WRITE
-    | Conformance.UNCONFIRMED_WRITE
-    | Conformance.INFORMATION_REPORT
-    | Conformance.PARAMETERIZED_ACCESS
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Referencing:
     """What of the negotiation hangs on the way in which objects are named.
@@ -105,27 +92,6 @@ class Referencing:
         return conformance & ~self.foreign
 
 
-_EQUIVALENT: Final = (
-    (Conformance.GET, Conformance.READ),
-    (Conformance.SET, Conformance.WRITE | Conformance.UNCONFIRMED_WRITE),
-    (Conformance.SELECTIVE_ACCESS, Conformance.PARAMETERIZED_ACCESS),
-    (Conformance.ACTION, Conformance.WRITE | Conformance.PARAMETERIZED_ACCESS),
-    (Conformance.EVENT_NOTIFICATION, Conformance.INFORMATION_REPORT),
-)
-
-
-def in_short_names(conformance: Conformance) -> Conformance:
-    """Return the bits by which short name services do what `conformance` names for either way.
-
-    Reading is READ, writing WRITE; a selection or a parameter needs PARAMETERIZED_ACCESS, and a
-    method one of the two.
-    """
-    for by_logical_name, by_short_name in _EQUIVALENT:
-        if conformance & by_logical_name:
-            conformance |= by_short_name
-    return conformance & ~_LN_ONLY
-
-
 LOGICAL_NAMES: Final = Referencing(
     useful=(
         Conformance.GET
@@ -134,7 +100,7 @@ LOGICAL_NAMES: Final = Referencing(
         | Conformance.ACCESS
         | Conformance.EVENT_NOTIFICATION
     ),
-    foreign=_SN_ONLY,
+    foreign=SN_ONLY,
     vaa_name=VAA_NAME_LN,
 )
 
@@ -162,7 +128,7 @@ SHORT_NAMES: Final = Referencing(
         | Conformance.UNCONFIRMED_WRITE
         | Conformance.INFORMATION_REPORT
     ),
-    foreign=_LN_ONLY,
+    foreign=LN_ONLY,
     vaa_name=VAA_NAME_SN,
     not_possible=_no_association,
 )

@@ -59,6 +59,34 @@ class AccessError(DlmsError):
 
 
 @dataclass(eq=False)
+class NoShortNameError(AccessError):
+    """The meter lists no short name for what is asked, or nobody knows where a method stands."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} has no short name that is known: read the object list to see what this"
+            " client can reach"
+        )
+
+
+@dataclass(eq=False)
+class ServiceRefusedError(DlmsError):
+    """The meter answered with a ConfirmedServiceError, as meters with short names do.
+
+    Attributes:
+        request: What was asked.
+        error: Which service failed, and why.
+    """
+
+    request: str
+    error: ConfirmedServiceError
+
+    def __str__(self) -> str:
+        category = self.error.category.name.lower().replace("_", "-")
+        return f"the meter refuses {self.request}: {category}, {self.error.name}"
+
+
+@dataclass(eq=False)
 class AssociationError(DlmsError):
     """The meter refused to associate.
 

@@ -59,6 +59,48 @@ class Conformance(IntFlag):
         return cls(reader.unsigned(3, "conformance"))
 
 
+LN_ONLY: Final = (
+    Conformance.ATTRIBUTE_0_SUPPORTED_WITH_SET
+    | Conformance.ATTRIBUTE_0_SUPPORTED_WITH_GET
+    | Conformance.BLOCK_TRANSFER_WITH_ACTION
+    | Conformance.ACCESS
+    | Conformance.GET
+    | Conformance.SET
+    | Conformance.SELECTIVE_ACCESS
+    | Conformance.EVENT_NOTIFICATION
+    | Conformance.ACTION
+)
+"""Bits that mean something with logical name referencing alone."""
+SN_ONLY: Final = (
+    Conformance.READ
+    | Conformance.WRITE
+    | Conformance.UNCONFIRMED_WRITE
+    | Conformance.INFORMATION_REPORT
+    | Conformance.PARAMETERIZED_ACCESS
+)
+"""Bits that mean something with short name referencing alone."""
+
+_EQUIVALENT: Final = (
+    (Conformance.GET, Conformance.READ),
+    (Conformance.SET, Conformance.WRITE | Conformance.UNCONFIRMED_WRITE),
+    (Conformance.SELECTIVE_ACCESS, Conformance.PARAMETERIZED_ACCESS),
+    (Conformance.ACTION, Conformance.WRITE | Conformance.PARAMETERIZED_ACCESS),
+    (Conformance.EVENT_NOTIFICATION, Conformance.INFORMATION_REPORT),
+)
+
+
+def in_short_names(conformance: Conformance) -> Conformance:
+    """Return the bits by which short name services do what `conformance` names for either way.
+
+    Reading is READ, writing WRITE; a selection or a parameter needs PARAMETERIZED_ACCESS, and a
+    method one of the two.
+    """
+    for by_logical_name, by_short_name in _EQUIVALENT:
+        if conformance & by_logical_name:
+            conformance |= by_short_name
+    return conformance & ~LN_ONLY
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitiateRequest:
     """What the client proposes: InitiateRequest.
