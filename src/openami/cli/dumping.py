@@ -8,13 +8,13 @@ from typing import Final
 from openami.cli.connecting import Work
 from openami.cli.places import Objects
 from openami.cosem.access_control import (
+    CURRENT_ASSOCIATION,
     AccessRights,
     AssociationLn,
     AttributeAccess,
     ObjectListElement,
     SapAssignment,
 )
-from openami.cosem.client_association import CURRENT_ASSOCIATION
 from openami.cosem.dump import (
     Dump,
     DumpedAttribute,

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from openami.cosem.access_control import AssociationLn
+from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
 from openami.cosem.associations import AssociationSn
 from openami.cosem.choices import RAW
-from openami.cosem.client_association import CURRENT_ASSOCIATION
 from openami.cosem.device import ALL, AssociationPolicy, Ciphering, Grant, LogicalDevice
 from openami.cosem.dump import Dump, DumpedObject, access_of, demands_of, is_secret
 from openami.cosem.kinds import KindError
