@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlmsvalues import scalars
-from openami.dlms import columns, data
+from openami.dlms import columnrows, columns, data
+from openami.dlms.columnclock import ClockRules
 from openami.dlms.columns import decode_profile
 from openami.dlms.data import (
     Array,
@@ -120,7 +121,7 @@ def buffers(draw: st.DrawFn) -> Array:
     for _ in range(count):
         row = [draw(st.builds(clock, moments, st.sampled_from([0, -60])))]
         for kind in kinds:
-            counted = kind not in columns._TYPES
+            counted = kind not in columnrows.TYPES
             row.append(fixed[kind] if counted else draw(scalars[kind]))
         rows.append(row)
     if odd == "broken clock":
@@ -133,46 +134,80 @@ def buffers(draw: st.DrawFn) -> Array:
     return Array(Structure(row) for row in rows)
 
 
-@settings(max_examples=300)
-@given(buffers(), st.sampled_from([None, -60]), st.sampled_from([0, None]))
-def test_both_paths_give_the_same_columns(
-    buffer: Array, assumed: int | None, clock_column: int | None
-) -> None:
-    octets = data.encode(buffer)
-    fast = columns._decode_by_stride(octets, clock_column, assumed)
+def exact(octets: bytes, clock_column: int | None, rules: ClockRules) -> columns._Fast:
+    clock, cells, rows = columnrows.decode(octets, clock_column, rules)
+    values = tuple(
+        clock.times_us
+        if clock is not None and position == clock_column
+        else columnrows.column(cell)
+        for position, cell in enumerate(cells)
+    )
+    return clock, values, rows, len(cells), True
+
+
+def agree(octets: bytes, clock_column: int | None, rules: ClockRules) -> None:
+    """Check that both ways give the same columns; what one refuses the other does not give."""
+    wish = columns._Wish(clock_column=clock_column, rules=rules, columns=None)
+    try:
+        slow = exact(octets, clock_column, rules)
+    except DecodeError:
+        slow = None
+    fast = None
+    with contextlib.suppress(DecodeError):
+        fast = columns.decode_by_shape(octets, wish)
     if fast is None:
-        with contextlib.suppress(DecodeError):
-            columns._decode_row_by_row(octets, clock_column, 900, assumed)
         return
-    slow = columns._decode_row_by_row(octets, clock_column, 900, assumed)
-
-    assert fast[2] == slow[2]
-    assert len(fast[1]) == len(slow[1])
+    assert slow is not None
+    assert fast[2:4] == slow[2:4]
     assert all(same(a, b) for a, b in zip(fast[1], slow[1], strict=True))
-    if fast[0] is None or slow[0] is None:
-        assert (fast[0] is None) == (slow[0] is None)
-        return
-    assert same(fast[0].times_us, slow[0].times_us)
-    assert same(fast[0].deviation_minutes, slow[0].deviation_minutes)
-    assert same(fast[0].status, slow[0].status)
-
-
-@given(st.lists(st.one_of(broken_clocks, st.builds(clock, moments)), min_size=1, max_size=3))
-def test_a_clock_is_taken_by_stride_only_if_it_is_taken_row_by_row(cells: list[Any]) -> None:
-    octets = data.encode(Array(Structure((cell,)) for cell in cells))
-    fast = columns._decode_by_stride(octets, 0, None)
-    if fast is not None and fast[0] is not None:
-        slow = columns._decode_row_by_row(octets, 0, 0, None)
-        assert slow[0] is not None
+    assert (fast[0] is None) == (slow[0] is None)
+    if fast[0] is not None and slow[0] is not None:
         assert same(fast[0].times_us, slow[0].times_us)
+        assert same(fast[0].deviation_minutes, slow[0].deviation_minutes)
+        assert same(fast[0].status, slow[0].status)
+
+
+rule_sets = st.builds(ClockRules, st.sampled_from([0, 900]), st.sampled_from([None, -60]))
+
+
+@settings(max_examples=300)
+@given(buffers(), rule_sets, st.sampled_from([0, None]))
+def test_both_paths_give_the_same_columns(
+    buffer: Array, rules: ClockRules, clock_column: int | None
+) -> None:
+    agree(data.encode(buffer), clock_column, rules)
+
+
+cells = st.one_of(
+    st.sampled_from([None, True, Unsigned(7), LongUnsigned(300), DoubleLong(-4), Float32(0.5)]),
+    st.sampled_from([OctetString(b"ab"), VisibleString("text"), Structure((Unsigned(1),))]),
+    *scalars.values(),
+)
+
+
+@settings(max_examples=300)
+@given(st.data(), rule_sets)
+def test_any_mix_of_shapes_gives_the_same_columns(drawn: st.DataObject, rules: ClockRules) -> None:
+    """Runs of rows with one shape each, in any order, some of them not flat."""
+    width = drawn.draw(st.integers(1, 3))
+    rows: list[Structure] = []
+    for _ in range(drawn.draw(st.integers(1, 5))):
+        shape = [drawn.draw(cells) for _ in range(width)]
+        when = drawn.draw(st.one_of(st.none(), moments, broken_clocks))
+        for number in range(drawn.draw(st.integers(1, 4))):
+            moment = when
+            if isinstance(when, datetime):
+                moment = clock(when + timedelta(minutes=15 * number))
+            rows.append(Structure((moment, *shape)))
+    agree(data.encode(Array(rows)), drawn.draw(st.sampled_from([0, None])), rules)
 
 
 def test_ordinary_rows_go_by_stride() -> None:
     """The property above would hold if nothing ever did."""
-    for kind in columns._TYPES:
+    for kind in columnrows.TYPES:
         number = True if kind is bool else kind(1)
         rows = Array(Structure((clock(START), number, OctetString(b"ab"))) for _ in range(3))
-        assert columns._decode_by_stride(data.encode(rows), 0, None) is not None
+        assert not decode_profile(data.encode(rows)).exact_path
 
 
 def test_a_null_repeats_the_row_before() -> None:
@@ -185,7 +220,7 @@ def test_a_null_repeats_the_row_before() -> None:
     )
     decoded = decode_profile(data.encode(rows), capture_period_s=900)
 
-    assert decoded.exact_path
+    assert not decoded.exact_path
     assert decoded.times_us is not None
     assert list(np.diff(decoded.times_us)) == [900_000_000, 900_000_000]
     assert [list(column) for column in decoded.values[1:]] == [[1, 1, 2], [7, 8, 8]]
@@ -234,6 +269,71 @@ def test_a_clock_may_stand_anywhere_and_lack_a_deviation() -> None:
     assert not decoded.exact_path
     assert decoded.times_us is not None
     assert list(decoded.times_us) == [microseconds(START) - 3_600_000_000] * 2
+
+
+@given(st.data(), rule_sets)
+def test_compact_arrays_give_the_same_columns(drawn: st.DataObject, rules: ClockRules) -> None:
+    kinds = drawn.draw(st.lists(st.sampled_from(list(columnrows.TYPES)), max_size=3))
+    rows = []
+    for number in range(drawn.draw(st.integers(1, 6))):
+        row: list[Any] = [clock(START + timedelta(minutes=number))]
+        row += [drawn.draw(scalars[kind]) for kind in kinds]
+        row.append(OctetString(drawn.draw(st.sampled_from([b"ab", b"cd", b"longer"]))))
+        rows.append(Structure(row))
+    tags = bytes(data.encode(cell)[0] for cell in rows[0])
+    contents = b"".join(data.encode(cell)[1:] for row in rows for cell in row)
+    compact = data.CompactArray(bytes((0x02, len(tags))) + tags, contents)
+    octets = data.encode(compact)
+
+    assert data.expand(compact) == rows
+    agree(octets, 0, rules)
+    plain, decoded = decode_profile(data.encode(Array(rows))), decode_profile(octets)
+    assert all(same(a, b) for a, b in zip(plain.values, decoded.values, strict=True))
+    assert not decoded.exact_path
+
+
+def test_shapes_that_change_all_the_time_are_read_row_by_row() -> None:
+    rows = Array(
+        Structure((clock(START + timedelta(minutes=n)), Unsigned(n % 9) if n % 2 else None))
+        for n in range(400)
+    )
+    decoded = decode_profile(data.encode(rows))
+
+    assert decoded.exact_path
+    assert decoded.rows == 400
+
+
+def test_one_row_that_is_not_flat_leaves_the_others_together() -> None:
+    rows = profile(100)
+    rows[50] = Structure((clock(START), Structure((Unsigned(1),)), DoubleLongUnsigned(5), None))
+    decoded = decode_profile(data.encode(rows))
+
+    assert decoded.exact_path
+    assert decoded.rows == 100
+    assert decoded.values[1][50] == (1,)
+    assert decoded.values[3][50] == decoded.values[3][49]
+
+
+def test_chosen_columns() -> None:
+    octets = data.encode(profile(10))
+    decoded = decode_profile(octets, names=("clock", "status", "a", "b"), columns=(3, 0))
+
+    assert decoded.names == ("b", "clock")
+    assert decoded.values[1] is decoded.times_us
+    assert list(decoded.values[0]) == [-number for number in range(10)]
+    with pytest.raises(DecodeError, match="rows have 4 columns, number 4 is asked for"):
+        decode_profile(octets, columns=(4,))
+
+
+def test_columns_by_name_for_tables() -> None:
+    decoded = decode_profile(data.encode(profile(3)), names=("clock", "status", "a", "b"))
+    table = decoded.mapping()
+
+    assert list(table) == ["clock", "status", "a", "b"]
+    assert table["clock"].dtype == np.dtype("M8[us]")
+    assert table["clock"][0] == np.datetime64("2026-03-28T22:30:00")
+    with pytest.raises(ValueError, match="4 columns have 0 names"):
+        decode_profile(data.encode(profile(3))).mapping()
 
 
 def test_an_empty_buffer() -> None:

@@ -2,51 +2,37 @@
 """The buffer of a profile generic to numpy columns, without a Python object for each value.
 
 IEC 62056-6-2, 4.3.6 (buffer) and 4.1.6 (date-time).  Meters write thousands of rows of one shape:
-the same tags at the same places.  `decode_profile` takes the shape from the first row, checks
-that all others have it, and reads the columns by stride.  Whatever is different in one row (a
-null that repeats the row before, another width, a clock that is not set) sends the whole buffer
-through `data.decode` instead: slower by a factor of hundreds, with equal columns as the result.
+the same tags at the same places.  `decode_profile` takes rows of one shape together and reads their
+columns by stride; where the shape changes (a null that repeats the row before, another width) the
+next rows are taken together again.  Rows that are not flat are read as `data.decode` reads them,
+and so is the whole buffer where shapes change all the time: slower by a factor of hundreds, with
+equal columns as the result.
+
+`ProfileStream` takes the APDUs of a long answer as they come, ciphered or not, in blocks of a
+service or of general-block-transfer, and `from_blocks` does so with all of them at once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from openami.dlms import data
+from openami.dlms import columnclock, columnrows, columnshapes
+from openami.dlms.apdu import block, ciphered
+from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.axdr import read_length
-from openami.dlms.data import Array, Data, FixedInteger, Structure
-from openami.dlms.datetimes import UNSPECIFIED_DEVIATION, CosemDateTime
+from openami.dlms.columnclock import CLAUSE, Clock, ClockRules, Int64
+from openami.dlms.columnshapes import Cell, Column, Odd, Part, Segment
+from openami.dlms.data import Data, Structure
 from openami.dlms.errors import DecodeError
 
-CLAUSE: Final = "IEC 62056-6-2, 4.3.6, buffer"
-
-Int64: TypeAlias = npt.NDArray[np.int64]
-Column: TypeAlias = npt.NDArray[np.generic]
-_Table: TypeAlias = npt.NDArray[np.uint8]
+__all__ = ["CLAUSE", "Column", "Columns", "ProfileStream", "decode_profile", "from_blocks"]
 
 _DATE_TIME_OCTETS: Final = 12
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_WIDEST_DEVIATION: Final = 840
-
-_NUMBERS: Final[tuple[type[data.FixedInteger | data.Float32 | data.Float64], ...]] = (
-    *data.INTEGER_TYPES,
-    data.Float32,
-    data.Float64,
-)
-_BOOLEAN: Final = 0x03
-_DTYPES: Final[dict[int, np.dtype[np.generic]]] = {
-    kind.TAG: np.dtype(kind.FORMAT) for kind in _NUMBERS
-} | {_BOOLEAN: np.dtype(np.bool_)}
-_TYPES: Final[dict[type, np.dtype[np.generic]]] = {
-    kind: np.dtype(kind.FORMAT).newbyteorder("=") for kind in _NUMBERS
-} | {bool: np.dtype(np.bool_)}
-_COUNTED: Final = frozenset({0x09, 0x0A, 0x0C})
-_FIXED_OCTETS: Final[dict[int, int]] = {0x00: 0, 0xFF: 0, 0x19: 12, 0x1A: 5, 0x1B: 4}
+_DATE_TIMES: Final = frozenset({0x09, 0x19})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,7 +47,8 @@ class Columns:
         values: One array a column, in native byte order and of its DLMS type; the clock column is
             `times_us`; what is not a number is an array of Python values.
         rows: How many rows.
-        exact_path: Whether the shape differed between rows, so that rows were read one by one.
+        exact_path: Whether rows were read one by one: they are not flat, their shapes change all
+            the time, or a clock needs a closer look.
     """
 
     names: tuple[str, ...]
@@ -77,315 +64,353 @@ class Columns:
         """Position of each named column."""
         return {name: position for position, name in enumerate(self.names)}
 
+    def mapping(self) -> dict[str, Column]:
+        """Return the columns by their names, as ``polars.DataFrame`` and ``pyarrow.table`` take it.
 
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """Where one column stands in a row: its tag, and its contents behind tag and length."""
+        The clock is ``datetime64[us]``, in UTC.
 
-    tag: int
-    start: int
-    contents: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    times_us: Int64
-    deviation_minutes: npt.NDArray[np.int16]
-    status: npt.NDArray[np.uint8]
+        Raises:
+            ValueError: The columns have no names.
+        """
+        if len(self.names) != len(self.values):
+            raise ValueError(f"{len(self.values)} columns have {len(self.names)} names: give names")
+        named = dict(zip(self.names, self.values, strict=True))
+        return {
+            name: column.view("M8[us]") if column is self.times_us else column
+            for name, column in named.items()
+        }
 
 
-def decode_profile(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """What the caller asks for."""
+
+    clock_column: int | None
+    rules: ClockRules
+    columns: Sequence[int] | None
+
+    def chosen(self, octets: bytes, width: int) -> Sequence[int]:
+        if self.columns is None:
+            return range(width)
+        for position in self.columns:
+            if not 0 <= position < width:
+                problem = f"rows have {width} columns, number {position} is asked for"
+                raise DecodeError(problem, octets, 0, CLAUSE)
+        return self.columns
+
+
+def decode_profile(  # noqa: PLR0913  each of its own matter, and named
     octets: bytes,
     *,
     names: Sequence[str] = (),
     clock_column: int | None = 0,
     capture_period_s: int = 0,
     assume_deviation_minutes: int | None = None,
+    columns: Sequence[int] | None = None,
 ) -> Columns:
     """Return the columns of an encoded buffer: ``01 rows 02 columns …``, blocks joined.
 
     Args:
-        octets: The encoded array; of a long answer the raw data of all blocks.
-        names: What to call the columns.
+        octets: The encoded array or compact-array; of a long answer the raw data of all blocks.
+        names: What to call the columns, all of them.
         clock_column: Which column is the clock; None for none.
         capture_period_s: Seconds between rows, where the clock is null: previous plus period.
         assume_deviation_minutes: For clocks that do not tell their deviation from UTC.
+        columns: Which columns to return, by their position; None for all.  The others are not read.
 
     Raises:
         DecodeError: The octets are no array of rows, rows differ in their number of columns, or
             a clock is no moment.
     """
-    fast = _decode_by_stride(octets, clock_column, assume_deviation_minutes)
+    rules = ClockRules(capture_period_s, assume_deviation_minutes)
+    wish = _Wish(clock_column=clock_column, rules=rules, columns=columns)
+    fast = decode_by_shape(octets, wish)
     if fast is None:
-        clock, values, rows = _decode_row_by_row(
-            octets, clock_column, capture_period_s, assume_deviation_minutes
+        clock, cells, rows = columnrows.decode(octets, clock_column, rules)
+        width = len(cells)
+        chosen = wish.chosen(octets, width) if rows else ()
+        values = tuple(
+            clock.times_us
+            if clock is not None and position == clock_column
+            else columnrows.column(cells[position])
+            for position in chosen
         )
+        exact = True
     else:
-        clock, values, rows = fast
-    if names and values and len(names) != len(values):
-        problem = f"rows have {len(values)} columns, not {len(names)} as the profile declares"
+        clock, values, rows, width, exact = fast
+    if names and rows and len(names) != width:
+        problem = f"rows have {width} columns, not {len(names)} as the profile declares"
         raise DecodeError(problem, octets, 0, CLAUSE)
+    called = names if columns is None or not names else [names[position] for position in columns]
     return Columns(
-        names=tuple(names),
+        names=tuple(called),
         times_us=None if clock is None else clock.times_us,
         deviation_minutes=None if clock is None else clock.deviation_minutes,
         clock_status=None if clock is None else clock.status,
         values=values,
         rows=rows,
-        exact_path=fast is None,
+        exact_path=exact,
     )
 
 
-_Decoded: TypeAlias = tuple[_Clock | None, tuple[Column, ...], int]
+_Fast: TypeAlias = tuple[Clock | None, tuple[Column, ...], int, int, bool]
+"""Clock, chosen columns, number of rows, number of all columns, whether some were read alone."""
 
 
-def _decode_by_stride(
-    octets: bytes, clock_column: int | None, assumed: int | None
-) -> _Decoded | None:
-    """Return the columns if all rows have the shape of the first; None if anything differs."""
-    table, cells, first = _table(octets)
-    if table is None:
+def decode_by_shape(octets: bytes, wish: _Wish) -> _Fast | None:
+    """Return the columns, rows of one shape together; None if row by row is the better way."""
+    parts = columnshapes.parts(octets)
+    if not parts:
         return None
-    clock = None
-    if clock_column is not None:
-        if not 0 <= clock_column < len(cells):
+    widths = {width for part in parts for width in _widths(part)}
+    if len(widths) != 1:
+        return None
+    (width,) = widths
+    rows = sum(_rows(part) for part in parts)
+    position = wish.clock_column
+    clock, closer = None, False
+    if position is not None:
+        if not 0 <= position < width:
             return None
-        clock = _clock_by_stride(table, cells[clock_column], first, assumed)
-        if clock is None:
-            return None
+        clock, closer = _clock(octets, parts, position, wish.rules)
     values = tuple(
-        clock.times_us
-        if clock is not None and position == clock_column
-        else _values_by_stride(table, cell, first)
-        for position, cell in enumerate(cells)
+        clock.times_us if clock is not None and chosen == position else _column(parts, chosen)
+        for chosen in wish.chosen(octets, width)
     )
-    return clock, values, len(table)
+    return clock, values, rows, width, closer or any(isinstance(part, Odd) for part in parts)
 
 
-def _table(octets: bytes) -> tuple[_Table | None, list[_Cell], int]:
-    """Return the rows as a table of octets, if all have the tags and lengths of the first."""
-    if len(octets) < 2 or octets[0] != Array.TAG:
-        return None, [], 0
-    rows, first = read_length(octets, 1, "rows")
-    cells = _shape(octets, first)
-    stride = cells[-1].end - first if cells else 0
-    if not rows or not cells or rows * stride != len(octets) - first:
-        return None, [], 0
-    table = np.frombuffer(octets, np.uint8, offset=first).reshape(rows, stride)
-    fixed = _fixed_positions(cells, first)
-    if not (table[:, fixed] == table[0, fixed]).all():
-        return None, [], 0
-    return table, cells, first
+def _rows(part: Part) -> int:
+    return len(part.rows) if isinstance(part, Odd) else len(part.table)
 
 
-def _shape(octets: bytes, first: int) -> list[_Cell]:
-    """Return the cells of the row at `first`; none if the row is not flat and short."""
-    if first + 2 > len(octets) or octets[first] != Structure.TAG or octets[first + 1] >= 0x80:
-        return []
-    cells = []
-    at = first + 2
-    for _ in range(octets[first + 1]):
-        if at >= len(octets):
-            return []
-        tag = octets[at]
-        contents = at + 1
-        if tag in _COUNTED:
-            if contents >= len(octets) or octets[contents] >= 0x80:
-                return []
-            contents, size = contents + 1, octets[contents]
-        elif tag in _DTYPES:
-            size = _DTYPES[tag].itemsize
-        elif tag in _FIXED_OCTETS:
-            size = _FIXED_OCTETS[tag]
-        else:
-            return []
-        cells.append(_Cell(tag, at, contents, contents + size))
-        at = contents + size
-    return cells if at <= len(octets) else []
+def _widths(part: Part) -> Iterable[int]:
+    """Yield how many columns the rows of a part have; -1 for what is no row."""
+    if isinstance(part, Segment):
+        yield len(part.cells)
+        return
+    for row in part.rows:
+        yield len(row) if isinstance(row, Structure) else -1
 
 
-def _fixed_positions(cells: list[_Cell], first: int) -> list[int]:
-    """Return where in a row tags and lengths stand."""
-    head = [0, 1]
-    return head + [at - first for cell in cells for at in range(cell.start, cell.contents)]
+def _cells(part: Part, position: int) -> Iterable[Data]:
+    if isinstance(part, Segment):
+        return columnshapes.values(part, part.cells[position])
+    return [row[position] for row in part.rows if isinstance(row, Structure)]
 
 
-@lru_cache(maxsize=1024)
-def _field_type(form: str, at: int, stride: int) -> np.dtype[np.void]:
-    return np.dtype({"names": ["n"], "formats": [form], "offsets": [at], "itemsize": stride})
+def _clock(
+    octets: bytes, parts: list[Part], position: int, rules: ClockRules
+) -> tuple[Clock, bool]:
+    """Return the clock of all rows, and whether some were read one by one."""
+    clocks: list[Clock] = []
+    first, closer = 0, False
+    for part in parts:
+        before = clocks[-1] if clocks else None
+        cell = part.cells[position] if isinstance(part, Segment) else None
+        found = None
+        if isinstance(part, Segment) and cell is not None:
+            if cell.tag == columnshapes.NULL and before is not None:
+                found = columnclock.nulls(octets, len(part.table), rules, before, first)
+            elif _is_date_time(cell):
+                found = columnclock.by_stride(part.table, cell, rules.assumed_deviation_minutes)
+        if found is None:
+            closer = True
+            found = columnclock.row_by_row(
+                octets, list(_cells(part, position)), rules, before, first
+            )
+        clocks.append(found)
+        first += _rows(part)
+    return columnclock.joined(clocks), closer
 
 
-def _field(table: _Table, form: str, at: int) -> Column:
-    """Return the numbers of one form that stand at place `at` of each row, in native order."""
-    numbers: Column = table.view(_field_type(form, at, table.shape[1])).reshape(-1)["n"]
-    native: Column = numbers.astype(numbers.dtype.newbyteorder("="))
-    return native
+def _is_date_time(cell: Cell) -> bool:
+    return cell.tag in _DATE_TIMES and cell.end - cell.contents == _DATE_TIME_OCTETS
 
 
-def _values_by_stride(table: _Table, cell: _Cell, first: int) -> Column:
-    if cell.tag == _BOOLEAN:
-        return _field(table, "u1", cell.contents - first).astype(np.bool_)
-    if cell.tag in _DTYPES:
-        return _field(table, _DTYPES[cell.tag].str, cell.contents - first)
-    octets = table[:, cell.start - first : cell.end - first]
-    return _objects([data.decode(row.tobytes()) for row in octets])
+def _column(parts: list[Part], position: int) -> Column:
+    numbers = _numbers(parts, position)
+    if numbers is not None:
+        return numbers
+    cells: list[Data] = []
+    for part in parts:
+        for cell in _cells(part, position):
+            columnrows.filled(cells, cell)
+    return columnrows.column(cells)
 
 
-def _clock_by_stride(table: _Table, cell: _Cell, first: int, assumed: int | None) -> _Clock | None:
-    """Return the clock column, or None if one row needs a closer look."""
-    if cell.end - cell.contents != _DATE_TIME_OCTETS or cell.tag not in {0x09, 0x19}:
-        return None
-    start = cell.contents - first
-    days = _days(_field(table, ">u4", start).astype(np.int64))
-    time_us = _time_of_day_us(_field(table, ">u4", start + 5).astype(np.int64))
-    deviation = _field(table, ">i2", start + 9).astype(np.int16)
-    if days is None or time_us is None:
-        return None
-    applied = deviation
-    if (deviation == UNSPECIFIED_DEVIATION).any():
-        if assumed is None:
+def _numbers(parts: list[Part], position: int) -> Column | None:
+    """Return a column as numbers if one type of numpy holds them all exactly."""
+    found: list[Column] = []
+    for part in parts:
+        if isinstance(part, Odd):
             return None
-        applied = np.where(deviation == UNSPECIFIED_DEVIATION, np.int16(assumed), deviation)
-    if applied.min() < -_WIDEST_DEVIATION or applied.max() > _WIDEST_DEVIATION:
-        return None
-    times_us = days * 86_400_000_000 + time_us + applied.astype(np.int64) * 60_000_000
-    return _Clock(times_us, deviation, _field(table, "u1", start + 11).astype(np.uint8))
-
-
-def _days(date: Int64) -> Int64 | None:
-    """Return days since 1970-01-01 of octets year, month, day; None if one is no date.
-
-    Rows of one day follow each other, so the calendar is asked once for each day.
-    """
-    starts = np.flatnonzero(np.concatenate(([True], date[1:] != date[:-1])))
-    heads = date[starts]
-    year, month, day = heads >> 16, heads >> 8 & 0xFF, heads & 0xFF
-    # Close to the ends of the calendar a deviation may leave it: those rows are read one by one.
-    if (year < 2).any() or (year > 9998).any() or (month < 1).any() or (month > 12).any():
-        return None
-    months = (year - 1970) * 12 + month - 1
-    first_days = months.astype("M8[M]").astype("M8[D]").astype(np.int64)
-    next_months = (months + 1).astype("M8[M]").astype("M8[D]").astype(np.int64)
-    days = first_days + day - 1
-    if (day < 1).any() or (days >= next_months).any():
-        return None
-    return np.repeat(days, np.diff(starts, append=len(date)))
-
-
-def _time_of_day_us(clock: Int64) -> Int64 | None:
-    """Return microseconds since midnight of octets hour, minute, second, hundredths."""
-    hour, minute, low = clock >> 24, clock >> 16 & 0xFF, clock & 0xFFFF
-    if hour.max() > 23 or minute.max() > 59:
-        return None
-    time_us: Int64 = hour * 3_600_000_000 + minute * 60_000_000
-    if not low.any():
-        return time_us
-    second, hundredths = low >> 8, low & 0xFF
-    second[second == 0xFF] = 0
-    hundredths[hundredths == 0xFF] = 0
-    if second.max() > 59 or hundredths.max() > 99:
-        return None
-    time_us += second * 1_000_000 + hundredths * 10_000
-    return time_us
-
-
-def _decode_row_by_row(
-    octets: bytes, clock_column: int | None, capture_period_s: int, assumed: int | None
-) -> _Decoded:
-    array = data.decode(octets)
-    if not isinstance(array, Array):
-        raise DecodeError("a buffer is an array of rows", octets, 0, CLAUSE)
-    width = _width(octets, array, clock_column)
-    columns: list[list[Data]] = [[] for _ in range(width)]
-    for row in array:
-        assert isinstance(row, Structure)  # noqa: S101  _width has looked at each row
-        for column, cell in zip(columns, row, strict=True):
-            column.append(column[-1] if cell is None and column else cell)
-    clock = None
-    if clock_column is not None:
-        cells = [row[clock_column] for row in array if isinstance(row, Structure)]
-        clock = _clock_row_by_row(octets, cells, capture_period_s, assumed)
-    values = tuple(
-        clock.times_us if clock is not None and position == clock_column else _column(column)
-        for position, column in enumerate(columns)
-    )
-    return clock, values, len(array)
-
-
-def _width(octets: bytes, array: Array, clock_column: int | None) -> int:
-    """Return the number of columns, the same in all rows."""
-    width = 0
-    for number, row in enumerate(array):
-        if not isinstance(row, Structure):
-            problem = f"row {number} is {type(row).__name__}, not a structure"
-            raise DecodeError(problem, octets, 0, CLAUSE)
-        if number and len(row) != width:
-            problem = f"row {number} has {len(row)} columns, the rows before {width}"
-            raise DecodeError(problem, octets, 0, CLAUSE)
-        width = len(row)
-    if array and clock_column is not None and not 0 <= clock_column < width:
-        problem = f"rows have {width} columns, the clock is said to be number {clock_column}"
-        raise DecodeError(problem, octets, 0, CLAUSE)
-    return width
-
-
-def _clock_row_by_row(
-    octets: bytes, cells: list[Data], capture_period_s: int, assumed: int | None
-) -> _Clock:
-    times_us: list[int] = []
-    deviations: list[int] = []
-    states: list[int] = []
-    for number, cell in enumerate(cells):
-        if cell is None and times_us:
-            if capture_period_s <= 0:
-                problem = f"row {number} has no clock and the capture period was not given"
-                raise DecodeError(problem, octets, 0, CLAUSE)
-            times_us.append(times_us[-1] + capture_period_s * 1_000_000)
-            deviations.append(deviations[-1])
-            states.append(states[-1])
+        cell = part.cells[position]
+        if cell.tag == columnshapes.NULL and found:
+            found.append(np.full(len(part.table), found[-1][-1]))
             continue
-        if not isinstance(cell, bytes) or len(cell) != _DATE_TIME_OCTETS:
-            problem = f"clock of row {number} is {cell!r}, not a date-time of 12 octets"
-            raise DecodeError(problem, octets, 0, CLAUSE)
-        times_us.append(_moment_us(octets, number, cell, assumed))
-        deviations.append(int.from_bytes(cell[9:11], signed=True))
-        states.append(cell[11])
-    return _Clock(
-        np.array(times_us, np.int64), np.array(deviations, np.int16), np.array(states, np.uint8)
+        numbers = columnshapes.numbers(part, cell)
+        if numbers is None:
+            return None
+        found.append(numbers)
+    if len(found) == 1:
+        return found[0]
+    dtypes = {numbers.dtype for numbers in found}
+    common = np.result_type(*dtypes)
+    if len(dtypes) > 1 and (common.kind not in "iu" or any(each.kind == "b" for each in dtypes)):
+        return None
+    return np.concatenate(found, dtype=common)
+
+
+# The APDUs of a long answer.
+
+_GET_RESPONSE: Final = 0xC4
+_NORMAL: Final = 0x01
+_WITH_DATABLOCK: Final = 0x02
+_RESULT: Final = 3
+_BLOCK_NUMBER: Final = 4
+_BLOCK_RESULT: Final = 8
+# A block of 256 to 65535 octets, which is what most are, taken in one step: its length is 82 and
+# two octets.
+_LONG_BLOCK: Final = struct.Struct(">BBBBIBBH")
+_LONG_BLOCK_OCTETS: Final = _LONG_BLOCK.size
+_EXPECTED: Final = (_GET_RESPONSE, _WITH_DATABLOCK, 0, 0x82)
+_CLAUSE_BLOCKS: Final = "IEC 62056-5-3, 9.5, Get-Response"
+_CIPHERED: Final = (
+    frozenset(ciphered.BY_GLO)
+    | frozenset(ciphered.BY_DED)
+    | {
+        ciphered.GENERAL_GLO_CIPHERING,
+        ciphered.GENERAL_DED_CIPHERING,
+        ciphered.GENERAL_CIPHERING,
+    }
+)
+
+
+@dataclass(slots=True)
+class ProfileStream:
+    """Gathers the buffer of a profile from the APDUs that bring it; decodes it once.
+
+    Attributes:
+        unprotect: Takes the protection off an APDU; None if nothing is ciphered.
+        done: Whether the last block was taken.
+    """
+
+    unprotect: Callable[[bytes], bytes] | None = None
+    done: bool = False
+    _raw: list[bytes] = field(default_factory=list, repr=False)
+    _blocks: int = field(default=0, repr=False)
+    _general: block.Assembler = field(
+        default_factory=lambda: block.Assembler(max_apdu_octets=0xFFFFFFFF), repr=False
     )
 
+    def take(self, apdu: bytes) -> bool:
+        """Take the next APDU; return whether it was the last one.
 
-def _moment_us(octets: bytes, number: int, cell: bytes, assumed: int | None) -> int:
-    # The day of the week follows from the date; a wrong one is no reason to lose the row.
-    clock = cell[:4] + b"\xff" + cell[5:]
-    try:
-        moment = CosemDateTime.decode(clock).to_utc(assume_deviation_minutes=assumed)
-    except DecodeError as error:
-        problem = f"clock of row {number}: {error.problem}"
-        raise DecodeError(problem, octets, 0, CLAUSE) from None
-    except ValueError as error:
-        raise DecodeError(f"clock of row {number}: {error}", octets, 0, CLAUSE) from None
-    elapsed = moment - _EPOCH
-    return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
+        Raises:
+            DecodeError: It is no part of an answer to GET, a block is missing, or the meter
+                answers with a data-access-result.
+            RemoteProtocolError: A block of general-block-transfer is missing.
+            SecurityError: `unprotect` refuses it.
+        """
+        tag = apdu[0] if apdu else None
+        if tag == block.GeneralBlockTransfer.TAG:
+            whole = self._general.take(block.GeneralBlockTransfer.decode(apdu))
+            return self.done if whole is None else self.take(whole)
+        if tag in _CIPHERED and self.unprotect is not None:
+            apdu = self.unprotect(apdu)
+        self._take_plain(apdu)
+        return self.done
+
+    def _take_plain(self, apdu: bytes) -> None:
+        if len(apdu) > _LONG_BLOCK_OCTETS and not self.done:
+            tag, choice, _, last, number, result, form, length = _LONG_BLOCK.unpack_from(apdu)
+            if (
+                (tag, choice, result, form) == _EXPECTED
+                and number == self._blocks + 1
+                and length == len(apdu) - _LONG_BLOCK_OCTETS
+            ):
+                self._raw.append(apdu[_LONG_BLOCK_OCTETS:])
+                self._blocks = number
+                self.done = last != 0
+                return
+        head = apdu[:2]
+        if self.done:
+            raise DecodeError("the last block was there already", apdu, 0, _CLAUSE_BLOCKS)
+        if head == bytes((_GET_RESPONSE, _NORMAL)) and not self._blocks:
+            _check_result(apdu, _RESULT)
+            self._raw.append(apdu[_RESULT + 1 :])
+            self.done = True
+            return
+        if head != bytes((_GET_RESPONSE, _WITH_DATABLOCK)):
+            raise DecodeError("no block of an answer to GET stands here", apdu, 0, _CLAUSE_BLOCKS)
+        number = int.from_bytes(apdu[_BLOCK_NUMBER:_BLOCK_RESULT])
+        if number != self._blocks + 1:
+            problem = f"block {number} comes where {self._blocks + 1} is expected"
+            raise DecodeError(problem, apdu, _BLOCK_NUMBER, _CLAUSE_BLOCKS)
+        _check_result(apdu, _BLOCK_RESULT)
+        length, start = read_length(apdu, _BLOCK_RESULT + 1, "raw-data")
+        if start + length != len(apdu):
+            problem = f"raw-data needs {length} octets, {len(apdu) - start} are there"
+            raise DecodeError(problem, apdu, start, _CLAUSE_BLOCKS)
+        self._raw.append(apdu[start:])
+        self._blocks = number
+        self.done = bool(apdu[_RESULT])
+
+    def buffer(self) -> bytes:
+        """Return the encoded buffer.
+
+        Raises:
+            DecodeError: The last block is not there yet.
+        """
+        octets = b"".join(self._raw)
+        if not self.done:
+            problem = f"{self._blocks} blocks came, the last one is missing"
+            raise DecodeError(problem, octets, len(octets), _CLAUSE_BLOCKS)
+        return octets
 
 
-def _column(cells: list[Data]) -> Column:
-    """Return cells as numbers if one type of numpy holds them all exactly, else as they are."""
-    dtypes = {_TYPES.get(type(cell)) for cell in cells}
-    if not dtypes or None in dtypes:
-        return _objects(cells)
-    known = [dtype for dtype in dtypes if dtype is not None]
-    if len(known) == 1:
-        return np.array(cells, known[0])
-    common = np.result_type(*known)
-    if not all(isinstance(cell, FixedInteger) for cell in cells) or common.kind not in "iu":
-        return _objects(cells)
-    return np.array(cells, common)
+def _check_result(apdu: bytes, place: int) -> None:
+    if apdu[place : place + 1] == b"\x00":
+        return
+    problem = "the answer ends before its result"
+    if apdu[place : place + 1] == b"\x01" and len(apdu) > place + 1:
+        problem = f"the meter answers {DataAccessResult(apdu[place + 1])}"
+    raise DecodeError(problem, apdu, min(place, len(apdu)), _CLAUSE_BLOCKS)
 
 
-def _objects(cells: Sequence[Data]) -> Column:
-    column = np.empty(len(cells), np.object_)
-    for position, cell in enumerate(cells):
-        column[position] = cell
-    return column
+def from_blocks(  # noqa: PLR0913  those of `decode_profile`, and one
+    apdus: Iterable[bytes],
+    *,
+    unprotect: Callable[[bytes], bytes] | None = None,
+    names: Sequence[str] = (),
+    clock_column: int | None = 0,
+    capture_period_s: int = 0,
+    assume_deviation_minutes: int | None = None,
+    columns: Sequence[int] | None = None,
+) -> Columns:
+    """Return the columns of a buffer that the APDUs of an answer bring.
+
+    Args:
+        apdus: Get-responses, in blocks or whole, or blocks of general-block-transfer.
+        unprotect: Takes the protection off an APDU; None if nothing is ciphered.
+        names: As for `decode_profile`, and so are the others.
+        clock_column: Which column is the clock.
+        capture_period_s: Seconds between rows.
+        assume_deviation_minutes: For clocks that do not tell their deviation.
+        columns: Which columns to return.
+
+    Raises:
+        DecodeError: As `ProfileStream.take` and `decode_profile` say.
+    """
+    stream = ProfileStream(unprotect=unprotect)
+    for apdu in apdus:
+        stream.take(apdu)
+    return decode_profile(
+        stream.buffer(),
+        names=names,
+        clock_column=clock_column,
+        capture_period_s=capture_period_s,
+        assume_deviation_minutes=assume_deviation_minutes,
+        columns=columns,
+    )
