@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from bench.measure import DLMS_COSEM, GURUX, OURS, Goal, Peer, Row, Scale, per_second, same
 from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
-from openami.dlms.apdu.get import GetRequestNormal, GetResponseNormal
-from openami.dlms.columns import decode_profile
+from openami.dlms.apdu.get import GetRequestNormal, GetResponseNormal, GetResponseWithDatablock
+from openami.dlms.columns import decode_profile, from_blocks
 from openami.dlms.data import Array, DoubleLongUnsigned, OctetString, Structure, Unsigned, encode
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
@@ -18,6 +18,7 @@ from openami.dlms.security.counters import CounterBlock
 from openami.dlms.wrapper import WrapperFrame
 
 ROWS = 4320
+BLOCK_OCTETS = 16_384
 VALUE = 123_456
 REQUEST_OCTETS, WRAPPER_OCTETS = 13, 8
 GUEK, GAK = bytes(range(16)), bytes(range(0xD0, 0xE0))
@@ -46,6 +47,7 @@ def measure(scale: Scale) -> Iterator[Row]:
     with Peer("gurux_peer.py") as gurux, Peer("dlms_cosem_peer.py") as dlms_cosem:
         peers = {GURUX: gurux, DLMS_COSEM: dlms_cosem}
         yield profile(peers, scale)
+        yield profile_in_blocks(peers, scale)
         yield protected(peers, scale)
         yield request(peers, scale)
 
@@ -75,15 +77,75 @@ def profile(peers: Mapping[str, Peer], scale: Scale) -> Row:
     return row
 
 
+def profile_in_blocks(peers: Mapping[str, Peer], scale: Scale) -> Row:
+    """Profile rows to timestamped columns, from protected blocks."""
+    octets, total = profile_buffer()
+    blocks = [
+        GetResponseWithDatablock(
+            invoke_id_and_priority=InvokeIdAndPriority(0xC1),
+            last_block=start + BLOCK_OCTETS >= len(octets),
+            block_number=number,
+            result=octets[start : start + BLOCK_OCTETS],
+        ).encode()
+        for number, start in enumerate(range(0, len(octets), BLOCK_OCTETS), 1)
+    ]
+    meter, channel = channels()
+    glo = [meter.protect(block) for block in blocks]
+    meter.general = True
+    asked = {
+        "rows": ROWS,
+        "guek": GUEK.hex(),
+        "gak": GAK.hex(),
+        "server_title": SERVER.hex(),
+        "client_title": CLIENT.hex(),
+        "wrapped_glo": [WrapperFrame(Sap(1), Sap(1), each).encode().hex() for each in glo],
+        "general_glo": [meter.protect(block).hex() for block in blocks],
+    }
+    row = Row(
+        "profile decode, protected in blocks",
+        "rows/s",
+        goal=Goal(figure=10e6),
+        note=f"the same {ROWS} rows in get-responses of {BLOCK_OCTETS} octets, suite 0, "
+        "authenticated and encrypted; opened, put together and decoded",
+    )
+
+    def work(_: int) -> None:
+        channel.window.expected = 0  # the same counters come again
+        columns = from_blocks(glo, unprotect=lambda apdu: channel.unprotect(apdu)[0])
+        same(columns.rows, ROWS, "our profile in blocks")
+        same(int(columns.values[2].sum()), total, "our profile in blocks")
+
+    for _ in range(scale.rounds):
+        figures = {OURS: ROWS * per_second(work, scale.seconds)}
+        for name, peer in peers.items():
+            figures[name], check = peer.ask("decode_profile_blocks", **asked)
+            same(check, total, f"profile in blocks of {name}")
+        row.add(figures)
+    return row
+
+
+def channels() -> tuple[SecureChannel, SecureChannel]:
+    """Return the two ends of an association: the meter's and the client's."""
+    keys = KeySet(encryption_key=GUEK, authentication_key=GAK)
+    meter = SecureChannel(
+        cipher=Cipher(keys), role=Role.SERVER, own_title=SERVER, counters=CounterBlock(0, 1 << 31)
+    )
+    client = SecureChannel(
+        cipher=Cipher(keys),
+        role=Role.CLIENT,
+        own_title=CLIENT,
+        peer_title=SERVER,
+        counters=CounterBlock(0, 1 << 31),
+    )
+    return meter, client
+
+
 def protected(peers: Mapping[str, Peer], scale: Scale) -> Row:
     """Small protected GET-responses: opened, checked, parsed."""
     plain = GetResponseNormal(
         invoke_id_and_priority=InvokeIdAndPriority(0xC1), result=DoubleLongUnsigned(VALUE)
     ).encode()
-    keys = KeySet(encryption_key=GUEK, authentication_key=GAK)
-    meter = SecureChannel(
-        cipher=Cipher(keys), role=Role.SERVER, own_title=SERVER, counters=CounterBlock(0, 1 << 31)
-    )
+    meter, channel = channels()
     glo = [meter.protect(plain) for _ in range(1000)]
     meter.general = True
     asked = {
@@ -95,13 +157,6 @@ def protected(peers: Mapping[str, Peer], scale: Scale) -> Row:
         "wrapped_glo": [WrapperFrame(Sap(1), Sap(1), octets).encode().hex() for octets in glo[:64]],
         "general_glo": [meter.protect(plain).hex() for _ in range(64)],
     }
-    channel = SecureChannel(
-        cipher=Cipher(keys),
-        role=Role.CLIENT,
-        own_title=CLIENT,
-        peer_title=SERVER,
-        counters=CounterBlock(0, 1 << 31),
-    )
 
     def work(i: int) -> None:
         if i % len(glo) == 0:

@@ -42,6 +42,20 @@ def decode_profile(ask):
     return rows / spent, sum(row[2] for row in parsed)
 
 
+def decode_profile_blocks(ask):
+    blocks = [bytes.fromhex(one) for one in ask["general_glo"]]
+    guek, gak = bytes.fromhex(ask["guek"]), bytes.fromhex(ask["gak"])
+    began = time.perf_counter()
+    octets = bytearray()
+    for block in blocks:
+        apdu = GeneralGlobalCipher.from_bytes(block)
+        plain = bytearray(apdu.to_plain_apdu(guek, gak))
+        octets += XDlmsApduFactory.apdu_from_bytes(plain).data
+    parsed = utils.parse_as_dlms_data(octets)
+    spent = time.perf_counter() - began
+    return ask["rows"] / spent, sum(row[2] for row in parsed)
+
+
 def decode_protected(ask):
     octets = [bytes.fromhex(one) for one in ask["general_glo"]]
     guek, gak = bytes.fromhex(ask["guek"]), bytes.fromhex(ask["gak"])
@@ -159,6 +173,7 @@ def round_trips(ask):
 
 TASKS = {
     "decode_profile": decode_profile,
+    "decode_profile_blocks": decode_profile_blocks,
     "decode_protected": decode_protected,
     "encode_request": encode_request,
     "round_trips": round_trips,
