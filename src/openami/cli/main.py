@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "dump": ("openami.cli.dump", "dump"),
     "simulate": ("openami.cli.simulate", "simulate"),
     "decode": ("openami.cli.decode", "decode"),
+    "conformance": ("openami.cli.conformance", "conformance"),
 }
 
 

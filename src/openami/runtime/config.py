@@ -88,6 +88,13 @@ class Table:
         except ValueError as error:
             raise self.refused(key, wanted) from error
 
+    def texts(self, key: str, default: list[str] | None = None) -> list[str]:
+        """Return a list of texts."""
+        value = self._value(key, default)
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self.refused(key, "a list of texts")
+        return value
+
     def zone(self, key: str, default: str | None = None) -> ZoneInfo:
         """Return a time zone."""
         try:

@@ -21,7 +21,7 @@ from openami.cosem.client import Client, ClientParameters
 from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.security.counters import CounterBlock
-from openami.transport.carrier import Carrier
+from openami.transport.carrier import AcceptCarrier, Carrier
 from openami.transport.coapwire import DEFAULT_COAP, CoapSettings, dial_coap
 from openami.transport.dtlsport import secured_for
 from openami.transport.endpoint import dial
@@ -91,25 +91,15 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and options
     """
     handlers: list[SessionHandler] = []
 
+    saps = parameters.client_sap, parameters.server_sap
+
     def accept(wire: Carrier) -> SessionHandler:
-        saps = parameters.client_sap, parameters.server_sap
         handlers.append(SessionHandler(wire, *saps, timeout_s))
         return handlers[0]
 
-    limits = Limits(connect_timeout_s=timeout_s)
-    wire: Carrier
-    match url.scheme:
-        case "hdlc+tcp" | "hdlc+serial":
-            pair = link_pair(parameters.client_sap, parameters.server_sap, hdlc)
-            wire = await dial_hdlc(url, accept, pair, settings=hdlc, limits=limits)
-        case "udp":
-            wire = await dial_udp(url, accept, limits)
-        case "dtls":
-            wire = await dial_wrapped_dtls(url, accept, secured_for(url, secured), limits)
-        case "coap" | "coaps":
-            wire = await dial_coap(url, accept, settings=coap, secured=secured, limits=limits)
-        case _:
-            wire = await dial(url, accept, secured=secured, limits=limits)
+    wire = await dial_carrier(
+        url, accept, saps, secured=secured, timeout_s=timeout_s, hdlc=hdlc, coap=coap
+    )
     try:
         session = handlers[0].session
         client = Client(parameters, entropy=os.urandom, counters=counters)
@@ -121,6 +111,45 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and options
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await wire.gone()
+
+
+async def dial_carrier(  # noqa: PLR0913  the meter, for whom, and options
+    url: Url,
+    accept: AcceptCarrier,
+    saps: tuple[int, int],
+    *,
+    secured: Secured | None = None,
+    timeout_s: float = TIMEOUT_S,
+    hdlc: HdlcSettings = DEFAULT_SETTINGS,
+    coap: CoapSettings = DEFAULT_COAP,
+) -> Carrier:
+    """Open what carries APDUs to a meter, whatever its address says that this is.
+
+    Args:
+        url: The meter's listener.
+        accept: Called with the carrier; returns who takes its APDUs.
+        saps: Of the client and of the server; a link of HDLC is between the two.
+        secured: Needed for `tls://`, `dtls://` and `coaps://`.
+        timeout_s: For the connection.
+        hdlc: How to speak HDLC.
+        coap: How to speak CoAP.
+
+    Raises:
+        WireError: Nobody there, the wrong peer, or no answer in time.
+    """
+    limits = Limits(connect_timeout_s=timeout_s)
+    match url.scheme:
+        case "hdlc+tcp" | "hdlc+serial":
+            pair = link_pair(*saps, hdlc)
+            return await dial_hdlc(url, accept, pair, settings=hdlc, limits=limits)
+        case "udp":
+            return await dial_udp(url, accept, limits)
+        case "dtls":
+            return await dial_wrapped_dtls(url, accept, secured_for(url, secured), limits)
+        case "coap" | "coaps":
+            return await dial_coap(url, accept, settings=coap, secured=secured, limits=limits)
+        case _:
+            return await dial(url, accept, secured=secured, limits=limits)
 
 
 async def _associate(url: Url, session: DlmsSession, client: Client) -> None:

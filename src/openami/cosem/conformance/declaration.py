@@ -6,6 +6,7 @@ a file of them is read at the edge (`cli.conformance_profile`).
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from openami.dlms.apdu.acse import ApplicationContextName
 from openami.dlms.apdu.initiate import Conformance
@@ -16,7 +17,7 @@ from openami.dlms.security.counters import EXHAUSTED, CounterBlock
 from openami.dlms.security.credentials import MasterKey
 from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy
 
-MANAGEMENT = 1
+MANAGEMENT: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class DeclaredLink:
         address_octets: How long the meter's own addresses are: 1, 2 or 4.
         client: Address of the client that the frames of the HDLC cases come from.
         max_information_octets: The longest information field that the meter takes.
+        window: How many frames it takes without a pause.
         inactivity_s: When the meter leaves a silent link; None for never.
         inter_octet_s: When the meter gives up a frame that has stopped.
     """
@@ -51,6 +53,7 @@ class DeclaredLink:
     address_octets: int = 1
     client: int = 16
     max_information_octets: int = 128
+    window: int = 1
     inactivity_s: float | None = 120.0
     inter_octet_s: float = 0.5
 

@@ -32,6 +32,10 @@ from openami.cosem.conformance.trial import Trial
 from openami.dlms.errors import DlmsError
 
 
+class Stopped(Exception):  # noqa: N818  an event of the run
+    """The person who runs the tests ends them: thrown into `attempt`, which puts the meter back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """One line of a transcript.

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The declaration of a meter under test as a TOML file: reading one, and writing one to begin with.
+
+Secrets stand in files of their own, which the declaration names: a password as text or in hex
+after 0x, keys as hex digits.  Paths start at the folder of the declaration.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from openami.cli.read_options import MECHANISMS, number, octets, secret
+from openami.cosem.conformance.declaration import (
+    Declaration,
+    DeclaredAssociation,
+    DeclaredLink,
+    Row,
+)
+from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.hdlc.address import Address
+from openami.dlms.hls import Mechanism
+from openami.dlms.obis import Obis
+from openami.dlms.security.ciphering import KeySet
+from openami.dlms.security.counters import EXHAUSTED, CounterBlock
+from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.suites import SecurityPolicy
+from openami.runtime.config import ConfigFile, Table
+from openami.runtime.errors import ConfigurationError
+from openami.transport.testline import Patience
+
+REMEDY: Final = "correct it; `openami conformance init FILE` writes one to begin with"
+KEY_OCTETS: Final = 16
+OURS: Final = frozenset({"meter", "link", "timing", "test_attribute"})
+SERVICES: Final = {
+    name.lower().replace("_", "-"): flag for name, flag in Conformance.__members__.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a declaration file says.
+
+    Attributes:
+        declaration: The meter.
+        patience: How long to wait for it.
+        baud: Of a serial line.
+        secrets: What no report may show.
+        counters: Where the meter tells its frame counters, by name of association.
+    """
+
+    declaration: Declaration
+    patience: Patience
+    baud: int
+    secrets: tuple[bytes, ...]
+    counters: dict[str, Obis]
+
+
+def load(path: Path) -> Profile:
+    """Read a declaration.
+
+    Raises:
+        ConfigurationError: What cannot be used, with its place.
+    """
+    file = ConfigFile(path, REMEDY)
+    meter = file.table("meter")
+    names = meter.texts("associations")
+    if not names or OURS & set(names) or len(set(names)) != len(names):
+        wanted = f"names of associations, each once, none of {', '.join(sorted(OURS))}"
+        raise meter.refused("associations", wanted)
+    counters: dict[str, Obis] = {}
+    secrets: list[bytes] = []
+    associations = tuple(_association(file.table(name), name, counters, secrets) for name in names)
+    timing = file.table("timing")
+    declaration = Declaration(
+        name=meter.text("name", "meter"),
+        server_sap=meter.whole("server", 1, least=1, most=0xFFFF),
+        link=_link(file, associations),
+        associations=associations,
+        test_attribute=_row(file.table("test_attribute")),
+        profile=_obis(meter, "profile"),
+    )
+    patience = Patience(timing.number("connect_s", 10.0), timing.number("response_s", 3.0))
+    baud = timing.whole("baud", 9600)
+    file.refuse_unknown()
+    return Profile(declaration, patience, baud, tuple(secrets), counters)
+
+
+def _obis(table: Table, key: str) -> Obis | None:
+    if key not in table:
+        table.ignore(key)
+        return None
+    return table.parsed(key, Obis.parse, "a logical name such as 1.0.99.1.0.255")
+
+
+def _row(table: Table) -> Row | None:
+    table.ignore("class", "logical_name", "attribute")
+    name = _obis(table, "logical_name")
+    if name is None:
+        return None
+    return Row(
+        class_id=table.whole("class", most=0xFFFF),
+        logical_name=name,
+        attribute=table.whole("attribute", 2, least=1, most=127),
+    )
+
+
+def _link(file: ConfigFile, associations: tuple[DeclaredAssociation, ...]) -> DeclaredLink:
+    table = file.table("link")
+    logical = table.whole("logical", 1, most=0x3FFF)
+    physical = table.whole("physical", 0, most=0x3FFF)
+    size = table.whole("address_octets", 1, least=1, most=4)
+    try:
+        Address.server(logical, physical, size)
+    except ValueError as error:
+        raise ConfigurationError(f"[link] in {file.path}: {error}: {REMEDY}") from error
+    inactivity_s = table.number("inactivity_s", 120.0)
+    return DeclaredLink(
+        logical=logical,
+        physical=physical,
+        address_octets=size,
+        client=table.whole("client", associations[0].client_sap, least=1, most=0x7D),
+        max_information_octets=table.whole("max_information_octets", 128, least=32, most=2030),
+        window=table.whole("window", 1, least=1, most=7),
+        inactivity_s=inactivity_s or None,
+        inter_octet_s=table.number("inter_octet_s", 0.5),
+    )
+
+
+def _mechanism(text: str) -> Mechanism:
+    try:
+        return MECHANISMS[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _conformance(table: Table) -> Conformance:
+    found = Conformance(0)
+    for name in table.texts("conformance"):
+        flag = SERVICES.get(name.lower())
+        if flag is None:
+            raise table.refused("conformance", f"a list of {', '.join(SERVICES)}")
+        found |= flag
+    return found
+
+
+def _secret(table: Table, key: str) -> bytes:
+    """Return the octets of a file that a key names; nothing if there is no such key."""
+    table.ignore(key)
+    if key not in table:
+        return b""
+    path = table.path(key)
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{table.place(key)}: {path} cannot be read: {REMEDY}") from error
+    try:
+        if key == "secret_file":
+            return secret(text)
+        return octets(KEY_OCTETS)(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{table.place(key)}: {path} {error}: {REMEDY}") from error
+
+
+def _association(
+    table: Table, name: str, counters: dict[str, Obis], secrets: list[bytes]
+) -> DeclaredAssociation:
+    guek, gak = _secret(table, "guek_file"), _secret(table, "gak_file")
+    master_key = _secret(table, "master_key_file")
+    password = _secret(table, "secret_file")
+    if bool(guek) != bool(gak):
+        raise ConfigurationError(f"[{name}] needs guek_file and gak_file, or neither: {REMEDY}")
+    mechanism = table.parsed("mechanism", _mechanism, f"one of {', '.join(MECHANISMS)}", "none")
+    if mechanism is Mechanism.LLS and not password:
+        raise ConfigurationError(f"[{name}] needs secret_file for a password: {REMEDY}")
+    if mechanism is Mechanism.HLS_GMAC and not guek:
+        raise ConfigurationError(f"[{name}] needs guek_file and gak_file for GMAC: {REMEDY}")
+    secrets += [each for each in (guek, gak, master_key, password) if each]
+    table.ignore("frame_counter", "user_id")
+    frame_counter = _obis(table, "frame_counter")
+    if frame_counter is not None:
+        counters[name] = frame_counter
+    naming = table.text("naming", "ln")
+    if naming not in {"ln", "sn"}:
+        raise table.refused("naming", "ln or sn")
+    return DeclaredAssociation(
+        name=name,
+        client_sap=table.whole("client", least=1, most=0x7F),
+        short_names=naming == "sn",
+        mechanism=mechanism,
+        secret=password,
+        keys=KeySet(encryption_key=guek, authentication_key=gak) if guek else None,
+        master_key=MasterKey(master_key) if master_key else None,
+        client_title=table.title("title") if guek or "title" in table else b"",
+        policy=SecurityPolicy.from_version_0(table.whole("policy", 3 if guek else 0, most=3)),
+        conformance=_conformance(table),
+        security_setup=_obis(table, "security_setup"),
+        user_id=table.whole("user_id", most=0xFF) if "user_id" in table else None,
+        counters=CounterBlock(table.parsed("counter", number, "a number", "1"), EXHAUSTED),
+    )
+
+
+EXAMPLE: Final = """\
+# What the meter under test claims to be: `openami conformance run URL --profile THIS`.
+
+[meter]
+name = "meter under test"
+server = 1                        # service access point of the logical device
+associations = ["public", "reader", "manager"]   # each has a table below
+#profile = "1.0.99.1.0.255"       # a profile generic object with five rows or more
+
+[link]                            # meters on HDLC
+logical = 1
+physical = 0
+address_octets = 1                # 1, 2 or 4: how long the meter's own addresses are
+client = 16                       # whose frames the HDLC cases send
+max_information_octets = 128      # what the other cases propose
+window = 1
+inactivity_s = 120                # 0: the meter never leaves a silent link
+inter_octet_s = 0.5
+
+[timing]
+connect_s = 10
+response_s = 3                    # how long silence lasts before it counts as silence
+baud = 9600
+
+#[test_attribute]                 # may be written with any value of its type, and is written back
+#class = 1
+#logical_name = "0.0.96.1.9.255"
+#attribute = 2
+
+[public]
+client = 16
+mechanism = "none"
+conformance = ["get", "selective-access", "block-transfer-with-get-or-read"]
+
+[reader]
+client = 32
+mechanism = "lls"
+secret_file = "reader.secret"     # the password as text, or in hex after 0x
+conformance = ["get", "selective-access", "block-transfer-with-get-or-read", "set"]
+
+[manager]
+client = 1
+mechanism = "gmac"                # none lls md5 sha1 gmac sha256
+guek_file = "guek.hex"            # 32 hex digits
+gak_file = "gak.hex"
+#master_key_file = "kek.hex"      # for cases that replace keys
+title = "4F414DF000000001"        # our system title
+policy = 3                        # 0 none, 1 authenticated, 2 encrypted, 3 both
+security_setup = "0.0.43.0.0.255"
+#frame_counter = "0.0.43.1.0.255" # where the first plain association reads our last counter
+counter = "1"                     # our first frame counter
+conformance = [
+    "get", "set", "action", "selective-access", "multiple-references",
+    "block-transfer-with-get-or-read", "block-transfer-with-set-or-write",
+    "block-transfer-with-action",
+]
+"""
