@@ -10,12 +10,13 @@ from typing import Self
 from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
 from openami.dlms.hdlc.address import Station
-from openami.transport.endpoint import Listener, listen
+from openami.transport.anywhere import OpenPort, listen_anywhere
+from openami.transport.carrier import AcceptCarrier, Carrier
+from openami.transport.coapwire import DEFAULT_COAP, CoapSettings
 from openami.transport.hdlc import HdlcServerWire
 from openami.transport.hdlcpoint import HdlcListener, listen_hdlc
 from openami.transport.tls import Secured
 from openami.transport.url import Url
-from openami.transport.wire import Wire
 from playbooks.demo_meter import DemoMeter, entropy
 from transport.hdlcmeter import Serving as ServingLine
 
@@ -32,7 +33,7 @@ Spoil = Callable[[bytes], bytes | None]  # what becomes of an answer; None drops
 class Serving:
     """One connection to the meter."""
 
-    wire: Wire
+    wire: Carrier
     server: ServerConnection
     spoil: Spoil
 
@@ -53,6 +54,8 @@ class ServedMeter:
     secured: Secured | None = None
     meter: LogicalDevice = field(default_factory=DemoMeter)
     spoil: Spoil = lambda answer: answer
+    coap: CoapSettings = DEFAULT_COAP
+    accept: AcceptCarrier | None = None  # None serves the meter
 
     def __enter__(self) -> Self:
         ready = threading.Event()
@@ -60,11 +63,14 @@ class ServedMeter:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
             self._stop = asyncio.Event()
-            listener: Listener | HdlcListener
+            listener: OpenPort | HdlcListener
             if self.url.scheme == "hdlc+tcp":
                 listener = await listen_hdlc(self.url, self._accept_line, STATION)
             else:
-                listener = await listen(self.url, self._accept, secured=self.secured)
+                accept = self.accept or self._accept
+                listener = await listen_anywhere(
+                    self.url, accept, secured=self.secured, coap=self.coap
+                )
             self.url = listener.url
             ready.set()
             await self._stop.wait()
@@ -83,6 +89,6 @@ class ServedMeter:
     def _accept_line(self, wire: HdlcServerWire) -> ServingLine:
         return ServingLine(wire, self.meter)
 
-    def _accept(self, wire: Wire) -> Serving:
+    def _accept(self, wire: Carrier) -> Serving:
         server = ServerConnection(self.meter, entropy=entropy())
         return Serving(wire, server, self.spoil)

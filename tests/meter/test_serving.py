@@ -16,6 +16,7 @@ from openami.cosem.refusals import AccessError, AssociationError
 from openami.device.storage import StorageError
 from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
 from openami.dlms.apdu.get import GetRequestNormal
+from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher, KeySet
@@ -88,6 +89,14 @@ def test_another_logical_device_does_not_answer(meter: MeterInMemory) -> None:
     line, wire = line_of(meter)
     line.frame(16, 99, b"\x60\x00")
     assert wire.sent == []
+
+
+def test_what_everybody_is_told_is_done_and_not_answered(meter: MeterInMemory) -> None:
+    line, wire = line_of(meter)
+    public = Reader(asking(line, wire), 16)
+    line.frame(16, 0x7F, next(public.client.associate()))
+    assert wire.sent == []
+    assert line._server.state(16) is State.ASSOCIATED
 
 
 def test_a_wrong_password_is_an_event(meter: MeterInMemory) -> None:

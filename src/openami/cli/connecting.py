@@ -12,7 +12,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -166,6 +166,8 @@ async def _once(
         counters=counters,
         timeout_s=meter.options.timeout,
         hdlc=meter.options.hdlc(),
+        coap=meter.options.coap(),
+        route=meter.options.gateway,
     ) as session:
         return await work(Work(meter, session, stop))
 
@@ -185,6 +187,8 @@ async def first_counters(meter: Meter) -> CounterBlock | None:
             secured=meter.secured,
             timeout_s=meter.options.timeout,
             hdlc=meter.options.hdlc(),
+            coap=replace(meter.options.coap(), client_sap=PUBLIC_CLIENT),
+            route=meter.options.gateway,
         ) as session:
             value = await session.run(session.client.get(Data.value, at=FRAME_COUNTER))
             if isinstance(value, int) and 0 <= value < EXHAUSTED:

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from openami.cli.security_options import CIPHERS, ENVELOPES, Protection
+from openami.coap.block import LARGEST_EXPONENT
+from openami.coap.peer import PeerSettings
 from openami.cosem.client import ClientParameters
 from openami.dlms.errors import DlmsError
+from openami.dlms.gateway import GatewayRoute
 from openami.dlms.hdlc.link import LinkTimings
 from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
 from openami.dlms.hls import Mechanism
@@ -22,12 +25,14 @@ from openami.dlms.security.suites import HIGHEST_SUITE, SecuritySuite
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
 from openami.runtime.files import read_json, read_toml
+from openami.transport.coapwire import CoapSettings
 from openami.transport.hdlc import HdlcSettings
 from openami.transport.hdlcpoint import BITS_PER_OCTET
 from openami.transport.serial import SPEEDS
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls
 from openami.transport.url import Url
 
+BLOCKS: Final = tuple(str(16 << exponent) for exponent in range(LARGEST_EXPONENT + 1))
 MANAGER: Final = 1
 READER: Final = 32
 TOOL_TITLE: Final = bytes.fromhex("4F414DF000000001")  # ours, where none is given
@@ -113,6 +118,25 @@ def speed(text: str) -> int:
     if (value := number(text)) not in SPEEDS:
         raise ValueError(f"must be one of {', '.join(map(str, SPEEDS))} baud")
     return value
+
+
+def gateway(text: str) -> GatewayRoute:
+    """Read where behind a gateway a meter is: NETWORK/ADDRESS."""
+    network, _, address = text.partition("/")
+    try:
+        route = GatewayRoute(number(network), bytes.fromhex(address.removeprefix("0x")))
+    except ValueError:
+        route = GatewayRoute(0, b"")
+    if not 0 <= route.network_id <= 0xFF or not 0 < len(route.physical_address) <= 0xFF:
+        raise ValueError("must be NETWORK/ADDRESS, 0 to 255 and hex, such as 0/4F414D0000000001")
+    return route
+
+
+def block_exponent(text: str) -> int:
+    """Read how many octets a block of CoAP has."""
+    if text not in BLOCKS:
+        raise ValueError(f"must be one of {', '.join(BLOCKS)} octets")
+    return BLOCKS.index(text)
 
 
 def switch(text: str) -> bool:
@@ -211,6 +235,10 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "max_info": information,
     "baud": speed,
     "mode_e": switch,
+    "gateway": gateway,
+    "coap_payload": one_of("frame", "apdu"),
+    "coap_confirm": switch,
+    "coap_block": block_exponent,
 }
 SHOWN: Final = frozenset(PARSERS) - {"secret", "guek", "gak", "kek"}  # may stand in an error
 FILES: Final = frozenset(name for name, parser in PARSERS.items() if parser is Path)
@@ -241,6 +269,10 @@ class ReadOptions:
     max_info: int | None = None
     baud: int = 9600
     mode_e: bool = False
+    gateway: GatewayRoute | None = None
+    coap_payload: str = "frame"
+    coap_confirm: bool = True
+    coap_block: int = LARGEST_EXPONENT
     ciphered: bool = False  # whether --cipher was said, and not `none`
     protection: Protection = field(default_factory=Protection)
 
@@ -328,8 +360,18 @@ class ReadOptions:
             mode_e=self.mode_e,
         )
 
+    def coap(self) -> CoapSettings:
+        """Return how to speak CoAP."""
+        return CoapSettings(
+            bare=self.coap_payload == "apdu",
+            confirmable=self.coap_confirm,
+            client_sap=self._role()[1],
+            server_sap=self.server,
+            peer=PeerSettings(size_exponent=self.coap_block),
+        )
+
     def secured(self, url: Url) -> Secured | None:
-        """Return our side of TLS for a `tls://` address."""
+        """Return our side of TLS or DTLS, for an address that wants one."""
         if not url.encrypted:
             return None
         if self.ca is None or self.cert is None or self.key is None:

@@ -6,7 +6,7 @@ protected, inside the wrapper or HDLC; the device in between reads the header on
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 from openami.dlms.axdr import Reader
 from openami.dlms.errors import DecodeError
@@ -54,3 +54,30 @@ class GatewayResponse(GatewayRequest):
     """An APDU from a device behind the gateway: the same with tag E7."""
 
     TAG: ClassVar[int] = 0xE7
+
+
+class GatewayRoute(NamedTuple):
+    """A device behind a gateway, for a client that speaks with it through that gateway."""
+
+    network_id: int
+    physical_address: bytes
+
+    def request(self, apdu: bytes) -> bytes:
+        """Return what is sent to the gateway."""
+        return GatewayRequest(
+            network_id=self.network_id, physical_address=self.physical_address, apdu=apdu
+        ).encode()
+
+    def response(self, octets: bytes) -> bytes | None:
+        """Return the APDU that came from the device; None if it came from another one.
+
+        What has no header is the gateway's own word, e.g. an exception-response.
+
+        Raises:
+            DecodeError: The header is cut off.
+        """
+        if octets[:1] != bytes((GatewayResponse.TAG,)):
+            return octets
+        found = GatewayResponse.decode(octets)
+        from_it = (found.network_id, found.physical_address) == tuple(self)
+        return found.apdu if from_it else None

@@ -19,7 +19,7 @@ from openami.dlms.apdu.faults import ExceptionResponse, ServiceError
 from openami.dlms.apdu.notification import DataNotificationConfirm
 from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
-from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
+from openami.dlms.sap import ALL_STATION, MANAGEMENT_LOGICAL_DEVICE
 from openami.exchange.events import EventCode
 from openami.exchange.uplink import PUSH_CLIENT
 from openami.meter.management import Management
@@ -53,7 +53,7 @@ class MeterLine:
             if not self._plain:
                 self._receipt(DataNotificationConfirm.decode(apdu))
             return
-        if destination != MANAGEMENT_LOGICAL_DEVICE:
+        if destination not in {MANAGEMENT_LOGICAL_DEVICE, ALL_STATION}:
             return  # no other logical device lives here, and the wrapper has no way to say so
         before = self._server.state(source)
         try:
@@ -62,7 +62,7 @@ class MeterLine:
             log.error("%s: a request stays unanswered: %s", self._management.config.name, error)  # noqa: TRY400
             return
         self._notice(source, before, apdu, answer)
-        if answer is not None:
+        if answer is not None and destination != ALL_STATION:
             self._answer(source, answer)
 
     def closed(self, reason: str) -> None:  # noqa: ARG002  the wire has said it in the log

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 from openami.cosem.client import Client, ClientParameters
 from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
+from openami.dlms.gateway import GatewayRoute
 from openami.dlms.security.counters import CounterBlock
 from openami.transport.carrier import AcceptCarrier, Carrier
 from openami.transport.coapwire import DEFAULT_COAP, CoapSettings, dial_coap
@@ -73,6 +74,7 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and options
     timeout_s: float = TIMEOUT_S,
     hdlc: HdlcSettings = DEFAULT_SETTINGS,
     coap: CoapSettings = DEFAULT_COAP,
+    route: GatewayRoute | None = None,
 ) -> AsyncIterator[OpenSession]:
     """Dial, associate, and at the end release and close.
 
@@ -84,6 +86,7 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and options
         timeout_s: For the connection, and for each answer.
         hdlc: How to speak HDLC, for `hdlc+tcp://` and `hdlc+serial://`.
         coap: How to speak CoAP, for `coap://` and `coaps://`.
+        route: The meter is behind a gateway, which is at `url`; None for none.
 
     Raises:
         WireError: Nobody there, the wrong peer, or no answer in time.
@@ -94,7 +97,7 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and options
     saps = parameters.client_sap, parameters.server_sap
 
     def accept(wire: Carrier) -> SessionHandler:
-        handlers.append(SessionHandler(wire, *saps, timeout_s))
+        handlers.append(SessionHandler(wire, *saps, timeout_s, route))
         return handlers[0]
 
     wire = await dial_carrier(

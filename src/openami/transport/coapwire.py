@@ -28,7 +28,7 @@ from openami.coap.peer import (
     refusal,
 )
 from openami.dlms.errors import DecodeError, DlmsError
-from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT, Sap
+from openami.dlms.sap import ALL_STATION, MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT, Sap
 from openami.dlms.wrapper import WrapperFrame
 from openami.transport.carrier import AcceptCarrier
 from openami.transport.datagrams import (
@@ -121,6 +121,8 @@ class CoapWire:
         """
         if not self.is_open:
             raise WireError(f"nothing can be sent to {self.name}: {self.reason or 'not open yet'}")
+        if source == ALL_STATION:
+            return  # what everybody was told, nobody answers
         if len(apdu) > 0xFFFF:
             raise WireError(f"an APDU of {len(apdu)} octets does not fit a frame of 65535")
         payload = apdu
@@ -190,8 +192,8 @@ class CoapWire:
             log.warning("%s: a request is refused: %s", self.name, error)
             self.coap.respond(event.handle, Code.BAD_REQUEST, str(error).encode(), now_s)
             return
-        if self._dialled:
-            # A notification: that we have it is all that there is to answer.
+        if self._dialled or destination == ALL_STATION:
+            # A notification, or said to everybody: that we have it is all that there is to answer.
             self.coap.respond(event.handle, Code.CHANGED, b"", now_s)
         else:
             due_s = now_s + self._settings.answer_s

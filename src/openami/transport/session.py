@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import Any, Final, TypeVar
 
+from openami.dlms.gateway import GatewayRoute
 from openami.transport.carrier import Carrier
 from openami.transport.wire import WireError
 
@@ -142,20 +143,30 @@ class SessionHandler:
     """Binds one session to a wire of its own: what `dial` needs as a handler."""
 
     def __init__(
-        self, wire: Carrier, client: int, server: int, timeout_s: float = TIMEOUT_S
+        self,
+        wire: Carrier,
+        client: int,
+        server: int,
+        timeout_s: float = TIMEOUT_S,
+        route: GatewayRoute | None = None,
     ) -> None:
         self._server = server
         self._client = client
+        self._route = route  # the meter is behind the server at the wire's end
         self.wire = wire
         self.session = DlmsSession(self._transmit, wire.name, timeout_s)
 
     def _transmit(self, apdu: bytes) -> None:
-        self.wire.send(self._client, self._server, apdu)
+        octets = apdu if self._route is None else self._route.request(apdu)
+        self.wire.send(self._client, self._server, octets)
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
         """Take an answer of our server; a frame for another client is dropped."""
-        if source == self._server and destination == self._client:
-            self.session.feed(apdu)
+        if source != self._server or destination != self._client:
+            return
+        answer = apdu if self._route is None else self._route.response(apdu)
+        if answer is not None:
+            self.session.feed(answer)
 
     def closed(self, reason: str) -> None:
         """End the session with the wire."""
