@@ -380,6 +380,20 @@ def test_objects_of_either_way() -> None:
     assert set(found[1:]) - set(expected[1:]) == {ListedObject(40_001, 0, MIRROR)}
 
 
+@pytest.mark.parametrize("version", range(5))
+def test_rights_of_either_way(version: int) -> None:
+    by_short_name = associated(READER, meter=NamedMeter(version=version))
+    by_logical_name = Link(client_sap=READER)
+    by_logical_name.run(by_logical_name.client.associate())
+    found = by_short_name.run(by_short_name.client.object_list())
+    expected = by_logical_name.run(by_logical_name.client.object_list())
+
+    attributes = {each.logical_name: each.access_rights.attributes for each in found[1:]}
+    for element in expected[1:]:
+        modes = [row[:2] for row in attributes[element.logical_name]]
+        assert modes == [row[:2] for row in element.access_rights.attributes]
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "why"),
     [

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from openami.cli.read_options import ReadOptions, refusal
+from openami.cosem.base_names import BaseNames
 from openami.cosem.client import ClientParameters
 from openami.cosem.client_association import Steps
 from openami.cosem.measurement import Data
@@ -178,7 +179,11 @@ async def first_counters(meter: Meter) -> CounterBlock | None:
         return None
     if meter.options.counter is not None:
         return CounterBlock(meter.options.counter, EXHAUSTED)
-    public = ClientParameters(client_sap=PUBLIC_CLIENT, server_sap=meter.parameters.server_sap)
+    public = ClientParameters(
+        client_sap=PUBLIC_CLIENT,
+        server_sap=meter.parameters.server_sap,
+        short_names=BaseNames() if meter.options.short_names else None,
+    )
     first = 1
     try:
         async with open_session(

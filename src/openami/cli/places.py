@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from openami.cosem import chapters
-from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn, ObjectListElement
-from openami.cosem.client import Client
+from openami.cosem.access_control import CURRENT_ASSOCIATION, ObjectListElement
+from openami.cosem.client import Client, ListedObject
 from openami.cosem.client_association import Steps
 from openami.cosem.model import Attribute, InterfaceClass, Method, declared
 from openami.cosem.refusals import AccessError
@@ -109,15 +109,12 @@ class Objects:
     def __init__(self, client: Client, name: str) -> None:
         self.client = client
         self.name = name
-        self._listed: dict[Obis, ObjectListElement] | None = None
+        self._listed: dict[Obis, ListedObject] | None = None
         self._hidden = False
 
     def elements(self) -> Steps[Sequence[ObjectListElement]]:
-        """Read the object list; raises `AccessError` where the meter hides it."""
-        if self._listed is None:
-            found = yield from self.client.get(AssociationLn.object_list, at=CURRENT_ASSOCIATION)
-            self._listed = {element.logical_name: element for element in found}
-        return tuple(self._listed.values())
+        """Read the object list with rights; raises `AccessError` where the meter hides it."""
+        return (yield from self.client.object_list())
 
     def class_of(self, target: Target) -> Steps[tuple[int, int]]:
         """Return class and version of an object.
@@ -127,9 +124,10 @@ class Objects:
         """
         if target.class_id is not None:
             return target.class_id, 0
-        if not self._hidden:
+        if not self._hidden and self._listed is None:
             try:
-                yield from self.elements()
+                found = yield from self.client.objects()
+                self._listed = {each.logical_name: each for each in found}
             except AccessError:
                 self._hidden = True  # such a meter is asked as for a register
         if self._hidden or self._listed is None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from openami.cli.security_options import CIPHERS, ENVELOPES, Protection
 from openami.coap.block import LARGEST_EXPONENT
 from openami.coap.peer import PeerSettings
+from openami.cosem.base_names import BaseNames
 from openami.cosem.client import ClientParameters
 from openami.dlms.errors import DlmsError
 from openami.dlms.gateway import GatewayRoute
@@ -239,6 +240,7 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "coap_payload": one_of("frame", "apdu"),
     "coap_confirm": switch,
     "coap_block": block_exponent,
+    "short_names": switch,
 }
 SHOWN: Final = frozenset(PARSERS) - {"secret", "guek", "gak", "kek"}  # may stand in an error
 FILES: Final = frozenset(name for name, parser in PARSERS.items() if parser is Path)
@@ -273,6 +275,7 @@ class ReadOptions:
     coap_payload: str = "frame"
     coap_confirm: bool = True
     coap_block: int = LARGEST_EXPONENT
+    short_names: bool = False
     ciphered: bool = False  # whether --cipher was said, and not `none`
     protection: Protection = field(default_factory=Protection)
 
@@ -325,6 +328,7 @@ class ReadOptions:
             dedicated_key=protection.dedicated_key(suite_) if cipher else None,
             credentials=protection.credentials(suite_, proves=chosen is Mechanism.HLS_ECDSA),
             sign=protection.sign,
+            short_names=BaseNames() if self.short_names else None,
         )
 
     def _cipher(self, chosen: Mechanism, suite_: SecuritySuite) -> Cipher | None:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from openami.cli.places import VALUE, Objects, Target
 from openami.cosem.access_control import AssociationLn
+from openami.cosem.associations import AssociationSn
 from openami.cosem.client import Client
 from openami.cosem.client_association import Steps
 from openami.cosem.literals import plain
@@ -29,6 +30,7 @@ SCALED: Final[Mapping[int, frozenset[int]]] = {
     4: frozenset({2}),
     5: frozenset({2, 3}),
 }
+ASSOCIATIONS: Final = frozenset({AssociationLn.class_id, AssociationSn.class_id})
 DATE_TIMES: Final[Mapping[int, frozenset[int]]] = {  # octet-strings that are date-times
     4: frozenset({5}),
     5: frozenset({6, 7}),
@@ -107,8 +109,8 @@ class Reader:
         if class_id == ProfileGeneric.class_id and attribute == VALUE:
             return (yield from self._profile(target.obis, period))
         value = yield from self._client.get_data(class_id, target.obis, attribute)
-        if class_id == AssociationLn.class_id and attribute == VALUE:
-            return _object_table(target.obis, value)
+        if class_id in ASSOCIATIONS and attribute == VALUE:
+            return _object_table(found, value)
         if attribute in SCALED.get(class_id, ()) and isinstance(value, int):
             meaning = yield from self._scaler_unit(class_id, target.obis)
             if meaning is not None:
@@ -191,19 +193,20 @@ def _iso_us(us: int) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _object_table(obis: Obis, value: Data) -> Table:
+def _object_table(found: Found, value: Data) -> Table:
     rows: list[list[Cell]] = []
     for element in value if isinstance(value, Array) else ():
         match element:
-            case Structure((int() as class_id, int() as version, bytes() as name, *_)):
+            case Structure((int() as class_id, int() as version, bytes() as name, *_)) | Structure(
+                (_, int() as class_id, int() as version, bytes() as name)
+            ):
                 listed = Obis.decode(bytes(name))
                 named = describe_obis(listed)
                 rows.append([str(listed), int(class_id), int(version), named])
             case _:
                 raise DecodeError("an element is no object_list_element", b"", 0, "IEC 62056-6-2")
     rows.sort(key=lambda row: Obis.parse(str(row[0])))
-    place = Found(obis, AssociationLn.class_id, VALUE)
-    return Table(place, ["object", "class", "version", "name"], rows)
+    return Table(found, ["object", "class", "version", "name"], rows)
 
 
 def said(value: Json) -> str:

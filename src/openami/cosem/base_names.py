@@ -28,6 +28,7 @@ Key: TypeAlias = tuple[int, Obis]
 """An object: its class_id and logical name."""
 
 OBJECT_LIST_OFFSET: Final = STEP
+RIGHTS_OFFSET: Final = 2 * STEP
 REPLY_TO_HLS_OFFSET: Final = 0x58
 """Where reply_to_HLS_authentication stands in every version of class 12."""
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
+from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn, ObjectListElement
 from openami.cosem.client_association import (
     ClientAssociation,
     ClientParameters,
@@ -268,10 +268,16 @@ class Client(ClientAssociation):
     def objects(self) -> Steps[tuple[ListedObject, ...]]:
         """Read which objects this client can see."""
         if (short := self._short) is not None:
-            listed_names = yield from short.objects()
-            return tuple(ListedObject(*each[1:]) for each in listed_names)
-        listed = yield from self.get(AssociationLn.object_list, at=CURRENT_ASSOCIATION)
-        return tuple(ListedObject(*each[:3]) for each in listed)
+            listed = yield from short.objects()
+            return tuple(ListedObject(*each[1:]) for each in listed)
+        elements = yield from self.object_list()
+        return tuple(ListedObject(*each[:3]) for each in elements)
+
+    def object_list(self) -> Steps[tuple[ObjectListElement, ...]]:
+        """Read the same with what this client may do with each."""
+        if (short := self._short) is not None:
+            return (yield from short.object_list())
+        return (yield from self.get(AssociationLn.object_list, at=CURRENT_ASSOCIATION))
 
     def profile(
         self, at: Obis, start: datetime, end: datetime, *, clock: Obis = CLOCK

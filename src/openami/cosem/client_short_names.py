@@ -8,10 +8,17 @@ base names come from the meter's object list, which is read when the first of th
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from openami.cosem.associations import SHORT_NAME_ELEMENT, AssociationSn, ShortNameElement
-from openami.cosem.base_names import OBJECT_LIST_OFFSET, BaseNames, Key
+from openami.cosem.access_control import AccessRights, AttributeAccess, ObjectListElement
+from openami.cosem.associations import (
+    SHORT_NAME_ELEMENT,
+    AssociationSn,
+    AssociationSnV2,
+    ShortNameElement,
+)
+from openami.cosem.base_names import OBJECT_LIST_OFFSET, RIGHTS_OFFSET, BaseNames, Key
 from openami.cosem.client_association import ClientAssociation, Steps
 from openami.cosem.kinds import KindError
+from openami.cosem.model import Access, declared
 from openami.cosem.refusals import (
     AccessError,
     NoShortNameError,
@@ -96,6 +103,30 @@ class ShortNameServices:
             raise UnexpectedAnswerError(what, str(error)) from None
         self._names.learn(listed)
         return listed
+
+    def object_list(self) -> Steps[tuple[ObjectListElement, ...]]:
+        """Read the same with access rights, as versions 2 and later of class 12 tell them.
+
+        Before, all attributes that a class declares count as readable, and no method is granted.
+        """
+        listed = yield from self.objects()
+        own = next((each for each in listed if each.class_id == AssociationSn.class_id), None)
+        granted: dict[int, AccessRights] = {}
+        if own is not None and own.version >= AssociationSnV2.version:
+            name = self._names.association + RIGHTS_OFFSET
+            what = "the access rights"
+            octets = yield from self._read_one(VariableName(name=name), what)
+            if isinstance(octets, DataAccessResult):
+                raise AccessError("read", what, octets)
+            try:
+                rights = AssociationSnV2.access_rights_list.kind.from_data(axdr_data.decode(octets))
+            except KindError as error:
+                raise UnexpectedAnswerError(what, str(error)) from None
+            granted = {each.base_name: AccessRights(*each[1:]) for each in rights}
+        return tuple(
+            ObjectListElement(*each[1:], granted.get(each.base_name) or _declared_rights(each))
+            for each in listed
+        )
 
     def read(self, row: Row, selection: SelectiveAccess | None, what: str) -> Steps[bytes]:
         """Read one attribute, as the octets of its encoded data; all blocks are joined."""
@@ -321,6 +352,14 @@ class ShortNameServices:
         answer = yield from self._association.exchange(apdu, request)
         check_service(answer, request)
         return answer
+
+
+def _declared_rights(element: ShortNameElement) -> AccessRights:
+    table = declared(element.class_id, element.version)
+    rows = table.attributes() if table is not None else ()
+    return AccessRights(
+        tuple(AttributeAccess(row.index, row.access & Access.READ, None) for row in rows), ()
+    )
 
 
 def check_service(answer: bytes, request: str) -> None:
