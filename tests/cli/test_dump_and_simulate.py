@@ -211,7 +211,8 @@ def test_a_file_that_is_no_dump(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--listen", "tls://127.0.0.1:0"], "has the unknown scheme tls"),
+        (["--listen", "http://127.0.0.1:0"], "has the unknown scheme http"),
+        (["--listen", "tls://127.0.0.1:0"], "needs a certificate: give --ca, --cert and --key"),
         (["--load", "much"], "--load 'much' must be a number of kW, 0 to 1000"),
         (["--title", "OAM"], "--title 'OAM' must be 16 hex digits"),
         (["--push-every", "5"], "--push-every says how often, and --push where to"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.processes import Listening
 from cli.runs import Run
 from cli.served_meter import ServedMeter
 from openami.cli.read_options import PARSERS
@@ -120,3 +121,15 @@ def test_the_file_may_say_it_too(tmp_path: Path, run: Run) -> None:
 
     assert outcome.status == 0, outcome.err
     assert "gateway" in PARSERS
+
+
+def test_the_reference_meter_on_every_bearer(pki: Pki, openami: Run) -> None:
+    schemes = ("tls", "udp", "dtls", "coap", "coaps")
+    listen = [word for each in schemes for word in ("--listen", f"{each}://127.0.0.1:0")]
+    own = files(pki.identity(METER, Role.METER))
+    tool = files(pki.identity(TOOL, Role.CLIENT))
+    with Listening("simulate", *listen, *own, expect=len(schemes)) as meter:
+        for url in meter.urls:
+            outcome = openami("read", url, CLOCK, *tool)
+            assert outcome.status == 0, outcome.err
+            assert outcome.out.startswith(CLOCK)

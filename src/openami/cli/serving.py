@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One logical device behind any listener: wrapper on TCP and UDP, HDLC on TCP and serial lines."""
+"""One logical device behind any listener: wrapper or CoAP, plain or protected, or HDLC."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -9,15 +9,16 @@ from typing import Final, Protocol
 from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
 from openami.dlms.hdlc.address import Station
+from openami.dlms.sap import ALL_STATION
 from openami.runtime.errors import ExitCode, UserError
-from openami.transport.endpoint import listen
+from openami.transport.anywhere import listen_anywhere
 from openami.transport.hdlcpoint import listen_hdlc, serve_line
 from openami.transport.serial import PtyLine, SerialLine
-from openami.transport.udp import listen_udp
-from openami.transport.url import Scheme, Url
+from openami.transport.tls import Secured
+from openami.transport.url import ALL_SCHEMES, Scheme, Url
 from openami.transport.wire import Limits
 
-SERVED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "hdlc+tcp", "hdlc+serial"})
+SERVED: Final[frozenset[Scheme]] = ALL_SCHEMES
 LIMITS: Final = Limits(max_connections=256, idle_timeout_s=3600.0)
 
 
@@ -35,9 +36,10 @@ class Conversation:
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
         """Answer one APDU; another logical device than ours does not answer."""
-        if destination != self._device.sap:
+        if destination not in {self._device.sap, ALL_STATION}:
             return
-        if (answer := self._server.receive(source, apdu)) is not None:
+        answer = self._server.receive(source, apdu)
+        if answer is not None and destination != ALL_STATION:
             self._wire.send(destination, source, answer)
 
     def disconnected(self, client: int) -> None:
@@ -57,7 +59,9 @@ class Opened:
         self.close = close
 
 
-async def serve(device: LogicalDevice, url: Url, physical: int = 0) -> Opened:
+async def serve(
+    device: LogicalDevice, url: Url, physical: int = 0, secured: Secured | None = None
+) -> Opened:
     """Let clients reach a device.
 
     Args:
@@ -65,17 +69,12 @@ async def serve(device: LogicalDevice, url: Url, physical: int = 0) -> Opened:
         url: Where; port 0 lets the system choose.  Of `hdlc+serial://` the path of a line that is
             there, or of a pseudo-terminal that is made.
         physical: The device's physical address on HDLC.
+        secured: Its side of TLS or DTLS, and who is let in.
 
     Raises:
-        UserError: The port is taken or may not be opened.
+        UserError: The port is taken or may not be opened, or a certificate is missing.
     """
     match url.scheme:
-        case "tcp":
-            tcp = await listen(url, lambda wire: Conversation(wire, device), limits=LIMITS)
-            return Opened(tcp.url, tcp.close)
-        case "udp":
-            udp = await listen_udp(url, lambda wire: Conversation(wire, device), LIMITS)
-            return Opened(udp.url, udp.close)
         case "hdlc+tcp":
             station = _station(device, physical)
             hdlc = await listen_hdlc(
@@ -85,9 +84,10 @@ async def serve(device: LogicalDevice, url: Url, physical: int = 0) -> Opened:
         case "hdlc+serial":
             return _serve_line(device, Path(url.path), physical)
         case _:
-            known = ", ".join(f"{each}://" for each in sorted(SERVED))
-            sentence = f"a meter is not simulated on {url}: listen on {known}"
-            raise UserError(sentence, ExitCode.ASKED_WRONGLY)
+            port = await listen_anywhere(
+                url, lambda wire: Conversation(wire, device), secured=secured, limits=LIMITS
+            )
+            return Opened(port.url, port.close)
 
 
 def _station(device: LogicalDevice, physical: int) -> Station:

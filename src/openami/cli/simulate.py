@@ -36,11 +36,13 @@ from openami.lifecycle.keys import MeterKeys
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
 from openami.runtime.files import PRIVATE, write_json
 from openami.runtime.process import stop_event
+from openami.transport.tls import Expected, Role, Secured, TlsIdentity, server_tls
 from openami.transport.url import Scheme, Url
 
 LISTEN: Final = "tcp://127.0.0.1:4059"
 PUSHED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp"})
 PASSWORD_OCTETS: Final = 16
+_PEM: Final = click.Path(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Simulation:
     name: str
     dump: Dump
     listen: Sequence[Url]
+    secured: Secured | None
     keys: MeterKeys
     keys_path: Path | None
     load_w: Decimal
@@ -68,8 +71,12 @@ class Simulation:
     "listen_",
     multiple=True,
     metavar="URL",
-    help=f"tcp, udp, hdlc+tcp, or hdlc+serial for a pseudo-terminal; may be repeated.  [{LISTEN}]",
+    help="tcp, tls, udp, dtls, coap, coaps, hdlc+tcp, or hdlc+serial for a pseudo-terminal; "
+    f"may be repeated.  [{LISTEN}]",
 )
+@click.option("--ca", type=_PEM, help="tls, dtls, coaps: certificate of the authority (PEM).")
+@click.option("--cert", type=_PEM, help="The same: the meter's certificate (PEM).")
+@click.option("--key", type=_PEM, help="The same: the meter's private key (PEM).")
 @click.option(
     "--keys",
     "keys_path",
@@ -104,6 +111,9 @@ def simulate(  # noqa: PLR0913  one parameter an option
     *,
     file: Path | None,
     listen_: tuple[str, ...],
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
     keys_path: Path | None,
     load: str | None,
     speed: float,
@@ -132,6 +142,7 @@ def simulate(  # noqa: PLR0913  one parameter an option
         name=str(file) if file else "the reference meter",
         dump=dump,
         listen=urls,
+        secured=_secured(urls, ca, cert, key),
         keys=_keys(keys_path, dump.system_title),
         keys_path=keys_path,
         load_w=_watts(load, default=Decimal(0) if file else Decimal(400)),
@@ -160,6 +171,19 @@ def _dump(file: Path | None, title: str | None) -> Dump:
     if title is not None:
         dump = replace(dump, system_title=_title(title))
     return dump if dump.system_title else replace(dump, system_title=b"OAM\xf0" + os.urandom(4))
+
+
+def _secured(
+    urls: Sequence[Url], ca: Path | None, cert: Path | None, key: Path | None
+) -> Secured | None:
+    """Return the meter's side of TLS and DTLS, where one of its addresses wants that."""
+    if not any(url.encrypted for url in urls):
+        return None
+    if ca is None or cert is None or key is None:
+        wants = next(url for url in urls if url.encrypted)
+        raise UserError(f"{wants} needs a certificate: give --ca, --cert and --key", _WRONG)
+    let_in = frozenset({Role.CLIENT, Role.CONCENTRATOR, Role.HEAD_END})
+    return Secured(server_tls(TlsIdentity(ca, cert, key)), Expected(roles=let_in))
 
 
 def _title(text: str) -> bytes:
@@ -222,7 +246,7 @@ async def _run(wish: Simulation) -> None:
     opened: list[Opened] = []
     try:
         for url in wish.listen:
-            each = await serve(made.device, url, wish.physical)
+            each = await serve(made.device, url, wish.physical, wish.secured)
             opened.append(each)  # at once: what is open is closed at the end
         _greet(wish, opened, made.left_out)
         schedule = Schedule(pusher, wish.push_every_s) if pusher and wish.push_every_s else None
