@@ -12,16 +12,21 @@ from typing import Any, Final, NamedTuple
 
 from openami.cosem.behaviour.activation import bind_register_activation
 from openami.cosem.behaviour.activity import bind_activity_calendar
+from openami.cosem.behaviour.arbitration import bind_arbitrator
 from openami.cosem.behaviour.capture import bind_profile_generic
 from openami.cosem.behaviour.clock import bind_clock
 from openami.cosem.behaviour.demand import bind_demand_register
 from openami.cosem.behaviour.disconnection import bind_disconnect_control
 from openami.cosem.behaviour.host import Begins, Host, Life
+from openami.cosem.behaviour.limiting import bind_limiter
+from openami.cosem.behaviour.monitor import bind_register_monitor, bind_sensor_manager
+from openami.cosem.behaviour.parameters import bind_parameter_monitor
 from openami.cosem.behaviour.registers import bind_register
 from openami.cosem.behaviour.schedule import bind_schedule
 from openami.cosem.behaviour.scripts import bind_script_table
 from openami.cosem.behaviour.single_action import bind_single_action_schedule
 from openami.cosem.behaviour.special_days import bind_special_days_table
+from openami.cosem.behaviour.waveform import bind_measurement_data_monitoring
 from openami.cosem.device import LogicalDevice
 
 
@@ -52,8 +57,14 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(10, (0,), bind_schedule, needs=(2,)),
     Behaviour(11, (0,), bind_special_days_table, needs=(2,)),
     Behaviour(20, (0,), bind_activity_calendar, needs=(3, 4, 5)),
+    Behaviour(21, (0,), bind_register_monitor, needs=(2, 3, 4)),
     Behaviour(22, (0,), bind_single_action_schedule, needs=(2, 4)),
+    Behaviour(65, (0, 1), bind_parameter_monitor),
+    Behaviour(66, (0,), bind_measurement_data_monitoring),
+    Behaviour(67, (0,), bind_sensor_manager),
+    Behaviour(68, (0,), bind_arbitrator, needs=(2, 3, 4)),
     Behaviour(70, (0, 1, 2), bind_disconnect_control),
+    Behaviour(71, (0,), bind_limiter, needs=(2, 4, 11)),
 )
 
 BEHAVIOURS: Final[Mapping[int, Behaviour]] = MappingProxyType({row.class_id: row for row in _ROWS})
