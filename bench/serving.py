@@ -57,8 +57,9 @@ class Meter:
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
         answer = self._connection.receive(source, apdu)
-        if answer is not None:
+        while answer is not None:
             self._wire.send(destination, source, answer)
+            answer = self._connection.following()
 
     def closed(self, reason: str) -> None:  # noqa: ARG002
         self._connection.lost()

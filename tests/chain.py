@@ -306,8 +306,10 @@ class MeterLine:
         if lose_request:
             return
         reply = self.server.receive(source, apdu)
-        if reply is not None and not lose_answer:
-            self.wire.send(1, source, reply)
+        while reply is not None:
+            if not lose_answer:
+                self.wire.send(1, source, reply)
+            reply = self.server.following()
 
     def closed(self, reason: str) -> None:  # noqa: ARG002
         self.server.lost()

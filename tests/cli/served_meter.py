@@ -39,8 +39,10 @@ class Serving:
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
         answer = self.server.receive(source, apdu)
-        if answer is not None and (spoilt := self.spoil(answer)) is not None:
-            self.wire.send(destination, source, spoilt)
+        while answer is not None:
+            if (spoilt := self.spoil(answer)) is not None:
+                self.wire.send(destination, source, spoilt)
+            answer = self.server.following()
 
     def closed(self, _reason: str) -> None:
         self.server.lost()

@@ -46,8 +46,9 @@ class Handler:
         answer = self._server.receive(source, apdu)
         if self._server.state(source) is State.ASSOCIATED:
             self._associated.add(source)
-        if answer is not None:
+        while answer is not None:
             self._wire.send(destination, source, answer)
+            answer = self._server.following()
 
     def closed(self, reason: str) -> None:
         del reason

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small meter for conversations in memory: a few objects, three clients."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from openami.dlms.apdu.acse import AUTHENTICATION, Aarq
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.association import ApplicationContext
+from openami.dlms.conversation import OneWay, drive
 from openami.dlms.data import DoubleLongUnsigned, OctetString, Structure, Unsigned
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.hls import Mechanism
@@ -179,15 +181,26 @@ class Link:
 
     def run(self, steps: Steps[T]) -> T:
         """Drive one conversation to its end."""
-        try:
-            apdu = next(steps)
-            while True:
+        incoming: deque[bytes] = deque()
+
+        def send(apdu: bytes) -> None:
+            self.wire.append(apdu)
+            answer: bytes | None
+            if isinstance(apdu, OneWay):
+                answer = self.server.receive(self.client_sap, apdu)
+            else:
                 answer = self.send(apdu)
-                self.wire += (apdu, answer)
-                apdu = steps.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+            while answer is not None:
+                incoming.append(answer)
+                answer = self.server.following()
+
+        def receive() -> bytes | None:
+            if not incoming:
+                return None
+            self.wire.append(incoming[0])
+            return incoming.popleft()
+
+        return drive(steps, send, receive)
 
 
 def associated(client_sap: Sap = MANAGER, rows: int = 100, **changes: Any) -> Link:

@@ -148,7 +148,7 @@ def test_a_meter_without_counters_left_says_so() -> None:
 
 def test_services_need_an_association_on_the_clients_side_too() -> None:
     link = Link()
-    with pytest.raises(LocalProtocolError, match="SERVICE has no place in state IDLE"):
+    with pytest.raises(LocalProtocolError, match="a read request has no place in state IDLE"):
         link.run(link.client.get(Register.value, at=ENERGY))
     with pytest.raises(ValueError, match="pass `counters`"):
         Client(link.client.parameters, entropy=bytes)

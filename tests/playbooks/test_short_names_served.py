@@ -423,7 +423,8 @@ def test_conformance_holds_no_bit_of_the_other_way() -> None:
     assert answer is not None
     response = InitiateResponse.decode(Aare.decode(answer).user_information or b"")
     assert response.vaa_name == 0xFA00
-    assert response.negotiated_conformance == EVERYTHING
+    either_way = Conformance.GENERAL_BLOCK_TRANSFER | Conformance.DATA_NOTIFICATION
+    assert response.negotiated_conformance == EVERYTHING | either_way
 
 
 @pytest.mark.parametrize("proposed", [Conformance.GET | Conformance.SET, BLOCKS])

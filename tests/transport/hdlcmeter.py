@@ -21,8 +21,10 @@ class Serving:
         self.reasons: list[str] = []
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
-        if (answer := self.server.receive(source, apdu)) is not None:
+        answer = self.server.receive(source, apdu)
+        while answer is not None:
             self.wire.send(destination, source, answer)
+            answer = self.server.following()
 
     def disconnected(self, client: int) -> None:
         self.gone.append(client)

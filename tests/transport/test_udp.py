@@ -31,8 +31,10 @@ class Serving:
         self.server = ServerConnection(meter, entropy=entropy())
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
-        if (answer := self.server.receive(source, apdu)) is not None:
+        answer = self.server.receive(source, apdu)
+        while answer is not None:
             self.wire.send(destination, source, answer)
+            answer = self.server.following()
 
     def closed(self, reason: str) -> None:
         del reason

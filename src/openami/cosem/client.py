@@ -1,70 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services that a client asks for: GET, SET and ACTION, whole or in blocks.
+"""The services that a client asks for: GET, SET, ACTION and ACCESS, whole or in blocks.
 
-DLMS UA 1000-2 Ed. 10, 9.3.6 to 9.3.8.  Each service is a generator after the contract of
+DLMS UA 1000-2 Ed. 10, 9.3.6 to 9.3.9.  Each service is a generator after the contract of
 `client_association`: it yields APDUs to send and is sent those that came back.  A row of an
 interface class says what travels and what comes back: ``get(Register.value, at=energy)`` returns
 an `int`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn, ObjectListElement
+from openami.cosem.client_access import Accessed, Operation, request_of, results_of
 from openami.cosem.client_association import (
+    LONGEST_VALUE_OCTETS,
     ClientAssociation,
     ClientParameters,
     Entropy,
     Steps,
 )
+from openami.cosem.client_lists import act_list, get_list, set_list
 from openami.cosem.client_short_names import Report, ShortNameServices
+from openami.cosem.client_transfer import (
+    IDS,
+    blocks_of_get,
+    invoke,
+    tell_to_invoke,
+    tell_to_write,
+    write,
+)
 from openami.cosem.kinds import KindError
 from openami.cosem.measurement import ProfileGeneric
-from openami.cosem.model import Attribute, Method
+from openami.cosem.model import Attribute, InterfaceClass, Method
 from openami.cosem.refusals import AccessError, UnexpectedAnswerError
 from openami.dlms import data as axdr_data
-from openami.dlms.apdu.action import (
-    ActionOutcome,
-    ActionRequestNextPblock,
-    ActionRequestNormal,
-    ActionRequestWithFirstPblock,
-    ActionRequestWithPblock,
-    ActionResponseNextPblock,
-    ActionResponseNormal,
-    ActionResponseWithPblock,
-)
+from openami.dlms.apdu.action import ActionOutcome
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.fields import (
     Absent,
     AttributeDescriptor,
-    AttributeSelection,
-    DataBlock,
-    InvokeIdAndPriority,
+    LongInvokeIdAndPriority,
     MethodDescriptor,
     SelectiveAccess,
     encode_access,
 )
-from openami.dlms.apdu.get import (
-    GetDataResult,
-    GetRequestNext,
-    GetRequestWithList,
-    GetResponseWithDatablock,
-    GetResponseWithList,
-    decode_results,
-)
+from openami.dlms.apdu.get import GetDataResult
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.apdu.selective import ByEntry, ByRange, CaptureObject
-from openami.dlms.apdu.set import (
-    SetRequestNormal,
-    SetRequestWithDatablock,
-    SetRequestWithFirstDatablock,
-    SetResponseDatablock,
-    SetResponseLastDatablock,
-    SetResponseNormal,
-)
 from openami.dlms.association import Primitive
-from openami.dlms.data import Data, OctetString
+from openami.dlms.data import Data, OctetString, Structure
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import LocalProtocolError
 from openami.dlms.obis import Obis
@@ -79,18 +64,21 @@ Selection: TypeAlias = ByRange | ByEntry | SelectiveAccess
 
 Row: TypeAlias = Attribute[Any] | Method[Any, Any]
 
-__all__ = ["Client", "ClientParameters", "Selection", "Steps", "name_of"]
+__all__ = [
+    "LONGEST_VALUE_OCTETS",
+    "Client",
+    "ClientParameters",
+    "Selection",
+    "Steps",
+    "name_of",
+]
 
 CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
-LONGEST_VALUE_OCTETS: Final = 64 * 2**20
-"""A meter that sends more than this in blocks is stopped."""
 
-FIRST_BLOCK_OCTETS: Final = 32
-"""What a first block holds beside its raw data: descriptor, block head, longest length."""
-
-_IDS: Final = tuple(InvokeIdAndPriority.of(number) for number in range(16))
-_GET_HEADS: Final = tuple(bytes((0xC0, 0x01, octet)) for octet in _IDS)
-_VALUE_HEADS: Final = tuple(bytes((0xC4, 0x01, octet, 0x00)) for octet in _IDS)
+_GET_HEADS: Final = tuple(bytes((0xC0, 0x01, octet)) for octet in IDS)
+_VALUE_HEADS: Final = tuple(bytes((0xC4, 0x01, octet, 0x00)) for octet in IDS)
+_GET: Final = int(Conformance.GET)
+_SELECTIVE: Final = int(Conformance.GET | Conformance.SELECTIVE_ACCESS)
 
 
 def name_of(class_id: int, at: Obis, index: int, kind: str = "attribute") -> str:
@@ -116,10 +104,12 @@ class Client(ClientAssociation):
     """A client's association with its services.
 
     They travel by logical name, or by short name where the parameters say so; the same calls do
-    the same either way.
+    the same either way.  Lists to write and to invoke, attribute 0 and ACCESS exist by logical
+    name alone.
     """
 
     _invoke_id = 0
+    _long_invoke_id = 0
 
     def __init__(
         self,
@@ -167,6 +157,9 @@ class Client(ClientAssociation):
             part = None if selection is None else _selective(selection)
             what = name_of(class_id, at, index)
             return (yield from short.read((class_id, at, index), part, what))
+        wanted = _GET if selection is None else _SELECTIVE
+        if wanted & ~self.context.conformance:
+            self.require(Conformance(wanted), "a read request")
         number = self._next_id()
         descriptor = class_id.to_bytes(2) + bytes(at) + bytes((index & 0xFF,))
         access = b"\x00" if selection is None else encode_access(_selective(selection))
@@ -180,7 +173,7 @@ class Client(ClientAssociation):
         # There are meters whose refusals do not repeat the invoke-id.
         if len(answer) == 5 and answer[:2] == b"\xc4\x01" and answer[3] == 1:
             raise AccessError("read", what, DataAccessResult(answer[4]))
-        return (yield from self._blocks(answer, number, what))
+        return (yield from blocks_of_get(self, answer, number, what))
 
     def get_list(self, rows: Sequence[tuple[Attribute[Any], Obis]]) -> Steps[list[GetDataResult]]:
         """Read several attributes: for each its data, or why there is none.
@@ -195,45 +188,169 @@ class Client(ClientAssociation):
                 )
             )
         found: list[GetDataResult] = []
-        fit = (self.room_octets - 6) // 10
+        fit = (self.pdu_room_octets - 6) // 10
         if not self.context.conformance & Conformance.MULTIPLE_REFERENCES or fit < 2:
             for attribute, at in rows:
                 found.append((yield from self._get_or_reason(attribute, at)))
             return found
         for start in range(0, len(rows), fit):
             part = rows[start : start + fit]
-            results = yield from self._list(part)
+            results = yield from get_list(self, part, self._next_id())
             if len(results) != len(part):
                 problem = f"{len(results)} results for {len(part)} attributes"
                 raise UnexpectedAnswerError("a list of attributes", problem)
             found.extend(results)
         return found
 
-    def set(self, attribute: Attribute[T], value: T, *, at: Obis) -> Steps[None]:
-        """Write one attribute; in blocks if the value is too long for one request."""
-        place = attribute.owner.class_id, at, attribute.index
-        yield from self.set_data(*place, attribute.kind.to_data(value), _row_name(attribute, at))
+    def get_all(self, declared: type[InterfaceClass], *, at: Obis) -> Steps[dict[str, Any]]:
+        """Read all attributes of an object in one request, by attribute 0: values by their name.
 
-    def set_data(
-        self, class_id: int, at: Obis, index: int, data: Data, what: str = ""
+        An attribute that this client may not read, or that has no value, is None.
+
+        Raises:
+            AccessError: The meter refuses.
+            NotNegotiatedError: It does not know attribute 0.
+            UnexpectedAnswerError: The object has other attributes than the class declares.
+        """
+        request = f"read all attributes of {at} (class {declared.class_id})"
+        self.require(Conformance.GET | Conformance.ATTRIBUTE_0_SUPPORTED_WITH_GET, request)
+        found = yield from self.get_data(declared.class_id, at, 0)
+        rows = list(declared.attributes())
+        if not isinstance(found, Structure) or len(found) != len(rows):
+            problem = f"it is no structure of {len(rows)} attributes"
+            raise UnexpectedAnswerError(request, problem)
+        try:
+            return {
+                row.name: None if each is None else row.kind.from_data(each)
+                for row, each in zip(rows, found, strict=True)
+            }
+        except KindError as error:
+            raise UnexpectedAnswerError(request, str(error)) from None
+
+    def set(
+        self, attribute: Attribute[T], value: T, *, at: Obis, confirmed: bool = True
+    ) -> Steps[None]:
+        """Write one attribute; in blocks if the value is too long for one request.
+
+        Without `confirmed`, and in an unconfirmed association, nobody tells whether it is written.
+        """
+        place = attribute.owner.class_id, at, attribute.index
+        data = attribute.kind.to_data(value)
+        yield from self.set_data(*place, data, _row_name(attribute, at), confirmed=confirmed)
+
+    def set_data(  # noqa: PLR0913  a descriptor, its value, and two options
+        self,
+        class_id: int,
+        at: Obis,
+        index: int,
+        data: Data,
+        what: str = "",
+        *,
+        confirmed: bool = True,
     ) -> Steps[None]:
         """Write one attribute of any class, as COSEM data; `what` names it in a refusal."""
         what = what or name_of(class_id, at, index)
         if (short := self._short) is not None:
-            return (yield from short.write((class_id, at, index), data, what))
-        number = self._next_id()
+            yield from short.write((class_id, at, index), data, what)
+            return
+        self.require(Conformance.SET, "a write request")
         descriptor = AttributeDescriptor(class_id=class_id, instance_id=at, attribute_id=index)
-        request = SetRequestNormal(
-            invoke_id_and_priority=_IDS[number], attribute=descriptor, value=data
-        ).encode()
-        if len(request) <= self.room_octets:
-            answer = yield from self.exchange(request, "a write request")
-            result = SetResponseNormal.decode(answer).result
-        else:
-            result = yield from self._set_in_blocks(descriptor, axdr_data.encode(data), number)
+        if not (confirmed and self.parameters.confirmed):
+            yield from tell_to_write(self, descriptor, data, self._next_id())
+            return
+        result = yield from write(self, descriptor, data, self._next_id())
         if result != DataAccessResult.SUCCESS:
             raise AccessError("write", what, result)
-        return None
+
+    def set_list(
+        self, rows: Sequence[tuple[Attribute[Any], Obis, Any]]
+    ) -> Steps[list[DataAccessResult]]:
+        """Write several attributes: for each how it ended.
+
+        In one request, or in blocks; a meter without multiple references is asked for one at a
+        time.
+        """
+        if not self.context.conformance & Conformance.MULTIPLE_REFERENCES:
+            results: list[DataAccessResult] = []
+            for attribute, at, value in rows:
+                results.append((yield from self._set_or_reason(attribute, at, value)))
+            return results
+        self.require(Conformance.SET, "a list of values to write")
+        return (yield from set_list(self, rows, self._next_id()))
+
+    def set_all(
+        self, declared: type[InterfaceClass], values: Mapping[str, Any], *, at: Obis
+    ) -> Steps[None]:
+        """Write several attributes of one object in one request, by attribute 0.
+
+        Args:
+            declared: The class of the object.
+            values: By the name of the attribute; the others stay as they are.
+            at: Its logical name.
+        """
+        request = f"write attributes of {at} (class {declared.class_id})"
+        self.require(Conformance.SET | Conformance.ATTRIBUTE_0_SUPPORTED_WITH_SET, request)
+        rows = list(declared.attributes())
+        if unknown := set(values) - {row.name for row in rows}:
+            raise ValueError(f"{declared.__name__} has no attribute {', '.join(sorted(unknown))}")
+        given = Structure(
+            row.kind.to_data(values[row.name]) if row.name in values else None for row in rows
+        )
+        yield from self.set_data(declared.class_id, at, 0, given)
+
+    def act_list(
+        self, rows: Sequence[tuple[Method[Any, Any], Obis, Any]]
+    ) -> Steps[list[ActionOutcome]]:
+        """Invoke several methods in one request, or in blocks: for each how it ended.
+
+        A meter without multiple references is asked for one at a time.
+        """
+        if not self.context.conformance & Conformance.MULTIPLE_REFERENCES:
+            outcomes: list[ActionOutcome] = []
+            for method, at, argument in rows:
+                descriptor = MethodDescriptor(
+                    class_id=method.owner.class_id, instance_id=at, method_id=method.index
+                )
+                data = method.argument.to_data(argument)
+                outcomes.append((yield from invoke(self, descriptor, data, self._next_id())))
+            return outcomes
+        self.require(Conformance.ACTION, "a list of methods")
+        return (yield from act_list(self, rows, self._next_id()))
+
+    def access(
+        self,
+        operations: Sequence[Operation],
+        *,
+        break_on_error: bool = False,
+        self_descriptive: bool = False,
+        confirmed: bool = True,
+    ) -> Steps[list[Accessed]]:
+        """Carry out several operations in one exchange, in their order; tell how each ended.
+
+        Args:
+            operations: Reads, writes and methods.
+            break_on_error: Leave out what stands behind the first that fails.
+            self_descriptive: Let the meter repeat what it was asked.
+            confirmed: Without it nobody tells how it ended; the list is empty then.
+
+        Raises:
+            NotNegotiatedError: The meter does not know ACCESS.
+        """
+        self.require(Conformance.ACCESS, "an access request")
+        self._long_invoke_id = (self._long_invoke_id + 1) & LongInvokeIdAndPriority.LARGEST_ID
+        confirmed = confirmed and self.parameters.confirmed
+        invoke_id = LongInvokeIdAndPriority.of(
+            self._long_invoke_id,
+            confirmed=confirmed,
+            self_descriptive=self_descriptive,
+            break_on_error=break_on_error,
+        )
+        request = request_of(operations, invoke_id)
+        if not confirmed:
+            yield from self.tell(request.encode(), "an access request")
+            return []
+        answer = yield from self.exchange(request.encode(), "an access request")
+        return results_of(operations, request, answer)
 
     def act(self, method: Method[A, R], argument: A, *, at: Obis) -> Steps[R]:
         """Invoke a method and return what its class declares.
@@ -256,8 +373,9 @@ class Client(ClientAssociation):
         name = what or name_of(class_id, at, index, "method")
         if (short := self._short) is not None:
             return (yield from short.invoke((class_id, at, index), argument, name))
+        self.require(Conformance.ACTION, "a method")
         descriptor = MethodDescriptor(class_id=class_id, instance_id=at, method_id=index)
-        outcome = yield from self._invoke(descriptor, argument)
+        outcome = yield from invoke(self, descriptor, argument, self._next_id())
         if outcome.result != ActionResult.SUCCESS:
             raise AccessError("invoke", name, outcome.result)
         given = outcome.return_parameters
@@ -297,6 +415,15 @@ class Client(ClientAssociation):
             )
         )
 
+    def tell_method(self, method: Method[A, Any], argument: A, *, at: Obis) -> Steps[None]:
+        """Invoke a method without an answer: nobody tells whether it was carried out."""
+        self.require(Conformance.ACTION, "a method")
+        descriptor = MethodDescriptor(
+            class_id=method.owner.class_id, instance_id=at, method_id=method.index
+        )
+        data = method.argument.to_data(argument)
+        yield from tell_to_invoke(self, descriptor, data, self._next_id())
+
     def reported(self, octets: bytes) -> Report:
         """Read an InformationReport that the meter sent by itself, protected as agreed.
 
@@ -322,136 +449,15 @@ class Client(ClientAssociation):
         except AccessError as refused:
             return DataAccessResult(refused.result)
 
-    def _list(
-        self, rows: Sequence[tuple[Attribute[Any], Obis]]
-    ) -> Steps[tuple[GetDataResult, ...]]:
-        number = self._next_id()
-        request = GetRequestWithList(
-            invoke_id_and_priority=_IDS[number],
-            attributes=tuple(
-                AttributeSelection(
-                    attribute=AttributeDescriptor(
-                        class_id=row.owner.class_id, instance_id=at, attribute_id=row.index
-                    )
-                )
-                for row, at in rows
-            ),
-        )
-        answer = yield from self.exchange(request.encode(), "a list of attributes")
-        if answer[:3] == bytes((0xC4, GetResponseWithList.CHOICE, _IDS[number])):
-            return GetResponseWithList.decode(answer).results
-        return decode_results((yield from self._blocks(answer, number, "a list of attributes")))
-
-    def _blocks(self, answer: bytes, number: int, what: str) -> Steps[bytes]:
-        """Collect the blocks of a long answer, of which `answer` is the first."""
-        parts: list[bytes] = []
-        length = 0
-        for expected in range(1, 2**32):
-            if answer[:3] != bytes((0xC4, GetResponseWithDatablock.CHOICE, _IDS[number])):
-                problem = f"{answer[:4].hex(' ').upper() or 'nothing'} is no response to it"
-                raise UnexpectedAnswerError(f"read {what}", problem)
-            block = GetResponseWithDatablock.decode(answer)
-            if isinstance(block.result, DataAccessResult):
-                raise AccessError("read", what, block.result)
-            if block.block_number != expected:
-                problem = f"block {block.block_number} came where {expected} was due"
-                raise UnexpectedAnswerError(f"read {what}", problem)
-            parts.append(block.result)
-            length += len(block.result)
-            if block.last_block:
-                break
-            if length > LONGEST_VALUE_OCTETS:
-                problem = f"it goes on behind {LONGEST_VALUE_OCTETS} octets"
-                raise UnexpectedAnswerError(f"read {what}", problem)
-            request = GetRequestNext(invoke_id_and_priority=_IDS[number], block_number=expected)
-            answer = yield from self.exchange(request.encode(), "the next block")
-        return b"".join(parts)
-
-    def _set_in_blocks(
-        self, descriptor: AttributeDescriptor, octets: bytes, number: int
+    def _set_or_reason(
+        self, attribute: Attribute[Any], at: Obis, value: object
     ) -> Steps[DataAccessResult]:
-        answer = b""
-        for block in _cut(octets, self.room_octets - FIRST_BLOCK_OCTETS):
-            request: SetRequestWithFirstDatablock | SetRequestWithDatablock
-            if block.block_number == 1:
-                request = SetRequestWithFirstDatablock(
-                    invoke_id_and_priority=_IDS[number], attribute=descriptor, block=block
-                )
-            else:
-                request = SetRequestWithDatablock(invoke_id_and_priority=_IDS[number], block=block)
-            answer = yield from self.exchange(request.encode(), "a write request")
-            if answer[1:2] == bytes((SetResponseNormal.CHOICE,)):
-                return SetResponseNormal.decode(answer).result
-            if answer[1:2] == bytes((SetResponseLastDatablock.CHOICE,)):
-                return SetResponseLastDatablock.decode(answer).result
-            SetResponseDatablock.decode(answer)
-        raise UnexpectedAnswerError(
-            "a write request", "the last block was not answered with a result"
-        )
-
-    def _invoke(self, descriptor: MethodDescriptor, argument: Data) -> Steps[ActionOutcome]:
-        number = self._next_id()
-        request = ActionRequestNormal(
-            invoke_id_and_priority=_IDS[number], method=descriptor, parameters=argument
-        ).encode()
-        if len(request) <= self.room_octets:
-            answer = yield from self.exchange(request, "a method")
-        else:
-            octets = axdr_data.encode(argument)
-            answer = yield from self._act_in_blocks(descriptor, octets, number)
-        if answer[1:2] == bytes((ActionResponseWithPblock.CHOICE,)):
-            return (yield from self._outcome_in_blocks(answer, number))
-        return ActionResponseNormal.decode(answer).outcome
-
-    def _act_in_blocks(
-        self, descriptor: MethodDescriptor, octets: bytes, number: int
-    ) -> Steps[bytes]:
-        answer = b""
-        for block in _cut(octets, self.room_octets - FIRST_BLOCK_OCTETS):
-            request: ActionRequestWithFirstPblock | ActionRequestWithPblock
-            if block.block_number == 1:
-                request = ActionRequestWithFirstPblock(
-                    invoke_id_and_priority=_IDS[number], method=descriptor, block=block
-                )
-            else:
-                request = ActionRequestWithPblock(invoke_id_and_priority=_IDS[number], block=block)
-            answer = yield from self.exchange(request.encode(), "a method")
-            if block.last_block or answer[1:2] != bytes((ActionResponseNextPblock.CHOICE,)):
-                break
-        return answer
-
-    def _outcome_in_blocks(self, answer: bytes, number: int) -> Steps[ActionOutcome]:
-        raw = b""
-        while True:
-            block = ActionResponseWithPblock.decode(answer).block
-            raw += block.raw_data
-            if block.last_block:
-                break
-            request = ActionRequestNextPblock(
-                invoke_id_and_priority=_IDS[number], block_number=block.block_number
-            )
-            answer = yield from self.exchange(request.encode(), "the next block of a method")
-            if answer[1:2] == bytes((ActionResponseNormal.CHOICE,)):
-                return ActionResponseNormal.decode(answer).outcome
-        # Some meters put result and presence octets in front of the returned data.
-        octets = raw[3:] if raw.startswith(b"\x00\x01\x00") and len(raw) > 3 else raw
-        return ActionOutcome(
-            result=ActionResult.SUCCESS, return_parameters=axdr_data.decode(octets)
-        )
+        try:
+            yield from self.set(attribute, value, at=at)
+        except AccessError as refused:
+            return DataAccessResult(refused.result)
+        return DataAccessResult.SUCCESS
 
 
 def _selective(selection: Selection) -> SelectiveAccess:
     return selection if isinstance(selection, SelectiveAccess) else selection.access()
-
-
-def _cut(octets: bytes, size: int) -> list[DataBlock]:
-    """Return the blocks of a long value."""
-    starts = range(0, len(octets), max(size, 1))
-    return [
-        DataBlock(
-            last_block=start + max(size, 1) >= len(octets),
-            block_number=number,
-            raw_data=octets[start : start + max(size, 1)],
-        )
-        for number, start in enumerate(starts, start=1)
-    ]

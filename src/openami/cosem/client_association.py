@@ -2,8 +2,8 @@
 """The client's end of an association, without input or output.
 
 DLMS UA 1000-2 Ed. 10, 9.4.  Each service is a generator: it yields the APDU to send, is sent the
-APDU that came back, and returns the result.  Whoever has a connection drives it
-(`transport.session`)::
+APDU that came back, and returns the result; `dlms.conversation` is the contract.  Whoever has a
+connection drives it (`transport.session`)::
 
     def run(generator, exchange):
         apdu = next(generator)
@@ -13,35 +13,52 @@ APDU that came back, and returns the result.  Whoever has a connection drives it
 Opening and releasing are here; the services are `client`, errors of the meter are `refusals`.
 """
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final, TypeAlias, TypeVar
 
-from openami.cosem.base_names import BaseNames
+from openami.cosem.client_blocks import BLOCK, ClientBlocks
+from openami.cosem.client_opening import (
+    aarq,
+    assumed,
+    check_refusal,
+    check_tag,
+    initiate_error,
+    new_channel,
+    proposed_conformance,
+)
+from openami.cosem.client_parameters import (
+    ALL_SERVICES,
+    DEFAULT_CONFORMANCE,
+    LONGEST_VALUE_OCTETS,
+    UNLIMITED_PDU_OCTETS,
+    ClientParameters,
+)
 from openami.cosem.client_proof import prove_by_logical_name, prove_by_short_name
 from openami.cosem.refusals import (
     AssociationError,
     AuthenticationError,
-    ExceptionResponseError,
+    NotNegotiatedError,
+    ReleaseRefusedError,
+    TooLongError,
     UnexpectedAnswerError,
 )
 from openami.dlms.apdu.acse import (
-    AUTHENTICATION,
     Aare,
-    Aarq,
     AcseServiceUser,
     AssociationResult,
     ReleaseRequestReason,
+    ReleaseResponseReason,
     Rlre,
     Rlrq,
 )
-from openami.dlms.apdu.faults import ConfirmedServiceError, ExceptionResponse
-from openami.dlms.apdu.initiate import (
-    VAA_NAME_LN,
-    Conformance,
-    InitiateRequest,
-    InitiateResponse,
-    in_short_names,
+from openami.dlms.apdu.block import Assembler, GeneralBlockTransfer
+from openami.dlms.apdu.initiate import VAA_NAME_LN, Conformance, InitiateRequest, InitiateResponse
+from openami.dlms.apdu.notification import (
+    DataNotification,
+    DataNotificationConfirm,
+    EventNotification,
 )
 from openami.dlms.association import (
     ApplicationContext,
@@ -50,17 +67,14 @@ from openami.dlms.association import (
     Primitive,
     State,
 )
-from openami.dlms.errors import DecodeError, SecurityError
+from openami.dlms.conversation import NOTHING, OneWay
+from openami.dlms.errors import DecodeError, LocalProtocolError, SecurityError
 from openami.dlms.hls import Handshake, Mechanism
-from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT, Sap
-from openami.dlms.security.channel import Role, SecureChannel
+from openami.dlms.security.channel import SecureChannel
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow
-from openami.dlms.security.credentials import Credentials, KeyScheme
 from openami.dlms.security.envelopes import added_octets
 from openami.dlms.security.suites import (
-    AUTHENTICATED_AND_ENCRYPTED,
-    SecurityControl,
     SecurityPolicy,
 )
 
@@ -68,79 +82,22 @@ T = TypeVar("T")
 Steps = Generator[bytes, bytes, T]
 """A conversation: APDUs out, APDUs in, and a result at the end."""
 
+Notification: TypeAlias = EventNotification | DataNotification
+
 Entropy = Callable[[int], bytes]
 
+__all__ = [
+    "ALL_SERVICES",
+    "DEFAULT_CONFORMANCE",
+    "LONGEST_VALUE_OCTETS",
+    "UNLIMITED_PDU_OCTETS",
+    "ClientAssociation",
+    "ClientParameters",
+    "Notification",
+    "Steps",
+]
+
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4"
-UNLIMITED_PDU_OCTETS: Final = 0xFFFF
-
-DEFAULT_CONFORMANCE: Final = (
-    Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
-    | Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE
-    | Conformance.BLOCK_TRANSFER_WITH_ACTION
-    | Conformance.MULTIPLE_REFERENCES
-    | Conformance.GET
-    | Conformance.SET
-    | Conformance.SELECTIVE_ACCESS
-    | Conformance.ACTION
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientParameters:
-    """Who the client is, and how it associates.
-
-    Attributes:
-        client_sap: The client's service access point.
-        server_sap: The logical device's.
-        mechanism: How to authenticate.
-        secret: The password of LLS, or the secret of HLS with a hash.
-        cipher: The global keys; with them the application context is ciphered.
-        system_title: The client's; needed with keys.
-        server_title: The meter's, if it is known: no other may answer.
-        policy: The least protection of requests and responses.
-        general: Use general-glo-ciphering instead of the tags of each service, if the meter
-            negotiates it.
-        dedicated_key: Protects the services of this association instead of the global key.
-        conformance: What is proposed.
-        max_receive_pdu_octets: The longest APDU the client takes.
-        challenge_octets: Length of the client's challenge, 8 to 64; 0 for that which the
-            mechanism asks for.
-        credentials: For HLS with ECDSA, signatures, and keys that travel with an APDU.
-        control: How services are ciphered, where that is not authenticated and encrypted.
-        scheme: Protect services in general-ciphering, with a key of this scheme.
-        sign: Sign services even where the policy does not ask for it.
-        user_id: Who uses this client, where the meter tells users apart: the
-            calling-AE-invocation-identifier.
-        short_names: Refer by short name, with what is known of the meter's; `conformance` means
-            the same as for logical names.
-    """
-
-    client_sap: int = PUBLIC_CLIENT
-    server_sap: int = MANAGEMENT_LOGICAL_DEVICE
-    mechanism: Mechanism = Mechanism.LOWEST
-    secret: bytes = field(default=b"", repr=False)
-    cipher: Cipher | None = field(default=None, repr=False)
-    system_title: bytes = b""
-    server_title: bytes = b""
-    policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
-    general: bool = False
-    dedicated_key: bytes | None = field(default=None, repr=False)
-    conformance: Conformance = DEFAULT_CONFORMANCE
-    max_receive_pdu_octets: int = UNLIMITED_PDU_OCTETS
-    challenge_octets: int = 0
-    credentials: Credentials | None = field(default=None, repr=False)
-    control: SecurityControl | None = None
-    scheme: KeyScheme | None = None
-    sign: bool = False
-    user_id: int | None = None
-    short_names: BaseNames | None = None
-
-    @property
-    def application_context(self) -> ApplicationContext:
-        """Logical or short names, ciphered if there are keys."""
-        return ApplicationContext.of(
-            short_names=self.short_names is not None, ciphered=self.cipher is not None
-        )
 
 
 class ClientAssociation:
@@ -149,6 +106,7 @@ class ClientAssociation:
     Attributes:
         context: What was negotiated; set while associated.
         channel: The protection of this association; None in a plain context.
+        notified: Takes what the meter sends unasked, when it has been opened.
     """
 
     def __init__(
@@ -172,6 +130,8 @@ class ClientAssociation:
         self.parameters = parameters
         self.context = AssociationContext()
         self.channel: SecureChannel | None = None
+        self.notified: Callable[[Notification], None] = lambda _notification: None
+        self._assembler = Assembler()
         self._entropy = entropy
         self._counters = counters
         self._window = window if window is not None else ReceiveWindow()
@@ -185,13 +145,32 @@ class ClientAssociation:
         return self._machine.state
 
     @property
-    def room_octets(self) -> int:
-        """The longest plain request that the meter takes."""
+    def pdu_room_octets(self) -> int:
+        """The longest plain request that the meter takes in one piece."""
         channel = self.channel
         if channel is None:
             return self.context.max_send_pdu_octets
         added = added_octets(channel.cipher.keys.suite, channel.scheme, signed=channel.signs)
         return self.context.max_send_pdu_octets - added
+
+    @property
+    def room_octets(self) -> int:
+        """The longest plain request that goes without the blocks of its own service."""
+        if self.parameters.general_blocks and self.context.conformance & _GENERAL_BLOCKS:
+            return LONGEST_VALUE_OCTETS
+        return self.pdu_room_octets
+
+    def require(self, wanted: Conformance, request: str) -> None:
+        """Hold a request to what was negotiated, before anything is sent.
+
+        Raises:
+            LocalProtocolError: There is no association.
+            NotNegotiatedError: A bit of `wanted` is missing.
+        """
+        if self.state is not State.ASSOCIATED:
+            raise LocalProtocolError(request, self.state.name)
+        if missing := wanted & ~Conformance(self.context.conformance):
+            raise NotNegotiatedError(request, missing)
 
     def lost(self) -> None:
         """Forget the association: the connection is gone."""
@@ -219,13 +198,70 @@ class ClientAssociation:
     def exchange(self, apdu: bytes, request: str) -> Steps[bytes]:
         """Send one service APDU, protected as agreed, and return the plain answer.
 
+        An APDU that is too long for the meter goes in blocks, where that was negotiated.
+
         Raises:
-            LocalProtocolError: There is no association.
+            LocalProtocolError: There is no association, or none that answers.
+            TooLongError: The meter takes no APDU as long as this.
             ExceptionResponseError: The meter answered with an exception-response.
+            ServiceRefusedError: It answered with a confirmed service error.
             SecurityError: The answer is not protected as agreed.
         """
         self._machine.sent(Primitive.SERVICE)
+        if not self.parameters.confirmed:
+            raise LocalProtocolError(request, "ASSOCIATED, where nothing is answered")
         return self._exchange(apdu, request)
+
+    def tell(self, apdu: bytes, request: str) -> Steps[None]:
+        """Send one service APDU that nothing answers; raises as `exchange`."""
+        self._machine.sent(Primitive.SERVICE)
+        octets = apdu if self.channel is None else self.channel.protect(apdu)
+        if len(octets) <= self.context.max_send_pdu_octets:
+            yield OneWay(octets)
+        elif self.parameters.confirmed:
+            yield from self._transfer(len(octets), request).send(octets, answered=False)
+        else:
+            raise TooLongError(request, len(octets), self.context.max_send_pdu_octets)
+
+    def unasked(self, octets: bytes) -> None:
+        """Take an APDU that came without being asked for; `notified` is given what it says.
+
+        Raises:
+            DecodeError: It is not well formed.
+            UnexpectedAnswerError: It is no notification.
+            SecurityError: It is not protected as agreed, or came before.
+        """
+        if octets[:1] == BLOCK:
+            whole = self._assembler.take(GeneralBlockTransfer.decode(octets))
+            if whole is None:
+                return
+            octets = whole
+        plain = octets if self.channel is None else self.channel.unprotect(octets)[0]
+        if plain[:1] not in _NOTIFICATIONS:
+            problem = f"an APDU with tag {plain[:1].hex().upper() or 'nothing'} came unasked"
+            raise UnexpectedAnswerError("no request", problem)
+        self.notified(_NOTIFICATIONS[plain[:1]](plain))
+
+    def confirm(self, notification: DataNotification) -> Steps[None]:
+        """Tell the meter that its data notification is safe (newer editions)."""
+        self.require(Conformance.DATA_NOTIFICATION, "a confirmation")
+        invoke_id = notification.long_invoke_id_and_priority
+        apdu = DataNotificationConfirm(long_invoke_id_and_priority=invoke_id).encode()
+        yield from self.tell(apdu, "a confirmation")
+
+    def take_up(self) -> AssociationContext:
+        """Use an association that was established beforehand: there is no AARQ (9.4.4.4).
+
+        The meter is believed to grant what would be proposed.
+        """
+        self._machine.aborted()
+        self.channel = new_channel(self.parameters, self._counters, self._window)
+        self.context = assumed(self.parameters)
+        self._machine.sent(Primitive.OPEN_REQUEST)
+        self._machine.received(Primitive.OPEN_ACCEPTED)
+        if self.channel is not None:
+            self._agree(self.channel)
+        return self.context
 
     def associate(self) -> Steps[AssociationContext]:
         """Open the association, with all passes of its authentication mechanism.
@@ -237,21 +273,30 @@ class ClientAssociation:
             UnexpectedAnswerError: The answer belongs to no AARQ.
         """
         parameters = self.parameters
+        if parameters.mechanism.is_hls and not parameters.confirmed:
+            raise ValueError("HLS needs answers: choose another mechanism, or leave `confirmed`")
         self._machine.aborted()
-        self.channel = self._new_channel()
+        self.channel = new_channel(self.parameters, self._counters, self._window)
         challenge = b""
         if parameters.mechanism.is_hls:
             length = parameters.challenge_octets or parameters.mechanism.challenge_octets
             challenge = self._entropy(length)
         self._initiate_request = InitiateRequest(
             dedicated_key=parameters.dedicated_key,
-            proposed_conformance=self._proposed_conformance(),
+            proposed_conformance=proposed_conformance(self.parameters),
             client_max_receive_pdu_size=parameters.max_receive_pdu_octets,
+            response_allowed=parameters.confirmed,
         ).encode()
-        aarq = self._aarq(challenge or parameters.secret)
+        user_information = self._initiate_request
+        if self.channel is not None:
+            user_information = self.channel.protect(user_information)
+        request = aarq(parameters, challenge or parameters.secret, user_information)
         self._machine.sent(Primitive.OPEN_REQUEST)
+        if not parameters.confirmed:
+            yield OneWay(request)
+            return self._believed()
         try:
-            aare = yield from self._opened(aarq)
+            aare = yield from self._opened(request)
             self.context = self._negotiated(aare)
             if parameters.mechanism.is_hls:
                 self._machine.received(Primitive.OPEN_AUTHENTICATION_REQUIRED)
@@ -265,48 +310,70 @@ class ClientAssociation:
             self._agree(self.channel)
         return self.context
 
-    def release(self) -> Steps[None]:
-        """Release the association; in a ciphered one the request proves who releases."""
+    def _believed(self) -> AssociationContext:
+        """Take an unconfirmed association as open: nobody tells."""
+        self.context = assumed(self.parameters)
+        self._machine.received(Primitive.OPEN_ACCEPTED)
+        if self.channel is not None:
+            self._agree(self.channel)
+        return self.context
+
+    def release(self, reason: ReleaseRequestReason = ReleaseRequestReason.NORMAL) -> Steps[None]:
+        """Release the association; in a ciphered one the request proves who releases.
+
+        Raises:
+            ExceptionResponseError: The meter answered with an exception-response.
+            ReleaseRefusedError: It is not ready; the association goes on.
+        """
         self._machine.sent(Primitive.RELEASE_REQUEST)
         channel = self.channel
         user_information = channel.protect(self._initiate_request) if channel else None
-        rlrq = Rlrq(reason=ReleaseRequestReason.NORMAL, user_information=user_information)
+        rlrq = Rlrq(reason=reason, user_information=user_information)
         octets = yield rlrq.encode()
-        _check_tag(octets, Rlre.TAG, "the release request")
-        self._machine.received(Primitive.RELEASE_RESPONSE)
+        check_refusal(octets, "the release request")
+        check_tag(octets, Rlre.TAG, "the release request")
         try:
-            user_information = Rlre.decode(octets).user_information
+            rlre = Rlre.decode(octets)
         except DecodeError:
-            return  # there are meters whose farewell has a wrong length; it is one all the same
-        if channel and user_information:
-            channel.unprotect(user_information)
+            # There are meters whose farewell has a wrong length; it is one all the same.
+            self._machine.received(Primitive.RELEASE_RESPONSE)
+            return
+        if rlre.reason is ReleaseResponseReason.NOT_FINISHED:
+            self._machine.received(Primitive.RELEASE_REFUSED)
+            raise ReleaseRefusedError(rlre.reason)
+        self._machine.received(Primitive.RELEASE_RESPONSE)
+        if channel and rlre.user_information:
+            channel.unprotect(rlre.user_information)
 
     def _exchange(self, apdu: bytes, request: str) -> Steps[bytes]:
         channel = self.channel
-        if channel is None:
-            answer = yield apdu
+        octets = apdu if channel is None else channel.protect(apdu)
+        if len(octets) > self.context.max_send_pdu_octets:
+            octets = yield from self._transfer(len(octets), request).send(octets)
         else:
-            octets = yield channel.protect(apdu)
-            answer, _ = channel.unprotect(octets)
-        if answer[:1] == b"\xd8":
-            raise _service_refused(answer, request)
-        return answer
+            octets = yield octets
+        while True:
+            if octets[:1] == BLOCK:
+                octets = yield from self._transfer(0, request).receive(octets)
+            answer = octets if channel is None else channel.unprotect(octets)[0]
+            if answer[:1] not in _NO_ANSWERS:
+                return answer
+            check_refusal(answer, request)
+            self.notified(_NOTIFICATIONS[answer[:1]](answer))
+            octets = yield NOTHING
 
-    def _new_channel(self) -> SecureChannel | None:
-        parameters = self.parameters
-        if parameters.cipher is None or self._counters is None:
-            return None
-        return SecureChannel(
-            cipher=parameters.cipher,
-            role=Role.CLIENT,
-            own_title=parameters.system_title,
-            peer_title=parameters.server_title,
-            counters=self._counters,
-            window=self._window,
-            policy=parameters.policy,
-            control=parameters.control,
-            credentials=parameters.credentials,
-            sign=parameters.sign,
+    def _transfer(self, octets: int, request: str) -> ClientBlocks:
+        """Return what transfers blocks; raises `TooLongError` where that was not negotiated."""
+        context = self.context
+        if not context.conformance & _GENERAL_BLOCKS:
+            if octets:
+                raise TooLongError(request, octets, context.max_send_pdu_octets)
+            raise UnexpectedAnswerError(request, "a block, though none were negotiated")
+        return ClientBlocks(
+            peer_pdu_octets=context.max_send_pdu_octets,
+            window=self.parameters.block_window,
+            max_apdu_octets=LONGEST_VALUE_OCTETS,
+            unasked=self.unasked,
         )
 
     def _agree(self, channel: SecureChannel) -> None:
@@ -317,39 +384,14 @@ class ClientAssociation:
         if self.parameters.dedicated_key is not None:
             channel.use_dedicated_key(self.parameters.dedicated_key)
 
-    def _proposed_conformance(self) -> Conformance:
-        parameters = self.parameters
-        general = parameters.general or parameters.scheme is not None or parameters.sign
-        proposed = parameters.conformance
-        if parameters.short_names is not None:
-            proposed = in_short_names(proposed)
-        return proposed | Conformance.GENERAL_PROTECTION if general else proposed
-
-    def _aarq(self, value: bytes) -> bytes:
-        parameters, channel = self.parameters, self.channel
-        authenticated = parameters.mechanism is not Mechanism.LOWEST
-        user_information = self._initiate_request
-        credentials = parameters.credentials
-        return Aarq(
-            application_context_name=parameters.application_context.oid,
-            calling_ap_title=parameters.system_title or None,
-            calling_ae_qualifier=(credentials.certificate or None) if credentials else None,
-            calling_ae_invocation_id=parameters.user_id,
-            sender_acse_requirements=AUTHENTICATION if authenticated else None,
-            mechanism_name=parameters.mechanism.oid if authenticated else None,
-            calling_authentication_value=value if authenticated else None,
-            user_information=channel.protect(user_information) if channel else user_information,
-        ).encode()
-
-    def _opened(self, aarq: bytes) -> Steps[Aare]:
-        octets = yield aarq
-        if octets[:1] == b"\xd8":
-            raise _service_refused(octets, "the association request")
-        _check_tag(octets, Aare.TAG, "the association request")
+    def _opened(self, request: bytes) -> Steps[Aare]:
+        octets = yield request
+        check_refusal(octets, "the association request")
+        check_tag(octets, Aare.TAG, "the association request")
         aare = Aare.decode(octets)
         if aare.result != AssociationResult.ACCEPTED:
             raise AssociationError(
-                aare.result, aare.result_source_diagnostic, _initiate_error(aare.user_information)
+                aare.result, aare.result_source_diagnostic, initiate_error(aare.user_information)
             )
         expected = self.parameters.application_context
         if aare.application_context_name != expected.oid:
@@ -371,18 +413,11 @@ class ClientAssociation:
         response = InitiateResponse.decode(octets)
         if parameters.short_names is not None and response.vaa_name != VAA_NAME_LN:
             parameters.short_names.association = response.vaa_name
-        return AssociationContext(
-            application_context=parameters.application_context,
-            mechanism=parameters.mechanism,
-            client_sap=Sap(parameters.client_sap),
-            server_sap=Sap(parameters.server_sap),
+        return replace(
+            assumed(self.parameters),
             conformance=response.negotiated_conformance,
-            max_receive_pdu_octets=parameters.max_receive_pdu_octets,
             max_send_pdu_octets=response.server_max_receive_pdu_size or UNLIMITED_PDU_OCTETS,
-            client_title=parameters.system_title,
             server_title=title,
-            keys=parameters.cipher.keys if parameters.cipher else None,
-            dedicated_key=parameters.dedicated_key,
         )
 
     def _handshake(self, aare: Aare, challenge: bytes) -> Handshake:
@@ -433,20 +468,12 @@ class ClientAssociation:
         self._machine.received(Primitive.AUTHENTICATION_ACCEPTED)
 
 
-def _check_tag(octets: bytes, tag: int, request: str) -> None:
-    if octets[:1] != bytes((tag,)):
-        found = octets[:1].hex().upper() or "nothing"
-        raise UnexpectedAnswerError(request, f"an APDU with tag {found}, not {tag:02X}")
-
-
-def _service_refused(octets: bytes, request: str) -> ExceptionResponseError:
-    response = ExceptionResponse.decode(octets)
-    return ExceptionResponseError(
-        request, response.state_error, response.service_error, response.invocation_counter
-    )
-
-
-def _initiate_error(user_information: bytes | None) -> ConfirmedServiceError | None:
-    if not user_information or user_information[0] != ConfirmedServiceError.TAG:
-        return None
-    return ConfirmedServiceError.decode(user_information)
+_GENERAL_BLOCKS: Final = int(Conformance.GENERAL_BLOCK_TRANSFER)
+_NOTIFICATIONS: Final[Mapping[bytes, Callable[[bytes], Notification]]] = MappingProxyType(
+    {
+        bytes((EventNotification.TAG,)): EventNotification.decode,
+        bytes((DataNotification.TAG,)): DataNotification.decode,
+    }
+)
+_NO_ANSWERS: Final = frozenset({b"\xd8", b"\x0e", *_NOTIFICATIONS})
+"""Tags of what comes in the place of an answer: refusals, and what was sent unasked."""

@@ -151,7 +151,7 @@ class ShortNameServices:
             name = yield from self._attribute(row)
             if name is not None:
                 places.append((number, name))
-        fit = max(1, (self._association.room_octets - 3) // 3)
+        fit = max(1, (self._association.pdu_room_octets - 3) // 3)
         if not self._association.context.conformance & Conformance.MULTIPLE_REFERENCES:
             fit = 1
         for start in range(0, len(places), fit):

@@ -20,12 +20,14 @@ from openami.cosem.access_control import (
     AttributeAccess,
     MethodAccess,
     ObjectListElement,
+    UserListEntry,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method, Refused
 from openami.cosem.short_names import ShortNames
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.apdu.selective import ByEntry, ByRange
+from openami.dlms.block_transfer import DEFAULT_WINDOW
 from openami.dlms.data import Array, Integer
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
@@ -44,13 +46,19 @@ ALL: Final = range(-128, 128)
 """Every index of attributes or methods."""
 
 DEFAULT_CONFORMANCE: Final = (
-    Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
+    Conformance.GENERAL_BLOCK_TRANSFER
+    | Conformance.ATTRIBUTE_0_SUPPORTED_WITH_SET
+    | Conformance.ATTRIBUTE_0_SUPPORTED_WITH_GET
+    | Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
     | Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE
     | Conformance.BLOCK_TRANSFER_WITH_ACTION
     | Conformance.MULTIPLE_REFERENCES
+    | Conformance.DATA_NOTIFICATION
+    | Conformance.ACCESS
     | Conformance.GET
     | Conformance.SET
     | Conformance.SELECTIVE_ACCESS
+    | Conformance.EVENT_NOTIFICATION
     | Conformance.ACTION
 )
 """What the server can do; general protection is added where there are keys."""
@@ -129,6 +137,21 @@ def _digest(keys: KeySet) -> bytes:
     return hashlib.sha256(keys.encryption_key).digest()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreEstablished:
+    """What both ends of a pre-established association know beforehand (9.4.4.4).
+
+    Attributes:
+        client_title: The client's system title, where the association is ciphered.
+        client_max_receive_pdu_octets: The longest APDU that the client takes.
+        confirmed: Whether services are answered.
+    """
+
+    client_title: bytes = b""
+    client_max_receive_pdu_octets: int = 0xFFFF
+    confirmed: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AssociationPolicy:
     """How one client may associate, and what it may do then.
@@ -143,6 +166,13 @@ class AssociationPolicy:
         conformance: The most that is negotiated.
         max_receive_pdu_octets: The longest APDU the device takes.
         security_setup: Logical name of the object that describes the protection.
+        user_list: Users of the client; with them an AARQ must name one by its
+            calling-AE-invocation-id, and without them that field is ignored.
+        plain_release: Whether a release without proof is accepted where requests are to be
+            protected.  There are clients in the field that give none; the conformance tests of
+            the standard's association want it refused.
+        block_window: How many blocks of a general block transfer the device takes in one go.
+        pre_established: With it the association stands without an AARQ.
         short_names: Base names of the device's objects; with them this client refers by short
             name, and its grants and conformance mean the same as for logical names.
         record_secret: Makes a secret durable that the client has changed, or refuses it; without
@@ -158,6 +188,10 @@ class AssociationPolicy:
     conformance: Conformance = DEFAULT_CONFORMANCE
     max_receive_pdu_octets: int = DEFAULT_MAX_PDU_OCTETS
     security_setup: Obis = SECURITY_SETUP
+    user_list: tuple[UserListEntry, ...] = ()
+    plain_release: bool = False
+    block_window: int = DEFAULT_WINDOW
+    pre_established: PreEstablished | None = None
     short_names: ShortNames | None = None
     record_secret: Callable[[bytes], None] | None = None
 

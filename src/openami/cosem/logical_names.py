@@ -5,6 +5,7 @@ DLMS UA 1000-2 Ed. 10, 9.3.6 to 9.3.9.  The answers themselves are in `services`
 (SET and ACTION), and `accessing` (ACCESS).
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
@@ -17,6 +18,8 @@ from openami.cosem.services import ServiceContext
 from openami.cosem.writing import ActionService, SetService
 from openami.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from openami.dlms.apdu.codes import ActionResult
+from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.apdu.notification import DataNotificationConfirm
 
 GET: Final = 0xC0
 SET: Final = 0xC1
@@ -26,6 +29,8 @@ CONFIRMED: Final = 0x40
 """Bit of the invoke-id-and-priority: an answer is wanted."""
 INVOKE_ID_AT: Final = {GET: 2, SET: 2, ACTION: 2, ACCESS: 1}
 """Where that octet stands, or the first of the long one, by the tag of the request."""
+
+Notified = Callable[[DataNotificationConfirm], None]
 
 REPLY_TO_HLS: Final = (
     AssociationLn.class_id.to_bytes(2)
@@ -43,10 +48,17 @@ class LogicalNameServices:
         quick: The hot path of GET; see `GetService.quick`.
     """
 
-    __slots__ = ("_access", "_action", "_set", "handlers", "quick", "terms")
+    __slots__ = ("_access", "_action", "_notified", "_set", "handlers", "quick", "terms")
 
-    def __init__(self, terms: ServiceContext) -> None:
+    def __init__(self, terms: ServiceContext, notified: Notified | None = None) -> None:
+        """Serve an association.
+
+        Args:
+            terms: Its own.
+            notified: Learns of the client's confirmations of data notifications.
+        """
         self.terms = terms
+        self._notified = notified
         get = GetService(terms)
         self._set = SetService(terms)
         self._action = ActionService(terms)
@@ -57,6 +69,7 @@ class LogicalNameServices:
             SET: self._answer_set,
             ACTION: self._answer_action,
             ACCESS: self._answer_access,
+            DataNotificationConfirm.TAG: self._note_confirmation,
         }
 
     def is_confirmed(self, apdu: bytes) -> bool:
@@ -81,6 +94,12 @@ class LogicalNameServices:
         if accepted:
             self.terms.association_rights = ASSOCIATED_RIGHTS
         return Replied(response, accepted)
+
+    def _note_confirmation(self, apdu: bytes) -> None:
+        self.terms.require(Conformance.DATA_NOTIFICATION)
+        confirmation = DataNotificationConfirm.decode(apdu)
+        if self._notified is not None:
+            self._notified(confirmation)
 
     # Invoke-id-and-priority stands third in every request that was understood, second in ACCESS.
 

@@ -12,7 +12,8 @@ from hmac import compare_digest
 from types import MappingProxyType
 from typing import Final
 
-from openami.cosem.device import AssociationPolicy, LogicalDevice
+from openami.cosem.access_control import UserListEntry
+from openami.cosem.device import AssociationPolicy, LogicalDevice, PreEstablished
 from openami.cosem.referencing import LOGICAL_NAMES, SHORT_NAMES, Referencing
 from openami.cosem.services import SMALLEST_ROOM_OCTETS
 from openami.dlms.apdu.acse import (
@@ -49,6 +50,7 @@ Entropy = Callable[[int], bytes]
 """Gives that many unpredictable octets."""
 
 UNLIMITED_PDU_OCTETS: Final = 0xFFFF
+DECIPHERING_ERROR: Final = (ErrorCategory.APPLICATION_REFERENCE, 6)
 PROTECTION_OCTETS: Final = 30
 """The most that general-glo-ciphering adds: tag, title, length, header, tag of the cipher."""
 
@@ -68,17 +70,27 @@ class Opened:
         channel: The protection; None in a plain context.
         handshake: What passes 3 and 4 of HLS need; None where authentication is complete.
         initiate_response: Repeated, protected, when the association is released.
+        is_confirmed: Whether anything is answered; see `unanswered`.
+        user: Whom the AARQ named; None where users are not told apart.
     """
 
-    aare: bytes
+    aare: bytes | None
     context: AssociationContext
     channel: SecureChannel | None
     handshake: Handshake | None
     initiate_response: bytes
+    is_confirmed: bool = True
+    user: UserListEntry | None = None
 
 
 class Rejected(Exception):  # noqa: N818  a verdict on the peer, not a failure of ours
-    """An AARQ that is refused, and the answer to it."""
+    """An AARQ that is refused, and the answer to it.
+
+    Attributes:
+        diagnostic: Why.
+        error: Why, where it is the xDLMS context.
+        is_silent: Whether the client wants no answer (response-allowed is false).
+    """
 
     def __init__(
         self,
@@ -88,17 +100,31 @@ class Rejected(Exception):  # noqa: N818  a verdict on the peer, not a failure o
         super().__init__(diagnostic, error)
         self.diagnostic = diagnostic
         self.error = error
+        self.is_silent = False
 
-    def aare(self, context: ApplicationContext) -> bytes:
-        """Return the AARE that tells the client."""
-        error = self.error and ConfirmedServiceError(
-            service=FailedService.INITIATE, category=self.error[0], number=self.error[1]
+    def __str__(self) -> str:
+        return str(self.diagnostic if self.error is None else self._service_error().name)
+
+    @property
+    def reason(self) -> Diagnostic | tuple[ErrorCategory, int]:
+        """What was found: the error of the xDLMS context, or the diagnostic."""
+        return self.error or self.diagnostic
+
+    def _service_error(self) -> ConfirmedServiceError:
+        category, number = self.error or (ErrorCategory.INITIATE, InitiateError.OTHER)
+        return ConfirmedServiceError(
+            service=FailedService.INITIATE, category=category, number=number
         )
+
+    def aare(self, context: ApplicationContext) -> bytes | None:
+        """Return the AARE that tells the client; None where it wants none."""
+        if self.is_silent:
+            return None
         return Aare(
             application_context_name=context.oid,
             result=AssociationResult.REJECTED_PERMANENT,
             result_source_diagnostic=self.diagnostic,
-            user_information=error.encode() if error else None,
+            user_information=self._service_error().encode() if self.error else None,
         ).encode()
 
 
@@ -119,17 +145,30 @@ def referencing_of(policy: AssociationPolicy) -> Referencing:
 def judge(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, entropy: Entropy) -> Opened:
     """Accept an AARQ.
 
+    With response-allowed false it opens an unconfirmed association: nothing is answered, neither
+    this AARQ nor a later service, so HLS, which needs an answer, cannot open one.
+
     Raises:
         Rejected: With the diagnostic.
         ReplayError: The protected InitiateRequest was used before.
     """
-    _check_context(policy, aarq)
-    own_challenge = _authenticate(policy, aarq, entropy)
-    credentials = _credentials(policy, aarq)
-    channel = _channel(device, policy, aarq, credentials)
+    try:
+        _check_context(policy, aarq)
+        user = _user(policy, aarq)
+        own_challenge = _authenticate(policy, aarq, entropy)
+        credentials = _credentials(policy, aarq)
+    except Rejected as rejected:
+        rejected.is_silent = _wants_silence(aarq.user_information or b"")
+        raise
+    channel = _channel(device, policy, aarq.calling_ap_title or b"", credentials)
     request, protection = _initiate_request(aarq, channel)
-    conformance, max_send = _negotiate(policy, request)
-    _take_dedicated_key(channel, request, protection)
+    try:
+        conformance, max_send = _negotiate(policy, request)
+        _take_dedicated_key(channel, request, protection)
+        _check_answerable(own_challenge, request)
+    except Rejected as rejected:
+        rejected.is_silent = not request.response_allowed
+        raise
     ciphering = policy.ciphering
     context = AssociationContext(
         application_context=context_of(policy),
@@ -144,23 +183,89 @@ def judge(device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, entropy:
         keys=ciphering.cipher.keys if ciphering else None,
         dedicated_key=request.dedicated_key,
     )
-    initiate_response = InitiateResponse(
+    opened = Opened(
+        aare=None,
+        context=context,
+        channel=channel,
+        handshake=None,
+        initiate_response=_initiate_response(policy, request, conformance),
+        is_confirmed=request.response_allowed,
+        user=user,
+    )
+    if own_challenge:
+        opened.handshake = _handshake(policy, context, aarq, own_challenge, credentials)
+    if opened.is_confirmed:
+        user_information = _protected(channel, opened.initiate_response, protection)
+        opened.aare = _aare(context, opened.handshake, user_information)
+    return opened
+
+
+def _check_answerable(own_challenge: bytes, request: InitiateRequest) -> None:
+    if own_challenge and not request.response_allowed:
+        raise Rejected(AcseServiceUser.AUTHENTICATION_REQUIRED)
+
+
+def _wants_silence(user_information: bytes) -> bool:
+    """Tell whether a plain InitiateRequest wants no answer; of a ciphered one nobody knows."""
+    if user_information[:1] != bytes((InitiateRequest.TAG,)):
+        return False
+    try:
+        return not InitiateRequest.decode(user_information).response_allowed
+    except DecodeError:
+        return False
+
+
+def standing(device: LogicalDevice, policy: AssociationPolicy, terms: PreEstablished) -> Opened:
+    """Return the pre-established association of a client (9.4.4.4): there is no AARQ."""
+    ciphering = policy.ciphering
+    return Opened(
+        aare=None,
+        context=AssociationContext(
+            application_context=context_of(policy),
+            mechanism=Mechanism.LOWEST,
+            client_sap=Sap(policy.client_sap),
+            server_sap=Sap(device.sap),
+            conformance=_offered(policy),
+            max_receive_pdu_octets=policy.max_receive_pdu_octets,
+            max_send_pdu_octets=terms.client_max_receive_pdu_octets,
+            client_title=terms.client_title,
+            server_title=device.system_title,
+            keys=ciphering.cipher.keys if ciphering else None,
+        ),
+        channel=_channel(device, policy, terms.client_title, policy.credentials),
+        handshake=None,
+        initiate_response=b"",
+        is_confirmed=terms.confirmed,
+    )
+
+
+def _initiate_response(
+    policy: AssociationPolicy, request: InitiateRequest, conformance: Conformance
+) -> bytes:
+    return InitiateResponse(
         negotiated_quality_of_service=request.proposed_quality_of_service,
         negotiated_conformance=conformance,
         server_max_receive_pdu_size=policy.max_receive_pdu_octets,
         vaa_name=referencing_of(policy).vaa_name,
     ).encode()
-    handshake = None
-    if own_challenge:
-        handshake = _handshake(policy, context, aarq, own_challenge, credentials)
-    aare = _aare(context, handshake, _protected(channel, initiate_response, protection))
-    return Opened(
-        aare=aare,
-        context=context,
-        channel=channel,
-        handshake=handshake,
-        initiate_response=initiate_response,
-    )
+
+
+def _offered(policy: AssociationPolicy) -> Conformance:
+    offered = policy.conformance
+    if policy.ciphering is not None:
+        offered |= Conformance.GENERAL_PROTECTION
+    return referencing_of(policy).offered(offered)
+
+
+def _user(policy: AssociationPolicy, aarq: Aarq) -> UserListEntry | None:
+    """Return the user that the AARQ names, where users are told apart."""
+    if not policy.user_list:
+        return None
+    named = aarq.calling_ae_invocation_id
+    for user in policy.user_list:
+        if user.user_id == named:
+            return user
+    raise Rejected(AcseServiceUser.CALLING_AE_INVOCATION_IDENTIFIER_NOT_RECOGNIZED)
 
 
 def _check_context(policy: AssociationPolicy, aarq: Aarq) -> None:
@@ -216,7 +321,10 @@ def _credentials(policy: AssociationPolicy, aarq: Aarq) -> Credentials | None:
 
 
 def _channel(
-    device: LogicalDevice, policy: AssociationPolicy, aarq: Aarq, credentials: Credentials | None
+    device: LogicalDevice,
+    policy: AssociationPolicy,
+    client_title: bytes,
+    credentials: Credentials | None,
 ) -> SecureChannel | None:
     ciphering = policy.ciphering
     if ciphering is None:
@@ -225,7 +333,7 @@ def _channel(
         cipher=ciphering.cipher,
         role=Role.SERVER,
         own_title=device.system_title,
-        peer_title=aarq.calling_ap_title or b"",
+        peer_title=client_title,
         counters=ciphering.counters,
         window=ciphering.window,
         policy=ciphering.policy,
@@ -249,9 +357,7 @@ def _initiate_request(
     except ReplayError:
         raise
     except SecurityError:
-        # 6 is deciphering-error in the table of application references.
-        error = (ErrorCategory.APPLICATION_REFERENCE, 6)
-        raise Rejected(AcseServiceUser.NO_REASON_GIVEN, error) from None
+        raise Rejected(AcseServiceUser.NO_REASON_GIVEN, DECIPHERING_ERROR) from None
     except DecodeError:
         raise refused from None
 
@@ -264,15 +370,13 @@ def _negotiate(policy: AssociationPolicy, request: InitiateRequest) -> tuple[Con
 
     if request.proposed_dlms_version_number < DLMS_VERSION:
         raise refused(InitiateError.DLMS_VERSION_TOO_LOW)
-    offered = policy.conformance
-    if policy.ciphering is not None:
-        offered |= Conformance.GENERAL_PROTECTION
-    referencing = referencing_of(policy)
-    conformance = request.proposed_conformance & referencing.offered(offered)
-    if not conformance & referencing.useful:
+    conformance = request.proposed_conformance & _offered(policy)
+    if not conformance & referencing_of(policy).useful:
         raise refused(InitiateError.INCOMPATIBLE_CONFORMANCE)
     max_send = request.client_max_receive_pdu_size or UNLIMITED_PDU_OCTETS
-    overhead = PROTECTION_OCTETS if policy.ciphering else 0
+    # General block transfer cuts what is protected already, so that any size does.
+    in_blocks = bool(conformance & Conformance.GENERAL_BLOCK_TRANSFER)
+    overhead = PROTECTION_OCTETS if policy.ciphering and not in_blocks else 0
     if max_send < SMALLEST_ROOM_OCTETS + overhead:
         raise refused(InitiateError.PDU_SIZE_TOO_SHORT)
     return conformance, max_send

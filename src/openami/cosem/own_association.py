@@ -35,6 +35,9 @@ PENDING_RIGHTS: Final = Rights(
 """While passes 3 and 4 of HLS are due."""
 
 
+NO_USER: Final = UserListEntry(0, VisibleString(""))
+
+
 class Told(NamedTuple):
     """What the object asks of the association that it describes."""
 
@@ -42,6 +45,8 @@ class Told(NamedTuple):
     """How far it has come."""
     reply_to_hls: Callable[[bytes], bytes]
     """Checks f(StoC) and returns f(CtoS)."""
+    user: UserListEntry = NO_USER
+    """Whom the AARQ named."""
 
 
 def association_object(
@@ -60,7 +65,9 @@ def association_object(
         rights: What the client may do with this object.
         told: What the association itself knows.
     """
-    declared = AssociationLnV3 if policy.is_protected else AssociationLn
+    # Users and access modes with protection need version 3.
+    needs_3 = policy.is_protected or bool(policy.user_list)
+    declared = AssociationLnV3 if needs_3 else AssociationLn
     own = declared(
         CURRENT_ASSOCIATION,
         associated_partners_id=AssociatedPartners(context.client_sap, context.server_sap),
@@ -85,6 +92,6 @@ def association_object(
     )
     own.bind(declared.association_status, told.status)
     if isinstance(own, AssociationLnV3):
-        own.user_list, own.current_user = (), UserListEntry(0, VisibleString(""))
+        own.user_list, own.current_user = policy.user_list, told.user
     own.bind_method(declared.reply_to_hls_authentication, told.reply_to_hls)
     return own

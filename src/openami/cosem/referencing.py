@@ -65,6 +65,9 @@ class Services(Protocol):
     def quick(self, apdu: bytes) -> bytes | None:
         """Return the answer to what is asked most and was asked before; None for all else."""
 
+    def is_confirmed(self, apdu: bytes) -> bool:
+        """Tell whether a request wants an answer; what is no request counts as one that does."""
+
     def reply_to_hls(self, apdu: bytes) -> Replied | None:
         """Answer pass 3 of HLS; None where the APDU is anything else."""
 

@@ -5,9 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from openami.dlms.apdu.acse import AcseServiceUser, AssociationResult, Diagnostic
+from openami.dlms.apdu.acse import (
+    AcseServiceUser,
+    AssociationResult,
+    Diagnostic,
+    ReleaseResponseReason,
+)
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.faults import ConfirmedServiceError, ServiceError, StateError
+from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.errors import DlmsError
 
 Result = DataAccessResult | ActionResult
@@ -27,6 +33,9 @@ _DIAGNOSES: Final[Mapping[Diagnostic, str]] = {
         "give keys if the meter ciphers for this client, or leave them out if it does not"
     ),
     AcseServiceUser.CALLING_AP_TITLE_NOT_RECOGNIZED: "check the client's system title",
+    AcseServiceUser.CALLING_AE_INVOCATION_IDENTIFIER_NOT_RECOGNIZED: (
+        "give the id of a user that is on the meter's list"
+    ),
     AcseServiceUser.AUTHENTICATION_MECHANISM_NAME_NOT_RECOGNISED: (
         "check which authentication mechanism this client is to use"
     ),
@@ -160,3 +169,44 @@ class UnexpectedAnswerError(DlmsError):
 
     def __str__(self) -> str:
         return f"the answer to {self.request} is wrong: {self.problem}"
+
+
+@dataclass(eq=False)
+class ReleaseRefusedError(DlmsError):
+    """The meter does not release the association, which goes on."""
+
+    reason: ReleaseResponseReason
+
+    def __str__(self) -> str:
+        remedy = "release with the protection that the association has, or close the connection"
+        return f"the meter does not release the association ({self.reason}): {remedy}"
+
+
+@dataclass(eq=False)
+class NotNegotiatedError(DlmsError):
+    """A request needs what this association did not negotiate; nothing was sent."""
+
+    request: str
+    missing: Conformance
+
+    def __str__(self) -> str:
+        names = [bit.name or "" for bit in Conformance if bit & self.missing]
+        words = " and ".join(name.lower().replace("_", "-") for name in names)
+        remedy = "propose it when associating; what the meter then does not grant, it cannot do"
+        return f"nothing was sent: {self.request} needs {words}, not negotiated here; {remedy}"
+
+
+@dataclass(eq=False)
+class TooLongError(DlmsError):
+    """A request is longer than what the meter takes; nothing was sent."""
+
+    request: str
+    octets: int
+    room_octets: int
+
+    def __str__(self) -> str:
+        remedy = "ask for less at a time, or propose block transfer when associating"
+        return (
+            f"nothing was sent: {self.request} has {self.octets} octets and the meter takes"
+            f" {self.room_octets}; {remedy}"
+        )

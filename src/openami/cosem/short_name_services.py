@@ -89,6 +89,10 @@ class ShortNameServices:
             UNCONFIRMED_WRITE: self._write.unconfirmed,
         }
 
+    def is_confirmed(self, apdu: bytes) -> bool:
+        """Tell whether a request wants an answer; all but UnconfirmedWrite do."""
+        return apdu[:1] != bytes((UNCONFIRMED_WRITE,))
+
     def reply_to_hls(self, apdu: bytes) -> Replied | None:
         """Answer pass 3 of HLS; None where the APDU is anything else.
 

@@ -58,6 +58,7 @@ class Primitive(Enum):
     NOTIFICATION = auto()  # DataNotification, EventNotification, InformationReport
     RELEASE_REQUEST = auto()  # RLRQ
     RELEASE_RESPONSE = auto()  # RLRE
+    RELEASE_REFUSED = auto()  # RLRE, reason not-finished: the association goes on
 
 
 TRANSITIONS: Final[Mapping[tuple[State, Primitive], State]] = MappingProxyType(
@@ -82,6 +83,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Primitive], State]] = MappingProxyType(
         # A notification may cross the client's RLRQ on its way.
         (State.RELEASE_PENDING, Primitive.NOTIFICATION): State.RELEASE_PENDING,
         (State.RELEASE_PENDING, Primitive.RELEASE_RESPONSE): State.IDLE,
+        (State.RELEASE_PENDING, Primitive.RELEASE_REFUSED): State.ASSOCIATED,
     }
 )
 

@@ -62,8 +62,9 @@ class MeterLine:
             log.error("%s: a request stays unanswered: %s", self._management.config.name, error)  # noqa: TRY400
             return
         self._notice(source, before, apdu, answer)
-        if answer is not None and destination != ALL_STATION:
+        while answer is not None and destination != ALL_STATION:
             self._answer(source, answer)
+            answer = self._server.following()
 
     def closed(self, reason: str) -> None:  # noqa: ARG002  the wire has said it in the log
         self._server.lost()

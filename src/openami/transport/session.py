@@ -11,16 +11,23 @@ recovery to the layer above).
 """
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from openami.dlms.conversation import Conversation, Ended, one_ways
 from openami.dlms.gateway import GatewayRoute
 from openami.transport.carrier import Carrier
 from openami.transport.wire import WireError
 
 T = TypeVar("T")
 
-Conversation = Generator[bytes, bytes, T]
+__all__ = [
+    "TIMEOUT_S",
+    "Conversation",
+    "DlmsSession",
+    "SessionHandler",
+    "SessionTimeoutError",
+]
 
 TIMEOUT_S: Final = 10.0
 
@@ -31,6 +38,9 @@ class SessionTimeoutError(WireError):
 
 class DlmsSession:
     """One association's requests and answers over a carrier of APDUs.
+
+    Attributes:
+        unasked: Takes APDUs that nobody waits for; they are dropped unless it is set.
 
     Args:
         send: Puts an APDU on its way; may raise `WireError`.
@@ -43,6 +53,7 @@ class DlmsSession:
     ) -> None:
         self.name = name
         self.timeout_s = timeout_s
+        self.unasked: Callable[[bytes], None] = lambda _apdu: None
         self._send = send
         self._turn = asyncio.Lock()
         self._conversation: Conversation[Any] | None = None
@@ -85,9 +96,11 @@ class DlmsSession:
             return result
 
     def feed(self, apdu: bytes) -> None:
-        """Take an APDU from the peer; one that nobody waits for is dropped."""
+        """Take an APDU from the peer; one that nobody waits for goes to `unasked`."""
         if self._conversation is not None:
             self._step(apdu)
+        else:
+            self.unasked(apdu)
 
     def detach(self, reason: str) -> None:
         """Learn that the carrier is gone; whoever waits is told."""
@@ -105,13 +118,34 @@ class DlmsSession:
             self._due_s = self._loop.time() + self._answer_s
             if self._timer is None:
                 self._timer = self._loop.call_at(self._due_s, self._watch)
-            self._send(request)
+            if type(request) is bytes and request:
+                self._send(request)
+            else:
+                self._go_on(conversation, request)
         except StopIteration as stop:
-            self._conversation = None
-            if not done.done():
-                done.set_result(stop.value)
+            self._end(stop.value)
         except Exception as error:  # noqa: BLE001  it is raised where `run` is awaited
             self._fail(error)
+
+    def _go_on(self, conversation: Conversation[Any], request: bytes) -> None:
+        """Send what nothing answers, and what comes behind it."""
+        try:
+            sent, request = one_ways(conversation, request)
+        except Ended as ended:
+            for apdu in ended.sent:
+                self._send(apdu)
+            self._end(ended.value)
+            return
+        for apdu in sent:
+            self._send(apdu)
+        if request:
+            self._send(request)
+
+    def _end(self, result: object) -> None:
+        """Give the result to whoever waits for it."""
+        self._conversation = None
+        if self._done is not None and not self._done.done():
+            self._done.set_result(result)
 
     def _watch(self) -> None:
         """Look whether the answer is late; one timer serves many requests."""
@@ -121,9 +155,19 @@ class DlmsSession:
         if self._loop.time() < self._due_s:
             self._timer = self._loop.call_at(self._due_s, self._watch)
             return
-        self._over = f"it did not answer within {self._answer_s:g} s"
-        remedy = "check client and server SAP and the connection, or wait longer"
-        self._fail(SessionTimeoutError(f"{self.name}: {self._over}: {remedy}"))
+        try:
+            request = self._conversation.throw(TimeoutError())
+            self._due_s = self._loop.time() + self._answer_s
+            self._timer = self._loop.call_at(self._due_s, self._watch)
+            self._go_on(self._conversation, request)
+        except TimeoutError:  # as a rule a conversation cannot go on without the answer
+            self._over = f"it did not answer within {self._answer_s:g} s"
+            remedy = "check client and server SAP and the connection, or wait longer"
+            self._fail(SessionTimeoutError(f"{self.name}: {self._over}: {remedy}"))
+        except StopIteration as stop:
+            self._end(stop.value)
+        except Exception as error:  # noqa: BLE001  it is raised where `run` is awaited
+            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         conversation, self._conversation = self._conversation, None

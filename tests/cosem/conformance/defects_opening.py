@@ -15,7 +15,7 @@ from cosem.conformance.defects import (
     patched,
 )
 from cosem.conformance.subject import Subject
-from openami.cosem import server
+from openami.cosem import server_association
 from openami.dlms.apdu.acse import (
     Aare,
     Aarq,
@@ -195,7 +195,7 @@ DEFECTS = (
     Defect(
         "APPL_OPEN_3_DEDICATED",
         "takes pass 3 under the dedicated key",
-        patched(server, "DEDICATED", frozenset()),
+        patched(server_association, "DEDICATED", frozenset()),
         "manager",
     ),
 )

@@ -85,12 +85,19 @@ class LongInvokeIdAndPriority(int):
 
     @classmethod
     def of(
-        cls, long_invoke_id: int, *, confirmed: bool = True, high_priority: bool = False
+        cls,
+        long_invoke_id: int,
+        *,
+        confirmed: bool = True,
+        high_priority: bool = False,
+        self_descriptive: bool = False,
+        break_on_error: bool = False,
     ) -> Self:
-        """Build the number from its parts, not self-descriptive and without break on error."""
+        """Build the number from its parts."""
         if not 0 <= long_invoke_id <= cls.LARGEST_ID:
             raise ValueError(f"long-invoke-id is 0 to {cls.LARGEST_ID}, not {long_invoke_id}")
-        return cls(long_invoke_id | confirmed << 30 | high_priority << 31)
+        bits = self_descriptive << 28 | break_on_error << 29 | confirmed << 30 | high_priority << 31
+        return cls(long_invoke_id | bits)
 
     @property
     def long_invoke_id(self) -> int:
