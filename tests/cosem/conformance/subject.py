@@ -15,8 +15,16 @@ from openami.cosem.conformance.declaration import (
 )
 from openami.cosem.conformance.runner import Result, attempt
 from openami.cosem.conformance.suite import BY_ID
-from openami.cosem.device import ALL, SECURITY_SETUP, AssociationPolicy, Grant
+from openami.cosem.device import (
+    ALL,
+    DEFAULT_CONFORMANCE,
+    SECURITY_SETUP,
+    AssociationPolicy,
+    Grant,
+)
 from openami.cosem.server import ServerConnection
+from openami.cosem.short_names import ShortNames
+from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.errors import DecodeError
 from openami.dlms.hdlc.address import Station
 from openami.dlms.hdlc.frame import Frame
@@ -61,7 +69,19 @@ def sound_meter(policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED) -> SecureM
         secret=HASH_SECRET,
         grants=(Grant(read=ALL),),
     )
+    names = ShortNames()
+    for sap, like in ((NAMED, READER), (NAMED_HASHED, HASHED)):
+        meter.associations[sap] = replace(
+            meter.associations[like],
+            client_sap=sap,
+            short_names=names,
+            conformance=DEFAULT_CONFORMANCE | BY_NAME,
+        )
     return meter
+
+
+NAMED, NAMED_HASHED = 33, 49
+"""Clients that refer by short name."""
 
 
 def declaration(meter: SecureMeter, address_octets: int = 2) -> Declaration:
@@ -74,7 +94,8 @@ def declaration(meter: SecureMeter, address_octets: int = 2) -> Declaration:
             "client_sap": sap,
             "mechanism": policy.mechanism,
             "secret": policy.secret,
-            "conformance": policy.conformance,
+            "conformance": negotiable(policy),
+            "short_names": policy.short_names is not None,
         }
         return DeclaredAssociation(**(given | more))  # type: ignore[arg-type]
 
@@ -91,6 +112,8 @@ def declaration(meter: SecureMeter, address_octets: int = 2) -> Declaration:
             declared("public", PUBLIC),
             declared("reader", READER, secret=PASSWORD),
             declared("hashed", HASHED),
+            declared("named", NAMED),
+            declared("named-hashed", NAMED_HASHED),
             declared(
                 "manager",
                 MANAGER,
@@ -104,6 +127,26 @@ def declaration(meter: SecureMeter, address_octets: int = 2) -> Declaration:
         test_attribute=Row(class_id=1, logical_name=NOTE, attribute=2),
         profile=LOAD_PROFILE,
     )
+
+
+BOTH_KINDS = (
+    Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
+    | Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE
+    | Conformance.MULTIPLE_REFERENCES
+)
+BY_NAME = (
+    Conformance.READ
+    | Conformance.WRITE
+    | Conformance.UNCONFIRMED_WRITE
+    | Conformance.PARAMETERIZED_ACCESS
+)
+
+
+def negotiable(policy: AssociationPolicy) -> Conformance:
+    """What a policy grants, without the bits of the referencing that it has not."""
+    if policy.short_names is None:
+        return policy.conformance
+    return policy.conformance & (BY_NAME | BOTH_KINDS)
 
 
 Serve = Callable[["Subject", int, bytes], bytes | None]

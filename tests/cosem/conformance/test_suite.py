@@ -5,7 +5,13 @@ from collections import Counter
 
 import pytest
 
-from cosem.conformance import defects_data, defects_hdlc, defects_opening, defects_security
+from cosem.conformance import (
+    defects_data,
+    defects_hdlc,
+    defects_names,
+    defects_opening,
+    defects_security,
+)
 from cosem.conformance.defects import Defect
 from cosem.conformance.subject import Subject
 from openami.cosem.conformance.case import Verdict
@@ -15,6 +21,7 @@ DEFECTS: tuple[Defect, ...] = (
     *defects_hdlc.DEFECTS,
     *defects_opening.DEFECTS,
     *defects_data.DEFECTS,
+    *defects_names.DEFECTS,
     *defects_security.DEFECTS,
 )
 PLANNED = list(plan(CASES, Subject().declaration))

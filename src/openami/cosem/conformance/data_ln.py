@@ -17,8 +17,7 @@ from openami.cosem.conformance.case import (
     NotApplicable,
     Script,
 )
-from openami.cosem.conformance.opening import READ_SN
-from openami.cosem.conformance.trial import Trial, shown, understood
+from openami.cosem.conformance.trial import READ_SN, Trial, shown, understood
 from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.fields import (
     AttributeDescriptor,
@@ -139,7 +138,7 @@ def _list(trial: Trial) -> Script[str | None]:
     return f"{len(rows)} results as single reads give them"
 
 
-def _measured(script: Script[bytes], sizes: list[int]) -> Script[bytes]:
+def measured(script: Script[bytes], sizes: list[int]) -> Script[bytes]:
     """Run a script and note how long each answer was as it travelled."""
     answer: bytes | None = None
     started = False
@@ -176,7 +175,7 @@ def _pdu_size(trial: Trial) -> Script[str | None]:
     client = yield from trial.opened(max_receive_pdu_octets=SHORT_PDU_OCTETS)
     sizes: list[int] = []
     try:
-        yield from _measured(trial.steps(client.get_raw(*OBJECT_LIST)), sizes)
+        yield from measured(trial.steps(client.get_raw(*OBJECT_LIST)), sizes)
     except AccessError as error:
         # A meter without blocks must say so instead of sending more than the client takes.
         trial.remarks.append(str(error))

@@ -19,17 +19,26 @@ from openami.cosem.conformance.case import (
     NotApplicable,
     Script,
 )
-from openami.cosem.conformance.opening import GET_LDN
-from openami.cosem.conformance.trial import BOTH, CHALLENGE_OCTETS, Trial, shown, understood
+from openami.cosem.conformance.trial import (
+    BOTH,
+    CHALLENGE_OCTETS,
+    Trial,
+    shown,
+    understood,
+)
 from openami.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.fields import InvokeIdAndPriority, MethodDescriptor
+from openami.dlms.apdu.read import ReadRequest, ReadResponse
+from openami.dlms.apdu.variables import ParameterizedAccess
 from openami.dlms.data import OctetString
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.hls import Handshake, Mechanism
 from openami.dlms.security.ciphering import TAG_OCTETS, KeySet
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.4"
+REPLY_NAME: Final = 0xFA58
+"""Short name of reply_to_HLS_authentication."""
 WRONG_CONTROL: Final = b"\x20"
 
 Wrong = Callable[["PassTwo"], bytes]
@@ -88,9 +97,16 @@ def _action(reply: bytes) -> bytes:
     ).encode()
 
 
+def _read(reply: bytes) -> bytes:
+    """Pass 3 by short name: a Read of the method, with its parameter."""
+    method = ParameterizedAccess(name=REPLY_NAME, selector=0, parameter=OctetString(reply))
+    return ReadRequest(variables=(method,)).encode()
+
+
 def _pass_three(passed: PassTwo, reply: bytes, key: KeySet | None = None) -> Script[bytes | None]:
     """Send a reply under the protection of the association; return the answer as it came."""
-    trial, octets = passed.trial, _action(reply)
+    trial = passed.trial
+    octets = _read(reply) if trial.aa.short_names else _action(reply)
     if key is not None:
         aa = trial.aa
         sealed = replace(trial, association=replace(aa, keys=key))
@@ -102,7 +118,8 @@ def _pass_three(passed: PassTwo, reply: bytes, key: KeySet | None = None) -> Scr
 
 def _get(passed: PassTwo) -> Script[bytes | None]:
     trial = passed.trial
-    octets = trial.sealed(GET_LDN) if trial.aa.is_ciphered else GET_LDN
+    read = trial.simple_read
+    octets = trial.sealed(read) if trial.aa.is_ciphered else read
     return (yield from trial.ask(octets))
 
 
@@ -120,16 +137,18 @@ def _not_established(passed: PassTwo, answer: bytes | None, said: str) -> Script
         words = f"action-result {apdu.result}"
         if apdu.result == ActionResult.SUCCESS:
             raise Failed(f"{words} came to {said}; the association must not be established")
+    if isinstance(apdu, ReadResponse) and isinstance(apdu.results[0], bytes):
+        raise Failed(f"{words} came to {said}; the association must not be established")
     after = yield from _get(passed)
-    no_data(passed.opened, after, f"GET after {said}")
+    no_data(passed.opened, after, f"a read after {said}")
     return words
 
 
 def _open_3_pending(trial: Trial) -> Script[str | None]:
     passed = yield from _second_pass(trial)
     answer = yield from _get(passed)
-    said = no_data(passed.opened, answer, "GET between passes 2 and 3")
-    return f"{said} came to GET before pass 3"
+    said = no_data(passed.opened, answer, "a read between passes 2 and 3")
+    return f"{said} came to a read before pass 3"
 
 
 def _random(passed: PassTwo) -> bytes:
@@ -166,7 +185,7 @@ def _wrong(
         passed = yield from _second_pass(trial)
         answer = yield from _pass_three(passed, make(passed))
         words = yield from _not_established(passed, answer, said)
-        return f"{words} came, and GET was refused"
+        return f"{words} came, and a read was refused"
 
     return script
 
@@ -181,7 +200,7 @@ def _dedicated(trial: Trial) -> Script[str | None]:
         passed.opened.channel.use_dedicated_key(key)
     answer = yield from _pass_three(passed, passed.reply(), replace(keys, encryption_key=key))
     words = yield from _not_established(passed, answer, "pass 3 under the dedicated key")
-    return f"{words} came, and GET was refused"
+    return f"{words} came, and a read was refused"
 
 
 _GMAC: Final = frozenset({Mechanism.HLS_GMAC})
@@ -196,7 +215,7 @@ def _case(
         group=Group.OPEN,
         title=title,
         clause=CLAUSE,
-        needs=(Need.LN, Need.HLS, *needs),
+        needs=(Need.HLS, *needs),
         steps=steps,
         accepts="a refusal, and no data afterwards",
         script=script,
@@ -207,31 +226,31 @@ CASES: Final = (
     _case(
         "PENDING",
         "before pass 3 nothing but reply_to_HLS_authentication works",
-        "AARQ; GET",
+        "AARQ; GET (or Read)",
         _open_3_pending,
     ),
     _case(
         "REPLY",
         "a wrong f(StoC) establishes nothing",
-        "AARQ; reply_to_HLS_authentication with one bit turned over; GET",
+        "AARQ; reply_to_HLS_authentication with one bit turned over; GET (or Read)",
         _wrong(_random, "a wrong f(StoC)"),
     ),
     _case(
         "ORDER",
         "a hash over secret and challenge in the wrong order",
-        "AARQ; reply_to_HLS_authentication over secret and challenge swapped; GET",
+        "AARQ; reply_to_HLS_authentication over secret and challenge swapped; GET (or Read)",
         _wrong(_swapped, "a swapped f(StoC)", _HASHED),
     ),
     _case(
         "CONTROL",
         "GMAC under security control 20",
-        "AARQ; reply_to_HLS_authentication with SC 20 where 10 is due; GET",
+        "AARQ; reply_to_HLS_authentication with SC 20 where 10 is due; GET (or Read)",
         _wrong(_wrong_control, "f(StoC) with SC 20", _GMAC),
     ),
     _case(
         "DEDICATED",
         "pass 3 under the dedicated key",
-        "AARQ with a dedicated key; reply_to_HLS_authentication under it; GET",
+        "AARQ with a dedicated key; reply_to_HLS_authentication under it; GET (or Read)",
         _dedicated,
         Need.CIPHERED,
     ),

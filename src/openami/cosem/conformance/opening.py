@@ -41,10 +41,6 @@ LN_BITS: Final = (
     | Conformance.EVENT_NOTIFICATION
     | Conformance.ACCESS
 )
-GET_LDN: Final = bytes.fromhex("C001C1 0001 00002A0000FF 02 00")
-"""Get-Request-Normal for the logical device name, attribute 2 of 0.0.42.0.0.255."""
-READ_SN: Final = bytes.fromhex("0501 02 FA00")
-"""ReadRequest for the logical name of the association SN object."""
 
 
 class Wrong(NamedTuple):
@@ -74,7 +70,7 @@ def _table(rows: Callable[[Trial], Mapping[str, Wrong]]) -> Callable[[Trial], Sc
 
 def _idle_n1(trial: Trial) -> Script[str | None]:
     yield from trial.connect()
-    answer = yield from trial.ask(READ_SN if trial.aa.short_names else GET_LDN)
+    answer = yield from trial.ask(trial.simple_read)
     return refused(answer, "a service without an association", silence=True, error=True)
 
 
@@ -93,10 +89,9 @@ def _open_1(trial: Trial) -> Script[str | None]:
     wanted = VAA_NAME_SN if aa.short_names else VAA_NAME_LN
     if response.vaa_name != wanted:
         raise Failed(f"vaa-name is {response.vaa_name:04X}, not {wanted:04X}")
-    if not aa.short_names:
-        client = yield from trial.opened()
-        yield from trial.alive(client)
-        yield from trial.steps(client.release())
+    client = yield from trial.opened()
+    yield from trial.alive(client)
+    yield from trial.steps(client.release())
     octets = response.server_max_receive_pdu_size
     return f"opened with {octets} octets and {response.negotiated_conformance:06X}"
 

@@ -4,8 +4,7 @@
 from typing import Final
 
 from openami.cosem.conformance.answers import refused
-from openami.cosem.conformance.case import Case, Failed, Group, Hangup, Need, Script
-from openami.cosem.conformance.opening import GET_LDN
+from openami.cosem.conformance.case import Case, Failed, Group, Hangup, Script
 from openami.cosem.conformance.trial import Trial, shown, understood
 from openami.dlms.apdu.acse import ReleaseRequestReason, Rlre, Rlrq
 
@@ -24,8 +23,10 @@ def _rel_p1(trial: Trial) -> Script[str | None]:
     rlre = understood(answer)
     if not isinstance(rlre, Rlre):
         raise Failed(f"{shown(answer)} came to RLRQ; the clause asks for RLRE")
-    after = yield from trial.ask(channel.protect(GET_LDN) if channel else GET_LDN)
-    said = refused(after, "GET after the release", silence=True, error=True)
+    after = yield from trial.ask(
+        channel.protect(trial.simple_read) if channel else trial.simple_read
+    )
+    said = refused(after, "a read after the release", silence=True, error=True)
     return f"RLRE with reason {rlre.reason}, then {said}"
 
 
@@ -34,8 +35,10 @@ def _rel_p2(trial: Trial) -> Script[str | None]:
     yield Hangup()
     yield from trial.connect()
     channel = client.channel
-    after = yield from trial.ask(channel.protect(GET_LDN) if channel else GET_LDN)
-    return refused(after, "GET on a new connection", silence=True, error=True)
+    after = yield from trial.ask(
+        channel.protect(trial.simple_read) if channel else trial.simple_read
+    )
+    return refused(after, "a read on a new connection", silence=True, error=True)
 
 
 CASES: Final = (
@@ -44,8 +47,7 @@ CASES: Final = (
         group=Group.RELEASE,
         title="RLRQ releases the association",
         clause=CLAUSE,
-        needs=(Need.LN,),
-        steps="AARQ; RLRQ; GET",
+        steps="AARQ; RLRQ; GET (or Read)",
         accepts="RLRE; then no data",
         script=_rel_p1,
     ),
@@ -54,8 +56,7 @@ CASES: Final = (
         group=Group.RELEASE,
         title="the lower layer takes the association along",
         clause=CLAUSE,
-        needs=(Need.LN,),
-        steps="AARQ; hang up; a new connection; GET",
+        steps="AARQ; hang up; a new connection; GET (or Read)",
         accepts="no data",
         script=_rel_p2,
     ),

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from openami.cosem.conformance import (
     data_ln,
+    data_sn,
     data_writing,
     hdlc_frames,
     hdlc_links,
@@ -28,6 +29,7 @@ CASES: Final[tuple[Case, ...]] = (
     *hls.CASES,
     *data_ln.CASES,
     *data_writing.CASES,
+    *data_sn.CASES,
     *release.CASES,
     *objects.CASES,
     *profiles.CASES,

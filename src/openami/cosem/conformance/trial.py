@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from openami.cosem.access_control import CURRENT_ASSOCIATION
+from openami.cosem.base_names import BaseNames
 from openami.cosem.client import Client, ClientParameters, Steps
 from openami.cosem.conformance.case import (
     Connect,
@@ -38,6 +39,11 @@ BOTH: Final = SecurityControl.of(SecuritySuite.AES_GCM_128)
 """Authenticated and encrypted, suite 0."""
 CHALLENGE_OCTETS: Final = 32
 
+GET_LDN: Final = bytes.fromhex("C001C1 0001 00002A0000FF 02 00")
+"""Get-Request-Normal for the logical device name, attribute 2 of 0.0.42.0.0.255."""
+READ_SN: Final = bytes.fromhex("0501 02 FA00")
+"""ReadRequest for the logical name of the association SN object."""
+PROBE_SN: Final = (12, CURRENT_ASSOCIATION, 1)
 PROBE: Final = (15, CURRENT_ASSOCIATION, 1)
 """What every association may read: the logical name of its own object."""
 
@@ -101,6 +107,7 @@ class Trial:
             # The cases look at the blocks of GET, SET and ACTION, and at one answer to one APDU.
             conformance=aa.conformance & ~Conformance.GENERAL_BLOCK_TRANSFER,
             user_id=aa.user_id,
+            short_names=BaseNames() if aa.short_names else None,
         )
         return Client(
             replace(parameters, **changes),
@@ -166,15 +173,21 @@ class Trial:
             raise Failed(f"the answer is not protected as agreed: {error}") from None
 
     def alive(self, client: Client) -> Script[None]:
-        """Make sure that the association still works: read the meter's own association or name.
+        """Make sure that the association still works: read its own logical name.
 
         Raises:
             Failed: It does not.
         """
+        probe = PROBE_SN if self.aa.short_names else PROBE
         try:
-            yield from self.steps(client.get_raw(*PROBE))
+            yield from self.steps(client.get_raw(*probe))
         except (DlmsError, Failed, LineLost) as error:
             raise Failed(f"the association did not survive: {error}") from None
+
+    @property
+    def simple_read(self) -> bytes:
+        """A plain request that every association answers: its own name, or that of the device."""
+        return READ_SN if self.aa.short_names else GET_LDN
 
     # Openings ---------------------------------------------------------------------------------
 
