@@ -15,6 +15,7 @@ from openami.cosem.behaviour.activity import bind_activity_calendar
 from openami.cosem.behaviour.arbitration import bind_arbitrator
 from openami.cosem.behaviour.capture import bind_profile_generic
 from openami.cosem.behaviour.clock import bind_clock
+from openami.cosem.behaviour.compact import bind_compact_data
 from openami.cosem.behaviour.demand import bind_demand_register
 from openami.cosem.behaviour.disconnection import bind_disconnect_control
 from openami.cosem.behaviour.host import Begins, Host, Life
@@ -26,6 +27,12 @@ from openami.cosem.behaviour.schedule import bind_schedule
 from openami.cosem.behaviour.scripts import bind_script_table
 from openami.cosem.behaviour.single_action import bind_single_action_schedule
 from openami.cosem.behaviour.special_days import bind_special_days_table
+from openami.cosem.behaviour.tables import (
+    bind_data,
+    bind_register_table,
+    bind_status_mapping,
+    bind_utility_tables,
+)
 from openami.cosem.behaviour.waveform import bind_measurement_data_monitoring
 from openami.cosem.device import LogicalDevice
 
@@ -47,6 +54,7 @@ class Behaviour(NamedTuple):
 
 
 _ROWS: Final[tuple[Behaviour, ...]] = (
+    Behaviour(1, (0,), bind_data),
     Behaviour(3, (0,), bind_register),
     Behaviour(4, (0,), bind_register),
     Behaviour(5, (0,), bind_demand_register, needs=(3, 8, 9)),
@@ -59,6 +67,10 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(20, (0,), bind_activity_calendar, needs=(3, 4, 5)),
     Behaviour(21, (0,), bind_register_monitor, needs=(2, 3, 4)),
     Behaviour(22, (0,), bind_single_action_schedule, needs=(2, 4)),
+    Behaviour(26, (0,), bind_utility_tables),
+    Behaviour(61, (0,), bind_register_table, needs=(3,)),
+    Behaviour(62, (0, 1), bind_compact_data, needs=(3,)),
+    Behaviour(63, (0,), bind_status_mapping, needs=(3,)),
     Behaviour(65, (0, 1), bind_parameter_monitor),
     Behaviour(66, (0,), bind_measurement_data_monitoring),
     Behaviour(67, (0,), bind_sensor_manager),
