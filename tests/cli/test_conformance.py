@@ -15,17 +15,17 @@ from cli.served_meter import HDLC, TCP, ServedMeter
 from cosem.conformance.subject import HASH_SECRET, sound_meter
 from dlmskeys import SUITE_0, keys, master_key
 from openami.cli.conformance_profile import EXAMPLE, load
+from openami.cli.conformance_profile import SERVICES as SERVICE_NAMES
 from openami.cli.conformance_record import Redaction
 from openami.cli.main import main
 from openami.cosem.conformance.suite import CASES
+from openami.cosem.device import DEFAULT_CONFORMANCE
 from openami.runtime.errors import UserError
 from playbooks.demo_meter import CLIENT_TITLE, PASSWORD
 
-SERVICES = """[
-    "get", "set", "action", "selective-access", "multiple-references",
-    "block-transfer-with-get-or-read", "block-transfer-with-set-or-write",
-    "block-transfer-with-action",
-]"""
+SERVICES = json.dumps(
+    [name for name, service in SERVICE_NAMES.items() if service in DEFAULT_CONFORMANCE]
+)
 PROFILE = f"""
 [meter]
 name = "demo <meter>"
@@ -250,7 +250,7 @@ WRONG = {
     'mechanism = "lls"': ('mechanism = "pls"', "one of none, lls"),
     'secret_file = "reader.secret"': ('secret_file = "nowhere"', "cannot be read"),
     'gak_file = "gak.hex"': ("", "guek_file and gak_file"),
-    '"get", "set"': ('"got", "set"', "a list of"),
+    '"get"': ('"got"', "a list of"),
     "address_octets = 2": ("address_octets = 3", "1, 2 or 4 octets"),
     'profile = "1.0.99.1.0.255"': ('profile = "1.0"', "a logical name"),
     'associations = ["public"': ('associations = ["meter"', "names of associations"),

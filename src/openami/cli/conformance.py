@@ -233,6 +233,8 @@ class Run:
         return int(ExitCode.REFUSED if doubtful else ExitCode.DONE)
 
     def _tell(self, planned: Planned, verdict: Verdict, reason: str) -> None:
+        if verdict is Verdict.NOT_APPLICABLE:
+            return  # the reports say why
         words = f": {self._hide(reason)}" if verdict in {Verdict.FAIL, Verdict.INCONCLUSIVE} else ""
         click.echo(f"{verdict.value:14} {planned.key}{words}")
 
