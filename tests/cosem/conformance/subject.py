@@ -13,6 +13,7 @@ from openami.cosem.conformance.declaration import (
     DeclaredLink,
     Row,
 )
+from openami.cosem.conformance.opening import LN_BITS, SN_BITS
 from openami.cosem.conformance.runner import Result, attempt
 from openami.cosem.conformance.suite import BY_ID
 from openami.cosem.device import (
@@ -129,11 +130,6 @@ def declaration(meter: SecureMeter, address_octets: int = 2) -> Declaration:
     )
 
 
-BOTH_KINDS = (
-    Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
-    | Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE
-    | Conformance.MULTIPLE_REFERENCES
-)
 BY_NAME = (
     Conformance.READ
     | Conformance.WRITE
@@ -144,9 +140,8 @@ BY_NAME = (
 
 def negotiable(policy: AssociationPolicy) -> Conformance:
     """What a policy grants, without the bits of the referencing that it has not."""
-    if policy.short_names is None:
-        return policy.conformance
-    return policy.conformance & (BY_NAME | BOTH_KINDS)
+    foreign = SN_BITS if policy.short_names is None else LN_BITS
+    return policy.conformance & ~foreign
 
 
 Serve = Callable[["Subject", int, bytes], bytes | None]
