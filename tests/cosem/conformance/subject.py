@@ -13,7 +13,6 @@ from openami.cosem.conformance.declaration import (
     DeclaredLink,
     Row,
 )
-from openami.cosem.conformance.opening import LN_BITS, SN_BITS
 from openami.cosem.conformance.runner import Result, attempt
 from openami.cosem.conformance.suite import BY_ID
 from openami.cosem.device import (
@@ -23,6 +22,7 @@ from openami.cosem.device import (
     AssociationPolicy,
     Grant,
 )
+from openami.cosem.opening import referencing_of
 from openami.cosem.server import ServerConnection
 from openami.cosem.short_names import ShortNames
 from openami.dlms.apdu.initiate import Conformance
@@ -95,7 +95,7 @@ def declaration(meter: SecureMeter, address_octets: int = 2) -> Declaration:
             "client_sap": sap,
             "mechanism": policy.mechanism,
             "secret": policy.secret,
-            "conformance": negotiable(policy),
+            "conformance": referencing_of(policy).offered(policy.conformance),
             "short_names": policy.short_names is not None,
         }
         return DeclaredAssociation(**(given | more))  # type: ignore[arg-type]
@@ -136,12 +136,6 @@ BY_NAME = (
     | Conformance.UNCONFIRMED_WRITE
     | Conformance.PARAMETERIZED_ACCESS
 )
-
-
-def negotiable(policy: AssociationPolicy) -> Conformance:
-    """What a policy grants, without the bits of the referencing that it has not."""
-    foreign = SN_BITS if policy.short_names is None else LN_BITS
-    return policy.conformance & ~foreign
 
 
 Serve = Callable[["Subject", int, bytes], bytes | None]
