@@ -7,17 +7,25 @@ runner is `run`.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
+from openami.coap.errors import CoapError
+from openami.coap.message import Message
+from openami.coap.numbers import Code
+from openami.coap.peer import CoapPeer, PeerSettings, Requested
 from openami.dlms import apdu, columns, data, framings, translate
 from openami.dlms.apdu.fields import SelectiveAccess
 from openami.dlms.apdu.selective import ByEntry, ByRange
 from openami.dlms.datetimes import CosemDate, CosemDateTime, CosemTime
 from openami.dlms.errors import DecodeError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
+from openami.dlms.hdlc.address import Station
 from openami.dlms.hdlc.frame import Frame
+from openami.dlms.hdlc.link import Message as HdlcMessage
 from openami.dlms.hdlc.parameters import LinkParameters
 from openami.dlms.hdlc.reader import FrameReader
+from openami.dlms.hdlc.secondary import SecondaryStation
 from openami.dlms.mbus import MbusFrame, MbusReader
 from openami.dlms.mode_e import IdentificationMessage, LineReader, OptionSelect, RequestMessage
 from openami.dlms.readings import readings
@@ -144,6 +152,43 @@ def served_protected(octets: bytes) -> object:
     return link
 
 
+def coap_message(octets: bytes) -> object:
+    with suppress(CoapError):
+        return inverse(Message.decode)(octets)
+    return None
+
+
+def coap_peer(octets: bytes) -> object:
+    """Give datagrams to a peer that answers; each has its length in front."""
+    peer = CoapPeer(PeerSettings(longest_payload_octets=2000), bytes)
+    peer.request(Code.POST, (), bytes(1500), 0.0)
+    now = 0.0
+    while octets:
+        datagram, octets = octets[1 : 1 + octets[0]], octets[1 + octets[0] :]
+        now += 1.0
+        for event in (*peer.receive(datagram, now), *peer.tick(now)):
+            if isinstance(event, Requested):
+                peer.respond(event.handle, Code.CHANGED, event.message.payload * 3, now)
+        for sent in peer.data_to_send():
+            Message.decode(sent)
+    return peer
+
+
+def hdlc_station(octets: bytes) -> object:
+    """Give octets to a station that answers; what it says are sound frames."""
+    station = SecondaryStation(Station.of([1], 17))
+    now = 0.0
+    while octets:
+        part, octets = octets[1 : 1 + octets[0]], octets[1 + octets[0] :]
+        now += 0.3
+        for event in (*station.receive(part, now), *station.tick(now)):
+            if isinstance(event, HdlcMessage):
+                station.answer(event.pair, event.apdu, now)
+        found = FrameReader().feed(station.data_to_send())
+        assert all(isinstance(each, Frame) for each in found)
+    return station
+
+
 def certificate(octets: bytes) -> object:
     return Certificate.decode(octets)
 
@@ -172,6 +217,9 @@ TARGETS: Final[dict[str, Target]] = {
     "secure-channel": opened_by_channel,
     "server": served,
     "server-protected": served_protected,
+    "coap-message": coap_message,
+    "coap-peer": coap_peer,
+    "hdlc-station": hdlc_station,
     "recording": recorded,
     "decode": described,
 }
