@@ -7,11 +7,13 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from interop.meters import PEER_PYTHON, PEERS
+from openami.cosem.base_names import BaseNames
 from openami.cosem.client import Client, ClientParameters
 from openami.cosem.measurement import Data, Register
 from openami.cosem.refusals import AccessError, AssociationError
@@ -89,6 +91,30 @@ def test_our_client_reads_a_foreign_meter(mechanism: str, parameters: ClientPara
         "scaler_unit": (0, 30),
         "time": START,
     }
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "parameters"),
+    [
+        ("none", ClientParameters(client_sap=16)),
+        ("lls", ClientParameters(client_sap=32, mechanism=Mechanism.LLS, secret=b"12345678")),
+    ],
+)
+def test_our_client_reads_a_foreign_meter_by_short_name(
+    mechanism: str, parameters: ClientParameters
+) -> None:
+    names = BaseNames()
+    ask = {"mechanism": mechanism, "client_sap": parameters.client_sap, "password": "12345678"}
+    with foreign_meter(**ask, short_names=True) as url:
+        found = asyncio.run(read(url, replace(parameters, short_names=names)))
+    assert found == {
+        "name": NAME.encode(),
+        "energy": 123_456,
+        "scaler_unit": (0, 30),
+        "time": START,
+    }
+    assert names.is_complete
+    assert names.attribute(1, LDN, 2) == 0xFD08
 
 
 def test_a_foreign_meter_refuses_a_wrong_password() -> None:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: ANN001, ANN002, ANN201, ANN204, N802, N815, PTH123, SIM115
+# ruff: noqa: ANN001, ANN002, ANN201, ANN202, ANN204, N802, N815, PTH123, SIM115
 """gurux-dlms serves a meter; runs only under .venv-peers, as a process of its own.
 
 One JSON object as argument says which client is let in; the port is printed, then one connection
 is served to its end.  Version 1.0.203 can serve attributes with no security and with a password;
-its server's parts for profiles and for ciphering call functions that do not exist.
+its server's parts for profiles and for ciphering call functions that do not exist.  By short name
+it serves single attributes once `mend_short_names` has put right what stops it.
 """
 
 import datetime as dt
@@ -21,14 +22,17 @@ from gurux_dlms.enums import (
     MethodAccessMode,
     SourceDiagnostic,
 )
+from gurux_dlms.GXDLMSServer import GXDLMSServer
 from gurux_dlms.GXServerReply import GXServerReply
 from gurux_dlms.objects import (
     GXDLMSAssociationLogicalName,
+    GXDLMSAssociationShortName,
     GXDLMSClock,
     GXDLMSData,
     GXDLMSRegister,
 )
 from gurux_dlms.secure import GXDLMSSecureServer
+from gurux_dlms.ValueEventArgs import ValueEventArgs
 
 AUTHENTICATIONS = {
     "none": Authentication.NONE,
@@ -50,7 +54,7 @@ class Server(GXDLMSSecureServer):
     """A server whose callbacks let everything be read."""
 
     def __init__(self, ask):
-        super().__init__(True, InterfaceType.WRAPPER)  # noqa: FBT003
+        super().__init__(not ask.get("short_names"), InterfaceType.WRAPPER)
         self.ask = ask
         self.settings.maxServerPDUSize = ask["pdu_octets"]
 
@@ -83,6 +87,34 @@ class Server(GXDLMSSecureServer):
     onConnected = onInvalidConnection = onDisconnected = onPreAction = onPostAction = nothing
 
 
+class NoTransaction:
+    """No long answer: the library calls it, and asks whether it is one."""
+
+    def __call__(self):
+        return None
+
+    def __bool__(self):
+        return False
+
+
+def mend_short_names():
+    """Let the library answer ReadRequests of one attribute."""
+    none = NoTransaction()
+    GXDLMSServer.transaction = property(lambda _server: none, lambda _server, _value: None)
+    ValueEventArgs.isSkipMaxPduSize = lambda _event: True
+    value = GXDLMSAssociationShortName.getValue
+
+    def without_error(association, settings, event):
+        found = value(association, settings, event)
+        event.error = 0  # each answer of the association is marked as denied
+        return found
+
+    GXDLMSAssociationShortName.getValue = without_error
+
+
+BASE_NAMES = (0xFD00, 0x0100, 0x0200, 0xFA00)
+
+
 def main(ask, answers):
     server = Server(ask)
     name = GXDLMSData("0.0.42.0.0.255")
@@ -93,9 +125,14 @@ def main(ask, answers):
     clock = GXDLMSClock("0.0.1.0.0.255")
     clock.time = GXDateTime(dt.datetime.fromisoformat(ask["time"]))
     association = GXDLMSAssociationLogicalName("0.0.40.0.0.255")
-    for thing in (name, register, clock, association):
+    if ask.get("short_names"):
+        mend_short_names()
+        association = GXDLMSAssociationShortName("0.0.40.0.0.255")
+    for thing, base_name in zip((name, register, clock, association), BASE_NAMES, strict=True):
         server.items.append(thing)
-    association.objectList.append(name)  # an empty list would be filled, in a way that fails
+        association.objectList.append(thing)  # an empty list would be filled, in a way that fails
+        if ask.get("short_names"):
+            thing.shortName = base_name
     server.initialize()
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(30)
