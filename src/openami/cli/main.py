@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "simulate": ("openami.cli.simulate", "simulate"),
     "decode": ("openami.cli.decode", "decode"),
     "conformance": ("openami.cli.conformance", "conformance"),
+    "translate": ("openami.cli.translate", "translate"),
 }
 
 

@@ -109,6 +109,12 @@ _TAGS.update(dict.fromkeys(ciphered.BY_DED, ciphered.ServiceCiphering.decode))
 _TAGS_WITH_CHOICE: Final = frozenset(kind.TAG for kind in _WITH_CHOICE)
 
 
+def classes() -> tuple[type, ...]:
+    """Return the class of each APDU that is no more than its fields, by tag and choice."""
+    found: list[object] = [*_WITH_CHOICE, *_WITHOUT_CHOICE]
+    return tuple(kind for kind in found if isinstance(kind, type))
+
+
 def known_tags() -> frozenset[int]:
     """Return the tags that `decode` understands."""
     return _TAGS_WITH_CHOICE | frozenset(_TAGS)
