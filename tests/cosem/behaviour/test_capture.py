@@ -11,6 +11,7 @@ from openami.cosem.behaviour.localtime import Zone
 from openami.cosem.measurement import (
     CAPTURE_OBJECT,
     ProfileGeneric,
+    ProfileGenericV0,
     Register,
     ScalerUnit,
     SortMethod,
@@ -283,3 +284,42 @@ def test_clock_columns_show_local_time_whatever_the_period() -> None:
     here = world(row, now="2026-10-25T00:00")
     here.run_to(at("2026-10-25T03:00"))
     assert times(row) == ["25.02:00 -60", "25.03:00 -60", "25.04:00 -60"]
+
+
+def test_a_reader_that_a_server_keeps_finds_other_rows_too() -> None:
+    row = profile()
+    here = world(row, now="2026-01-09T11:07")
+    kept, counted = row.reader(2), row.reader(7)
+    assert kept is not None
+    assert counted is not None
+    here.run_to(at("2026-01-09T11:30"))
+    here.life.inside.write(7, PROFILE, 3, Array((CAPTURE_OBJECT.to_data(VALUE),)))
+    assert kept() == b"\x01\x00"
+    here.run_to(at("2026-01-09T12:00"))
+    assert axdr_data.decode(kept()) == Array(rows(row))
+    assert axdr_data.decode(counted()) == 2
+
+
+def test_rows_of_a_dump_with_null_data_are_told_in_full() -> None:
+    first = Structure((OctetString(BERLIN.shown(at("2026-01-09T11:00")).encode()), LongUnsigned(7)))
+    row = profile()
+    row.values[2] = Array([first, Structure((None, None)), Structure((None, LongUnsigned(8)))])
+    world(row, now="2026-01-09T13:07")
+    assert [each[3:8] for each in times(row)] == ["12:00", "12:15", "12:30"]
+    assert [each[1] for each in rows(row)] == [7, 7, 8]
+
+
+def test_version_0_has_methods_for_what_selective_access_does() -> None:
+    row = ProfileGenericV0(
+        PROFILE, capture_objects=(TIME, VALUE), capture_period=900, profile_entries=9
+    )
+    here = world(row, now="2026-01-09T11:07")
+    here.run_to(at("2026-01-09T12:00"))
+    inside = here.life.inside
+    by_entry = ByEntry(from_entry=2, to_entry=3).access().parameters
+    assert inside.invoke(7, PROFILE, 4, by_entry) == Array(rows(row)[1:3])
+    start = rows(row)[3][0]
+    by_range = ByRange(restricting_object=TIME, from_value=start, to_value=start)
+    assert inside.invoke(7, PROFILE, 3, by_range.access().parameters) == Array(rows(row)[3:])
+    with pytest.raises(Refused):
+        inside.invoke(7, PROFILE, 4, None)

@@ -205,3 +205,18 @@ def test_a_written_zone_holds_at_once_and_an_impossible_one_is_refused() -> None
         with pytest.raises(Refused):
             world.life.inside.write(8, CLOCK, index, value)
     assert clock(world).time_zone == -120
+
+
+def test_once_the_calendar_was_set_all_actors_are_due() -> None:
+    world = berlin("2026-01-15T12:00")
+    assert world.life.actors.due_us() is None
+    invoke(world, 6, Long(-900))
+    assert world.life.actors.due_us() == 0
+    world.tick()
+    assert world.life.actors.due_us() is None
+
+
+def test_a_clock_that_does_not_know_its_zone_shows_utc() -> None:
+    world = berlin("2026-07-15T12:00")
+    clock(world).values[3] = -0x8000
+    assert (clock(world).time.hour, clock(world).time.deviation_minutes) == (12, 0)

@@ -214,3 +214,11 @@ def test_a_register_without_a_period_rests() -> None:
     world = World([register(period=0)])
     assert world.life.actors.due_us() is None
     assert "nothing is averaged" in world.reports[0].what
+
+
+def test_an_average_that_is_no_integer_rests() -> None:
+    odd = register()
+    odd.values[3] = None
+    world = World([odd])
+    assert world.life.actors.due_us() is None
+    assert "nothing is averaged" in world.reports[0].what

@@ -109,7 +109,18 @@ def test_changes_that_tell_their_year_or_deviation() -> None:
     assert BERLIN.is_saving(at("2027-07-01T00:00"))
 
 
-@pytest.mark.parametrize("begin", [None, CosemDateTime.decode(b"\xff" * 9 + b"\x80\x00\xff")])
+OPEN = b"\xff" * 9 + b"\x80\x00"
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        None,
+        CosemDateTime.decode(OPEN + b"\xff"),
+        CosemDateTime.decode(OPEN + b"\x00"),
+        CosemDateTime(year=None, month=3, day=1, hour=None, minute=0),
+    ],
+)
 def test_daylight_saving_that_never_begins(begin: CosemDateTime | None) -> None:
     zone = Zone(-60, begin, rule(10, LAST_DAY, 3), 60, enabled=True)
     assert not zone.is_saving(at("2026-07-01T00:00"))

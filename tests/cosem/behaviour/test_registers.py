@@ -155,3 +155,12 @@ def test_masks_and_registers_are_added_and_deleted() -> None:
     assert values(world, TOTAL, DAY, NIGHT) == [1, 1, 0]
     with pytest.raises(Refused):
         inside.invoke(6, MASKS, 3, OctetString(b"day"))
+
+
+def test_a_value_that_is_no_integer_does_not_count() -> None:
+    odd = Register(TOTAL, scaler_unit=WH)
+    odd.values[2] = None
+    world = World([odd])
+    Quantity(world.life, TOTAL).add(1, NOON, NOON + SECOND)
+    assert "does not count" in world.reports[0].what
+    assert world.life.state() == {}

@@ -13,13 +13,16 @@ from typing import Any, Final
 from openami.cosem.behaviour.due import Done
 from openami.cosem.behaviour.host import Kept, Life
 from openami.cosem.behaviour.localtime import MINUTE_US, next_boundary, to_us
-from openami.cosem.behaviour.null_data import tell_with_null_data
+from openami.cosem.behaviour.null_data import expand, tell_with_null_data
+from openami.cosem.behaviour.results import as_action
 from openami.cosem.behaviour.sorting import UNSORTED, CaptureBuffer, SortedBuffer
-from openami.cosem.measurement import ProfileGeneric, SortMethod
+from openami.cosem.measurement import ProfileGeneric, ProfileGenericV0, SortMethod
 from openami.cosem.model import Attribute, Refused
 from openami.cosem.profile import profile_generic
+from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
-from openami.dlms.apdu.selective import CaptureObject
+from openami.dlms.apdu.fields import SelectiveAccess
+from openami.dlms.apdu.selective import ByEntry, ByRange, CaptureObject
 from openami.dlms.data import Array, Data, OctetString, Structure
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
@@ -76,6 +79,8 @@ class Capturing:
         self._load(dumped)
         profile.bind_method(ProfileGeneric.reset, lambda _argument: self.reset())
         profile.bind_method(ProfileGeneric.capture, lambda _argument: self.capture(life.now_us()))
+        if isinstance(profile, ProfileGenericV0):
+            self._bind_old(profile)
         # Whatever describes the rows makes those that are there meaningless.
         static: tuple[Attribute[Any], ...] = (
             ProfileGeneric.capture_objects,
@@ -159,6 +164,37 @@ class Capturing:
         )
         if self._life.host.null_data:
             tell_with_null_data(profile)
+        # A server keeps what it once got from an object: let that always find the rows of now.
+        self._whole = profile.octet_sources[ProfileGeneric.buffer.index]
+        self._selected = profile.selections[ProfileGeneric.buffer.index]
+        profile.bind_octets(ProfileGeneric.buffer, self._read)
+        profile.bind_selection(ProfileGeneric.buffer, self._select)
+        profile.bind(ProfileGeneric.entries_in_use, self._count)
+
+    def _read(self) -> bytes:
+        return self._whole()
+
+    def _select(self, access: SelectiveAccess) -> bytes:
+        return self._selected(access)
+
+    def _count(self) -> int:
+        return self.buffer.count()
+
+    def _bind_old(self, profile: ProfileGenericV0) -> None:
+        """Bind what selective access has replaced: the buffer by range and by entry."""
+
+        def by(selector: int, parameters: Data) -> Data:
+            access = SelectiveAccess(selector=selector, parameters=parameters)
+            return axdr_data.decode(self._select(access))
+
+        profile.bind_method(
+            ProfileGenericV0.get_buffer_by_range,
+            as_action(lambda parameters: by(ByRange.SELECTOR, parameters)),
+        )
+        profile.bind_method(
+            ProfileGenericV0.get_buffer_by_index,
+            as_action(lambda parameters: by(ByEntry.SELECTOR, parameters)),
+        )
 
     def _load(self, dumped: Data) -> None:
         """Take rows that the object was given as a value, e.g. from a dump."""
@@ -166,9 +202,13 @@ class Capturing:
             (i for i, each in enumerate(self.profile.capture_objects) if each.class_id == 8), None
         )
         width = len(self.profile.capture_objects)
-        for row in dumped if isinstance(dumped, Array) else ():
-            if isinstance(row, Structure) and len(row) == width:
-                self.buffer.append(_time_us(row[clock]) if clock is not None else 0, row)
+        found = [
+            row
+            for row in (dumped if isinstance(dumped, Array) else ())
+            if isinstance(row, Structure) and len(row) == width
+        ]
+        for row in expand(found, self.profile.capture_period):
+            self.buffer.append(_time_us(row[clock]) if clock is not None else 0, row)
 
     def _sink(self, index: int) -> Callable[[Any], None]:
         def change(value: Any) -> None:  # noqa: ANN401  each attribute's own type

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
-from openami.cosem.behaviour.host import ClockPort, Life, zone_of
+from openami.cosem.behaviour.host import MOST_MINUTES, ClockPort, Life, zone_of
 from openami.cosem.behaviour.localtime import GOOD, MINUTE_US, SECOND_US, Zone, to_us
 from openami.cosem.model import Refused
 from openami.cosem.time_event import Clock, PresetTime
@@ -23,7 +23,6 @@ LONGEST_SHIFT_S: Final = 900
 DEFAULT_MEASURING_PERIOD_S: Final = 900
 LOAD_PROFILE: Final = Obis(1, 0, 99, 1, 0, 255)
 
-_MOST_MINUTES: Final = 840
 _MOST_SAVING: Final = 120
 _ONE_US: Final = timedelta(microseconds=1)
 
@@ -50,6 +49,7 @@ class Timekeeper:
         self._port = port
         self._measuring_period_s = measuring_period_s
         self._preset: PresetTime | None = None
+        self._turned = False
         self.doubts = GOOD
         clock.bind(Clock.time, self.shown, self.write_time)
         clock.bind(Clock.status, lambda: int(self.status()))
@@ -93,8 +93,16 @@ class Timekeeper:
             now_us = to_calendar(value, self.zone, self._port.now_us())
         except ValueError:
             raise Refused(DataAccessResult.TYPE_UNMATCHED) from None
-        self._port.set_us(now_us)
+        self._turn(now_us)
         self.doubts = GOOD
+
+    def due_us(self) -> int | None:
+        """Return 0 once the calendar was set: all actors are to be told the time at once."""
+        return 0 if self._turned else None
+
+    def tick(self, now_us: int) -> None:
+        del now_us
+        self._turned = False
 
     def state(self) -> ClockState:
         preset = self._preset
@@ -113,6 +121,10 @@ class Timekeeper:
         self.doubts = ClockStatus(state.doubts)
         self._preset = state.preset and PresetTime(*map(CosemDateTime.decode, state.preset))
 
+    def _turn(self, now_us: int) -> None:
+        self._port.set_us(now_us)
+        self._turned = True
+
     def _adjust(self, period_s: int) -> None:
         """Go to the nearest start of a period after local midnight; half a period goes forward."""
         now_us = self._port.now_us()
@@ -120,7 +132,7 @@ class Timekeeper:
         period_us = max(1, period_s) * SECOND_US
         since_midnight = (local - datetime.combine(local.date(), time())) // _ONE_US
         past = since_midnight % period_us
-        self._port.set_us(now_us - past + (period_us if 2 * past >= period_us else 0))
+        self._turn(now_us - past + (period_us if 2 * past >= period_us else 0))
 
     def _take_preset(self, preset: PresetTime) -> None:
         now_us, zone = self._port.now_us(), self.zone
@@ -139,21 +151,21 @@ class Timekeeper:
         start, end = (to_calendar(each, zone, now_us) for each in preset[1:])
         if not start <= now_us <= end:
             raise Refused(ActionResult.TEMPORARY_FAILURE)
-        self._port.set_us(to_calendar(preset.preset_time, zone, now_us))
+        self._turn(to_calendar(preset.preset_time, zone, now_us))
         self._preset = None  # invoked again it would set the clock back
         self.doubts = GOOD
 
     def _shift(self, seconds: int) -> None:
         if abs(seconds) > LONGEST_SHIFT_S:
             raise Refused(ActionResult.SCOPE_OF_ACCESS_VIOLATED)
-        self._port.set_us(self._port.now_us() + seconds * SECOND_US)
+        self._turn(self._port.now_us() + seconds * SECOND_US)
 
     def _check_zone(self, minutes: int) -> None:
-        if max(abs(minutes), abs(minutes - self.zone.saving)) > _MOST_MINUTES:
+        if max(abs(minutes), abs(minutes - self.zone.saving)) > MOST_MINUTES:
             raise Refused(DataAccessResult.TYPE_UNMATCHED)
 
     def _check_saving(self, minutes: int) -> None:
-        if abs(minutes) > _MOST_SAVING or abs(self.zone.time_zone - minutes) > _MOST_MINUTES:
+        if abs(minutes) > _MOST_SAVING or abs(self.zone.time_zone - minutes) > MOST_MINUTES:
             raise Refused(DataAccessResult.TYPE_UNMATCHED)
 
 

@@ -215,6 +215,9 @@ def bind_demand_register(register: DemandRegister, life: Life) -> Demand | None:
         source = found
         register.bind(DemandRegister.current_average_value, lambda: number(source()))
         return None
+    if not isinstance(register.values[3], FixedInteger):
+        life.report(at, "last_average_value is no integer: nothing is averaged")
+        return None
     if not register.period or not register.number_of_periods:
         life.report(at, "period or number_of_periods is 0: nothing is averaged")
         return None

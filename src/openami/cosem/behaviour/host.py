@@ -26,6 +26,8 @@ from openami.dlms.obis import Obis
 
 CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
 SCRIPT_TABLE: Final = 9
+MOST_MINUTES: Final = 840
+"""The largest deviation from UTC."""
 DEEPEST: Final = 8
 """How many scripts may start one another."""
 
@@ -136,6 +138,9 @@ class _Ticks(Protocol):
 class Life:
     """One device, brought to life.
 
+    Whoever turns the calendar other than through the device's clock object tells the actors the
+    time at once: what was due may lie far ahead of a calendar that was set back.
+
     Attributes:
         device: Its objects.
         host: Its ports.
@@ -238,12 +243,19 @@ class Life:
 
 
 def zone_of(clock: Clock) -> Zone:
-    """Return what a clock object says about local time; what it does not hold is UTC, no saving."""
+    """Return what a clock object says about local time.
+
+    What it does not hold is UTC without daylight saving, and so is what lies outside of the range
+    of a deviation, as clocks show it that do not know their zone.
+    """
     held = clock.values
+    time_zone, saving = held.get(Clock.time_zone.index, 0), held.get(7, 0)
+    if max(abs(time_zone), abs(time_zone - saving)) > MOST_MINUTES:
+        return UTC_ZONE
     return Zone(
-        time_zone=held.get(Clock.time_zone.index, 0),
+        time_zone=time_zone,
         begin=held.get(Clock.daylight_savings_begin.index),
         end=held.get(Clock.daylight_savings_end.index),
-        saving=held.get(Clock.daylight_savings_deviation.index, 0),
+        saving=saving,
         enabled=held.get(Clock.daylight_savings_enabled.index, False),
     )

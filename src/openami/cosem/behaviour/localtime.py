@@ -58,7 +58,8 @@ class Zone:
 
     Attributes:
         time_zone: Deviation of normal time, minutes: -60 is one hour east of Greenwich.
-        begin: When daylight saving begins; local normal time, unless it tells its deviation.
+        begin: When daylight saving begins; local normal time, unless it tells its deviation.  A
+            change that leaves its month or hour open never comes.
         end: When it ends; local daylight saving time, unless it tells its deviation.
         saving: By how much daylight saving time is ahead of normal time, minutes.
         enabled: Whether daylight saving is observed.
@@ -137,7 +138,7 @@ def _changes(zone: Zone, year: int) -> tuple[tuple[int, bool], ...]:
     """Return the changes of the years around `year`: when, and whether daylight saving begins."""
     found = []
     for rule, begins in ((zone.begin, True), (zone.end, False)):
-        if rule is None or rule == _UNSPECIFIED:
+        if rule is None or None in {rule.month, rule.hour}:
             continue
         deviation = rule.deviation_minutes
         if deviation is None:
@@ -149,11 +150,6 @@ def _changes(zone: Zone, year: int) -> tuple[tuple[int, bool], ...]:
                 for local in when.within(each, UTC_ZONE)
             ]
     return tuple(sorted(found))
-
-
-_UNSPECIFIED: Final = CosemDateTime(
-    year=None, month=None, day=None, hour=None, minute=None, second=None, hundredths=None
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,10 @@ def bind_register(register: Register | ExtendedRegister, life: Life) -> Counter 
     """Bind a register to what the host measures, or let it count."""
     found = life.host.measured.source(register.class_id, register.values[1], 2)
     if found is None:
-        return Counter(register, life) if 2 in register.values else None
+        if isinstance(register.values.get(2), FixedInteger):
+            return Counter(register, life)
+        life.report(register.logical_name, "the value is no integer: the register does not count")
+        return None
     source = found
     register.bind(type(register).value, lambda: number(source()))
     if isinstance(register, ExtendedRegister):

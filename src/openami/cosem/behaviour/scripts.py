@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Final
 
 from openami.cosem.behaviour.host import DEEPEST, Life
-from openami.cosem.kinds import KindError
+from openami.cosem.behaviour.results import as_action
 from openami.cosem.model import Refused
 from openami.cosem.tariff import ActionSpecification, ScriptTable
 from openami.dlms.apdu.codes import ActionResult
@@ -32,7 +32,7 @@ class Scripts:
     def __init__(self, table: ScriptTable, life: Life) -> None:
         self._table = table
         self._life = life
-        table.bind_method(ScriptTable.execute, self.execute)
+        table.bind_method(ScriptTable.execute, as_action(self.execute))
 
     def execute(self, identifier: int) -> None:
         """Carry out a script; 0 is the null script, which does nothing.
@@ -40,6 +40,7 @@ class Scripts:
         Raises:
             Refused: There is no such script, scripts start one another without end, or a step is
                 refused, with the result of that step.
+            KindError: A step has a value of another type than its row declares.
         """
         if identifier == 0:
             return
@@ -62,22 +63,10 @@ class Scripts:
         row = (action.class_id, action.logical_name, action.row_index)
         if action.service_id not in SERVICES:
             raise Refused(ActionResult.SCOPE_OF_ACCESS_VIOLATED)
-        try:
-            if action.service_id == ScriptService.WRITE:
-                inside.write(*row, action.parameter)
-            elif action.service_id == ScriptService.EXECUTE:
-                inside.invoke(*row, action.parameter)
-        except KindError:
-            raise Refused(ActionResult.TYPE_UNMATCHED) from None
-        except Refused as refused:
-            raise Refused(as_action_result(refused)) from None
-
-
-def as_action_result(refused: Refused) -> ActionResult:
-    """Return the result of a method for what was refused inside it; both lists share numbers."""
-    known = {int(each) for each in ActionResult}
-    number = int(refused.result)
-    return ActionResult(number) if number in known else ActionResult.OTHER_REASON
+        if action.service_id == ScriptService.WRITE:
+            inside.write(*row, action.parameter)
+        elif action.service_id == ScriptService.EXECUTE:
+            inside.invoke(*row, action.parameter)
 
 
 def bind_script_table(table: ScriptTable, life: Life) -> Scripts:
