@@ -12,7 +12,14 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn, ObjectListElement
-from openami.cosem.client_access import Accessed, Operation, request_of, results_of
+from openami.cosem.client_access import (
+    Accessed,
+    Operation,
+    Selection,
+    request_of,
+    results_of,
+    selective,
+)
 from openami.cosem.client_association import (
     LONGEST_VALUE_OCTETS,
     ClientAssociation,
@@ -42,12 +49,11 @@ from openami.dlms.apdu.fields import (
     AttributeDescriptor,
     LongInvokeIdAndPriority,
     MethodDescriptor,
-    SelectiveAccess,
     encode_access,
 )
 from openami.dlms.apdu.get import GetDataResult
 from openami.dlms.apdu.initiate import Conformance
-from openami.dlms.apdu.selective import ByEntry, ByRange, CaptureObject
+from openami.dlms.apdu.selective import ByRange, CaptureObject
 from openami.dlms.association import Primitive
 from openami.dlms.data import Data, OctetString, Structure
 from openami.dlms.datetimes import CosemDateTime
@@ -58,9 +64,6 @@ from openami.dlms.security.counters import CounterBlock, ReceiveWindow
 T = TypeVar("T")
 A = TypeVar("A")
 R = TypeVar("R")
-
-Selection: TypeAlias = ByRange | ByEntry | SelectiveAccess
-"""Which part of an attribute."""
 
 Row: TypeAlias = Attribute[Any] | Method[Any, Any]
 
@@ -154,7 +157,7 @@ class Client(ClientAssociation):
     ) -> Steps[bytes]:
         """Read one attribute, as the octets of its encoded data; all blocks are joined."""
         if (short := self._short) is not None:
-            part = None if selection is None else _selective(selection)
+            part = None if selection is None else selective(selection)
             what = name_of(class_id, at, index)
             return (yield from short.read((class_id, at, index), part, what))
         wanted = _GET if selection is None else _SELECTIVE
@@ -162,7 +165,7 @@ class Client(ClientAssociation):
             self.require(Conformance(wanted), "a read request")
         number = self._next_id()
         descriptor = class_id.to_bytes(2) + bytes(at) + bytes((index & 0xFF,))
-        access = b"\x00" if selection is None else encode_access(_selective(selection))
+        access = b"\x00" if selection is None else encode_access(selective(selection))
         answer = yield from self.exchange(
             _GET_HEADS[number] + descriptor + access, "a read request"
         )
@@ -457,7 +460,3 @@ class Client(ClientAssociation):
         except AccessError as refused:
             return DataAccessResult(refused.result)
         return DataAccessResult.SUCCESS
-
-
-def _selective(selection: Selection) -> SelectiveAccess:
-    return selection if isinstance(selection, SelectiveAccess) else selection.access()

@@ -29,6 +29,7 @@ from openami.dlms.apdu.fields import (
     MethodDescriptor,
     SelectiveAccess,
 )
+from openami.dlms.apdu.selective import ByEntry, ByRange
 from openami.dlms.data import Data
 from openami.dlms.obis import Obis
 
@@ -36,7 +37,15 @@ T = TypeVar("T")
 A = TypeVar("A")
 R = TypeVar("R")
 
+Selection: TypeAlias = ByRange | ByEntry | SelectiveAccess
+"""Which part of an attribute."""
+
 _REQUEST: Final = "an access request"
+
+
+def selective(selection: Selection) -> SelectiveAccess:
+    """Return the selective access that travels."""
+    return selection if isinstance(selection, SelectiveAccess) else selection.access()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +54,12 @@ class Read(Generic[T]):
 
     attribute: Attribute[T]
     at: Obis
-    selection: SelectiveAccess | None = None
+    selection: Selection | None = None
 
     def specification(self) -> AccessGet:
         """Return the item that travels."""
-        return AccessGet(attribute=_descriptor(self.attribute, self.at), access=self.selection)
+        access = None if self.selection is None else selective(self.selection)
+        return AccessGet(attribute=_descriptor(self.attribute, self.at), access=access)
 
     def data(self) -> Data:
         """Return what travels beside it."""

@@ -109,6 +109,8 @@ class ClientAssociation:
         notified: Takes what the meter sends unasked, when it has been opened.
     """
 
+    channel: SecureChannel | None
+
     def __init__(
         self,
         parameters: ClientParameters,
@@ -129,9 +131,10 @@ class ClientAssociation:
             raise ValueError("a ciphered association needs invocation counters: pass `counters`")
         self.parameters = parameters
         self.context = AssociationContext()
-        self.channel: SecureChannel | None = None
+        self.channel = None
         self.notified: Callable[[Notification], None] = lambda _notification: None
         self._assembler = Assembler()
+        self._announces = False
         self._entropy = entropy
         self._counters = counters
         self._window = window if window is not None else ReceiveWindow()
@@ -259,8 +262,7 @@ class ClientAssociation:
         self.context = assumed(self.parameters)
         self._machine.sent(Primitive.OPEN_REQUEST)
         self._machine.received(Primitive.OPEN_ACCEPTED)
-        if self.channel is not None:
-            self._agree(self.channel)
+        self._agree()
         return self.context
 
     def associate(self) -> Steps[AssociationContext]:
@@ -306,16 +308,14 @@ class ClientAssociation:
         except BaseException:
             self._machine.aborted()
             raise
-        if self.channel is not None:
-            self._agree(self.channel)
+        self._agree()
         return self.context
 
     def _believed(self) -> AssociationContext:
         """Take an unconfirmed association as open: nobody tells."""
         self.context = assumed(self.parameters)
         self._machine.received(Primitive.OPEN_ACCEPTED)
-        if self.channel is not None:
-            self._agree(self.channel)
+        self._agree()
         return self.context
 
     def release(self, reason: ReleaseRequestReason = ReleaseRequestReason.NORMAL) -> Steps[None]:
@@ -348,7 +348,8 @@ class ClientAssociation:
     def _exchange(self, apdu: bytes, request: str) -> Steps[bytes]:
         channel = self.channel
         octets = apdu if channel is None else channel.protect(apdu)
-        if len(octets) > self.context.max_send_pdu_octets:
+        if len(octets) > self.context.max_send_pdu_octets or self._announces:
+            self._announces = False
             octets = yield from self._transfer(len(octets), request).send(octets)
         else:
             octets = yield octets
@@ -376,9 +377,16 @@ class ClientAssociation:
             unasked=self.unasked,
         )
 
-    def _agree(self, channel: SecureChannel) -> None:
-        """Protect services as proposed and negotiated; opening itself used the global key."""
-        negotiated = Conformance(self.context.conformance)
+    def _agree(self) -> None:
+        """Speak and protect services as negotiated; opening itself used the global key."""
+        negotiated, channel = Conformance(self.context.conformance), self.channel
+        self._announces = (
+            self.parameters.general_blocks
+            and self.parameters.confirmed
+            and Conformance.GENERAL_BLOCK_TRANSFER in negotiated
+        )
+        if channel is None:
+            return
         channel.general = self.parameters.general and Conformance.GENERAL_PROTECTION in negotiated
         channel.scheme = self.parameters.scheme
         if self.parameters.dedicated_key is not None:

@@ -78,7 +78,8 @@ class ClientParameters:
             the meter is believed to grant what is proposed.
         server_max_receive_pdu_octets: The longest APDU that the meter takes, where no AARE tells.
         general_blocks: Whether general block transfer, where it is negotiated, goes before the
-            blocks of SET and ACTION.
+            blocks of GET, SET and ACTION.  The first request then goes as a block, which tells
+            the meter that we can do it, and our window.
         block_window: How many blocks of a general block transfer we take in one go, 1 to 63.
     """
 

@@ -115,4 +115,4 @@ class LogicalNameServices:
         response = self._access.answer(apdu)
         if not apdu[1] & CONFIRMED:
             return None
-        return response if len(response) <= self.terms.room_octets else TOO_LONG
+        return response if self.terms.goes_whole(len(response), Conformance(0)) else TOO_LONG

@@ -80,7 +80,8 @@ class GetService:
     def deliver(self, head: bytes, invoke_id: int, choice: bytes, octets: bytes) -> bytes:
         """Return a response with `octets`, or the first block of them if they are too long."""
         context = self._context
-        if len(octets) + 3 + len(choice) <= context.room_octets:
+        length = len(octets) + 3 + len(choice)
+        if context.goes_whole(length, Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ):
             return head + bytes((invoke_id,)) + choice + octets
         if not context.conformance & Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ:
             # Without blocks nothing longer than the PDU can be given, whatever it is.

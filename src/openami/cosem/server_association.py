@@ -41,8 +41,12 @@ from openami.cosem.own_association import (
 )
 from openami.cosem.own_association_sn import Actions
 from openami.cosem.referencing import Services
-from openami.cosem.server_blocks import LONGEST_RESPONSE_OCTETS, ServerBlocks
-from openami.cosem.services import SMALLEST_ROOM_OCTETS, ServiceContext
+from openami.cosem.server_blocks import ServerBlocks
+from openami.cosem.services import (
+    LONGEST_RESPONSE_OCTETS,
+    SMALLEST_ROOM_OCTETS,
+    ServiceContext,
+)
 from openami.cosem.short_name_services import ShortNameServices
 from openami.cosem.watching import SecurityIncident, SecurityReport, SecurityWatch, refusal
 from openami.dlms.apdu.acse import Aarq, AcseServiceUser, ReleaseResponseReason, Rlre, Rlrq
@@ -153,15 +157,20 @@ class ServerAssociation:
         if self._services is None or (not self._is_open and protection.envelope in DEDICATED):
             return NOT_POSSIBLE  # who may use the dedicated key is known only after pass 3
         terms = self._services.terms
-        if self._blocks is None:
-            added = self._added_octets(channel, protection)
-            terms.room_octets = opened.context.max_send_pdu_octets - added
-            if terms.room_octets < SMALLEST_ROOM_OCTETS:
-                return TOO_LONG  # not even one octet of an answer would fit under such protection
+        terms.room_octets = self._room_octets(opened, self._added_octets(channel, protection))
+        if terms.room_octets < SMALLEST_ROOM_OCTETS:
+            return TOO_LONG  # not even one octet of an answer would fit under such protection
         exchange = terms.exchange
         exchange.request, exchange.response = protection.bits, 0
         response = self._serve(opened, plain)
         return response and channel.protect(response, like=protection, owed=exchange.response)
+
+    def _room_octets(self, opened: Opened, added: int) -> int:
+        """Return how long a plain answer may be, unless it can go in general blocks alone."""
+        if self._blocks is not None and self._blocks.spoken:
+            return LONGEST_RESPONSE_OCTETS
+        room = opened.context.max_send_pdu_octets - added
+        return room if self._blocks is None else max(room, SMALLEST_ROOM_OCTETS)
 
     def _block(self, apdu: bytes) -> bytes | None:
         """Take a block of a general block transfer."""
@@ -172,6 +181,8 @@ class ServerAssociation:
             raise NotNegotiated(Conformance.GENERAL_BLOCK_TRANSFER)
         if len(apdu) > opened.context.max_receive_pdu_octets:
             return TOO_LONG
+        if opened.channel is None and self._services is not None:
+            self._services.terms.room_octets = LONGEST_RESPONSE_OCTETS
         return self._first_of(blocks.take(apdu, self._answer_whole))
 
     def _answer_whole(self, apdu: bytes) -> bytes | None:
@@ -295,7 +306,6 @@ class ServerAssociation:
         self._services = self._new_services(opened)
         if opened.context.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
             self._blocks = ServerBlocks(opened.context, self._policy.block_window)
-            self._services.terms.room_octets = LONGEST_RESPONSE_OCTETS
 
     def _report(self, incident: SecurityIncident | None, detail: str) -> None:
         watch = self._around.watch

@@ -16,14 +16,18 @@ from openami.dlms.errors import LocalProtocolError, RemoteProtocolError
 
 LONGEST_REQUEST_OCTETS: Final = 2**17
 """How much a client may send in blocks."""
-LONGEST_RESPONSE_OCTETS: Final = 2**20
-"""A longer answer is not given in one piece, even in blocks."""
 
 
 class ServerBlocks:
-    """The transfer that goes on in one association, if any."""
+    """The transfer that goes on in one association, if any.
 
-    __slots__ = ("_context", "_transfer", "_window")
+    Attributes:
+        spoken: Whether the client has sent a block.  There are clients in the field that propose
+            general block transfer and cannot do it: until one has shown that it can, an answer
+            that can go in the blocks of its own service does.
+    """
+
+    __slots__ = ("_context", "_peer_window", "_transfer", "_window", "spoken")
 
     def __init__(self, context: AssociationContext, window: int) -> None:
         """Serve an association that negotiated general block transfer.
@@ -34,7 +38,9 @@ class ServerBlocks:
         """
         self._context = context
         self._window = window
+        self._peer_window = 1
         self._transfer: BlockTransfer | None = None
+        self.spoken = False
 
     def drop(self) -> None:
         """Give up what goes on: the client asks for something else."""
@@ -61,6 +67,7 @@ class ServerBlocks:
             DecodeError: It is no block.
         """
         block = GeneralBlockTransfer.decode(octets)
+        self.spoken = True
         transfer = self._transfer
         if transfer is None or transfer.begins_anew(block):
             self._transfer = transfer = self._new()
@@ -72,6 +79,7 @@ class ServerBlocks:
                     transfer.end()
                 else:
                     transfer.offer(response)
+            self._peer_window = transfer.peer_window
             return transfer.burst()
         except (RemoteProtocolError, LocalProtocolError):
             self._transfer = None
@@ -81,6 +89,7 @@ class ServerBlocks:
         return BlockTransfer(
             peer_pdu_octets=self._context.max_send_pdu_octets,
             window=self._window,
+            peer_window=self._peer_window,
             drives=False,
             awaits=awaits,
             max_apdu_octets=LONGEST_REQUEST_OCTETS,

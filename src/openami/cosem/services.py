@@ -22,6 +22,8 @@ CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.3"
 SMALLEST_ROOM_OCTETS: Final = 12
 """A response block with one octet of raw data just fits."""
 
+LONGEST_RESPONSE_OCTETS: Final = 2**20
+"""A longer answer is not given in one piece, even in general blocks."""
 
 AssociationObject: TypeAlias = AssociationLn | AssociationLnV3
 
@@ -69,6 +71,21 @@ class ServiceContext:
             return self.view.reader(descriptor, self.exchange)
         thing, rights = self.find(descriptor)
         return readable(thing, rights, index_of(descriptor), self.exchange)
+
+    def goes_whole(self, octets: int, blocks: Conformance) -> bool:
+        """Tell whether an answer goes in one piece, or can go no other way.
+
+        Args:
+            octets: Its length.
+            blocks: The bit of the blocks that its service has of its own; 0 if it has none.
+        """
+        if octets <= self.room_octets:
+            return True
+        return bool(
+            self.conformance & Conformance.GENERAL_BLOCK_TRANSFER
+            and not self.conformance & blocks
+            and octets <= LONGEST_RESPONSE_OCTETS
+        )
 
     def require(self, wanted: Conformance) -> None:
         """Accept only what was negotiated.

@@ -290,7 +290,7 @@ class ActionService:
             single = ActionResponseNormal(invoke_id_and_priority=invoke_id, outcome=outcome)
             # The blocks of one method hold its return parameters alone.
             octets, raw = single.encode(), outcome.encode()[3:]
-        if len(octets) <= self._context.room_octets:
+        if self._context.goes_whole(len(octets), Conformance.BLOCK_TRANSFER_WITH_ACTION):
             return octets
         if not self._context.conformance & Conformance.BLOCK_TRANSFER_WITH_ACTION:
             return _failed(invoke_id, ActionResult.OTHER_REASON)
