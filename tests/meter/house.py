@@ -59,6 +59,7 @@ def config_in(home: Path, meter_id: int = 1, **changes: Any) -> MeterConfig:
         "identity": TlsIdentity(home / "ca.crt", home / "tls.crt", home / "tls.key"),
         "keys": KEYS,
         "plain_listener": None,
+        "protected_listener": None,
         "profile_days": 20,
         "event_entries": 64,
         "push_first_s": 5.0,

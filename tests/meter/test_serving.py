@@ -4,7 +4,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,14 @@ from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.exchange.events import EventCode
 from openami.meter import serving
+from openami.meter.config import PLAIN
 from openami.meter.objects import DISCONNECT, LDN
-from openami.meter.serving import MeterLine, MeterUplink, listen_plain
+from openami.meter.serving import MeterLine, MeterUplink, listen_plain, listen_protected
 from openami.transport.client import open_session
-from openami.transport.url import Url
+from openami.transport.tls import Role, Secured
+from openami.transport.url import ENCRYPTED, Scheme, Url
+from openami.transport.wire import WireError
+from transport.parties import METER, Pki, dialler
 
 IMPORT = Obis(1, 0, 1, 8, 0, 255)
 LOOPBACK = Url("tcp", "127.0.0.1", 0)
@@ -218,6 +222,51 @@ def test_the_plain_listener_serves_tools_and_survives_garbage(
 
     asyncio.run(story())
     assert "without TLS" in caplog.text
+
+
+@pytest.mark.parametrize("scheme", sorted(PLAIN))
+def test_the_plain_listener_on_datagrams(meter: MeterInMemory, scheme: Scheme) -> None:
+    async def story() -> None:
+        listener = await listen_plain(meter.management, Url(scheme, "127.0.0.1", 0))
+        try:
+            async with open_session(listener.url, parameters(32)) as session:
+                value = await session.run(session.client.get(Register.value, at=IMPORT))
+                assert value == meter.intervals()[-1].import_register_wh
+        finally:
+            await listener.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("scheme", sorted(ENCRYPTED))
+def test_the_protected_listener_lets_in_tools_of_our_authority(
+    meter: MeterInMemory, scheme: Scheme, tmp_path: Path
+) -> None:
+    pki = Pki(tmp_path)
+    own = pki.identity(METER, Role.METER)
+    meter.management.config = replace(meter.management.config, identity=own)
+
+    def tool(role: Role) -> Secured:
+        return dialler(pki.identity(bytes(8), role), role=Role.METER, title=METER)
+
+    async def story() -> None:
+        listener = await listen_protected(meter.management, Url(scheme, "127.0.0.1", 0))
+        try:
+            for role in (Role.CLIENT, Role.HEAD_END):
+                async with open_session(
+                    listener.url, parameters(32), secured=tool(role)
+                ) as session:
+                    name = await session.run(session.client.get(Data.value, at=LDN))
+                    assert name == b"OAM0000000000001"
+            with pytest.raises(WireError):
+                async with open_session(
+                    listener.url, parameters(32), secured=tool(Role.METER), timeout_s=3.0
+                ):
+                    pass
+        finally:
+            await listener.close()
+
+    asyncio.run(story())
 
 
 def test_live_values_are_refused_while_metrology_is_silent(meter: MeterInMemory) -> None:

@@ -14,13 +14,15 @@ from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json
 from openami.transport.reconnect import Backoff
 from openami.transport.tls import TlsIdentity
-from openami.transport.url import Url
+from openami.transport.url import ENCRYPTED, Scheme, Url
 
 KEYS_REMEDY: Final = "restore it from a backup; a meter without its keys has to be exchanged"
 KEYS_FORMAT: Final = "openami-keys-1"
 KEY_OCTETS: Final = 16
 LDN_OCTETS: Final = 16
 MICROSECONDS: Final = 1_000_000
+PLAIN: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "coap"})
+"""What the plain listener may speak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,7 @@ class MeterConfig:
     identity: TlsIdentity
     keys: MeterKeys
     plain_listener: Url | None
+    protected_listener: Url | None
     profile_days: int  # how far the load profile reaches back
     event_entries: int
     push_first_s: float  # pause before a push is sent again, doubled each time
@@ -101,7 +104,7 @@ class MeterConfig:
         meter.ignore("kind", "region", "zone")
         title = meter.title("title")
         listener = file.table("listener")
-        plain = listener.text("plain", "")
+        plain, protected = listener.text("plain", ""), listener.text("protected", "")
         config = cls(
             home=home,
             meter_id=meter.whole("id", least=1, most=65_535),
@@ -120,7 +123,8 @@ class MeterConfig:
             ),
             identity=TlsIdentity.of(file.table("tls")),
             keys=MeterKeys.load(file.table("keys").path("file"), title),
-            plain_listener=Url.of(listener, "plain") if plain else None,
+            plain_listener=Url.of(listener, "plain", PLAIN) if plain else None,
+            protected_listener=Url.of(listener, "protected", ENCRYPTED) if protected else None,
             profile_days=profile.whole("days", 60, least=1, most=3660),
             event_entries=profile.whole("event_entries", 512, least=16, most=65_535),
             push_first_s=push.number("first_s", 5.0),

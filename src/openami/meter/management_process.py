@@ -15,7 +15,7 @@ from openami.meter.config import MeterConfig
 from openami.meter.instrument import ManagementEnd
 from openami.meter.management import Management, Surroundings
 from openami.meter.replay import ReplayedLoad
-from openami.meter.serving import MeterUplink, listen_plain
+from openami.meter.serving import MeterUplink, listen_plain, listen_protected
 from openami.runtime.clock import Clock, real_us
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
@@ -59,10 +59,13 @@ class ManagementProcess:
         """Serve until `stop` is set.
 
         Raises:
-            UserError: The plain listener's port is taken.
+            UserError: A listener's port is taken, or its certificate cannot be used.
         """
-        plain = self._config.plain_listener
-        listener = await listen_plain(self.management, plain) if plain is not None else None
+        listeners = []
+        if (plain := self._config.plain_listener) is not None:
+            listeners.append(await listen_plain(self.management, plain))
+        if (protected := self._config.protected_listener) is not None:
+            listeners.append(await listen_protected(self.management, protected))
         self._line.open()
         dialling = asyncio.create_task(self.uplink.run())
         said_s = 0.0
@@ -81,7 +84,7 @@ class ManagementProcess:
             dialling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await dialling
-            if listener is not None:
+            for listener in listeners:
                 await listener.close()
             self._line.close()
             self.management.close()

@@ -23,9 +23,11 @@ from openami.dlms.sap import ALL_STATION, MANAGEMENT_LOGICAL_DEVICE
 from openami.exchange.events import EventCode
 from openami.exchange.uplink import PUSH_CLIENT
 from openami.meter.management import Management
-from openami.transport.endpoint import Listener, dial, listen
+from openami.transport.anywhere import OpenPort, listen_anywhere
+from openami.transport.carrier import Carrier
+from openami.transport.endpoint import dial
 from openami.transport.reconnect import Reconnector
-from openami.transport.tls import Expected, Role, Secured, Tls, client_tls
+from openami.transport.tls import Expected, Role, Secured, Tls, client_tls, server_tls
 from openami.transport.url import Url
 from openami.transport.wire import Limits, Wire, WireError
 
@@ -39,7 +41,7 @@ PLAIN_LIMITS: Final = Limits(max_connections=32, idle_timeout_s=600.0)
 class MeterLine:
     """One connection to a meter."""
 
-    def __init__(self, management: Management, wire: Wire, *, plain: bool) -> None:
+    def __init__(self, management: Management, wire: Carrier, *, plain: bool) -> None:
         self._management = management
         self._wire = wire
         self._plain = plain
@@ -201,18 +203,36 @@ class MeterUplink:
         self._management.outbox.detached()
 
 
-async def listen_plain(management: Management, url: Url) -> Listener:
+async def listen_protected(management: Management, url: Url) -> OpenPort:
+    """Open a listener inside TLS or DTLS, for head-ends and tools that our authority knows.
+
+    It serves what the plain one serves; pushes leave by the uplink alone.
+
+    Raises:
+        UserError: The port is taken, or may not be opened; or a certificate file is unusable.
+    """
+
+    def accept(wire: Carrier) -> MeterLine:
+        log.info("%s: %s connected", management.config.name, wire.name)
+        return MeterLine(management, wire, plain=True)
+
+    let_in = Expected(roles=frozenset({Role.CLIENT, Role.HEAD_END}))
+    secured = Secured(server_tls(management.config.identity), let_in)
+    return await listen_anywhere(url, accept, secured=secured, limits=PLAIN_LIMITS)
+
+
+async def listen_plain(management: Management, url: Url) -> OpenPort:
     """Open the plain listener for tools and peers: no TLS, so loopback unless told.
 
     Raises:
         UserError: The port is taken, or may not be opened.
     """
 
-    def accept(wire: Wire) -> MeterLine:
-        log.info("%s: %s connected without TLS", management.config.name, wire.address)
+    def accept(wire: Carrier) -> MeterLine:
+        log.info("%s: %s connected without TLS", management.config.name, wire.name)
         return MeterLine(management, wire, plain=True)
 
-    listener = await listen(url, accept, limits=PLAIN_LIMITS)
+    listener = await listen_anywhere(url, accept, limits=PLAIN_LIMITS)
     log.warning(
         "%s listens on %s without TLS, for tools and peers only; "
         'set [listener] plain = "" in device.toml to close it',

@@ -109,10 +109,10 @@ class Url:
         return cls(cast("Scheme", scheme), match["v6"] or match["host"], int(port), path)
 
     @classmethod
-    def of(cls, table: Table, key: str) -> "Url":
+    def of(cls, table: Table, key: str, schemes: Collection[Scheme] = STREAMS) -> "Url":
         """Read an address from a configuration file.
 
         Raises:
             UserError: It is no address of ours; exit code 2.
         """
-        return cls.parse(table.text(key), table.place(key))
+        return cls.parse(table.text(key), table.place(key), schemes)
