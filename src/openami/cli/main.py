@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "read": ("openami.cli.read", "read"),
     "write": ("openami.cli.write", "write"),
     "call": ("openami.cli.call", "call"),
+    "profile": ("openami.cli.profile", "profile"),
     "dump": ("openami.cli.dump", "dump"),
     "simulate": ("openami.cli.simulate", "simulate"),
     "decode": ("openami.cli.decode", "decode"),

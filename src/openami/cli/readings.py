@@ -3,33 +3,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from openami.cli.places import VALUE, Objects, Target
+from openami.cli.profiles import SCALED, Cell, read_scaler_unit, read_shape
 from openami.cosem.access_control import AssociationLn
 from openami.cosem.associations import AssociationSn
 from openami.cosem.client import Client
 from openami.cosem.client_association import Steps
 from openami.cosem.literals import plain
-from openami.cosem.measurement import ProfileGeneric, ScalerUnit
+from openami.cosem.measurement import ProfileGeneric
 from openami.cosem.obis_names import describe as describe_obis
-from openami.cosem.refusals import AccessError
-from openami.cosem.time_event import Clock
-from openami.dlms.apdu.selective import CaptureObject
-from openami.dlms.columns import decode_profile
 from openami.dlms.data import Array, Data, Structure
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 from openami.dlms.units import scaled, symbol
 
-SCALER_UNIT: Final[Mapping[int, int]] = {3: 3, 4: 3, 5: 4}  # class to its scaler_unit
-SCALED: Final[Mapping[int, frozenset[int]]] = {
-    3: frozenset({2}),
-    4: frozenset({2}),
-    5: frozenset({2, 3}),
-}
 ASSOCIATIONS: Final = frozenset({AssociationLn.class_id, AssociationSn.class_id})
 DATE_TIMES: Final[Mapping[int, frozenset[int]]] = {  # octet-strings that are date-times
     4: frozenset({5}),
@@ -37,7 +28,6 @@ DATE_TIMES: Final[Mapping[int, frozenset[int]]] = {  # octet-strings that are da
     8: frozenset({2, 5, 6}),
 }
 
-Cell = str | int | float | bool | None
 Json = Any  # what json.dumps takes
 
 
@@ -112,7 +102,7 @@ class Reader:
         if class_id in ASSOCIATIONS and attribute == VALUE:
             return _object_table(found, value)
         if attribute in SCALED.get(class_id, ()) and isinstance(value, int):
-            meaning = yield from self._scaler_unit(class_id, target.obis)
+            meaning = yield from read_scaler_unit(self._client, class_id, target.obis)
             if meaning is not None:
                 number = scaled(int(value), meaning.scaler)
                 return Reading(found, number, symbol(meaning.unit))
@@ -122,75 +112,17 @@ class Reader:
             return Reading(found, str(Obis.decode(value)))
         return Reading(found, plain(value, dated=dated))
 
-    def _scaler_unit(self, class_id: int, obis: Obis) -> Steps[ScalerUnit | None]:
-        index = SCALER_UNIT[class_id]
-        try:
-            found = yield from self._client.get_data(class_id, obis, index)
-        except AccessError:
-            return None
-        match found:
-            case Structure((int() as scaler, int() as unit)):
-                return ScalerUnit(int(scaler), int(unit))
-        return None
-
     def _profile(self, obis: Obis, period: Period) -> Steps[Table]:
         client = self._client
-        columns = yield from client.get(ProfileGeneric.capture_objects, at=obis)
-        clock = next((n for n, c in enumerate(columns) if c.class_id == Clock.class_id), None)
-        period_s = yield from client.get(ProfileGeneric.capture_period, at=obis)
-        scalers: list[ScalerUnit | None] = []
-        for column in columns:
-            meaning = yield from self._column_scaler(column)
-            scalers.append(meaning)
-        bounds = period.bounds
+        shape = yield from read_shape(client, obis)
+        bounds, clock = period.bounds, shape.clock
         if bounds is not None and clock is not None:
-            at = columns[clock].instance_id
+            at = shape.columns[clock].capture.instance_id
             octets = yield from client.profile(obis, *bounds, clock=at)
         else:
             octets = yield from client.get_raw(ProfileGeneric.class_id, obis, VALUE)
-        headings = [_heading(c, s) for c, s in zip(columns, scalers, strict=True)]
-        rows = _rows(octets, clock, int(period_s), scalers)
-        return Table(Found(obis, ProfileGeneric.class_id, VALUE), headings, rows)
-
-    def _column_scaler(self, column: CaptureObject) -> Steps[ScalerUnit | None]:
-        if column.attribute_id not in SCALED.get(column.class_id, ()):
-            return None
-        return (yield from self._scaler_unit(column.class_id, column.instance_id))
-
-
-def _heading(column: CaptureObject, meaning: ScalerUnit | None) -> str:
-    if column.class_id == Clock.class_id:
-        return "time"
-    unit = symbol(meaning.unit) if meaning else ""
-    return f"{column.instance_id} [{unit}]" if unit else str(column.instance_id)
-
-
-def _rows(
-    octets: bytes, clock: int | None, period_s: int, scalers: Sequence[ScalerUnit | None]
-) -> list[list[Cell]]:
-    """Return the rows of a buffer: times in ISO 8601, numbers scaled."""
-    found = decode_profile(octets, clock_column=clock, capture_period_s=period_s)
-    columns: list[list[Cell]] = []
-    for number, values in enumerate(found.values):
-        if number == clock and found.times_us is not None:
-            columns.append([_iso_us(int(us)) for us in found.times_us])
-            continue
-        meaning = scalers[number] if number < len(scalers) else None
-        columns.append([_scaled_cell(value, meaning) for value in values.tolist()])
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _scaled_cell(value: Data, meaning: ScalerUnit | None) -> Cell:
-    if meaning is not None and isinstance(value, int) and not isinstance(value, bool):
-        number = scaled(int(value), meaning.scaler)
-        return int(number) if meaning.scaler >= 0 else float(number)
-    shown = plain(value)
-    return shown if isinstance(shown, str | int | float | bool) or shown is None else said(shown)
-
-
-def _iso_us(us: int) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
-    return moment.isoformat().replace("+00:00", "Z")
+        headings = [column.heading for column in shape.columns]
+        return Table(Found(obis, ProfileGeneric.class_id, VALUE), headings, shape.rows(octets))
 
 
 def _object_table(found: Found, value: Data) -> Table:
