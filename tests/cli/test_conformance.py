@@ -14,9 +14,11 @@ import pytest
 from cli.served_meter import HDLC, TCP, ServedMeter
 from cosem.conformance.subject import HASH_SECRET, sound_meter
 from dlmskeys import SUITE_0, keys, master_key
+from openami.cli import conformance as conformance_module
 from openami.cli.conformance_profile import EXAMPLE, load
 from openami.cli.conformance_profile import SERVICES as SERVICE_NAMES
 from openami.cli.conformance_record import Redaction
+from openami.cli.connecting import Stop
 from openami.cli.main import main
 from openami.cosem.conformance.suite import CASES
 from openami.cosem.device import DEFAULT_CONFORMANCE
@@ -298,3 +300,54 @@ def test_secrets_are_hidden_however_they_are_written() -> None:
         assert "··" in hide(f"before {text} behind")
         assert "34" not in hide(text)
     assert hide("abc") == "abc"  # too short to be told from other octets
+
+
+class Impatient(Stop):
+    """A person who presses Ctrl-C after so many steps."""
+
+    steps = 25
+
+    def __init__(self) -> None:
+        self.left = self.steps
+
+    @property
+    def asked(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+    @asked.setter
+    def asked(self, _: bool) -> None:
+        pass
+
+
+def test_ctrl_c_puts_the_meter_back_and_keeps_the_report(
+    place: Place, served: ServedMeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conformance_module, "Stop", Impatient)
+    before = served.meter.associations[1].ciphering
+    assert before is not None
+    keys_before = before.cipher.keys
+    status, out = place.run(
+        served.url, "--case", "SYMSEC_0_Key_Tx_*", "--allow-changes", "--association", "manager"
+    )
+    assert status == 130
+    assert "stopped; --resume goes on from here" in out
+    assert before.cipher.keys == keys_before
+    assert 0 < len(place.report["results"]) < 5
+    monkeypatch.undo()
+    status, out = place.run(
+        served.url, "--case", "SYMSEC_0_Key_Tx_*", "--allow-changes", "--resume"
+    )
+    assert status == 0, out
+    assert before.cipher.keys == keys_before
+
+
+def test_restore_says_which_keys_it_found(place: Place, served: ServedMeter) -> None:
+    given = ("conformance", "restore", str(served.url), "--profile", str(place.profile))
+    assert main(list(given)) == 0
+    assert place.capsys.readouterr().out == (
+        "manager: the declared keys work: there is nothing to put back\n"
+    )
+    (place.folder / "guek.hex").write_text("77" * 16)
+    assert main(list(given)) == 1
+    assert "neither the declared keys" in place.capsys.readouterr().out

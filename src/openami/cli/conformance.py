@@ -3,6 +3,7 @@
 
 import asyncio
 import fnmatch
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +14,20 @@ import click
 from openami.cli.conformance_html import page
 from openami.cli.conformance_profile import EXAMPLE, Profile, load
 from openami.cli.conformance_record import Redaction, record, report, resumed
-from openami.cli.conformance_run import Bench, read_counters, run
+from openami.cli.conformance_run import Bench, drive, read_counters, run
 from openami.cli.connecting import INTERRUPTED, Stop
-from openami.cosem.conformance.case import Case, Group, Verdict
+from openami.cosem.conformance.case import (
+    Case,
+    Failed,
+    Group,
+    Inconclusive,
+    LineLost,
+    Verdict,
+)
 from openami.cosem.conformance.suite import CASES, Planned, plan
+from openami.cosem.conformance.symsec_keys import restore
+from openami.cosem.conformance.trial import Trial
+from openami.dlms.errors import DlmsError
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.files import write_durably, write_json
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls
@@ -130,6 +141,43 @@ def run_cases(  # noqa: PLR0913  one parameter an option
     records = resumed(json_path, profile) if resume else []
     run_ = Run(profile, address, json_path, html_path, records)
     return asyncio.run(run_.hold(planned, _secured(address, ca, cert, key)))
+
+
+@conformance.command("restore")
+@click.argument("url")
+@click.option(
+    "--profile",
+    "profile_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The declaration of the run that was killed.",
+)
+def restore_keys(url: str, profile_path: Path) -> int:
+    """Put back the declared keys after a run was killed while it had replaced them."""
+    address = Url.parse(url, "the address", ALL_SCHEMES)
+    profile = load(profile_path)
+    lost = asyncio.run(_restore(Bench(address, profile), profile))
+    return int(ExitCode.REFUSED if lost else ExitCode.DONE)
+
+
+async def _restore(bench: Bench, profile: Profile) -> int:
+    """Put keys back at each association that has a master key; return how many are lost."""
+    lost = 0
+    try:
+        await read_counters(bench, profile, click.echo)
+        for association in profile.declaration.associations:
+            if association.master_key is None or association.security_setup is None:
+                continue
+            trial = Trial(profile.declaration, os.urandom, association)
+            try:
+                said = await drive(bench, restore(trial), Stop())
+            except (Failed, Inconclusive, LineLost, DlmsError) as error:
+                lost += 1
+                said = str(error)
+            click.echo(f"{association.name}: {said}")
+    finally:
+        await bench.close()
+    return lost
 
 
 def chosen(names: tuple[str, ...], groups: tuple[str, ...]) -> list[Case]:

@@ -14,17 +14,18 @@ from cosem.conformance.defects import (
     initiate,
     patched,
 )
-from cosem.conformance.subject import Subject
+from cosem.conformance.subject import Subject, sound_meter
 from openami.cosem import server_association
+from openami.cosem.access_control import UserListEntry
 from openami.dlms.apdu.acse import (
     Aare,
-    Aarq,
     AcseServiceUser,
     ApplicationContextName,
     AssociationResult,
 )
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.association import ApplicationContext
+from openami.dlms.data import VisibleString
 from openami.dlms.hls import Handshake
 from playbooks.demo_meter import CLIENT_TITLE, PUBLIC
 
@@ -79,25 +80,13 @@ def _title_is_anything(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def with_users() -> Subject:
     """The demo meter, which lets user 7 in and nobody else."""
-    subject = Subject()
+    meter = sound_meter()
+    user = UserListEntry(USER, VisibleString("a fitter"))
+    meter.associations[PUBLIC] = replace(meter.associations[PUBLIC], user_list=(user,))
+    subject = Subject(meter)
     own = subject.declaration
     public = replace(own.associations[0], user_id=USER)
     subject.declaration = replace(own, associations=(public,))
-    honest = subject.serve
-
-    def serve(own: Subject, client: int, apdu: bytes) -> bytes | None:
-        if apdu[:1] == b"\x60" and client == PUBLIC:
-            message = Aarq.decode(apdu)
-            if message.calling_ae_invocation_id != USER:
-                user = AcseServiceUser.CALLING_AE_INVOCATION_IDENTIFIER_NOT_RECOGNIZED
-                return Aare(
-                    application_context_name=ApplicationContextName.LN.value,
-                    result=AssociationResult.REJECTED_PERMANENT,
-                    result_source_diagnostic=user,
-                ).encode()
-        return honest(own, client, apdu)
-
-    subject.serve = serve
     return subject
 
 

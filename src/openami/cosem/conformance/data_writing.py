@@ -27,7 +27,7 @@ _ID: Final = InvokeIdAndPriority.of(5)
 WRITES: Final = (Need.SET, Need.WRITABLE)
 
 
-def test_row(trial: Trial) -> Row:
+def declared_row(trial: Trial) -> Row:
     """Return the attribute that may be written."""
     row = trial.declaration.test_attribute
     if row is None:
@@ -91,7 +91,7 @@ def keep(trial: Trial, row: Row, value: Data) -> None:
 
 def _begin_writing(trial: Trial) -> Script[tuple[Client, Row, Data]]:
     """Open, read the test attribute, and make sure that this client may write it."""
-    row = test_row(trial)
+    row = declared_row(trial)
     client = yield from trial.opened()
     value = yield from read_row(trial, client, row)
     keep(trial, row, value)

@@ -17,10 +17,10 @@ from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplica
 from openami.cosem.conformance.data_ln import OWN_NAME
 from openami.cosem.conformance.data_writing import (
     WRITES,
+    declared_row,
     keep,
     other_value,
     read_row,
-    test_row,
     write_row,
 )
 from openami.cosem.conformance.trial import BOTH, Trial, Undo, shown, understood
@@ -144,7 +144,7 @@ def _server_counts(trial: Trial) -> Script[str | None]:
 
 
 def _write(trial: Trial) -> Script[str | None]:
-    row = test_row(trial)
+    row = declared_row(trial)
     client = yield from trial.opened()
     value = yield from read_row(trial, client, row)
     keep(trial, row, value)

@@ -2,7 +2,7 @@
 """Cases that replace the global keys of suite 0, and put them back (SYMSEC_0 Key_Tx).
 
 The keys that a case puts in are derived from the master key, so that they can be made again if a
-run dies between the transfer and its undoing (`test_key`).
+run dies between the transfer and its undoing (`case_key`).
 """
 
 import hashlib
@@ -26,9 +26,10 @@ CLAUSE: Final = "DLMS UA 1000-1 Ed. 12, 4.4.7; DLMS UA 1000-2 Ed. 10, 9.2.5"
 GUEK: Final = KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY
 GAK: Final = KeyId.AUTHENTICATION_KEY
 UNKNOWN_KEY_ID: Final = 9
+_NAMES: Final = {GUEK: "GUEK", GAK: "GAK"}
 
 
-def test_key(master_key: MasterKey, key_id: KeyId) -> bytes:
+def case_key(master_key: MasterKey, key_id: KeyId) -> bytes:
     """Return the key that a case puts in for `key_id`: 16 octets that follow from the master key.
 
     They are the first of SHA-256 over ``OpenAMI conformance``, the key id, and the master key.
@@ -70,12 +71,39 @@ def _works(trial: Trial, keys: KeySet, said: str) -> Script[None]:
         raise Failed(f"{said} do not work: {error}") from None
 
 
+def restore(trial: Trial) -> Script[str | None]:
+    """Put the declared keys back into a meter that a run has left with the keys of a case.
+
+    A run puts them back itself, whatever happens, unless it is killed.
+    """
+    keys, master_key, setup = _held(trial)
+    if (yield from _opens(trial, keys)):
+        return "the declared keys work: there is nothing to put back"
+    former = {GUEK: keys.encryption_key, GAK: keys.authentication_key}
+    for put in ((GUEK,), (GAK,), (GUEK, GAK)):
+        left = with_keys(keys, {each: case_key(master_key, each) for each in put})
+        if (yield from _opens(trial, left)):
+            back = {each: former[each] for each in put}
+            yield from transfer(trial, left, wrap_keys(master_key, back), setup)
+            yield from _works(trial, keys, "the declared keys")
+            return f"{' and '.join(_NAMES[each] for each in put)} put back"
+    raise Failed("neither the declared keys nor those of a case open the association")
+
+
+def _opens(trial: Trial, keys: KeySet) -> Script[bool]:
+    try:
+        yield from trial.opened(cipher=Cipher(keys))
+    except Inconclusive:
+        return False
+    return True
+
+
 def _transferred(*key_ids: KeyId) -> Callable[[Trial], Script[str | None]]:
-    names = " and ".join("GUEK" if each is GUEK else "GAK" for each in key_ids)
+    names = " and ".join(_NAMES[each] for each in key_ids)
 
     def script(trial: Trial) -> Script[str | None]:
         keys, master_key, setup = _held(trial)
-        put = {each: test_key(master_key, each) for each in key_ids}
+        put = {each: case_key(master_key, each) for each in key_ids}
         fresh = with_keys(keys, put)
         former = {GUEK: keys.encryption_key, GAK: keys.authentication_key}
 
@@ -124,12 +152,12 @@ def _refused_transfer(
 def _of_unknown_id(master_key: MasterKey) -> tuple[WrappedKey, ...]:
     # The number stands where KeyId does: the meter must not take it.
     number: KeyId = UNKNOWN_KEY_ID  # type: ignore[assignment]
-    return (WrappedKey(number, master_key.wrap(test_key(master_key, GUEK))),)
+    return (WrappedKey(number, master_key.wrap(case_key(master_key, GUEK))),)
 
 
 def _wrongly_wrapped(master_key: MasterKey) -> tuple[WrappedKey, ...]:
     other = MasterKey(bytes(octet ^ 0x5A for octet in master_key.octets))
-    return wrap_keys(other, {GUEK: test_key(master_key, GUEK)})
+    return wrap_keys(other, {GUEK: case_key(master_key, GUEK)})
 
 
 NEEDS: Final = (Need.SETUP, Need.MASTER_KEY, Need.ACTION)
