@@ -153,9 +153,8 @@ def time_text(octets: bytes, *, inverted: bool = False) -> str:
     """
     if not octets:
         return ""
-    try:
-        clock = CosemDateTime.decode(bytes(octets[:4]) + b"\xff" + bytes(octets[5:]))
-    except DecodeError:
+    clock = _clock(bytes(octets[:4]) + b"\xff" + bytes(octets[5:]))
+    if clock is None:
         return octets.hex()
     year, month, day = clock.year, clock.month, clock.day
     if year is None or month is None or day is None:
@@ -176,6 +175,16 @@ def time_text(octets: bytes, *, inverted: bool = False) -> str:
         east = clock.deviation_minutes if inverted else -clock.deviation_minutes
         local = local.replace(tzinfo=timezone(timedelta(minutes=east)))
     return local.isoformat()
+
+
+def _clock(octets: bytes) -> CosemDateTime | None:
+    """Return a clock value; without its deviation where that is none; None if it is no clock."""
+    for attempt in (octets, octets[:9] + b"\x80\x00\xff"):
+        try:
+            return CosemDateTime.decode(attempt)
+        except DecodeError:
+            continue
+    return None
 
 
 def lines(translation: Translation, *, inverted: bool = False) -> Iterator[str]:

@@ -9,7 +9,8 @@ and mixed, and are understood without knowing the meter:
   stand in a structure of their own; capture objects with the rows of a buffer likewise;
 - structures of a logical name and its value, with {scaler, unit}, a time, both or neither, in
   any order: registers, extended registers, values of M-Bus devices;
-- {descriptor, value}, the descriptor being {class, logical name, attribute};
+- {class, logical name, attribute, value}, the first three also in a structure of their own;
+- {value, class, {scaler, unit}, logical name};
 - a logical name followed by its value, side by side, also with nulls between them;
 - all logical names first, then as many values;
 - values alone behind the identifier of a list that `LISTS` knows.
@@ -17,56 +18,44 @@ and mixed, and are understood without knowing the meter:
 A body without any of these has no readings; its tree still shows every value.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from openami.dlms.data import (
     Array,
     Data,
-    DateTimeOctets,
-    Enum,
     FixedInteger,
-    Integer,
+    LongUnsigned,
     OctetString,
     Structure,
-    Unsigned,
     VisibleString,
 )
-from openami.dlms.datetimes import CosemDateTime
-from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
+from openami.dlms.pushvalues import (
+    DATE_TIME_OCTETS,
+    LOGICAL_NAME_OCTETS,
+    clock_octets,
+    is_clock_value,
+    is_time,
+    logical_name,
+    measured_of,
+    scaler_unit,
+    short_name,
+)
 from openami.dlms.units import scaled
 
-_LOGICAL_NAME_OCTETS: Final = 6
-_DATE_TIME_OCTETS: Final = 12
-_HIGHEST_GROUP_A: Final = 0x1F
 _ALL_ATTRIBUTES: Final = 0
 _VALUE: Final = 2
 _SCALER_UNIT: Final = 3
 _CAPTURE_OBJECTS: Final = 3
 _REGISTERS: Final = frozenset({3, 4, 5})
+_CAPTURE_TIMES: Final = MappingProxyType({4: 5, 5: 6})
+"""Class of registers that tell when they were captured: the attribute that does."""
 _PROFILE_GENERIC: Final = 7
 _PUSH_SETUP: Final = 40
-_EARLIEST_YEAR: Final = 1970
-
-_PRINTED: Final = re.compile(
-    r"(?:(\d{1,3})-(\d{1,3}):)?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?(?:[*.](\d{1,3}))?"
-)
-_SHORT_NAMES: Final = MappingProxyType({2: "01 00 {} 00 ff", 3: "01 00 {} ff", 5: "{} ff"})
-"""Logical names that lack groups, by their octets: those that are told stand at {}."""
-
-
-class Measured(NamedTuple):
-    """What stands beside a name: its value, and what tells about it."""
-
-    value: Data
-    scaler: int | None = None
-    unit: int | None = None
-    time: bytes = b""
 
 
 class Definition(NamedTuple):
@@ -152,7 +141,7 @@ def moment(body: Data, found: Sequence[Reading] = (), date_time: bytes = b"") ->
     The date-time of the notification counts, else that of a clock object in the body, else one
     that leads the body.
     """
-    clocks = (_clock_octets(each.value) for each in found if is_clock(each))
+    clocks = (clock_octets(each.value) for each in found if is_clock(each))
     candidates = (date_time, *clocks, _leading_clock(body))
     return next((each for each in candidates if _tells_a_day(each)), b"")
 
@@ -164,44 +153,20 @@ def is_clock(reading: Reading) -> bool:
 
 
 def _tells_a_day(octets: bytes) -> bool:
-    return len(octets) == _DATE_TIME_OCTETS and _is_clock_value(octets)
+    return len(octets) == DATE_TIME_OCTETS and is_clock_value(octets)
 
 
 def _leading_clock(value: Data) -> bytes:
     while isinstance(value, Array | Structure) and value:
         value = value[0]
-    return _clock_octets(value)
-
-
-def _clock_octets(value: Data) -> bytes:
-    return bytes(value) if isinstance(value, bytes) and _is_time(value) else b""
-
-
-def _is_time(value: Data) -> bool:
-    """Whether a value is a date-time by its type, or an octet-string that reads as one."""
-    if isinstance(value, DateTimeOctets):
-        return True
-    return (
-        isinstance(value, OctetString)
-        and len(value) == _DATE_TIME_OCTETS
-        and _is_clock_value(value)
-    )
-
-
-def _is_clock_value(octets: bytes) -> bool:
-    # The day of the week follows from the date; makers leave it out in many ways.
-    try:
-        clock = CosemDateTime.decode(bytes(octets[:4]) + b"\xff" + bytes(octets[5:]))
-    except DecodeError:
-        return False
-    return clock.year is not None and clock.year >= _EARLIEST_YEAR
+    return clock_octets(value)
 
 
 def _readings(value: Data) -> Iterator[Reading]:
     if not isinstance(value, Array | Structure) or not value:
         return
     elements = list(value)
-    for understand in (_defined, _known_list, _descriptor_and_value, _single, _names_first):
+    for understand in _UNDERSTAND:
         found = understand(elements)
         if found is not None:
             yield from found
@@ -212,83 +177,9 @@ def _readings(value: Data) -> Iterator[Reading]:
 # One value with its name.
 
 
-def logical_name(value: Data) -> Obis | None:
-    """Return the logical name that an octet-string is or a text prints; None for anything else."""
-    if isinstance(value, OctetString):
-        if len(value) == _LOGICAL_NAME_OCTETS and (
-            value[5] == 0xFF or value[0] <= _HIGHEST_GROUP_A
-        ):
-            return Obis.decode(value)
-        return _printed_name(value.decode("latin-1"))
-    return _printed_name(str(value)) if isinstance(value, VisibleString) else None
-
-
-def _printed_name(text: str) -> Obis | None:
-    """Read ``1-0:1.8.0*255`` and its short forms; `A-B` or `E` must be there."""
-    found = _PRINTED.fullmatch(text)
-    if found is None or (found[1] is None and found[5] is None):
-        return None
-    defaults = (1, 0, 0, 0, 0, 0xFF)
-    groups = [
-        default if group is None else int(group)
-        for group, default in zip(found.groups(), defaults, strict=True)
-    ]
-    return Obis(*groups) if max(groups) <= 0xFF else None
-
-
-def _short_name(value: Data) -> Obis | None:
-    if not isinstance(value, OctetString) or len(value) not in _SHORT_NAMES:
-        return None
-    return Obis.decode(bytes.fromhex(_SHORT_NAMES[len(value)].format(value.hex())))
-
-
-def _scaler_unit(value: Data) -> tuple[int, int] | None:
-    match value:
-        case Structure((Integer() as scaler, Enum() | Unsigned() as unit)):
-            return int(scaler), int(unit)
-    return None
-
-
-def _measured(followers: Sequence[Data]) -> Measured | None:
-    """Return what stands beside a name; None if nothing does."""
-    values: list[Data] = []
-    times: list[Data] = []
-    scaler: int | None = None
-    unit: int | None = None
-    for follower in _opened(followers):
-        pair = _scaler_unit(follower)
-        if pair is not None:
-            scaler, unit = pair
-        elif _is_time(follower):
-            times.append(follower)
-        else:
-            values.append(follower)
-    told = [value for value in values if value is not None]
-    if told or (values and not times):
-        time = times[0] if times else None
-        when = bytes(time) if isinstance(time, bytes) else b""
-        return Measured(told[0] if told else None, scaler, unit, when)
-    return Measured(times[0], scaler, unit) if times else None
-
-
-def _opened(followers: Sequence[Data]) -> Iterator[Data]:
-    """Yield the followers, with structures of {time, value} and the like taken apart."""
-    for follower in followers:
-        if (
-            isinstance(follower, Structure)
-            and 2 <= len(follower) <= 5
-            and _scaler_unit(follower) is None
-            and any(_is_time(each) or _scaler_unit(each) is not None for each in follower)
-            and not any(logical_name(each) for each in follower)
-        ):
-            yield from follower
-        else:
-            yield follower
-
-
 def _reading(name: Obis, followers: Sequence[Data]) -> Iterator[Reading]:
     """Yield the reading of a name and what stands behind it."""
-    measured = _measured(followers)
+    measured = measured_of(followers)
     if measured is None:
         return
     if isinstance(measured.value, Array | Structure):
@@ -305,8 +196,8 @@ def _single(elements: list[Data]) -> Iterator[Reading] | None:
     if not 2 <= len(elements) <= 5:
         return None
     name = logical_name(elements[0])
-    if name is None and any(_scaler_unit(each) for each in elements[1:]):
-        name = _short_name(elements[0])
+    if name is None and any(scaler_unit(each) for each in elements[1:]):
+        name = short_name(elements[0])
     if name is None or any(_opens(each) for each in elements[2:]):
         return None
     return _reading(name, elements[1:])
@@ -315,7 +206,7 @@ def _single(elements: list[Data]) -> Iterator[Reading] | None:
 def _opens(value: Data) -> bool:
     """Whether a name stands here, or in front of what stands here."""
     if isinstance(value, Structure | Array):
-        return bool(value) and _scaler_unit(value) is None and _opens(value[0])
+        return bool(value) and scaler_unit(value) is None and _opens(value[0])
     return logical_name(value) is not None
 
 
@@ -356,9 +247,9 @@ def _names_first(elements: list[Data]) -> Iterator[Reading] | None:
 def _definition(value: Data) -> Definition | None:
     match value:
         case Structure((FixedInteger() as class_id, OctetString() as name, attribute, *_)):
-            if len(name) == _LOGICAL_NAME_OCTETS and isinstance(attribute, FixedInteger):
+            if len(name) == LOGICAL_NAME_OCTETS and isinstance(attribute, FixedInteger):
                 return Definition(int(class_id), Obis.decode(name), int(attribute))
-        case OctetString() if len(value) == _LOGICAL_NAME_OCTETS:
+        case OctetString() if len(value) == LOGICAL_NAME_OCTETS:
             return Definition(None, Obis.decode(value), None)
     return None
 
@@ -402,20 +293,11 @@ def _is_row(value: Data, rows: list[Definition]) -> bool:
 
 
 def _listed(rows: list[Definition], values: list[Data]) -> Iterator[Reading]:
-    units: dict[Obis, tuple[int, int]] = {}
-    captured: dict[Obis, list[Definition]] = {}
+    beside = _Beside.of(rows, values)
     for row, value in zip(rows, values, strict=True):
-        pair = _scaler_unit(value)
-        if row.class_id in _REGISTERS and row.attribute_id == _SCALER_UNIT and pair is not None:
-            units[row.obis] = pair
-        if row.class_id == _PROFILE_GENERIC and row.attribute_id == _CAPTURE_OBJECTS:
-            captured[row.obis] = _definitions(value)
-    for row, value in zip(rows, values, strict=True):
-        if row.class_id in _REGISTERS and row.attribute_id == _SCALER_UNIT:
+        if beside.tells(row):
             continue
-        columns = captured.get(row.obis, [])
-        if row.attribute_id == _CAPTURE_OBJECTS and columns:
-            continue
+        columns = beside.captured.get(row.obis, [])
         if (
             row.attribute_id == _VALUE
             and isinstance(value, Array)
@@ -423,18 +305,52 @@ def _listed(rows: list[Definition], values: list[Data]) -> Iterator[Reading]:
             and all(_is_row(each, columns) for each in value)
         ):
             yield from _buffer(columns, value)
-        else:
-            yield _listed_reading(row, value, units.get(row.obis))
+            continue
+        reading = _listed_reading(row, value, beside.units.get(row.obis))
+        if row.attribute_id == _VALUE and not reading.date_time:
+            reading = replace(reading, date_time=beside.times.get(row.obis, b""))
+        yield reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What rows of a push tell about the values of others: by object."""
+
+    units: dict[Obis, tuple[int, int]]
+    captured: dict[Obis, list[Definition]]
+    times: dict[Obis, bytes]
+
+    @classmethod
+    def of(cls, rows: list[Definition], values: list[Data]) -> Self:
+        beside = cls({}, {}, {})
+        for row, value in zip(rows, values, strict=True):
+            pair = scaler_unit(value)
+            if row.class_id in _REGISTERS and row.attribute_id == _SCALER_UNIT and pair is not None:
+                beside.units[row.obis] = pair
+            elif row.class_id == _PROFILE_GENERIC and row.attribute_id == _CAPTURE_OBJECTS:
+                beside.captured[row.obis] = _definitions(value)
+            elif row.attribute_id == _CAPTURE_TIMES.get(row.class_id or 0) and is_time(value):
+                beside.times[row.obis] = clock_octets(value)
+        return beside
+
+    def tells(self, row: Definition) -> bool:
+        """Whether a row tells about another one, so that it is no reading itself."""
+        if row.class_id in _REGISTERS and row.attribute_id == _SCALER_UNIT:
+            return True
+        if row.attribute_id == _CAPTURE_TIMES.get(row.class_id or 0):
+            return row.obis in self.times
+        return row.attribute_id == _CAPTURE_OBJECTS and bool(self.captured.get(row.obis))
 
 
 def _listed_reading(row: Definition, value: Data, pair: tuple[int, int] | None) -> Reading:
     scaler, unit, time = None, None, b""
-    if row.class_id is None or row.attribute_id == _ALL_ATTRIBUTES:
+    timed = isinstance(value, Structure) and any(is_time(each) for each in value)
+    if row.class_id is None or row.attribute_id == _ALL_ATTRIBUTES or timed:
         inside = [value]
         if isinstance(value, Structure):
             own_name = bool(value) and logical_name(value[0]) == row.obis
             inside = list(value[1:] if own_name else value)
-        measured = _measured(inside)
+        measured = measured_of(inside)
         if measured is not None and not isinstance(measured.value, Array | Structure):
             value, scaler, unit, time = measured
     elif row.class_id in _REGISTERS and row.attribute_id == _VALUE and pair is not None:
@@ -454,7 +370,7 @@ def _buffer(columns: list[Definition], buffer: Array) -> Iterator[Reading]:
     """Yield the cells of a profile, each with the time of its row."""
     for row in buffer:
         cells = list(row) if isinstance(row, Structure) else []
-        time = next((bytes(c) for c in cells if isinstance(c, bytes) and _is_time(c)), b"")
+        time = next((bytes(c) for c in cells if isinstance(c, bytes) and is_time(c)), b"")
         for column, cell in zip(columns, cells, strict=True):
             yield Reading(
                 obis=column.obis,
@@ -475,6 +391,35 @@ def _descriptor_and_value(elements: list[Data]) -> Iterator[Reading] | None:
     return iter((_listed_reading(row, elements[1], None),))
 
 
+def _attributed(elements: list[Data]) -> Iterator[Reading] | None:
+    """Rows of {class, logical name, attribute, value}, or one of them.
+
+    Rows that all end in the number 0 are a list of definitions, which end in a data index.
+    """
+    rows = [elements] if _definition(Structure(elements)) is not None else elements
+    found: list[tuple[Definition, Data]] = []
+    for row in rows:
+        definition = _definition(row) if isinstance(row, Structure) else None
+        if isinstance(row, list):
+            definition = _definition(Structure(row))
+        if definition is None or not isinstance(row, list | Structure) or len(row) != 4:
+            return None
+        found.append((definition, row[3]))
+    if all(value == 0 and isinstance(value, LongUnsigned) for _, value in found):
+        return iter(())
+    return (_listed_reading(definition, value, None) for definition, value in found)
+
+
+def _name_last(elements: list[Data]) -> Iterator[Reading] | None:
+    """{value, class, {scaler, unit}, logical name}."""
+    match elements:
+        case [value, FixedInteger(), pair, OctetString() as last]:
+            name = logical_name(last)
+            if name is not None and scaler_unit(pair) is not None:
+                return _reading(name, [value, pair])
+    return None
+
+
 def _known_list(elements: list[Data]) -> Iterator[Reading] | None:
     """Values alone, behind the identifier of a list that is known."""
     first = elements[0]
@@ -487,3 +432,15 @@ def _known_list(elements: list[Data]) -> Iterator[Reading] | None:
                 Reading(obis=name, value=value) for name, value in zip(names, elements, strict=True)
             )
     return None
+
+
+_UNDERSTAND: Final[tuple[Callable[[list[Data]], Iterator[Reading] | None], ...]] = (
+    _defined,
+    _known_list,
+    _attributed,
+    _descriptor_and_value,
+    _name_last,
+    _names_first,
+    _single,
+)
+"""The shapes, in the order in which they are looked for."""
