@@ -10,7 +10,7 @@ before a method answers, a `Keeper` of the host keeps.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from openami.cosem.access_control import (
     AssociationLn,
@@ -36,6 +36,7 @@ _DEMANDS: Final = 0xFC
 _AUTHENTICATED_REQUEST: Final = SecurityPolicy.AUTHENTICATED_REQUEST
 
 
+@runtime_checkable
 class Keeper(Protocol):
     """Who keeps what an administrator changed; a port of the host."""
 
@@ -189,7 +190,7 @@ def administered(
     thing: AssociationLn | AssociationLnV3, administration: Administration
 ) -> Administration:
     """Bind the methods of an association object of class 15, version 1 to 3."""
-    declared = type(thing)
+    declared = AssociationLn  # the rows of later versions have the same numbers
     thing.bind_method(declared.change_hls_secret, as_action(administration.change_secret))
     thing.bind_method(declared.add_object, as_action(administration.add_object))
     thing.bind_method(declared.remove_object, as_action(administration.remove_object))

@@ -19,6 +19,26 @@ from openami.cosem.behaviour.compact import bind_compact_data
 from openami.cosem.behaviour.demand import bind_demand_register
 from openami.cosem.behaviour.disconnection import bind_disconnect_control
 from openami.cosem.behaviour.host import Begins, Host, Life
+from openami.cosem.behaviour.hosted import (
+    bind_array_manager,
+    bind_association,
+    bind_auto_answer,
+    bind_auto_connect,
+    bind_coap_diagnostic,
+    bind_data_protection,
+    bind_diagnosis,
+    bind_function_control,
+    bind_image_transfer,
+    bind_ipv4_setup,
+    bind_ipv6_setup,
+    bind_mbus_client,
+    bind_mbus_diagnostic,
+    bind_ntp_setup,
+    bind_port_protection,
+    bind_push_setup,
+    bind_sap_assignment,
+)
+from openami.cosem.behaviour.hosted_payment import bind_account, bind_token_gateway
 from openami.cosem.behaviour.limiting import bind_limiter
 from openami.cosem.behaviour.monitor import bind_register_monitor, bind_sensor_manager
 from openami.cosem.behaviour.parameters import bind_parameter_monitor
@@ -64,10 +84,20 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(9, (0,), bind_script_table, needs=(2,)),
     Behaviour(10, (0,), bind_schedule, needs=(2,)),
     Behaviour(11, (0,), bind_special_days_table, needs=(2,)),
+    Behaviour(15, (1, 2, 3), bind_association),
+    Behaviour(17, (0,), bind_sap_assignment, needs=(2,)),
+    Behaviour(18, (0,), bind_image_transfer, needs=(2,)),
     Behaviour(20, (0,), bind_activity_calendar, needs=(3, 4, 5)),
     Behaviour(21, (0,), bind_register_monitor, needs=(2, 3, 4)),
     Behaviour(22, (0,), bind_single_action_schedule, needs=(2, 4)),
     Behaviour(26, (0,), bind_utility_tables),
+    Behaviour(28, (2,), bind_auto_answer, needs=(2, 3, 5, 6, 7)),
+    Behaviour(29, (2,), bind_auto_connect, needs=(2, 3, 4, 5, 6)),
+    Behaviour(30, (0,), bind_data_protection, needs=(6,)),
+    Behaviour(40, (0, 1, 2, 3), bind_push_setup, needs=(2,)),
+    Behaviour(42, (0,), bind_ipv4_setup),
+    Behaviour(47, (0, 1, 2), bind_diagnosis),
+    Behaviour(48, (0,), bind_ipv6_setup),
     Behaviour(61, (0,), bind_register_table, needs=(3,)),
     Behaviour(62, (0, 1), bind_compact_data, needs=(3,)),
     Behaviour(63, (0,), bind_status_mapping, needs=(3,)),
@@ -77,6 +107,16 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(68, (0,), bind_arbitrator, needs=(2, 3, 4)),
     Behaviour(70, (0, 1, 2), bind_disconnect_control),
     Behaviour(71, (0,), bind_limiter, needs=(2, 4, 11)),
+    Behaviour(72, (0, 1, 2), bind_mbus_client, needs=(3, 4)),
+    Behaviour(77, (0,), bind_mbus_diagnostic),
+    Behaviour(100, (0,), bind_ntp_setup),
+    Behaviour(111, (0,), bind_account, needs=(2, 9, 13, 14, 15)),
+    Behaviour(115, (0,), bind_token_gateway),
+    Behaviour(122, (0,), bind_function_control),
+    Behaviour(123, (0,), bind_array_manager, needs=(2,)),
+    Behaviour(124, (0,), bind_port_protection, needs=(2, 3, 4, 5, 6)),
+    Behaviour(151, (0, 1), bind_diagnosis),
+    Behaviour(153, (0,), bind_coap_diagnostic),
 )
 
 BEHAVIOURS: Final[Mapping[int, Behaviour]] = MappingProxyType({row.class_id: row for row in _ROWS})

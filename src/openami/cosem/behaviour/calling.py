@@ -14,7 +14,7 @@ anew in each window.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from openami.cosem.behaviour import windows
 from openami.cosem.behaviour.localtime import SECOND_US, UTC_ZONE, Zone
@@ -94,6 +94,7 @@ BY_METHOD: Final = frozenset(
 IN_WINDOW: Final = frozenset({AutoConnectMode.IN_WINDOW, AutoConnectMode.PERMANENT_IN_WINDOW})
 
 
+@runtime_checkable
 class Dialler(Protocol):
     """Who makes connections; a port of the host, which tells `Connecting` how it went."""
 

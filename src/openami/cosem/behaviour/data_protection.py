@@ -14,7 +14,7 @@ are those of the request, turned round.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from openami.cosem.behaviour.acting import Inside
 from openami.cosem.behaviour.layers import LayerKeys, Layers, bits_of, put_on, take_off
@@ -42,6 +42,7 @@ from openami.dlms.obis import Obis
 from openami.dlms.security.suites import SecurityPolicy
 
 
+@runtime_checkable
 class KeyRing(Protocol):
     """Who holds the keys shared with other ends; a port of the host."""
 
@@ -54,6 +55,7 @@ class KeyRing(Protocol):
         ...
 
 
+@runtime_checkable
 class Scope(Protocol):
     """What may be reached through a data protection object; a port of the host."""
 

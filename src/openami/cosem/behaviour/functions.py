@@ -7,7 +7,7 @@ for functions that the host has switched before it refused another.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from openami.cosem.behaviour.results import as_action
 from openami.cosem.model import Refused
@@ -16,6 +16,7 @@ from openami.cosem.references import ObjectReference
 from openami.dlms.apdu.codes import ActionResult
 
 
+@runtime_checkable
 class FunctionSink(Protocol):
     """Who carries out functions; a port of the host."""
 

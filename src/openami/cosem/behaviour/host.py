@@ -87,6 +87,8 @@ class Host:
         push: The sink of a push setup, by its logical name; None where nothing is sent.
         image: The sink of an image transfer, by its logical name.
         breaker: The switch of a disconnect control, by its logical name.
+        port: What any other object needs of its host, by its logical name: who carries pushes,
+            knows tokens, calls, speaks M-Bus.  The behaviour of the class says which protocol.
         rows: The buffer of a profile, where its rows must outlive a restart; None keeps them in
             memory.
         null_data: Whether profiles leave out what repeats.
@@ -100,6 +102,7 @@ class Host:
     push: Callable[[Obis], PushSink | None] = lambda _at: None
     image: Callable[[Obis], object | None] = lambda _at: None
     breaker: Callable[[Obis], Breaker | None] = lambda _at: None
+    port: Callable[[Obis], object | None] = lambda _at: None
     rows: Callable[[ProfileGeneric], CaptureBuffer | None] = lambda _profile: None
     null_data: bool = False
     report: Callable[[Happened], None] = _nobody

@@ -12,7 +12,7 @@ a loss of power: a transfer goes on where it was.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from openami.cosem.image_transfer import (
     ImageBlock,
@@ -92,6 +92,7 @@ class ImageProgress:
     status: ImageTransferStatus
 
 
+@runtime_checkable
 class ImageSink(Protocol):
     """Where an image goes; a port that the meter binds.  What it did is durable when it returns.
 

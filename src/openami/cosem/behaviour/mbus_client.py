@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from openami.cosem.behaviour.localtime import SECOND_US
 from openami.cosem.behaviour.mbus_records import MbusRecord, encode_record, read_records
@@ -93,6 +93,7 @@ class TransferKey:
 MbusRequest: TypeAlias = Install | Deinstall | Read | SetClock | Send | UseKey | TransferKey
 
 
+@runtime_checkable
 class MbusPort(Protocol):
     """A wired or wireless M-Bus; a port of the host, which tells `MbusSlave` of answers."""
 

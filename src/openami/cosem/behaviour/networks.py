@@ -8,7 +8,7 @@ diagnostic objects, which remember when.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
 from openami.cosem.behaviour.results import as_action, no_argument
@@ -130,6 +130,7 @@ def ipv6_setup(thing: Ipv6Setup, changed: Callable[[], None] = lambda: None) -> 
     return thing
 
 
+@runtime_checkable
 class TimeServer(Protocol):
     """Who asks time servers; a port of the host."""
 

@@ -15,7 +15,7 @@ is 0; a push is confirmed from ``confirmation_start_date`` on, if the last confi
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from openami.cosem.behaviour import windows
 from openami.cosem.behaviour.layers import Layers
@@ -86,6 +86,7 @@ TRANSITIONS: Final[Mapping[tuple[PushStage, PushEvent], PushStage]] = {
 """What is not here changes nothing."""
 
 
+@runtime_checkable
 class PushTransport(Protocol):
     """Who carries pushes; a port of the host, which tells `Pushing` how each went."""
 

@@ -8,7 +8,7 @@ by hand, or another actor weigh more.
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from openami.cosem.behaviour.acting import Inside
 from openami.cosem.disconnect import ControlState, DisconnectControl, Disconnector, Trigger
@@ -19,6 +19,7 @@ from openami.dlms.data import BitString, Structure, Unsigned
 from openami.dlms.obis import Obis
 
 
+@runtime_checkable
 class Supply(Protocol):
     """The supply of the premises; a port of whoever may ask for it."""
 

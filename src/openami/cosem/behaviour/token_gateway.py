@@ -9,7 +9,7 @@ success when the token was taken in, whatever became of it: the status tells.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
 from openami.cosem.model import Refused
@@ -53,6 +53,7 @@ class DecodedToken:
     octets: bytes = field(default=b"", repr=False)
 
 
+@runtime_checkable
 class TokenDecoder(Protocol):
     """Who knows the format of tokens, their keys, and which were used; a port of the host.
 
