@@ -87,7 +87,11 @@ class LogicalNameServices:
         if apdu[:2] != b"\xc3\x01" or apdu[3:12] != REPLY_TO_HLS:
             return None
         ActionRequestNormal.decode(apdu)
+        # Conformance was negotiated for the services that follow; the proof belongs to opening.
+        negotiated = self.terms.conformance
+        self.terms.conformance = negotiated | Conformance.ACTION
         response = ActionService(self.terms).answer(apdu)
+        self.terms.conformance = negotiated
         if response[1] != ActionResponseNormal.CHOICE:  # blocks have no place before pass 4
             return Replied(TOO_LONG, accepted=False)
         accepted = response[3] == ActionResult.SUCCESS

@@ -11,10 +11,12 @@ A head-end, which speaks with many meters over one uplink, uses `session.DlmsSes
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from openami.cosem.client import Client, ClientParameters
@@ -39,6 +41,8 @@ from openami.transport.tls import Secured
 from openami.transport.udp import dial_udp, dial_wrapped_dtls
 from openami.transport.url import Url
 from openami.transport.wire import Limits, WireError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -106,6 +110,7 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and options
     try:
         session = handlers[0].session
         client = Client(parameters, entropy=os.urandom, counters=counters)
+        session.unasked = partial(_unasked, client, session.name)
         await _associate(url, session, client)
         yield OpenSession(client, session, wire)
         await _release(client, session)
@@ -164,6 +169,16 @@ async def _associate(url: Url, session: DlmsSession, client: Client) -> None:
     except WireError as error:
         sentence = f"{error}; check that {url} is the address of a meter, and its scheme"
         raise WireError(f"{sentence} (tcp:// or tls://)") from error
+
+
+def _unasked(client: Client, name: str, apdu: bytes) -> None:
+    """Open what the meter sends by itself; what is not protected as agreed is dropped."""
+    if client.state is not State.ASSOCIATED:
+        return
+    try:
+        client.unasked(apdu)
+    except DlmsError as error:
+        log.warning("%s: what it sent unasked is dropped: %s", name, error)
 
 
 async def _release(client: Client, session: DlmsSession) -> None:
