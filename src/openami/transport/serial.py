@@ -35,9 +35,13 @@ SPEEDS: Final = {
 Receive = Callable[[bytes], None]
 
 
-def make_raw(descriptor: int, speed: int | None = None) -> None:
-    """Set a line to 8 data bits, no parity, nothing interpreted; `speed` in baud."""
+def make_raw(descriptor: int, speed: int | None = None, *, even_parity: bool = False) -> None:
+    """Set a line to 8 data bits, no parity or even, nothing interpreted; `speed` in baud."""
     tty.setraw(descriptor, termios.TCSANOW)
+    if even_parity and not os.ttyname(descriptor).startswith("/dev/pts/"):  # those have none
+        settings = termios.tcgetattr(descriptor)
+        settings[2] = settings[2] & ~termios.PARODD | termios.PARENB
+        termios.tcsetattr(descriptor, termios.TCSANOW, settings)
     if speed is not None:
         settings = termios.tcgetattr(descriptor)
         settings[4] = settings[5] = SPEEDS[speed]
@@ -58,13 +62,16 @@ class SerialLine:
         lost_octets: How many octets could not be sent; a UART loses them too.
     """
 
-    def __init__(self, path: Path, receive: Receive, speed: int | None = None) -> None:
+    def __init__(
+        self, path: Path, receive: Receive, speed: int | None = None, *, even_parity: bool = False
+    ) -> None:
         """Prepare; nothing is opened before `open`.
 
         Args:
             path: The device, or a symbolic link to it.
             receive: Called with octets as they arrive.
             speed: In baud; None leaves what is set.
+            even_parity: As wired M-Bus has it; otherwise there is none.
         """
         if speed is not None:
             _checked_speed(path, speed)
@@ -72,6 +79,7 @@ class SerialLine:
         self.lost_octets = 0
         self._receive = receive
         self._speed = speed
+        self._even_parity = even_parity
         self._descriptor: int | None = None
         self._waiting: deque[bytes] = deque()
         self._waiting_octets = 0
@@ -134,7 +142,7 @@ class SerialLine:
         """Return a descriptor of the open device."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            make_raw(descriptor, self._speed)
+            make_raw(descriptor, self._speed, even_parity=self._even_parity)
         except termios.error as error:
             os.close(descriptor)
             raise OSError(errno.ENOTTY, f"not a serial line: {error}") from error
