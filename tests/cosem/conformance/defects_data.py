@@ -10,16 +10,18 @@ from cosem.conformance.defects import Damage, Defect, answering, asked, initiate
 from cosem.conformance.subject import Subject
 from openami.cosem.device import View
 from openami.cosem.measurement import Data, Register
-from openami.cosem.model import InterfaceClass
+from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.profile import EncodedRows, MemoryBuffer
 from openami.cosem.services import ServiceContext
+from openami.cosem.time_event import Clock
 from openami.cosem.writing import Incoming
 from openami.dlms import data as axdr_data
+from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import DataBlock
 from openami.dlms.apdu.get import GetRequestNext, GetResponseWithDatablock, GetResponseWithList
 from openami.dlms.data import OctetString, Unsigned
 from openami.dlms.obis import Obis
-from playbooks.demo_meter import ENERGY, NOTE, SAPS
+from playbooks.demo_meter import CLOCK, ENERGY, NOTE, SAPS
 
 
 def _other_id(request: bytes, answer: bytes) -> bytes:
@@ -159,6 +161,13 @@ def _gives_secrets(request: bytes, answer: bytes) -> bytes:
     return answer
 
 
+def _takes_no_zone(subject: Subject, _: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise Refused(DataAccessResult.READ_WRITE_DENIED)
+
+    subject.meter[CLOCK].bind_sink(Clock.time_zone, refuse)
+
+
 _entries = MemoryBuffer.entries
 _between = MemoryBuffer.between
 
@@ -243,6 +252,8 @@ DEFECTS = (
     Defect("COSEM_LOGICAL_NAME", "has an object with another's name", _other_name, "reader"),
     Defect("COSEM_READABLE", "lists what it does not give", answering(_promises), "reader"),
     Defect("COSEM_NOT_READABLE", "gives its secret away", answering(_gives_secrets), "reader"),
+    Defect("COSEM_WRITABLE", "lists what it does not take", _takes_no_zone, "manager"),
+    Defect("COSEM_NOT_WRITABLE", "takes what it does not list", _succeeds(0xC5), "reader"),
     Defect("COSEM_TYPES", "writes a unit without a scaler", _wrong_unit, "reader"),
     Defect(
         "COSEM_ENTRY", "counts entries from 0", patched(MemoryBuffer, "entries", _one_off), "reader"

@@ -35,6 +35,7 @@ class Attempt:
         element: The object.
         index: The attribute.
         readable: Whether the object list says that this association may read it.
+        writable: The same of writing.
         value: What came; None also where it was refused.
         refusal: Why there is no value; empty if there is one.
         temporary: Whether the refusal says that it may be read at another time.
@@ -43,6 +44,7 @@ class Attempt:
     element: ObjectListElement
     index: int
     readable: bool
+    writable: bool
     value: Data = None
     refusal: str = ""
     temporary: bool = False
@@ -93,7 +95,8 @@ def walk(trial: Trial) -> Script[list[Attempt]]:
 def _read(
     trial: Trial, client: Client, element: ObjectListElement, row: AttributeAccess
 ) -> Script[Attempt]:
-    index, readable = row.attribute_id, may(row.access_mode, Access.READ)
+    index = row.attribute_id
+    rights = may(row.access_mode, Access.READ), may(row.access_mode, Access.WRITE)
     whole = element.class_id != PROFILE_GENERIC or index != BUFFER
     try:
         value = yield from trial.steps(
@@ -108,7 +111,7 @@ def _read(
     except AccessError as error:
         later = {DataAccessResult.TEMPORARY_FAILURE, DataAccessResult.OBJECT_UNAVAILABLE}
         temporary = error.result in later
-        return Attempt(element, index, readable, None, str(error.result), temporary)
+        return Attempt(element, index, *rights, None, str(error.result), temporary)
     except ExceptionResponseError as error:
-        return Attempt(element, index, readable, None, str(error))
-    return Attempt(element, index, readable, value)
+        return Attempt(element, index, *rights, None, str(error))
+    return Attempt(element, index, *rights, value)
