@@ -17,7 +17,6 @@ from openami.dlms.hdlc.reader import Found, FrameReader
 from openami.dlms.mbus import MbusAssembler, MbusFrame, MbusReader
 from openami.dlms.sap import Sap
 
-
 _CARRYING: Final = frozenset({Kind.UI, Kind.I})
 """Some meters push in I frames, though there is no link."""
 
