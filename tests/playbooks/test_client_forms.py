@@ -24,7 +24,7 @@ from openami.dlms.apdu.selective import ByEntry
 from openami.dlms.data import DoubleLongUnsigned, OctetString
 from openami.dlms.errors import DecodeError
 from playbooks.demo_meter import ENERGY, LDN, LOAD_PROFILE, NOTE, READER, associated
-from playbooks.test_methods_and_lists import MIRROR, Mirror, mirrored
+from playbooks.mirror import MIRROR, Mirror, mirrored
 
 SUCCESS = DataAccessResult.SUCCESS
 NOTES = tuple(OctetString(bytes((number,)) * 300) for number in range(6))

@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openami.cosem.kinds import OCTETS
 from openami.cosem.measurement import Data
-from openami.cosem.model import InterfaceClass, Method, Refused
 from openami.cosem.refusals import AccessError, UnexpectedAnswerError
 from openami.dlms.apdu.action import (
     ActionRequestWithList,
@@ -36,35 +34,8 @@ from openami.dlms.apdu.set import (
 )
 from openami.dlms.data import LongUnsigned, OctetString, Unsigned
 from openami.dlms.obis import Obis
-from playbooks.demo_meter import ENERGY, MANAGER, NOTE, DemoMeter, Link
-
-MIRROR = Obis.parse("0.128.96.0.0.255")
-MANUFACTURER_CLASS = 40_000
-
-
-class Mirror(InterfaceClass, class_id=MANUFACTURER_CLASS, version=0):
-    """A class of a manufacturer: gives back what it is given, twice."""
-
-    reflect = Method(1, OCTETS, OCTETS)
-    swallow = Method(2, OCTETS)
-
-
-def twice(octets: bytes) -> bytes:
-    if octets == b"refuse":
-        raise Refused(ActionResult.TEMPORARY_FAILURE)
-    return octets * 2
-
-
-def mirrored(**changes: Any) -> Link:
-    meter = DemoMeter(rows=0)
-    mirror = Mirror(MIRROR)
-    mirror.bind_method(Mirror.reflect, twice)
-    mirror.bind_method(Mirror.swallow, lambda _octets: None)
-    meter.add(mirror)
-    link = Link(meter, MANAGER, **changes)
-    link.run(link.client.associate())
-    link.wire.clear()
-    return link
+from playbooks.demo_meter import ENERGY, NOTE, Link
+from playbooks.mirror import MANUFACTURER_CLASS, MIRROR, Mirror, mirrored
 
 
 @given(st.integers(0, 3000), st.integers(64, 1500))
