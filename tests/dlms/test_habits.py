@@ -155,6 +155,23 @@ def test_any_octets_are_read(octets: bytes, head: bytes) -> None:
     assert describe(head + octets, accept=LENIENT).tree or not octets
 
 
+@pytest.mark.parametrize("missing", [1, 12, 13, 20])
+def test_a_sealed_push_that_is_cut_off_is_read_as_far_as_it_goes(missing: int) -> None:
+    whole = GeneralGloCiphering(system_title=TITLE, ciphered_service=sealed()).encode()
+    strict, lenient = (
+        describe(whole[:-missing], keys=KEYS, accept=accept) for accept in (frozenset(), LENIENT)
+    )
+
+    assert any("cut off before its tag" in finding for finding in strict.findings)
+    assert lenient.findings == ()
+    assert (strict.complete, lenient.complete) == (False, False)
+    assert [reading.value for reading in strict.readings] == [5]
+    assert strict.seals[0].opened
+    assert not strict.seals[0].tag_checked
+    wrong = TranslationKeys(encryption_key=bytes(16), authentication_key=GAK)
+    assert describe(whole[:-missing], keys=wrong).readings == ()
+
+
 def test_a_push_that_keeps_the_rules_has_neither() -> None:
     translation = describe(HDLC)
 

@@ -10,6 +10,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from openami.dlms import apdu, data
+from openami.dlms.apdu.ciphered import (
+    BY_DED,
+    BY_GLO,
+    GeneralDedCiphering,
+    GeneralGloCiphering,
+    ServiceCiphering,
+)
 from openami.dlms.apdu.fields import InvokeIdAndPriority, LongInvokeIdAndPriority, read_date_time
 from openami.dlms.apdu.get import GetResponseNormal
 from openami.dlms.apdu.notification import DataNotification
@@ -26,6 +33,7 @@ _DESCRIPTOR_OCTETS: Final = 9
 _SWAPPED_OCTETS: Final = 8
 _HIGHEST_GROUP_A: Final = 0x0F
 _DATE_TIME_OCTETS: Final = 12
+_GENERAL: Final = {kind.TAG: kind for kind in (GeneralGloCiphering, GeneralDedCiphering)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +191,33 @@ def _read_with_habits(octets: bytes, error: DecodeError) -> tuple[Apdu, list[Bre
         value, breaches = read_data(octets, 4)
         invoke_id = InvokeIdAndPriority(octets[2])
         return GetResponseNormal(invoke_id_and_priority=invoke_id, result=value), breaches
+    if (sealed := _sealed_part(octets)) is not None:
+        return sealed, [Breach(error, "truncated-end")]
     end = error.offset
     if not error.problem.startswith("octets after the end") or not 2 <= end < len(octets):
         raise error
     message = apdu.decode(octets[:end])
     problem = f"{len(octets) - end} octets stand behind the end of the APDU"
     return message, [Breach(DecodeError(problem, octets, end, error.clause), "trailing-octets")]
+
+
+def _sealed_part(octets: bytes) -> Apdu | None:
+    """Return a ciphered APDU that is cut off, with the part of its service that is there."""
+    reader = Reader(octets)
+    kind = _GENERAL.get(reader.peek() or 0)
+    try:
+        tag = reader.unsigned(1, "APDU tag")
+        title = reader.octet_string("system-title") if kind is not None else b""
+        length = reader.length("ciphered-service")
+    except DecodeError:
+        return None
+    if not 0 < reader.remaining < length:
+        return None
+    if kind is not None:
+        return kind(system_title=title, ciphered_service=reader.rest())
+    if tag in BY_GLO or tag in BY_DED:
+        return ServiceCiphering(tag=tag, ciphered_service=reader.rest())
+    return None
 
 
 def _notification(octets: bytes, error: DecodeError) -> tuple[Apdu, list[Breach]]:

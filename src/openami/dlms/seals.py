@@ -111,6 +111,29 @@ class Opened:
     breaches: tuple[Breach, ...] = ()
 
 
+def open_part(octets: bytes, seal: Seal, keys: TranslationKeys, dedicated_key: bytes) -> Opened:
+    """Open security header and body of an APDU whose end, and with it the tag, is not there.
+
+    Args:
+        octets: Security control, invocation counter, the part of the body that is there.
+        seal: What the security header tells.
+        keys: What the reader knows.
+        dedicated_key: What the association told; `keys` count first.
+    """
+    sender = seal.system_title or keys.system_title
+    seal = replace(seal, system_title=sender)
+    key = keys.encryption_key
+    if seal.key == "dedicated":
+        key = keys.dedicated_key or dedicated_key
+    place = f"invocation counter {seal.invocation_counter} of {sender.hex().upper() or '?'}"
+    problem = "the APDU is cut off before its tag, which was not checked"
+    wrong = Breach(SecurityError(problem, place, CLAUSE), "truncated-end")
+    plain = None
+    if len(sender) == SYSTEM_TITLE_OCTETS and len(key) == seal.control.suite.key_octets:
+        plain = _unchecked(octets + bytes(TAG_OCTETS), seal, key)
+    return Opened(replace(seal, opened=plain is not None), plain, (wrong,))
+
+
 def open_sealed(
     octets: bytes, seal: Seal, keys: TranslationKeys, dedicated_key: bytes, header: bytes
 ) -> Opened:

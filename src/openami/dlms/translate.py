@@ -23,7 +23,7 @@ from openami.dlms.framings import Found
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
 from openami.dlms.partial import Breach, read_apdu, read_data
 from openami.dlms.readings import Reading, moment, readings
-from openami.dlms.seals import Seal, TranslationKeys, open_sealed
+from openami.dlms.seals import Seal, TranslationKeys, open_part, open_sealed
 from openami.dlms.tree import Node, node, octets_text, rows, type_name
 
 __all__ = ["Node", "Translation", "TranslationKeys", "describe", "octets_text", "type_name"]
@@ -198,7 +198,8 @@ class _Translator:
         except DecodeError as error:
             return self._unread(octets, error)
         wrong = tuple(self._breach(each) for each in breaches)
-        name, lines = self._lines(message, title)
+        cut_off = any(breach.habit == "truncated-end" for breach in breaches)
+        name, lines = self._lines(message, title, cut_off=cut_off)
         self._note(message)
         return Node(name, "", (*lines, *wrong))
 
@@ -208,7 +209,7 @@ class _Translator:
         return Node("apdu", octets.hex(" "), (self._breach(Breach(error, habit)),))
 
     def _lines(  # noqa: PLR0911  one for each kind of envelope
-        self, message: Apdu, title: bytes
+        self, message: Apdu, title: bytes, *, cut_off: bool
     ) -> tuple[str, tuple[Node, ...]]:
         """Return the name of a message and the lines below it."""
         name = type(message).__name__
@@ -216,13 +217,13 @@ class _Translator:
             case ciphered.ServiceCiphering():
                 name, envelope = _service(message.tag)
                 sealed = Seal.of(message.ciphered_service, envelope, title or self._title(message))
-                return name, self._sealed(message.ciphered_service, sealed)
+                return name, self._sealed(message.ciphered_service, sealed, cut_off=cut_off)
             case ciphered.GeneralGloCiphering():
                 dedicated = isinstance(message, ciphered.GeneralDedCiphering)
                 envelope = "general-ded-ciphering" if dedicated else "general-glo-ciphering"
                 sender = message.system_title or title
                 sealed = Seal.of(message.ciphered_service, envelope, sender)
-                inside = self._sealed(message.ciphered_service, sealed)
+                inside = self._sealed(message.ciphered_service, sealed, cut_off=cut_off)
                 return name, (*rows(message, "ciphered_service"), *inside)
             case ciphered.GeneralCiphering():
                 originator = message.originator_system_title
@@ -352,7 +353,12 @@ class _Translator:
         return Node(type(message).__name__, "", (*rows(message, "apdu"), self.apdu(message.apdu)))
 
     def _sealed(
-        self, octets: bytes, seal: Seal | DlmsError, header: bytes = b""
+        self,
+        octets: bytes,
+        seal: Seal | DlmsError,
+        header: bytes = b"",
+        *,
+        cut_off: bool = False,
     ) -> tuple[Node, ...]:
         """Return the security header and, if the keys open it, the APDU inside."""
         if isinstance(seal, DlmsError):
@@ -367,7 +373,10 @@ class _Translator:
         if self.keys is None:
             self.unread = True
             return (*lines, closed)
-        opened = open_sealed(octets, seal, self.keys, self.dedicated_key, header)
+        if cut_off:
+            opened = open_part(octets, seal, self.keys, self.dedicated_key)
+        else:
+            opened = open_sealed(octets, seal, self.keys, self.dedicated_key, header)
         self.seals[place] = opened.seal
         wrong = tuple(self._breach(each) for each in opened.breaches)
         if opened.plain is None:
