@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each habit of the field: told by place, accepted by name, read as far as it goes."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +95,13 @@ def test_every_habit_has_an_example() -> None:
     assert EXAMPLES.keys() | {INVERTED_DEVIATION} == BY_NAME.keys()
     assert EXAMPLES.keys() == LENIENT
     assert all(habit.sentence and habit.clause for habit in HABITS)
+
+
+def test_the_page_tells_every_habit() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/decoding.md").read_text(encoding="utf-8")
+
+    rows = [f"| `{habit.name}` | {habit.sentence} |" for habit in HABITS]
+    assert [row for row in rows if row not in page] == []
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
