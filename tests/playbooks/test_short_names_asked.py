@@ -114,25 +114,6 @@ def test_every_form_of_protection(form: str) -> None:
     link.run(link.client.release())
 
 
-@pytest.mark.parametrize("form", MANAGER_FORMS)
-def test_a_report_is_protected(form: str) -> None:
-    changes, _ = MANAGER_FORMS[form]
-    meter = NamedMeter()
-    policy = meter.associations[MANAGER]
-    meter.change(MANAGER, conformance=policy.conformance | Conformance.INFORMATION_REPORT)
-    reports = {"conformance": policy.conformance | Conformance.INFORMATION_REPORT}
-    link = associated(MANAGER, meter=meter, **(changes | reports))
-
-    link.run(link.client.get(Register.value, at=ENERGY))
-    octets = link.server.information_report(MANAGER, [(Register.value, ENERGY)])
-    assert octets[0] == (0x58 if "dedicated_key" in changes else 0x38)
-    reported = link.client.reported(octets)
-    assert reported.current_time is None
-    assert [(each.object, each.row, each.value) for each in reported.rows] == [
-        ((3, ENERGY), 2, 123_456)
-    ]
-
-
 @pytest.mark.parametrize("mechanism", [Mechanism.HLS_MD5, Mechanism.HLS_SHA1, Mechanism.HLS_SHA256])
 @pytest.mark.parametrize("challenge_octets", [8, 16, 64])
 def test_hls_with_a_secret(mechanism: Mechanism, challenge_octets: int) -> None:
@@ -435,3 +416,41 @@ def test_wrong_answers_to_a_write(answer: str, error: type[Exception], why: str)
     link.send = lambda _apdu: bytes.fromhex(answer)  # type: ignore[method-assign]
     with pytest.raises(error, match=why):
         link.run(link.client.set(Data.value, OctetString(b""), at=NOTE))
+
+
+def test_a_service_of_the_other_way_is_refused_under_protection() -> None:
+    link = associated(MANAGER)
+    link.wire.clear()
+    get_request = bytes.fromhex("c001c100080000010000ff0200")
+    with pytest.raises(ServiceRefusedError, match="a GET: service, service-unsupported"):
+        link.run(link.client.exchange(get_request, "a GET"))
+    assert tags(link) == {0xC8, 0x2E}
+    assert link.run(link.client.get(Data.value, at=LDN)) == NAME
+
+
+@given(st.sampled_from([0x05, 0x06, 0x16, 0x18, 0x0C]), st.binary(max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_any_octets_are_answered_and_end_nothing(tag: int, octets: bytes) -> None:
+    link = associated()
+    answer = link.server.receive(OPEN, bytes((tag,)) + octets)
+    expected = {0x05: 0x0C, 0x06: 0x0D}.get(tag, 0x0E)
+    assert answer is None if tag == 0x16 else answer is not None and answer[0] == expected
+    assert link.run(link.client.get(Register.value, at=ENERGY)) == 123_456
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.binary(max_size=6)), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_any_blocks_are_answered(blocks: list[tuple[int, bool, bytes]]) -> None:
+    link = associated(max_receive_pdu_octets=40)
+    for number, last, raw in blocks:
+        head = bytes((last,)) + number.to_bytes(2)
+        piece = bytes((len(raw),)) + raw
+        for apdu, tag in (
+            (b"\x05\x01\x06" + head + piece, 0x0C),
+            (b"\x06\x01\x07" + head + b"\x01\x09" + piece, 0x0D),
+            (b"\x05\x01\x05" + number.to_bytes(2), 0x0C),
+        ):
+            answer = link.server.receive(OPEN, apdu)
+            assert answer is not None
+            assert answer[0] == tag
+            assert len(answer) <= 40

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from dlmskeys import SUITE_0
 from kindvalues import data_of
 from openami.cosem import model
-from openami.cosem.access_control import CURRENT_ASSOCIATION, AttributeAccess, SecuritySetup
+from openami.cosem.access_control import (
+    CURRENT_ASSOCIATION,
+    AttributeAccess,
+    SecuritySetup,
+    UserListEntry,
+)
 from openami.cosem.associations import (
     AccessDescription,
     AssociationSn,
@@ -33,7 +38,15 @@ from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import SelectiveAccess
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.association import ApplicationContext
-from openami.dlms.data import Array, BitString, Integer, LongUnsigned, OctetString, Structure
+from openami.dlms.data import (
+    Array,
+    BitString,
+    Integer,
+    LongUnsigned,
+    OctetString,
+    Structure,
+    VisibleString,
+)
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.security.suites import SecurityPolicy
@@ -63,6 +76,18 @@ def test_every_version_shows_its_rows(version: int) -> None:
     for row in table.methods():
         name = 0xFA00 + (table.short_name_offset(row) or 0)
         assert line.ask(f"050102{name:04x}") == "0c01010d", "a method is not read"
+
+
+def test_users_are_told_apart() -> None:
+    users = (UserListEntry(1, VisibleString("ann")), UserListEntry(7, VisibleString("bob")))
+    meter = NamedMeter()
+    meter.change(READER, user_list=users)
+    link = associated(READER, meter=meter, user_id=7)
+    get = link.client.get
+    assert link.run(get(AssociationSnV4.user_list, at=CURRENT_ASSOCIATION)) == users
+    assert link.run(get(AssociationSnV4.current_user, at=CURRENT_ASSOCIATION)) == users[1]
+    with pytest.raises(AssociationError):
+        associated(READER, meter=meter, user_id=2)
 
 
 def test_the_object_list_is_what_the_client_sees() -> None:

@@ -1,31 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our server by short names, asked in octets: every form of every service, and every refusal."""
 
-from typing import Any
-
 import pytest
 
-from openami.cosem.device import Grant
 from openami.cosem.disconnect import ControlState
-from openami.cosem.measurement import Data, Register
-from openami.cosem.model import Refused
-from openami.dlms import apdu as apdus
+from openami.cosem.measurement import Register
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.acse import Aare, AcseServiceUser, AssociationResult
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.faults import ConfirmedServiceError
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest, InitiateResponse
 from openami.dlms.apdu.read import ReadBlock, ReadResponse
-from openami.dlms.apdu.write import InformationReport, WriteResponse
+from openami.dlms.apdu.write import WriteResponse
 from openami.dlms.association import ApplicationContext, State
 from openami.dlms.data import DoubleLongUnsigned, OctetString
-from openami.dlms.errors import LocalProtocolError
-from openami.dlms.obis import Obis
 from playbooks.demo_meter import (
     CLOCK,
     DISCONNECT,
     ENERGY,
-    LDN,
     LOAD_PROFILE,
     NAME,
     NOTE,
@@ -455,35 +447,3 @@ def test_each_client_has_one_way_of_naming() -> None:
     assert answer is not None
     diagnostic = Aare.decode(answer).result_source_diagnostic
     assert diagnostic is AcseServiceUser.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED
-
-
-def test_a_report(line: Line) -> None:
-    reported = line.server.information_report(
-        OPEN, [(Register.value, ENERGY), (Data.value, LDN)], current_time=b"20130301003000Z"
-    )
-    report = apdus.decode(reported)
-    assert isinstance(report, InformationReport)
-    assert reported.hex().startswith("18" + "010f" + b"20130301003000Z".hex() + "02")
-    assert report.values == (123_456, NAME)
-    assert [f"{each.name:04x}" for each in report.variables if hasattr(each, "name")] == [
-        line.meter.at(ENERGY),
-        "fd08",
-    ]
-    assert line.server.information_report(OPEN, [(Data.value, LDN)]).hex().startswith("1800")
-
-
-def test_reports_that_cannot_be_made() -> None:
-    def refusal(line: Line, at: Obis = ENERGY) -> Any:
-        with pytest.raises(Refused) as caught:
-            line.server.information_report(line.client_sap, [(Register.value, at)])
-        return caught.value.result
-
-    assert refusal(missing(Conformance.INFORMATION_REPORT)) is (
-        DataAccessResult.SCOPE_OF_ACCESS_VIOLATED
-    )
-    assert refusal(Line().open(), Obis(9, 9, 9, 9, 9, 9)) is DataAccessResult.OBJECT_UNDEFINED
-    meter = NamedMeter()
-    meter.change(OPEN, grants=(Grant(at=ENERGY, write=(2,), read=(1,)),))
-    assert refusal(Line(meter).open()) is DataAccessResult.READ_WRITE_DENIED
-    with pytest.raises(LocalProtocolError):
-        Line().server.information_report(OPEN, [])

@@ -54,7 +54,7 @@ from openami.dlms.apdu.fields import (
 from openami.dlms.apdu.get import GetDataResult
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.apdu.selective import ByRange, CaptureObject
-from openami.dlms.association import Primitive
+from openami.dlms.apdu.write import InformationReport
 from openami.dlms.data import Data, OctetString, Structure
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import LocalProtocolError
@@ -427,20 +427,16 @@ class Client(ClientAssociation):
         data = method.argument.to_data(argument)
         yield from tell_to_invoke(self, descriptor, data, self._next_id())
 
-    def reported(self, octets: bytes) -> Report:
-        """Read an InformationReport that the meter sent by itself, protected as agreed.
+    def reported(self, report: InformationReport) -> Report:
+        """Say what an InformationReport, which `notified` was given, reports on.
 
         Raises:
             LocalProtocolError: This client does not refer by short name.
-            DecodeError: It is no InformationReport.
-            SecurityError: It is not protected as agreed.
+            UnexpectedAnswerError: The report is at odds with itself.
         """
         if self._short is None:
-            raise LocalProtocolError(Primitive.NOTIFICATION.name, "referring by logical name")
-        self._machine.received(Primitive.NOTIFICATION)
-        if self.channel is not None:
-            octets, _ = self.channel.unprotect(octets)
-        return self._short.reported(octets)
+            raise LocalProtocolError(InformationReport.__name__, "REFERRING BY LOGICAL NAME")
+        return self._short.reported(report)
 
     def _next_id(self) -> int:
         self._invoke_id = (self._invoke_id + 1) & 0x0F

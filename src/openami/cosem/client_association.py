@@ -60,6 +60,7 @@ from openami.dlms.apdu.notification import (
     DataNotificationConfirm,
     EventNotification,
 )
+from openami.dlms.apdu.write import InformationReport
 from openami.dlms.association import (
     ApplicationContext,
     Association,
@@ -82,7 +83,7 @@ T = TypeVar("T")
 Steps = Generator[bytes, bytes, T]
 """A conversation: APDUs out, APDUs in, and a result at the end."""
 
-Notification: TypeAlias = EventNotification | DataNotification
+Notification: TypeAlias = EventNotification | DataNotification | InformationReport
 
 Entropy = Callable[[int], bytes]
 
@@ -481,6 +482,7 @@ _NOTIFICATIONS: Final[Mapping[bytes, Callable[[bytes], Notification]]] = Mapping
     {
         bytes((EventNotification.TAG,)): EventNotification.decode,
         bytes((DataNotification.TAG,)): DataNotification.decode,
+        bytes((InformationReport.TAG,)): InformationReport.decode,
     }
 )
 _NO_ANSWERS: Final = frozenset({b"\xd8", b"\x0e", *_NOTIFICATIONS})

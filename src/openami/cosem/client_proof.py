@@ -10,10 +10,9 @@ from typing import Final
 
 from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn
 from openami.cosem.base_names import REPLY_TO_HLS_OFFSET, BaseNames
-from openami.cosem.refusals import AuthenticationError, ServiceRefusedError, UnexpectedAnswerError
+from openami.cosem.refusals import AuthenticationError, UnexpectedAnswerError
 from openami.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
-from openami.dlms.apdu.faults import ConfirmedServiceError
 from openami.dlms.apdu.fields import InvokeIdAndPriority, MethodDescriptor
 from openami.dlms.apdu.read import ReadRequest, ReadResponse
 from openami.dlms.apdu.variables import ParameterizedAccess
@@ -56,8 +55,6 @@ def prove_by_short_name(
         name=names.association + REPLY_TO_HLS_OFFSET, selector=0, parameter=OctetString(reply)
     )
     answer = yield from exchange(ReadRequest(variables=(method,)).encode(), PROOF)
-    if answer[:1] == bytes((ConfirmedServiceError.TAG,)):
-        raise ServiceRefusedError(PROOF, ConfirmedServiceError.decode(answer))
     match ReadResponse.decode(answer).results:
         case (DataAccessResult() as result,):
             raise AuthenticationError(ActionResult(result))

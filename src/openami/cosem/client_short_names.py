@@ -22,12 +22,10 @@ from openami.cosem.model import Access, declared
 from openami.cosem.refusals import (
     AccessError,
     NoShortNameError,
-    ServiceRefusedError,
     UnexpectedAnswerError,
 )
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
-from openami.dlms.apdu.faults import ConfirmedServiceError
 from openami.dlms.apdu.fields import SelectiveAccess
 from openami.dlms.apdu.get import GetDataResult
 from openami.dlms.apdu.initiate import Conformance
@@ -192,14 +190,12 @@ class ShortNameServices:
             raise AccessError("invoke", what, octets)
         return axdr_data.decode(octets)
 
-    def reported(self, apdu: bytes) -> Report:
-        """Read a plain InformationReport; names are those that are known already.
+    def reported(self, report: InformationReport) -> Report:
+        """Look up the names of an InformationReport; those that are not known already stay open.
 
         Raises:
-            DecodeError: It is none.
             UnexpectedAnswerError: It has not one value for each variable.
         """
-        report = InformationReport.decode(apdu)
         if len(report.values) != len(report.variables):
             problem = f"{len(report.values)} values for {len(report.variables)} variables"
             raise UnexpectedAnswerError("an information report", problem)
@@ -349,9 +345,7 @@ class ShortNameServices:
         return _written(answer, request)
 
     def _exchange(self, apdu: bytes, request: str) -> Steps[bytes]:
-        answer = yield from self._association.exchange(apdu, request)
-        check_service(answer, request)
-        return answer
+        return (yield from self._association.exchange(apdu, request))
 
 
 def _declared_rights(element: ShortNameElement) -> AccessRights:
@@ -360,12 +354,6 @@ def _declared_rights(element: ShortNameElement) -> AccessRights:
     return AccessRights(
         tuple(AttributeAccess(row.index, row.access & Access.READ, None) for row in rows), ()
     )
-
-
-def check_service(answer: bytes, request: str) -> None:
-    """Refuse an answer that is a ConfirmedServiceError; raises `ServiceRefusedError`."""
-    if answer[:1] == bytes((ConfirmedServiceError.TAG,)):
-        raise ServiceRefusedError(request, ConfirmedServiceError.decode(answer))
 
 
 def _written(answer: bytes, request: str) -> DataAccessResult:

@@ -32,11 +32,12 @@ from openami.cosem.device import (
     rights_of,
 )
 from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.own_association import NO_USER
 from openami.cosem.short_names import CURRENT_ASSOCIATION_NAME, ShortNames
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.fields import SelectiveAccess
-from openami.dlms.data import Array, BitString, Data, FixedInteger, Structure, VisibleString
+from openami.dlms.data import Array, BitString, Data, FixedInteger, Structure
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 
@@ -72,12 +73,14 @@ _SECRET_OF: Final = {Mechanism.LLS: CHANGE_LLS_SECRET} | dict.fromkeys(
 
 
 class Actions(NamedTuple):
-    """What methods of the object do to the association that it describes."""
+    """What the object asks of the association that it describes, and does to it."""
 
     reply_to_hls: Callable[[bytes], bytes]
     """Checks f(StoC) and returns f(CtoS)."""
     change_secret: Callable[[bytes], None]
     """Takes a new secret; may refuse."""
+    user: UserListEntry = NO_USER
+    """Whom the AARQ named."""
 
 
 class OwnAssociation:
@@ -104,14 +107,14 @@ class OwnAssociation:
             names: The base names of all objects that the client sees.
             view: Those objects.
             exchange: The protection of the request that is being answered.
-            actions: What the association itself does.
+            actions: What the association itself knows and does.
         """
         self._names, self._view, self._exchange = names, view, exchange
         self.thing: AssociationObject = _VERSIONS[names.version](CURRENT_ASSOCIATION)
         own = self.thing
         readable_rows = frozenset(row.index for row in own.attributes())
         self.pending = Rights(frozenset(), frozenset(), frozenset({REPLY_TO_HLS}))
-        self._bind_attributes(policy)
+        self._bind_attributes(policy, actions.user)
         self._bind_methods()
         questions = frozenset(own.invocations)
         own.bind_method(AssociationSn.reply_to_hls_authentication, actions.reply_to_hls)
@@ -130,7 +133,7 @@ class OwnAssociation:
             methods=granted.methods,
         )
 
-    def _bind_attributes(self, policy: AssociationPolicy) -> None:
+    def _bind_attributes(self, policy: AssociationPolicy, user: UserListEntry) -> None:
         own = self.thing
         own.bind(AssociationSn.object_list, lambda: tuple(self._elements()))
         own.bind_selection(AssociationSn.object_list, self._select)
@@ -138,7 +141,7 @@ class OwnAssociation:
             own.bind(AssociationSnV2.access_rights_list, lambda: tuple(self._access_rights()))
             own.security_setup_reference = policy.security_setup
         if isinstance(own, AssociationSnV3):
-            own.user_list, own.current_user = (), UserListEntry(0, VisibleString(""))
+            own.user_list, own.current_user = policy.user_list, user
 
     def _bind_methods(self) -> None:
         own = self.thing

@@ -32,7 +32,8 @@ from openami.dlms.apdu.notification import (
     DataNotificationConfirm,
     EventNotification,
 )
-from openami.dlms.association import Primitive, State
+from openami.dlms.apdu.write import InformationReport
+from openami.dlms.association import State
 from openami.dlms.errors import LocalProtocolError
 from openami.dlms.obis import Obis
 
@@ -117,8 +118,8 @@ class ServerConnection:
         rows: Iterable[tuple[Attribute[Any], Obis]],
         *,
         current_time: bytes | None = None,
-    ) -> bytes:
-        """Return an InformationReport for a client that refers by short name, ready to be sent.
+    ) -> list[bytes]:
+        """Return an InformationReport as it is to travel to a client that refers by short name.
 
         Args:
             client_sap: Who has associated.
@@ -126,12 +127,14 @@ class ServerConnection:
             current_time: GeneralizedTime as text.
 
         Raises:
-            LocalProtocolError: The client has no such association.
+            LocalProtocolError: The client has no such association, or takes no APDU as long as
+                this.
             Refused: It did not negotiate reports, or may not read one of the rows.
+            SecurityError: No invocation counter is left, or a key is missing.
         """
         association = self._associations.get(client_sap)
         if association is None:
-            raise LocalProtocolError(Primitive.NOTIFICATION.name, State.IDLE.name)
+            raise LocalProtocolError(InformationReport.__name__, State.IDLE.name)
         return association.information_report(rows, current_time)
 
     def _association(self, client_sap: int) -> ServerAssociation | None:

@@ -58,6 +58,7 @@ from openami.dlms.apdu.notification import (
     DataNotificationConfirm,
     EventNotification,
 )
+from openami.dlms.apdu.write import InformationReport
 from openami.dlms.association import Association, Primitive, State
 from openami.dlms.block_transfer import data_octets
 from openami.dlms.errors import DecodeError, LocalProtocolError, SecurityError
@@ -203,19 +204,16 @@ class ServerAssociation:
 
     def information_report(
         self, rows: Iterable[tuple[Attribute[Any], Obis]], current_time: bytes | None
-    ) -> bytes:
+    ) -> list[bytes]:
         """Return an InformationReport; see `ServerConnection.information_report`."""
         opened, services = self._opened, self._services
-        self._machine.sent(Primitive.NOTIFICATION)
-        if opened is None or not isinstance(services, ShortNameServices):
-            raise LocalProtocolError(Primitive.NOTIFICATION.name, self.state.name)
+        name = InformationReport.__name__
+        if opened is None or not self._is_open or not isinstance(services, ShortNameServices):
+            raise LocalProtocolError(name, self.state.name)
         exchange = services.terms.exchange
         exchange.request, exchange.response = _ALL_PROTECTION, 0
         report = services.information_report(rows, current_time)
-        if opened.channel is None:
-            return report
-        self._follow(opened.channel)
-        return opened.channel.protect(report, owed=exchange.response)
+        return self._unasked(opened, report, name, exchange.response)
 
     def notify(self, apdu: EventNotification | DataNotification) -> list[bytes]:
         """Return a notification as it is to travel; see `ServerConnection.notify`."""
@@ -227,10 +225,14 @@ class ServerAssociation:
         wanted = NOTIFICATIONS[apdu.TAG]
         if wanted not in negotiated:
             raise LocalProtocolError(name, f"ASSOCIATED without {wanted.name}")
-        octets = apdu.encode()
+        return self._unasked(opened, apdu.encode(), name)
+
+    def _unasked(self, opened: Opened, octets: bytes, name: str, owed: int = 0) -> list[bytes]:
+        """Return a plain APDU as it is to travel without being asked for."""
+        negotiated = Conformance(opened.context.conformance)
         if opened.channel is not None:
             self._follow(opened.channel)
-            octets = opened.channel.protect(octets)
+            octets = opened.channel.protect(octets, owed=owed)
         longest = opened.context.max_send_pdu_octets
         if len(octets) <= longest:
             return [octets]
@@ -382,7 +384,8 @@ class ServerAssociation:
     def _new_services(self, opened: Opened) -> Services:
         view = self._device.view(self._policy)
         if self._policy.short_names is not None:
-            actions = Actions(self._reply_to_hls, self._change_secret)
+            user = opened.user or NO_USER
+            actions = Actions(self._reply_to_hls, self._change_secret, user)
             return ShortNameServices(self._device, self._policy, opened, actions)
         rights = PENDING_RIGHTS if opened.handshake else ASSOCIATED_RIGHTS
         told = Told(self._status, self._reply_to_hls, opened.user or NO_USER)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ACCESS, and the services of short name referencing: choices in octets."""
 
+from typing import Any
+
 import pytest
 
 from openami.dlms import apdu
@@ -13,16 +15,75 @@ from openami.dlms.apdu.access import (
     AccessSet,
 )
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
-from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority, MethodDescriptor
+from openami.dlms.apdu.fields import (
+    AttributeDescriptor,
+    LongInvokeIdAndPriority,
+    MethodDescriptor,
+    SelectiveAccess,
+)
 from openami.dlms.apdu.read import ReadRequest, ReadResponse
-from openami.dlms.apdu.variables import ParameterizedAccess, VariableName
-from openami.dlms.apdu.write import WriteRequest, WriteResponse
+from openami.dlms.apdu.selective import ByEntry
+from openami.dlms.apdu.variables import (
+    ParameterizedAccess,
+    ReadDataBlockAccess,
+    VariableName,
+    WriteDataBlockAccess,
+)
+from openami.dlms.apdu.write import (
+    InformationReport,
+    WriteBlockTaken,
+    WriteRequest,
+    WriteResponse,
+)
 from openami.dlms.data import Unsigned
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
+from vectors import vectors
+
+VECTORS = vectors("dlms/short-names.toml")
 
 CLOCK = AttributeDescriptor(class_id=8, instance_id=Obis(0, 0, 1, 0, 0, 255), attribute_id=2)
 RESET = MethodDescriptor(class_id=3, instance_id=Obis(1, 0, 1, 8, 0, 255), method_id=1)
+
+
+@pytest.mark.parametrize("row", VECTORS, ids=[row["name"] for row in VECTORS])
+def test_vector(row: dict[str, Any]) -> None:
+    decoded = apdu.decode(row["octets"])
+
+    assert type(decoded).__name__ == row["apdu"]
+    assert decoded.encode() == row["octets"]
+    for cut in range(2, len(row["octets"])):
+        with pytest.raises(DecodeError) as caught:
+            apdu.decode(row["octets"][:cut])
+        assert caught.value.offset <= cut
+
+
+def test_what_the_vectors_say() -> None:
+    by_name = {row["name"]: apdu.decode(row["octets"]) for row in VECTORS}
+
+    by_entry = by_name["gurux read a profile by entry"]
+    assert isinstance(by_entry, ReadRequest)
+    (variable,) = by_entry.variables
+    assert isinstance(variable, ParameterizedAccess)
+    selection = SelectiveAccess(selector=variable.selector, parameters=variable.parameter)
+    assert ByEntry.from_access(selection) == ByEntry(from_entry=3, to_entry=4)
+    report = by_name["syntax report at a time"]
+    assert isinstance(report, InformationReport)
+    assert report.current_time == b"20130301003000Z"
+    assert report.variables == (VariableName(name=0x0118),)
+    assert report.values == (123_456,)
+    block = by_name["syntax block of a long read request"]
+    assert isinstance(block, ReadRequest)
+    assert block.variables == (
+        ReadDataBlockAccess(last_block=False, block_number=1, raw_data=bytes.fromhex("0202fd08")),
+    )
+    write = by_name["syntax last block of a long write"]
+    assert isinstance(write, WriteRequest)
+    assert write.variables == (WriteDataBlockAccess(last_block=True, block_number=2),)
+    assert write.values == (b"\x04",)
+    taken = by_name["syntax block of a long write taken"]
+    assert isinstance(taken, WriteResponse)
+    assert taken.results == (WriteBlockTaken(block_number=1),)
 
 
 def test_read_by_name() -> None:
