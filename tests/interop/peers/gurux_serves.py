@@ -3,9 +3,10 @@
 """gurux-dlms serves a meter; runs only under .venv-peers, as a process of its own.
 
 One JSON object as argument says which client is let in; the port is printed, then one connection
-is served to its end.  Version 1.0.203 can serve attributes with no security and with a password;
-its server's parts for profiles and for ciphering call functions that do not exist.  By short name
-it serves single attributes once `mend_short_names` has put right what stops it.
+after the other is served to its end, as many as asked for.  Version 1.0.203 can serve attributes
+with no security and with a password; its server's parts for profiles and for ciphering call
+functions that do not exist.  By short name it serves single attributes once `mend_short_names` has
+put right what stops it.
 """
 
 import datetime as dt
@@ -115,6 +116,18 @@ def mend_short_names():
 BASE_NAMES = (0xFD00, 0x0100, 0x0200, 0xFA00)
 
 
+def serve(server, listener):
+    """Serve one connection to its end."""
+    link, _ = listener.accept()
+    with link:
+        link.settimeout(30)
+        while octets := link.recv(65536):
+            reply = Reply(octets)
+            server.handleRequest(reply)
+            if reply.reply:
+                link.sendall(bytes(reply.reply))
+
+
 def main(ask, answers):
     server = Server(ask)
     name = GXDLMSData("0.0.42.0.0.255")
@@ -137,13 +150,9 @@ def main(ask, answers):
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(30)
     print(listener.getsockname()[1], file=answers, flush=True)
-    link, _ = listener.accept()
-    link.settimeout(30)
-    while octets := link.recv(65536):
-        reply = Reply(octets)
-        server.handleRequest(reply)
-        if reply.reply:
-            link.sendall(bytes(reply.reply))
+    for _ in range(ask.get("connections", 1)):
+        server.reset()
+        serve(server, listener)
 
 
 answers, sys.stdout = sys.stdout, open(os.devnull, "w")  # the library prints as it deciphers

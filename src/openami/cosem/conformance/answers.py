@@ -74,8 +74,8 @@ def accepted(trial: Trial, answer: bytes | None, said: str) -> Opened:
         else AcseServiceUser.NULL
     )
     if aare.result != AssociationResult.ACCEPTED or aare.result_source_diagnostic != wanted:
-        accepts = f"accepted with {wanted}"
-        raise Failed(f"{said_of(aare)} came to the AARQ {said}; the clause accepts {accepts}")
+        accepts = f"result accepted, diagnostic {wanted}"
+        raise Failed(f"{said_of(aare)} came to the AARQ {said}; the clause asks for {accepts}")
     channel = channel_of(trial, aare.responding_ap_title or b"")
     try:
         octets = aare.user_information or b""

@@ -243,6 +243,12 @@ def _open_12(trial: Trial) -> Script[str | None]:
     return said
 
 
+def words_of(bits: Conformance) -> str:
+    """Return the services of a conformance block in the standard's words, and a verb."""
+    names = [(each.name or "").lower().replace("_", "-") for each in bits]
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
+
+
 def _open_13(trial: Trial) -> Script[str | None]:
     aa = trial.aa
     other = LN_BITS if aa.short_names else SN_BITS
@@ -258,11 +264,13 @@ def _open_13(trial: Trial) -> Script[str | None]:
         found = accepted(trial, answer, f"that proposes {said}").response.negotiated_conformance
         names = f"{found:06X} is negotiated where {proposed:06X} is proposed"
         if found & ~proposed:
-            raise Failed(f"{names}: bits {found & ~proposed:06X} were not proposed")
+            raise Failed(f"{names}: {words_of(found & ~proposed)} not proposed")
         if found & other:
-            raise Failed(f"{names}: bits {found & other:06X} are of the other referencing")
-        if (proposed & own) & ~found or found & ~(own | free):
-            raise Failed(f"{names}, and {own:06X} is declared: the negotiated block is not the AND")
+            raise Failed(f"{names}: {words_of(found & other)} of the other referencing")
+        if missing := (proposed & own) & ~found:
+            raise Failed(f"{names}: {words_of(missing)} proposed and declared, and not granted")
+        if extra := found & ~(own | free):
+            raise Failed(f"{names}: {words_of(extra)} granted, and not declared")
     return f"the last: {found:06X}"
 
 

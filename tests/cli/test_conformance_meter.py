@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The meter of `openami up` passes the conformance tests through its plain listener."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from interop.meters import LOOPBACK, running
+from meter.house import DAY_S, HEAD_END, KEYS, MeterInMemory, config_in
+from openami.cli.conformance_profile import SERVICES
+from openami.cli.main import main
+from openami.cosem.device import DEFAULT_CONFORMANCE
+from openami.meter.objects import LOAD_PROFILE, SECURITY_SETUP
+from openami.meter.serving import listen_plain
+
+GRANTED = json.dumps([name for name, bit in SERVICES.items() if bit in DEFAULT_CONFORMANCE])
+PROFILE = f"""
+[meter]
+associations = ["public", "reader", "manager"]
+profile = "{LOAD_PROFILE}"
+[timing]
+response_s = 1.0
+[public]
+client = 16
+conformance = {GRANTED}
+[reader]
+client = 32
+mechanism = "lls"
+secret_file = "lls"
+conformance = {GRANTED}
+[manager]
+client = 1
+mechanism = "gmac"
+guek_file = "guek"
+gak_file = "gak"
+title = "{HEAD_END.hex()}"
+security_setup = "{SECURITY_SETUP}"
+frame_counter = "0.0.43.1.0.255"
+conformance = {GRANTED}
+"""
+
+
+def test_the_meter_of_the_demo_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    meter = MeterInMemory(config_in(tmp_path))
+    meter.run(DAY_S)
+    (tmp_path / "lls").write_text("0x" + KEYS.lls.hex())
+    (tmp_path / "guek").write_text(KEYS.guek.hex())
+    (tmp_path / "gak").write_text(KEYS.gak.hex())
+    profile, found = tmp_path / "meter.toml", tmp_path / "c.json"
+    profile.write_text(PROFILE)
+    reports = ["--json", str(found), "--html", str(tmp_path / "c.html"), "--allow-changes"]
+    with running(lambda: listen_plain(meter.management, LOOPBACK)) as port:
+        url = f"tcp://127.0.0.1:{port}"
+        status = main(["conformance", "run", url, "--profile", str(profile), *reports])
+    assert status == 0, capsys.readouterr().out
+    summary = json.loads(found.read_text())["summary"]
+    assert summary["PASS"] > 100
