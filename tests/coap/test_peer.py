@@ -381,6 +381,33 @@ def test_everything_comes_through_a_bad_line_once(seed: int) -> None:
     assert bench.client.layer.repeated > 0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_late_answers_come_through_a_bad_line_once(seed: int) -> None:
+    drawn = random.Random(seed)
+    settings = PeerSettings(transmission=Transmission(max_retransmit=12), response_s=1e6)
+    bench = Bench(settings, settings, answer=lambda _payload: None)
+    bench.fate = lambda _message, _way: (
+        [] if drawn.random() < 0.2 else [0, *[1] * (drawn.random() < 0.1)]
+    )
+    for number in range(10):
+        payload = bytes([number]) * drawn.choice([3, 1500])
+        bench.ask(payload)
+        while len(bench.requests) <= number:
+            assert bench.wait()
+        assert bench.requests[number] == payload
+        bench.wait()
+        event = [each for each in bench.at_server if isinstance(each, Requested)][number]
+        bench.server.respond(event.handle, Code.CHANGED, payload, bench.now)
+        bench.run()
+        while len(bench.answers) <= number:
+            assert bench.wait()
+    bench.finish()
+
+    assert bench.answers == bench.requests
+    assert len(bench.answers) == 10
+    assert bench.failures == []
+
+
 def test_both_ends_may_ask() -> None:
     bench = Bench()
     handle = bench.server.request(Code.POST, PATH, b"push", 0.0)

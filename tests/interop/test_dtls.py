@@ -2,6 +2,7 @@
 """OpenSSL's own client and server at the other end of our DTLS."""
 
 import asyncio
+import logging
 import socket
 
 import pytest
@@ -85,6 +86,26 @@ def test_their_client(pki: Pki, suite: str) -> None:
         await port.close()
 
     asyncio.run(act())
+
+
+def test_their_client_without_a_certificate(pki: Pki, caplog: pytest.LogCaptureFixture) -> None:
+    async def act() -> None:
+        there = Party(echo)
+        port = await listen_wrapped_dtls(
+            Url("dtls", "127.0.0.1", 0),
+            there.accept,  # type: ignore[arg-type]
+            pki.concentrator(),
+        )
+        client = await openssl("s_client", "-dtls1_2", "-connect", f"127.0.0.1:{port.url.port}")
+        assert b"alert" in await read_until(client, b"alert")
+        await until(lambda: "it sent no certificate" in caplog.text)
+        assert there.handlers == []
+        client.kill()
+        await client.wait()
+        await port.close()
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(act())
 
 
 @pytest.mark.parametrize("listen", [(), ("-listen",)], ids=["plain", "with cookies"])
