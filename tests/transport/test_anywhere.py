@@ -14,8 +14,8 @@ from openami.dlms.hdlc.address import Station
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import ALL_STATION
 from openami.transport.anywhere import SERVED, OpenPort, listen_anywhere
-from openami.transport.carrier import AcceptCarrier
-from openami.transport.client import open_session
+from openami.transport.carrier import AcceptCarrier, Carrier
+from openami.transport.client import dial_carrier, open_session
 from openami.transport.coapwire import dial_coap
 from openami.transport.endpoint import dial
 from openami.transport.hdlc import HdlcSettings
@@ -162,6 +162,41 @@ def test_what_is_said_to_everybody_is_done_and_not_answered(pki: Pki, scheme: st
         await until(lambda: bool(here.handlers[0].frames))
         assert there.handlers[0].frames == [(16, ALL_STATION, b"everybody"), (16, 1, b"you")]
         assert here.handlers[0].frames == [(1, 16, b"you")]
+        wire.close()
+        await wire.gone()
+        await port.close()
+
+    play(act)
+
+
+@pytest.mark.parametrize("scheme", ["udp", "dtls"])
+def test_answers_longer_than_a_datagram_are_asked_for_in_blocks(pki: Pki, scheme: str) -> None:
+    async def act() -> None:
+        meter = DemoMeter(rows=4320)
+        port = await opened(scheme, lambda wire: Serving(wire, meter), pki)
+        async with open_session(port.url, PARAMETERS, secured=pki.meter()) as session:
+            rows = await session.run(session.client.get(ProfileGeneric.buffer, at=LOAD_PROFILE))
+            assert isinstance(rows, list)
+            assert len(rows) == 4320
+        await port.close()
+
+    play(act)
+
+
+@pytest.mark.parametrize("scheme", ["udp", "dtls", "coap"])
+def test_an_answer_that_does_not_fit_is_told_in_the_log(
+    pki: Pki, scheme: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def too_long(wire: Carrier, source: int, destination: int, apdu: bytes) -> None:
+        wire.send(destination, source, apdu * 70_000)
+
+    async def act() -> None:
+        there, here = Party(too_long), Party()  # type: ignore[arg-type]
+        port = await opened(scheme, there.accept, pki)  # type: ignore[arg-type]
+        wire = await dial_carrier(port.url, here.accept, (16, 1), secured=pki.meter())  # type: ignore[arg-type]
+        wire.send(16, 1, b"x")
+        await until(lambda: "is not answered: an APDU of 70000 octets" in caplog.text)
+        assert wire.is_open
         wire.close()
         await wire.gone()
         await port.close()

@@ -15,7 +15,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -38,7 +38,7 @@ from openami.transport.session import (
     SessionTimeoutError,
 )
 from openami.transport.tls import Secured
-from openami.transport.udp import dial_udp, dial_wrapped_dtls
+from openami.transport.udp import DatagramWire, dial_udp, dial_wrapped_dtls
 from openami.transport.url import Url
 from openami.transport.wire import Limits, WireError
 
@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RELEASE_TIMEOUT_S: Final = 2.0
+PROTECTION_ROOM_OCTETS: Final = 512
+"""For a gateway header and an envelope around an APDU of the size that was proposed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and options
     )
     try:
         session = handlers[0].session
-        client = Client(parameters, entropy=os.urandom, counters=counters)
+        client = Client(_fitting(parameters, wire), entropy=os.urandom, counters=counters)
         session.unasked = partial(_unasked, client, session.name)
         await _associate(url, session, client)
         yield OpenSession(client, session, wire)
@@ -119,6 +121,16 @@ async def open_session(  # noqa: PLR0913  the meter, who we are, and options
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await wire.gone()
+
+
+def _fitting(parameters: ClientParameters, wire: Carrier) -> ClientParameters:
+    """Propose no longer answers than the carrier can bring: a datagram holds one whole."""
+    if not isinstance(wire, DatagramWire):
+        return parameters
+    longest = wire.longest_apdu_octets - PROTECTION_ROOM_OCTETS
+    if 0 < parameters.max_receive_pdu_octets <= longest:
+        return parameters
+    return replace(parameters, max_receive_pdu_octets=longest)
 
 
 async def dial_carrier(  # noqa: PLR0913  the meter, for whom, and options

@@ -231,6 +231,8 @@ class CoapWire:
         except DlmsError as error:
             log.warning("%s refused: %s", self.name, error)
             self.close(str(error))
+        except WireError as error:
+            log.warning("%s is not answered: %s", self.name, error)
 
     def _trouble(self, reason: str) -> None:
         """A request of ours came to nothing: a client's session is over, a server goes on."""

@@ -59,6 +59,11 @@ class DatagramWire:
         """Why the wire is closed; None while it is not."""
         return self._channel.reason
 
+    @property
+    def longest_apdu_octets(self) -> int:
+        """The longest APDU that fits into a datagram."""
+        return self._channel.longest_octets - HEADER_OCTETS
+
     def send(self, source: int, destination: int, apdu: bytes) -> None:
         """Send one frame in a datagram of its own.
 
@@ -69,7 +74,7 @@ class DatagramWire:
             raise WireError(f"nothing can be sent to {self.name}: {self.reason or 'not open yet'}")
         if source == ALL_STATION:
             return  # what everybody was told, nobody answers
-        if len(apdu) > (longest := self._channel.longest_octets - HEADER_OCTETS):
+        if len(apdu) > (longest := self.longest_apdu_octets):
             raise WireError(f"an APDU of {len(apdu)} octets does not fit a datagram of {longest}")
         self._channel.send(WrapperFrame(Sap(source), Sap(destination), apdu).encode())
 
@@ -84,6 +89,8 @@ class DatagramWire:
                     self._handler.frame(frame.source, frame.destination, frame.apdu)
         except DlmsError as error:
             log.warning("%s: a datagram is dropped: %s", self.name, error)
+        except WireError as error:
+            log.warning("%s is not answered: %s", self.name, error)
 
     def closed(self, reason: str) -> None:
         if self._handler is not None:
