@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
+from openami.dlms.conversation import OneWay
 from openami.dlms.errors import DecodeError
 from openami.transport.session import DlmsSession, SessionHandler, SessionTimeoutError
 from openami.transport.wire import Wire, WireError
@@ -182,3 +183,66 @@ def test_a_session_over_a_wire(scheme: str, pki: Pki) -> None:
         await pair.close()
 
     asyncio.run(conversation())
+
+
+def test_what_nothing_answers_is_sent_and_gone_on_from() -> None:
+    def conversation(end: bool) -> Steps:  # noqa: FBT001
+        nothing = yield OneWay(b"a")
+        nothing += yield OneWay(b"b")
+        if end:
+            return [nothing]
+        return [(yield b"c"), (yield b""), nothing]
+
+    async def scenario() -> None:
+        carrier = Carrier(None)
+        assert await carrier.session.run(conversation(end=True)) == [b""]
+        assert carrier.sent == [b"a", b"b"]
+        carrier = Carrier(None)
+        running = asyncio.create_task(carrier.session.run(conversation(end=False)))
+        await asyncio.sleep(0)
+        assert carrier.sent == [b"a", b"b", b"c"]
+        carrier.session.feed(b"C")
+        assert carrier.sent == [b"a", b"b", b"c"], "waiting is not sending"
+        carrier.session.feed(b"D")
+        assert await running == [b"C", b"D", b""]
+
+    asyncio.run(scenario())
+
+
+def test_a_conversation_may_outlive_silence() -> None:
+    def patient(tries: int) -> Steps:
+        for attempt in range(tries):
+            try:
+                return [(yield bytes((97 + attempt,)))]
+            except TimeoutError:
+                continue
+        raise TimeoutError
+
+    async def scenario() -> None:
+        sent: list[bytes] = []
+
+        def send(apdu: bytes) -> None:
+            sent.append(apdu)
+            if apdu == b"c":
+                session.feed(b"heard")
+
+        session = DlmsSession(send, "meter 7", timeout_s=0.02)
+        assert await session.run(patient(3)) == [b"heard"]
+        assert sent == [b"a", b"b", b"c"]
+        with pytest.raises(SessionTimeoutError, match="did not answer within"):
+            await session.run(patient(2))
+        assert not session.is_open
+
+    asyncio.run(scenario())
+
+
+def test_what_comes_unasked_has_a_taker() -> None:
+    async def scenario() -> None:
+        carrier = Carrier(None)
+        carrier.session.feed(b"dropped")
+        taken: list[bytes] = []
+        carrier.session.unasked = taken.append
+        carrier.session.feed(b"push")
+        assert taken == [b"push"]
+
+    asyncio.run(scenario())

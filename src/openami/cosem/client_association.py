@@ -331,7 +331,9 @@ class ClientAssociation:
         user_information = channel.protect(self._initiate_request) if channel else None
         rlrq = Rlrq(reason=reason, user_information=user_information)
         octets = yield rlrq.encode()
-        check_refusal(octets, "the release request")
+        if octets[:1] in _REFUSALS:
+            self._machine.received(Primitive.RELEASE_REFUSED)
+            check_refusal(octets, "the release request")
         check_tag(octets, Rlre.TAG, "the release request")
         try:
             rlre = Rlre.decode(octets)
@@ -485,5 +487,6 @@ _NOTIFICATIONS: Final[Mapping[bytes, Callable[[bytes], Notification]]] = Mapping
         bytes((InformationReport.TAG,)): InformationReport.decode,
     }
 )
-_NO_ANSWERS: Final = frozenset({b"\xd8", b"\x0e", *_NOTIFICATIONS})
+_REFUSALS: Final = frozenset({b"\xd8", b"\x0e"})
+_NO_ANSWERS: Final = _REFUSALS | frozenset(_NOTIFICATIONS)
 """Tags of what comes in the place of an answer: refusals, and what was sent unasked."""
