@@ -38,7 +38,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(client: int = READER) -> AsyncIterator[Scene]:
+async def scene(client: int = READER, *, told: bool = True) -> AsyncIterator[Scene]:
     lines = Lines(DemoMeter())
     notified: list[Unnumbered] = []
     station = Station.of([1], 17)
@@ -49,7 +49,7 @@ async def scene(client: int = READER) -> AsyncIterator[Scene]:
     def accept(wire: object) -> Remembering:
         return Remembering(wire)  # type: ignore[arg-type]
 
-    wire = HdlcClientWire(pair, SETTINGS, "meter", accept, notified.append)
+    wire = HdlcClientWire(pair, SETTINGS, "meter", accept, notified.append if told else None)
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: TcpLine(wire), listener.url.host, listener.url.port)
     await until(lambda: bool(lines.serving))
@@ -93,6 +93,20 @@ def test_a_meter_keeps_an_event_until_it_is_polled() -> None:
             assert here.notified[0].apdu == b"\xc2event"
             with pytest.raises(WireError, match="does not fit into one UI frame"):
                 server.notify(1, 1, bytes(300))
+
+    asyncio.run(conversation())
+
+
+def test_without_a_listener_of_its_own_an_event_goes_to_the_handler() -> None:
+    async def conversation() -> None:
+        async with scene(client=1, told=False) as here:
+            await here.connect()
+            here.lines.serving[0].wire.notify(1, 1, b"\xc2event")
+            here.wire.poll_events()
+            handler = here.wire._handler
+            assert isinstance(handler, Remembering)
+            await until(lambda: bool(handler.frames))
+            assert handler.frames == [(1, 1, b"\xc2event")]
 
     asyncio.run(conversation())
 

@@ -193,7 +193,8 @@ class HdlcClientWire(HdlcWire):
             settings: What to propose, and how long to wait.
             name: Where the server is.
             accept: Called when the link stands.
-            notified: Called with what the server sends unasked.
+            notified: Called with what the server sends in UI frames; None gives it to the handler,
+                as wrapper frames give what comes unasked.
         """
         self._link = PrimaryLink(*pair, settings.parameters, settings.timings)
         super().__init__(self._link, f"{name} ({pair.server})")
@@ -274,10 +275,12 @@ class HdlcClientWire(HdlcWire):
             case Connected():
                 self._connected()
             case Message(pair, apdu):
-                self._deliver(pair, apdu)
-            case Unnumbered():
+                self._deliver(pair.server.upper, pair.client.upper, apdu)
+            case Unnumbered(source, destination, apdu):
                 if self._notified is not None:
                     self._notified(event)
+                else:
+                    self._deliver(source.upper, destination.upper, apdu)
             case Disconnected(_, reason):
                 self._finish(reason)
                 self._close_line()
@@ -293,11 +296,11 @@ class HdlcClientWire(HdlcWire):
             if not self.opened.done():
                 self.opened.set_result(None)
 
-    def _deliver(self, pair: Pair, apdu: bytes) -> None:
+    def _deliver(self, source: int, destination: int, apdu: bytes) -> None:
         if self._handler is None or self._reason is not None:
             return
         try:
-            self._handler.frame(pair.server.upper, pair.client.upper, apdu)
+            self._handler.frame(source, destination, apdu)
         except DlmsError as error:
             log.warning("%s refused: %s", self.name, error)
             self.close(str(error))
