@@ -143,7 +143,7 @@ class Disconnector:
         which is sent twice has the effect of one.
 
         Raises:
-            Refused: The control mode has no such transition.
+            Refused: The control mode has no such transition; a mode that nobody knows has none.
         """
         after = TRANSITIONS.get((self.mode, self.state, trigger))
         if after is None:
@@ -155,7 +155,7 @@ class Disconnector:
         return True
 
     def _triggers(self) -> set[Trigger]:
-        return {ARROWS[letter][0] for letter in MODES[self.mode]}
+        return {ARROWS[letter][0] for letter in MODES.get(self.mode, "")}
 
 
 def disconnect_control(logical_name: Obis, unit: Disconnector) -> DisconnectControl:

@@ -10,6 +10,7 @@ from typing import Any
 
 from openami.cosem.behaviour.host import Life
 from openami.cosem.disconnect import (
+    MODES,
     ControlState,
     DisconnectControl,
     Disconnector,
@@ -46,6 +47,9 @@ class DisconnectUnit:
         state = ControlState(held.get(3, ControlState.CONNECTED))
         breaker = life.host.breaker(held[1])
         self.unit = Disconnector(breaker or RememberedBreaker(state), held.get(4, 0), state)
+        if self.unit.mode not in MODES:
+            what = f"control_mode {self.unit.mode} is not known: nothing moves the unit"
+            life.report(row.logical_name, what)
         bind_disconnector(row, self.unit, is_local=lambda: life.is_local)
 
     def state(self) -> DisconnectState:

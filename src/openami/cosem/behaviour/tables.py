@@ -83,7 +83,7 @@ class Cells:
         return [
             definition.logical_name._replace(e=int(each))
             for each in definition.group_e_values
-            if isinstance(each, FixedInteger)
+            if isinstance(each, FixedInteger) and 0 <= each <= 0xFF
         ]
 
     def capture(self) -> None:

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever a dump holds and a client sends, objects live on or refuse; nothing else is raised."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cosem.behaviour.life import BERLIN, NOON, World
+from kindvalues import data_of
+from openami.cosem.behaviour.bindings import BEHAVIOURS
+from openami.cosem.behaviour.localtime import DAY_US, HOUR_US
+from openami.cosem.kinds import KindError
+from openami.cosem.model import REGISTRY, InterfaceClass, Refused
+from openami.dlms.obis import Obis
+
+OURS = (1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21, 22, 26, 61, 62, 63, 65, 66, 67, 68, 70, 71)
+CLASSES = [REGISTRY[number, version] for number in OURS for version in BEHAVIOURS[number].versions]
+CLOCK, OTHER = Obis(0, 0, 1, 0, 0, 255), Obis(1, 0, 99, 1, 0, 255)
+MOMENTS = (NOON, NOON + HOUR_US, NOON - 3 * DAY_US, NOON + 40 * DAY_US)
+
+
+def fresh(data: st.DataObject, of: type[InterfaceClass]) -> InterfaceClass:
+    """Return an object as a dump may hold it: any values, some of them missing."""
+    thing = of(CLOCK if of.class_id == 8 else OTHER)
+    for row in of.attributes():
+        if row.index > 1 and data.draw(st.integers(0, 9)):
+            thing.values[row.index] = row.kind.from_data(data.draw(data_of(row.kind)))
+    return thing
+
+
+def attempt(action: Any) -> None:
+    with contextlib.suppress(Refused, KindError):
+        action()
+
+
+@pytest.mark.parametrize("of", CLASSES, ids=[each.__name__ for each in CLASSES])
+@settings(max_examples=20)
+@given(data=st.data())
+def test_life_goes_on(of: type[InterfaceClass], data: st.DataObject) -> None:
+    thing = fresh(data, of)
+    world = World([thing], zone=None if of.class_id == 8 else BERLIN)
+    for now_us in MOMENTS:
+        world.life.actors.due_us()
+        world.tick(now_us)
+    for row in of.methods():
+        argument = data.draw(data_of(row.argument))
+        attempt(lambda row=row, argument=argument: thing.invoke(row, argument))
+    for row in of.attributes():
+        value = data.draw(data_of(row.kind))
+        if row.index > 1 and row.index in thing.values | dict(thing.sources):
+            attempt(lambda row=row, value=value: thing.write(row, value))
+    world.life.restore(world.life.state())
+    for now_us in MOMENTS:
+        world.life.actors.due_us()
+        world.tick(now_us)
+    for row in of.attributes():
+        read = thing.reader(row.index)
+        if read is not None:
+            attempt(read)
