@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "write": ("openami.cli.write", "write"),
     "call": ("openami.cli.call", "call"),
     "profile": ("openami.cli.profile", "profile"),
+    "push": ("openami.cli.push", "push"),
     "dump": ("openami.cli.dump", "dump"),
     "simulate": ("openami.cli.simulate", "simulate"),
     "decode": ("openami.cli.decode", "decode"),

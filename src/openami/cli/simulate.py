@@ -142,7 +142,7 @@ def simulate(  # noqa: PLR0913  one parameter an option
         name=str(file) if file else "the reference meter",
         dump=dump,
         listen=urls,
-        secured=_secured(urls, ca, cert, key),
+        secured=secured_for(urls, ca, cert, key),
         keys=_keys(keys_path, dump.system_title),
         keys_path=keys_path,
         load_w=_watts(load, default=Decimal(0) if file else Decimal(400)),
@@ -173,10 +173,10 @@ def _dump(file: Path | None, title: str | None) -> Dump:
     return dump if dump.system_title else replace(dump, system_title=b"OAM\xf0" + os.urandom(4))
 
 
-def _secured(
+def secured_for(
     urls: Sequence[Url], ca: Path | None, cert: Path | None, key: Path | None
 ) -> Secured | None:
-    """Return the meter's side of TLS and DTLS, where one of its addresses wants that."""
+    """Return a listener's side of TLS and DTLS, where one of its addresses wants that."""
     if not any(url.encrypted for url in urls):
         return None
     if ca is None or cert is None or key is None:

@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami push listen`: take what meters push, and print it."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import click
+
+from openami.cli.pushes import Inbox, Push, PushKeys
+from openami.cli.simulate import secured_for
+from openami.cli.telegram_json import lines, time_text, to_json
+from openami.dlms import p1
+from openami.dlms.errors import DlmsError
+from openami.dlms.framings import frames
+from openami.dlms.recorded import Framed
+from openami.dlms.translate import describe
+from openami.lifecycle.keys import MeterKeys
+from openami.runtime.errors import ConfigurationError, ExitCode, UserError
+from openami.runtime.files import read_json, write_json
+from openami.runtime.process import stop_event
+from openami.transport.anywhere import listen_anywhere
+from openami.transport.endpoint import cannot_listen
+from openami.transport.serial import SPEEDS, SerialLine
+from openami.transport.tls import Secured
+from openami.transport.url import ALL_SCHEMES, Url
+from openami.transport.wire import Limits, WireError
+
+LISTEN: Final = "tcp://127.0.0.1:4061"
+BURST_S: Final = 0.3
+"""A line that is silent so long has said all: what came is one telegram."""
+LONGEST_BURST_OCTETS: Final = 65_536
+LIMITS: Final = Limits(max_connections=1000, idle_timeout_s=3600.0)
+_PEM: Final = click.Path(path_type=Path, dir_okay=False)
+_WRONG: Final = ExitCode.ASKED_WRONGLY
+
+
+@click.group()
+def push() -> None:
+    """Take what meters send without being asked."""
+
+
+@push.command()
+@click.argument("urls", metavar="[URL]...", nargs=-1)
+@click.option(
+    "--keys",
+    "key_files",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A meter's keys.json; may be repeated.",
+)
+@click.option("--guek", metavar="HEX", help="Encryption key of meters without a keys.json.")
+@click.option("--gak", metavar="HEX", help="Authentication key of the same.")
+@click.option("--title", metavar="HEX", help="System title of a sender that tells none.")
+@click.option("--ca", type=_PEM, help="tls, dtls, coaps: certificate of the authority (PEM).")
+@click.option("--cert", type=_PEM, help="The same: our certificate (PEM).")
+@click.option("--key", type=_PEM, help="The same: our private key (PEM).")
+@click.option(
+    "--baud", type=click.IntRange(300), default=2400, show_default=True, help="Of serial lines."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder that keeps each push in a JSON file.",
+)
+@click.option("--count", type=click.IntRange(1), help="End after so many pushes.")
+@click.option("--protected", is_flag=True, help="Refuse pushes in the clear.")
+@click.option("--no-confirm", is_flag=True, help="Confirm nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each push.")
+def listen(  # noqa: PLR0913  one parameter an option
+    *,
+    urls: tuple[str, ...],
+    key_files: tuple[Path, ...],
+    guek: str | None,
+    gak: str | None,
+    title: str | None,
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    baud: int,
+    output: Path | None,
+    count: int | None,
+    protected: bool,
+    no_confirm: bool,
+    as_json: bool,
+) -> int:
+    """Listen on each URL for pushes until Ctrl-C, and print them.
+
+    URL is tcp, tls, udp, dtls, coap or coaps://HOST:PORT, hdlc+tcp://HOST:PORT for lines behind
+    the network, or hdlc+serial:///dev/ttyUSB0 for a customer port: HDLC, M-Bus and P1 telegrams
+    are told apart by themselves.  Pushes that want it are confirmed; a counter that was used
+    before is refused.
+
+    \b
+    openami push listen tcp://0.0.0.0:4061 --keys keys.json
+    openami push listen hdlc+serial:///dev/ttyUSB0 --baud 2400 --guek 0123…
+    openami push listen udp://0.0.0.0:4061 --json -o pushes
+    """  # noqa: D301  click wants the character itself before lines that stay as they are
+    logging.getLogger("openami").addHandler(logging.NullHandler())
+    where = [Url.parse(text, "the address", ALL_SCHEMES) for text in urls or (LISTEN,)]
+    if baud not in SPEEDS:
+        raise UserError(f"--baud {baud} must be one of {', '.join(map(str, SPEEDS))}", _WRONG)
+    inbox = Inbox(
+        dict(_meter_keys(path) for path in key_files),
+        _default_keys(guek, gak),
+        _hex("--title", title, 8) if title else b"",
+        protected=protected,
+    )
+    terms = Terms(as_json=as_json, output=output, count=count, confirms=not no_confirm, baud=baud)
+    asyncio.run(_run(where, secured_for(where, ca, cert, key), inbox, terms))
+    return int(ExitCode.DONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is done with a push."""
+
+    as_json: bool
+    output: Path | None
+    count: int | None
+    confirms: bool
+    baud: int
+
+
+def _meter_keys(path: Path) -> tuple[bytes, PushKeys]:
+    remedy = "give --keys the keys.json of a meter"
+    try:
+        title = bytes.fromhex(read_json(path, remedy)["title"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{path} names no meter: {remedy}") from error
+    keys = MeterKeys.load(path, title)
+    return title, PushKeys(guek=keys.guek, gak=keys.gak)
+
+
+def _default_keys(guek: str | None, gak: str | None) -> PushKeys | None:
+    if guek is None:
+        if gak is not None:
+            raise UserError("--gak serves only together with --guek: give both", _WRONG)
+        return None
+    return PushKeys(
+        guek=_hex("--guek", guek, 16, 32), gak=_hex("--gak", gak, 16, 32) if gak else b""
+    )
+
+
+def _hex(place: str, text: str, *sizes: int) -> bytes:
+    try:
+        octets = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        octets = b""
+    if len(octets) not in sizes:
+        wanted = " or ".join(str(2 * size) for size in sizes)
+        raise UserError(f"{place} must be {wanted} hex digits", _WRONG)
+    return octets
+
+
+class _Sends(Protocol):
+    @property
+    def name(self) -> str: ...
+    def send(self, source: int, destination: int, apdu: bytes) -> None: ...
+
+
+class Receiver:
+    """Prints what arrives on any wire."""
+
+    def __init__(self, inbox: Inbox, terms: Terms, stop: asyncio.Event) -> None:
+        self._inbox = inbox
+        self._terms = terms
+        self._stop = stop
+        self._taken = 0
+
+    def take(self, apdu: bytes, source: str) -> bytes:
+        """Take one APDU; return what the meter wants to hear, empty if nothing."""
+        try:
+            found = self._inbox.take(apdu, source)
+        except DlmsError as error:
+            self.refuse(source, str(error))
+            return b""
+        if found is None:
+            return b""
+        if found.repeated:
+            self.refuse(source, f"push {found.invoke_id} came again and is confirmed again")
+        else:
+            self._show(found)
+        return found.confirm if self._terms.confirms else b""
+
+    def telegram(self, burst: bytes, source: str) -> None:
+        """Take what came on a line between two silences."""
+        if p1.is_telegram(burst):
+            self._show(Push(source=source, kind="p1-telegram", apdu=burst, told=describe(burst)))
+            return
+        found = frames(burst)
+        if found is None:
+            self.take(burst, source)
+            return
+        for frame in found:
+            if isinstance(frame, Framed) and frame.apdu is not None:
+                self.take(frame.apdu, source)
+            elif isinstance(frame, Framed) and frame.faults:
+                self.refuse(source, str(frame.faults[0]))
+
+    def refuse(self, source: str, why: str) -> None:
+        """Say what was not taken."""
+        click.echo(f"openami: {source}: {why}", err=True)
+
+    def gone(self, source: str) -> None:
+        """Forget a sender."""
+        self._inbox.forget(source)
+
+    def _show(self, found: Push) -> None:
+        received = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._taken += 1
+        said = said_by(found, received)
+        if self._terms.as_json:
+            click.echo(json.dumps(said, ensure_ascii=False))
+        else:
+            for line in text_of(found, received):
+                click.echo(line)
+        if self._terms.output is not None:
+            stem = (found.system_title.hex().upper() or found.kind) + f"-{received}"
+            name = f"{stem.replace(':', '').replace('.', '')}-{self._taken}.json"
+            write_json(self._terms.output / name, said)
+        if self._terms.count is not None and self._taken >= self._terms.count:
+            self._stop.set()
+
+
+def said_by(found: Push, received: str) -> dict[str, Any]:
+    """Return a push as JSON."""
+    told = to_json(found.told)
+    return {
+        "received": received,
+        "from": found.source,
+        "kind": found.kind,
+        "system_title": found.system_title.hex().upper(),
+        "protection": protection_of(found),
+        "invocation_counter": found.counter,
+        "invoke_id": found.invoke_id,
+        "confirmed": bool(found.confirm),
+        "time": told["time"],
+        "values": told["values"],
+        "apdu": found.apdu.hex(),
+    }
+
+
+def protection_of(found: Push) -> str:
+    """Say how a push was protected."""
+    if found.control is None:
+        return "none"
+    words = ["authenticated"] * found.control.authenticated + [
+        "encrypted"
+    ] * found.control.encrypted
+    return " and ".join(words) or "none"
+
+
+def text_of(found: Push, received: str) -> Iterator[str]:
+    """Yield a push for people."""
+    who = found.system_title.hex().upper()
+    words = [received, who or found.source, found.kind]
+    if found.invoke_id is not None:
+        words.append(str(found.invoke_id))
+    yield " ".join(words)
+    details = [f"from {found.source}"] if who else []
+    if found.control is not None:
+        details.append(f"{protection_of(found)}, invocation counter {found.counter}")
+    if when := time_text(found.told.moment):
+        details.append(f"time {when}")
+    if details:
+        yield f"  {'; '.join(details)}"
+    if found.told.readings:
+        yield from (f"  {line}" for line in lines(found.told))
+    else:
+        yield f"  {found.apdu.hex()}"
+
+
+class Arriving:
+    """One wire that carries pushes."""
+
+    def __init__(self, wire: _Sends, receiver: Receiver) -> None:
+        self._wire = wire
+        self._receiver = receiver
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        """Take one APDU, and confirm it."""
+        if confirm := self._receiver.take(apdu, self._wire.name):
+            try:
+                self._wire.send(destination, source, confirm)
+            except WireError as error:
+                self._receiver.refuse(self._wire.name, str(error))
+
+    def closed(self, _reason: str) -> None:
+        """Forget the sender."""
+        self._receiver.gone(self._wire.name)
+
+
+class Bursts:
+    """Gathers what comes on a line until it is silent."""
+
+    def __init__(self, name: str, receiver: Receiver) -> None:
+        self.name = name
+        self._receiver = receiver
+        self._octets = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def octets(self, octets: bytes) -> None:
+        """Take what came."""
+        self._octets += octets
+        if len(self._octets) > LONGEST_BURST_OCTETS:
+            self.flush()
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(BURST_S, self.flush)
+
+    def flush(self) -> None:
+        """Hand on what there is."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._octets:
+            burst = bytes(self._octets)
+            self._octets.clear()
+            self._receiver.telegram(burst, self.name)
+
+
+class BurstProtocol(asyncio.Protocol):
+    """A TCP connection that carries the octets of a line."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._bursts: Bursts | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        host, port, *_ = transport.get_extra_info("peername") or ("unknown", 0)
+        self._bursts = Bursts(f"{host}:{port}", self._receiver)
+
+    def data_received(self, data: bytes) -> None:
+        if self._bursts is not None:
+            self._bursts.octets(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        if self._bursts is not None:
+            self._bursts.flush()
+            self._receiver.gone(self._bursts.name)
+
+
+Close = Callable[[], Awaitable[None]]
+
+
+async def _open(
+    url: Url, secured: Secured | None, receiver: Receiver, baud: int
+) -> tuple[Url, Close]:
+    if url.scheme == "hdlc+serial":
+        bursts = Bursts(url.path, receiver)
+        line = SerialLine(Path(url.path), bursts.octets, baud)
+        line.open()
+        if not line.is_open:
+            raise UserError(f"{url} cannot be opened: check that it is there and may be used")
+
+        async def close_line() -> None:
+            bursts.flush()
+            line.close()
+
+        return url, close_line
+    if url.scheme == "hdlc+tcp":
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(lambda: BurstProtocol(receiver), url.host, url.port)
+        except OSError as error:
+            raise UserError(cannot_listen(url, error)) from error
+
+        async def close_server() -> None:
+            server.close()
+
+        return Url(url.scheme, url.host, server.sockets[0].getsockname()[1]), close_server
+    port = await listen_anywhere(
+        url, lambda wire: Arriving(wire, receiver), secured=secured, limits=LIMITS
+    )
+    return port.url, port.close
+
+
+async def _run(urls: Sequence[Url], secured: Secured | None, inbox: Inbox, terms: Terms) -> None:
+    stop = stop_event()
+    receiver = Receiver(inbox, terms, stop)
+    closers: list[Close] = []
+    try:
+        for url in urls:
+            at, close = await _open(url, secured, receiver, terms.baud)
+            closers.append(close)
+            click.echo(f"listening on {at}", err=terms.as_json)
+        await stop.wait()
+    finally:
+        for close in closers:
+            await close()

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pushes as they arrive: blocks put together, protection taken off, repetitions refused.
+
+`Inbox` takes the APDUs of many meters.  Each sender has its own blocks; each meter its keys, found
+by the system title that stands in the clear.  An invocation counter that a meter has used before
+is refused; the same octets once more are only what a meter does whose confirmation was lost.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from openami.dlms.apdu.block import Assembler, GeneralBlockTransfer
+from openami.dlms.apdu.ciphered import (
+    BY_GLO,
+    GENERAL_CIPHERING,
+    GENERAL_GLO_CIPHERING,
+    GeneralCiphering,
+    ServiceCiphering,
+)
+from openami.dlms.apdu.notification import (
+    DataNotification,
+    DataNotificationConfirm,
+    EventNotification,
+)
+from openami.dlms.apdu.signed import GeneralSigning
+from openami.dlms.errors import DecodeError, SecurityError
+from openami.dlms.gateway import GatewayRequest, GatewayResponse
+from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.dlms.security.suites import SecurityControl
+from openami.dlms.translate import Translation, describe
+
+MOST_REMEMBERED: Final = 100_000
+"""How many counters are remembered of all meters together."""
+DEEPEST: Final = 8
+CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.3.10"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushKeys:
+    """The keys of one meter, or of any whose title is not known here."""
+
+    guek: bytes = field(repr=False)
+    gak: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """One push that was understood.
+
+    Attributes:
+        source: Where it came from.
+        system_title: The meter's; empty where nothing told it.
+        control: How it was protected; None if it was not.
+        counter: Its invocation counter.
+        kind: ``data-notification``, ``event-notification``, or another APDU's name.
+        confirm: What the meter wants to hear; empty if nothing.
+        repeated: Whether the same octets came before.
+        apdu: The plain APDU.
+        told: What it says.
+    """
+
+    source: str
+    system_title: bytes = b""
+    control: SecurityControl | None = None
+    counter: int | None = None
+    kind: str
+    invoke_id: int | None = None
+    confirm: bytes = b""
+    repeated: bool = False
+    apdu: bytes
+    told: Translation
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    apdu: bytes
+    title: bytes = b""
+    control: SecurityControl | None = None
+    counter: int | None = None
+    repeated: bool = False
+
+
+class Inbox:
+    """Takes what meters push.
+
+    Args:
+        keys: By system title.
+        default: For meters that are not among them; None for nobody.
+        title: Of a sender whose APDUs tell none.
+        protected: Whether plain pushes are refused.
+    """
+
+    def __init__(
+        self,
+        keys: Mapping[bytes, PushKeys],
+        default: PushKeys | None = None,
+        title: bytes = b"",
+        *,
+        protected: bool = False,
+    ) -> None:
+        self._keys = keys
+        self._default = default
+        self._title = title
+        self._protected = protected
+        self._blocks: dict[str, Assembler] = {}
+        self._seen: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+
+    def forget(self, source: str) -> None:
+        """Drop the blocks of a sender that is gone."""
+        self._blocks.pop(source, None)
+
+    def take(self, apdu: bytes, source: str) -> Push | None:
+        """Return the push that an APDU is or completes; None while blocks are missing.
+
+        Raises:
+            DlmsError: It is none, cannot be opened, or was there before.
+        """
+        if apdu[:1] == bytes((GeneralBlockTransfer.TAG,)):
+            assembler = self._blocks.setdefault(source, Assembler())
+            whole = assembler.take(GeneralBlockTransfer.decode(apdu))
+            return None if whole is None else self._whole(whole, source)
+        return self._whole(apdu, source)
+
+    def _whole(self, octets: bytes, source: str) -> Push:
+        opened = self._open(octets, _Opened(octets), DEEPEST)
+        if opened.control is None and self._protected:
+            raise SecurityError("a plain push is not taken here", f"push from {source}", CLAUSE)
+        plain = opened.apdu
+        tag = plain[0] if plain else -1
+        invoke_id, confirm = None, b""
+        if tag == DataNotification.TAG:
+            message = DataNotification.decode(plain)
+            long_id = message.long_invoke_id_and_priority
+            invoke_id, kind = long_id.long_invoke_id, "data-notification"
+            if long_id.confirmed:
+                answer = DataNotificationConfirm(
+                    long_invoke_id_and_priority=message.long_invoke_id_and_priority
+                )
+                confirm = answer.encode()
+        elif tag == EventNotification.TAG:
+            EventNotification.decode(plain)
+            kind = "event-notification"
+        else:
+            raise DecodeError("this is no notification", plain, 0, CLAUSE)
+        return Push(
+            source=source,
+            system_title=opened.title,
+            control=opened.control,
+            counter=opened.counter,
+            kind=kind,
+            invoke_id=invoke_id,
+            confirm=confirm,
+            repeated=opened.repeated,
+            apdu=plain,
+            told=describe(plain),
+        )
+
+    def _open(self, octets: bytes, so_far: _Opened, levels: int) -> _Opened:
+        """Take one envelope off after the other."""
+        tag = octets[0] if octets else -1
+        if levels == 0:
+            raise DecodeError("envelopes are nested too deep", octets, 0, CLAUSE)
+        if tag in {GatewayRequest.TAG, GatewayResponse.TAG}:
+            of = GatewayRequest if tag == GatewayRequest.TAG else GatewayResponse
+            return self._open(of.decode(octets).apdu, so_far, levels - 1)
+        if tag == GeneralSigning.TAG:
+            signed = GeneralSigning.decode(octets)
+            return self._open(signed.content, so_far, levels - 1)
+        if tag in {GENERAL_GLO_CIPHERING, GENERAL_CIPHERING}:
+            envelope = decode_envelope(octets)
+            if isinstance(envelope, GeneralCiphering):
+                title = envelope.originator_system_title or self._title
+            else:
+                title = envelope.system_title or self._title
+            control = _control(envelope.ciphered_service)
+            cipher = self._cipher(title, control)
+            plain, protection = open_envelope(cipher, envelope, required=0)
+            opened = self._accept(title, protection.invocation_counter, octets)
+            inner = _Opened(plain, title, control, protection.invocation_counter, opened)
+            return self._open(plain, inner, levels - 1)
+        if tag in BY_GLO:
+            service = ServiceCiphering.decode(octets).ciphered_service
+            title, control = self._only_title(), _control(service)
+            _, counter, plain = self._cipher(title, control).open(service, title)
+            opened = self._accept(title, counter, octets)
+            return self._open(plain, _Opened(plain, title, control, counter, opened), levels - 1)
+        return _Opened(octets, so_far.title, so_far.control, so_far.counter, so_far.repeated)
+
+    def _cipher(self, title: bytes, control: SecurityControl) -> Cipher:
+        keys = self._keys.get(title, self._default)
+        if keys is None:
+            name = title.hex().upper() or "which tells no system title"
+            problem = f"no keys of meter {name} are known: give its keys.json with --keys"
+            raise SecurityError(problem, "push", CLAUSE)
+        return Cipher(
+            KeySet(suite=control.suite, encryption_key=keys.guek, authentication_key=keys.gak)
+        )
+
+    def _only_title(self) -> bytes:
+        if self._title:
+            return self._title
+        if len(self._keys) == 1:
+            return next(iter(self._keys))
+        raise SecurityError("it tells no system title: give --title", "push", CLAUSE)
+
+    def _accept(self, title: bytes, counter: int, octets: bytes) -> bool:
+        """Remember a counter; return whether the same octets came before.
+
+        Raises:
+            SecurityError: Other octets came with that counter.
+        """
+        key, digest = (title, counter), hashlib.sha256(octets).digest()
+        held = self._seen.get(key)
+        if held is not None and held != digest:
+            raise SecurityError(
+                "its invocation counter was used before: it is a replay, or two meters share a key",
+                f"invocation counter {counter} of {title.hex().upper()}",
+                CLAUSE,
+            )
+        self._seen[key] = digest
+        if len(self._seen) > MOST_REMEMBERED:
+            self._seen.popitem(last=False)
+        return held is not None
+
+
+def _control(ciphered_service: bytes) -> SecurityControl:
+    if not ciphered_service:
+        raise DecodeError("security control octet is missing", ciphered_service, 0, CLAUSE)
+    return SecurityControl(ciphered_service[0])
