@@ -149,7 +149,9 @@ class DataProtection(InterfaceClass, class_id=30, version=0):
     ``required_protection`` has the bits 2 to 7 of the access modes of associations of version 3.
     """
 
-    protection_buffer = Attribute(2, OCTETS, dynamic=True)
+    protection_buffer = Attribute(
+        2, OCTETS, dynamic=True, access=_RW, unsure="that it is written: memory only"
+    )
     protection_object_list = Attribute(3, _OBJECTS, access=_RW)
     protection_parameters_get = Attribute(4, PROTECTION_PARAMETERS, access=_RW)
     protection_parameters_set = Attribute(5, PROTECTION_PARAMETERS, access=_RW)

@@ -3,15 +3,18 @@ from typing import Any
 
 import pytest
 
-from cosem.behaviour.test_layers import BOTH, CENTRE, METER, ends, layer
+from cosem.behaviour.test_layers import BOTH, CENTRE, KEY_INFOS, METER, ends, layer
 from openami.cosem.behaviour.data_protection import Protecting, data_protection
 from openami.cosem.behaviour.layers import LayerKeys, put_on, take_off
 from openami.cosem.device import LogicalDevice
 from openami.cosem.measurement import Data, Register, ScalerUnit
 from openami.cosem.model import Refused
 from openami.cosem.protection import (
+    AgreedKey,
     AttributesToGet,
     DataProtection,
+    IdentifiedKey,
+    KeyInfo,
     ProtectedAttributes,
     ProtectedCall,
     ProtectedData,
@@ -139,6 +142,21 @@ def test_a_method_is_invoked_protected() -> None:
     assert data.decode(result) is None
 
 
+@pytest.mark.parametrize("key_info", KEY_INFOS, ids=repr)
+def test_an_answer_has_keys_of_its_own(key_info: KeyInfo) -> None:
+    meter = Meter()
+    layers = (layer(ProtectionType.DIGITAL_SIGNATURE), layer(BOTH, key_info))
+    told, octets = put_on(meter.centre, layers, data.encode(Integer(0)))
+    found = meter.call(3, ProtectedCall(AttributeReference(3, ENERGY, 1), told, octets))
+    asked, answered = told[1].protection_options, found.protection_parameters[1].protection_options
+    assert answered.transaction_id == asked.transaction_id
+    assert type(answered.key_info) is type(key_info)
+    if key_info != IdentifiedKey(0) and key_info != AgreedKey(b"\x02", b""):
+        assert answered.key_info != asked.key_info
+    result = take_off(meter.centre, found.protection_parameters, found.protected_data)
+    assert data.decode(result) is None
+
+
 def test_less_than_the_required_protection_is_denied() -> None:
     denied = ActionResult.READ_WRITE_DENIED
     meter = Meter(REQUEST_AND_RESPONSE | 0x10 | 0x80)
@@ -228,3 +246,22 @@ def test_the_buffer_shows_what_is_listed() -> None:
     assert caught.value.result == DataAccessResult.OTHER_REASON  # no recipient is told
     meter.thing.protection_parameters_get = (to_meter(),)
     assert meter.thing.protection_buffer[:1] == b"\x31"
+
+
+def test_what_is_written_to_the_buffer_sets_what_is_listed() -> None:
+    meter = Meter()
+    value = data.encode(Structure((OctetString(b"new"),)))
+    told, octets = put_on(meter.centre, (layer(BOTH),), value)
+    row = DataProtection.protection_buffer
+    with pytest.raises(Refused) as caught:
+        meter.thing.write(row, OctetString(octets))
+    assert caught.value.result == DataAccessResult.READ_WRITE_DENIED  # no layers are set
+    meter.thing.protection_parameters_set = told
+    meter.thing.write(row, OctetString(octets))
+    assert meter.name.value == b"new"
+    number = data.encode(Structure((Unsigned(1),)))
+    told, octets = put_on(meter.centre, (layer(BOTH),), number)
+    meter.thing.protection_parameters_set = told
+    with pytest.raises(Refused) as caught:
+        meter.thing.write(row, OctetString(octets))
+    assert caught.value.result == DataAccessResult.TYPE_UNMATCHED

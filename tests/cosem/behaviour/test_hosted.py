@@ -35,7 +35,7 @@ from openami.cosem.image_transfer import (
     ImageTransfer,
     ImageTransferStatus,
 )
-from openami.cosem.internet import Ipv4Setup, Ipv6Setup, NtpSetup
+from openami.cosem.internet import Ipv4Setup, Ipv6Setup, NtpSetup, TcpUdpSetup
 from openami.cosem.mbus import MBusClientV1
 from openami.cosem.measurement import Data, ExtendedRegister, Register, ScalerUnit
 from openami.cosem.model import InterfaceClass, Refused
@@ -336,6 +336,34 @@ def test_modems_and_networks() -> None:
     with pytest.raises(Refused) as caught:
         lonely.invocations[1](0)
     assert caught.value.result == ActionResult.OBJECT_UNAVAILABLE
+
+
+class Applier:
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any]] = []
+
+    def apply(self, attribute: Any, value: Any) -> None:
+        if value == 0:
+            raise Refused(ActionResult.OTHER_REASON)
+        self.heard.append((attribute.name, value))
+
+
+def test_a_host_applies_what_is_set_up() -> None:
+    tcp = TcpUdpSetup(Obis(0, 0, 25, 0, 0, 255), tcp_udp_port=4059)
+    v4 = Ipv4Setup(Obis(0, 0, 25, 1, 0, 255), ip_address=1)
+    host = Applier()
+    world = World([tcp, v4], port=_Ports({tcp.logical_name: host, v4.logical_name: host}))
+    world.life.inside.write(41, tcp.logical_name, 2, LongUnsigned(4060))
+    with pytest.raises(Refused):
+        world.life.inside.write(41, tcp.logical_name, 2, LongUnsigned(0))
+    v4.invocations[1](0xE0000001)
+    world.life.inside.write(42, v4.logical_name, 3, DoubleLongUnsigned(7))
+    assert host.heard == [
+        ("tcp_udp_port", 4060),
+        ("multicast_ip_address", (0xE0000001,)),
+        ("ip_address", 7),
+    ]
+    assert (tcp.tcp_udp_port, v4.ip_address) == (4060, 7)
 
 
 def test_classes_of_this_module_have_their_rows() -> None:

@@ -60,7 +60,7 @@ def refused(thing: Any, method: int, argument: Any) -> ActionResult:
 
 def test_multicast_addresses() -> None:
     changes: list[int] = []
-    thing = ipv4_setup(Ipv4Setup(NAME), lambda: changes.append(1))
+    thing = ipv4_setup(Ipv4Setup(NAME), lambda row: changes.append(row.index))
     for _ in range(2):
         thing.invocations[1](GROUP)
     assert thing.multicast_ip_address == (GROUP,)
@@ -69,13 +69,13 @@ def test_multicast_addresses() -> None:
     thing.invocations[2](GROUP)
     assert refused(thing, 2, GROUP) == ActionResult.OBJECT_UNDEFINED
     assert thing.invocations[3](0) == 0
-    assert len(changes) == 2
+    assert changes == [4, 4]
 
 
 @pytest.mark.parametrize("kind", Ipv6AddressType)
 def test_ipv6_addresses(kind: Ipv6AddressType) -> None:
     changes: list[int] = []
-    thing = ipv6_setup(Ipv6Setup(NAME), lambda: changes.append(1))
+    thing = ipv6_setup(Ipv6Setup(NAME), lambda row: changes.append(row.index))
     argument = Structure((Enum(kind), ADDRESS))
     for _ in range(2):
         thing.invocations[1](argument)
@@ -89,7 +89,7 @@ def test_ipv6_addresses(kind: Ipv6AddressType) -> None:
     ]
     thing.invocations[2](argument)
     assert refused(thing, 2, argument) == ActionResult.OBJECT_UNDEFINED
-    assert len(changes) == 2
+    assert changes == [4 + kind] * 2
 
 
 def test_arguments_that_are_no_ipv6_addresses() -> None:

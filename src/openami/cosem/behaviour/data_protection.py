@@ -14,13 +14,14 @@ are those of the request, turned round.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from openami.cosem.behaviour.acting import Inside
 from openami.cosem.behaviour.layers import LayerKeys, Layers, bits_of, put_on, take_off
 from openami.cosem.behaviour.results import as_action
 from openami.cosem.behaviour.selected import value_of
 from openami.cosem.device import LogicalDevice
+from openami.cosem.kinds import KindError
 from openami.cosem.model import Refused
 from openami.cosem.protection import (
     AgreedKey,
@@ -40,6 +41,8 @@ from openami.dlms.data import Structure
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.obis import Obis
 from openami.dlms.security.suites import SecurityPolicy
+
+R = TypeVar("R")
 
 
 @runtime_checkable
@@ -139,6 +142,19 @@ class Protecting:
         wanted = AttributesToGet(thing.protection_object_list, thing.protection_parameters_get)
         return self.get(wanted).protected_data
 
+    def take_buffer(self, octets: bytes) -> None:
+        """Set the listed attributes from what is written to protection_buffer.
+
+        Raises:
+            Refused: As `set`.
+        """
+        thing = self.thing
+        self.set(
+            ProtectedAttributes(
+                thing.protection_object_list, thing.protection_parameters_set, octets
+            )
+        )
+
     @property
     def _policy(self) -> SecurityPolicy:
         return SecurityPolicy(self.thing.required_protection)
@@ -209,18 +225,22 @@ def _turned(layer: ProtectionParameters) -> ProtectionParameters:
 def data_protection(protecting: Protecting) -> Protecting:
     """Bind a data protection object."""
     thing = protecting.thing
-    thing.bind(DataProtection.protection_buffer, _for_get(protecting.buffer))
+    thing.bind(
+        DataProtection.protection_buffer,
+        lambda: _as_access(protecting.buffer),
+        lambda octets: _as_access(lambda: protecting.take_buffer(octets)),
+    )
     thing.bind_method(DataProtection.get_protected_attributes, as_action(protecting.get))
     thing.bind_method(DataProtection.set_protected_attributes, as_action(protecting.set))
     thing.bind_method(DataProtection.invoke_protected_method, as_action(protecting.invoke))
     return protecting
 
 
-def _for_get(source: Callable[[], bytes]) -> Callable[[], bytes]:
-    def read() -> bytes:
-        try:
-            return source()
-        except Refused as refused:
-            raise Refused(DataAccessResult(int(refused.result))) from None
-
-    return read
+def _as_access(do: Callable[[], R]) -> R:
+    """Do something for a client that reads or writes, and refuse with access results only."""
+    try:
+        return do()
+    except Refused as refused:
+        raise Refused(DataAccessResult(int(refused.result))) from None
+    except KindError:
+        raise Refused(DataAccessResult.TYPE_UNMATCHED) from None

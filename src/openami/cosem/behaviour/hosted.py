@@ -6,8 +6,9 @@ under the object's logical name; where the host has none, the object does what i
 rests, and the host hears that.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from openami.cosem.access_control import (
     CURRENT_ASSOCIATION,
@@ -52,6 +53,7 @@ from openami.cosem.behaviour.networks import (
     Diagnosis,
     MbusCounters,
     TimeServer,
+    applied,
     ipv4_setup,
     ipv6_setup,
     ntp_setup,
@@ -62,7 +64,7 @@ from openami.cosem.image_transfer import ImageToActivate, ImageTransfer, ImageTr
 from openami.cosem.internet import CoapDiagnostic, Ipv4Setup, Ipv6Setup, NtpSetup
 from openami.cosem.mbus import MBusClient, MBusDiagnostic
 from openami.cosem.measurement import ExtendedRegister, Register
-from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.model import Attribute, InterfaceClass, Refused
 from openami.cosem.protection import (
     ArrayManager,
     CommunicationPortProtection,
@@ -245,14 +247,47 @@ def bind_ntp_setup(thing: NtpSetup, life: Life) -> None:
     ntp_setup(thing, server if isinstance(server, TimeServer) else NoTimeServer())
 
 
-def bind_ipv4_setup(thing: Ipv4Setup, _life: Life) -> None:
-    """Keep the multicast addresses."""
-    ipv4_setup(thing)
+@runtime_checkable
+class Applier(Protocol):
+    """Who applies what a client writes to a setup object; a port of the host."""
+
+    def apply(self, attribute: Attribute[Any], value: Any) -> None:  # noqa: ANN401  of any type
+        """Apply a new value, before it is stored.
+
+        Raises:
+            Refused: It cannot be.
+        """
+        ...
 
 
-def bind_ipv6_setup(thing: Ipv6Setup, _life: Life) -> None:
-    """Keep the addresses."""
-    ipv6_setup(thing)
+def bind_setup(thing: InterfaceClass, life: Life) -> None:
+    """Let the host hear of what a client writes to a port, a modem or a network."""
+    applier = life.host.port(thing.logical_name)
+    if isinstance(applier, Applier):
+        applied(thing, applier.apply)
+
+
+def bind_ipv4_setup(thing: Ipv4Setup, life: Life) -> None:
+    """Keep the multicast addresses; the host hears of them."""
+    ipv4_setup(thing, _changed(thing, life))
+    bind_setup(thing, life)
+
+
+def bind_ipv6_setup(thing: Ipv6Setup, life: Life) -> None:
+    """Keep the addresses; the host hears of them."""
+    ipv6_setup(thing, _changed(thing, life))
+    bind_setup(thing, life)
+
+
+def _changed(thing: InterfaceClass, life: Life) -> Callable[[Attribute[Any]], None]:
+    """Return what tells the host of an attribute that a method changed."""
+
+    def changed(row: Attribute[Any]) -> None:
+        applier = life.host.port(thing.logical_name)
+        if isinstance(applier, Applier):
+            applier.apply(row, thing.values[row.index])
+
+    return changed
 
 
 def bind_mbus_diagnostic(thing: MBusDiagnostic, life: Life) -> MbusCounters:

@@ -35,6 +35,9 @@ NEVER: Final = CosemDateTime(year=None, month=None, day=None, hour=None, minute=
 _MOST: Final = 2**32 - 1
 
 
+Changed = Callable[[Attribute[Any]], None]
+
+
 def applied(thing: InterfaceClass, apply: Callable[[Attribute[Any], Any], None]) -> None:
     """Let `apply` hear of every attribute of a setup object that a client writes.
 
@@ -47,12 +50,12 @@ def applied(thing: InterfaceClass, apply: Callable[[Attribute[Any], Any], None])
             thing.bind_sink(row, partial(apply, row))
 
 
-def ipv4_setup(thing: Ipv4Setup, changed: Callable[[], None] = lambda: None) -> Ipv4Setup:
+def ipv4_setup(thing: Ipv4Setup, changed: Changed = lambda _row: None) -> Ipv4Setup:
     """Bind the methods for multicast addresses.
 
     Args:
         thing: With its addresses.
-        changed: Hears after each change.
+        changed: Hears after each change, of which attribute.
     """
     thing.values.setdefault(Ipv4Setup.multicast_ip_address.index, ())
 
@@ -61,7 +64,7 @@ def ipv4_setup(thing: Ipv4Setup, changed: Callable[[], None] = lambda: None) -> 
             raise Refused(ActionResult.SCOPE_OF_ACCESS_VIOLATED)
         if address not in thing.multicast_ip_address:
             thing.multicast_ip_address = (*thing.multicast_ip_address, address)
-            changed()
+            changed(Ipv4Setup.multicast_ip_address)
 
     def delete(address: int) -> None:
         if address not in thing.multicast_ip_address:
@@ -69,7 +72,7 @@ def ipv4_setup(thing: Ipv4Setup, changed: Callable[[], None] = lambda: None) -> 
         thing.multicast_ip_address = tuple(
             each for each in thing.multicast_ip_address if each != address
         )
-        changed()
+        changed(Ipv4Setup.multicast_ip_address)
 
     thing.bind_method(Ipv4Setup.add_mc_ip_address, add)
     thing.bind_method(Ipv4Setup.delete_mc_ip_address, delete)
@@ -94,12 +97,12 @@ _IPV6_LISTS: Final = {
 }
 
 
-def ipv6_setup(thing: Ipv6Setup, changed: Callable[[], None] = lambda: None) -> Ipv6Setup:
+def ipv6_setup(thing: Ipv6Setup, changed: Changed = lambda _row: None) -> Ipv6Setup:
     """Bind the methods that add and remove addresses: ``{address type, address of 16 octets}``.
 
     Args:
         thing: With its addresses, arrays of octet-strings.
-        changed: Hears after each change.
+        changed: Hears after each change, of which attribute.
     """
     for row in _IPV6_LISTS.values():
         thing.values.setdefault(row.index, Array())
@@ -116,14 +119,14 @@ def ipv6_setup(thing: Ipv6Setup, changed: Callable[[], None] = lambda: None) -> 
         row, held, address = change(argument)
         if address not in held:
             thing.values[row.index] = Array((*held, address))
-            changed()
+            changed(row)
 
     def remove(argument: Data) -> None:
         row, held, address = change(argument)
         if address not in held:
             raise Refused(ActionResult.OBJECT_UNDEFINED)
         thing.values[row.index] = Array(each for each in held if each != address)
-        changed()
+        changed(row)
 
     thing.bind_method(Ipv6Setup.add_ipv6_address, as_action(add))
     thing.bind_method(Ipv6Setup.remove_ipv6_address, as_action(remove))
