@@ -23,6 +23,7 @@ from openami.cosem.refusals import (
     AssociationError,
     AuthenticationError,
     NoShortNameError,
+    NotNegotiatedError,
     ServiceRefusedError,
     UnexpectedAnswerError,
 )
@@ -335,8 +336,10 @@ def test_methods_by_read_where_write_was_not_negotiated() -> None:
     link.run(link.client.act(DisconnectControl.remote_disconnect, 0, at=DISCONNECT))
     assert tags(link) == {0x60, 0x61, 0x05, 0x0C}
     assert meter.swallowed == [b"a"]
-    with pytest.raises(AccessError, match="scope-of-access-violated"):
+    with pytest.raises(NotNegotiatedError, match="a write request needs write"):
         link.run(link.client.set(Data.value, OctetString(b"x"), at=NOTE))
+    with pytest.raises(NotNegotiatedError, match="a write request needs unconfirmed-write"):
+        link.run(link.client.set(Data.value, OctetString(b"x"), at=NOTE, confirmed=False))
 
 
 def test_methods_by_write_where_parameters_were_not_negotiated() -> None:
@@ -406,8 +409,8 @@ def test_one_block_may_hold_an_empty_array() -> None:
     [
         ("0e060302", ServiceRefusedError, "refuses a write request: service, service-unsupported"),
         ("0c0100", UnexpectedAnswerError, "0C 01 00 is no response to it"),
-        ("0d020000", UnexpectedAnswerError, "not answered with one result"),
-        ("0d01020001", UnexpectedAnswerError, "not answered with one result"),
+        ("0d020000", UnexpectedAnswerError, "2 results for 1 of them"),
+        ("0d01020001", UnexpectedAnswerError, "0 results for 1 of them"),
     ],
 )
 def test_wrong_answers_to_a_write(answer: str, error: type[Exception], why: str) -> None:

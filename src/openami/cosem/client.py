@@ -216,9 +216,15 @@ class Client(ClientAssociation):
             UnexpectedAnswerError: The object has other attributes than the class declares.
         """
         request = f"read all attributes of {at} (class {declared.class_id})"
-        self.require(Conformance.GET | Conformance.ATTRIBUTE_0_SUPPORTED_WITH_GET, request)
-        found = yield from self.get_data(declared.class_id, at, 0)
         rows = list(declared.attributes())
+        found: Data
+        if (short := self._short) is not None:  # where there is no attribute 0: one by one
+            places = [(declared.class_id, at, row.index) for row in rows]
+            values = yield from short.read_list(places)
+            found = Structure(None if isinstance(v, DataAccessResult) else v for v in values)
+        else:
+            self.require(Conformance.GET | Conformance.ATTRIBUTE_0_SUPPORTED_WITH_GET, request)
+            found = yield from self.get_data(declared.class_id, at, 0)
         if not isinstance(found, Structure) or len(found) != len(rows):
             problem = f"it is no structure of {len(rows)} attributes"
             raise UnexpectedAnswerError(request, problem)
@@ -254,7 +260,8 @@ class Client(ClientAssociation):
         """Write one attribute of any class, as COSEM data; `what` names it in a refusal."""
         what = what or name_of(class_id, at, index)
         if (short := self._short) is not None:
-            yield from short.write((class_id, at, index), data, what)
+            told = confirmed and self.parameters.confirmed
+            yield from short.write((class_id, at, index), data, what, confirmed=told)
             return
         self.require(Conformance.SET, "a write request")
         descriptor = AttributeDescriptor(class_id=class_id, instance_id=at, attribute_id=index)
@@ -273,6 +280,15 @@ class Client(ClientAssociation):
         In one request, or in blocks; a meter without multiple references is asked for one at a
         time.
         """
+        if (short := self._short) is not None:
+            return (
+                yield from short.write_list(
+                    [
+                        ((row.owner.class_id, at, row.index), row.kind.to_data(value))
+                        for row, at, value in rows
+                    ]
+                )
+            )
         if not self.context.conformance & Conformance.MULTIPLE_REFERENCES:
             results: list[DataAccessResult] = []
             for attribute, at, value in rows:
@@ -308,6 +324,15 @@ class Client(ClientAssociation):
 
         A meter without multiple references is asked for one at a time.
         """
+        if (short := self._short) is not None:
+            return (
+                yield from short.invoke_list(
+                    [
+                        ((row.owner.class_id, at, row.index), row.argument.to_data(argument))
+                        for row, at, argument in rows
+                    ]
+                )
+            )
         if not self.context.conformance & Conformance.MULTIPLE_REFERENCES:
             outcomes: list[ActionOutcome] = []
             for method, at, argument in rows:
@@ -420,6 +445,11 @@ class Client(ClientAssociation):
 
     def tell_method(self, method: Method[A, Any], argument: A, *, at: Obis) -> Steps[None]:
         """Invoke a method without an answer: nobody tells whether it was carried out."""
+        if (short := self._short) is not None:
+            row = method.owner.class_id, at, method.index
+            data = method.argument.to_data(argument)
+            yield from short.tell_method(row, data, _row_name(method, at))
+            return
         self.require(Conformance.ACTION, "a method")
         descriptor = MethodDescriptor(
             class_id=method.owner.class_id, instance_id=at, method_id=method.index

@@ -17,6 +17,12 @@ from openami.cosem.associations import (
 )
 from openami.cosem.base_names import OBJECT_LIST_OFFSET, RIGHTS_OFFSET, BaseNames, Key
 from openami.cosem.client_association import ClientAssociation, Steps
+from openami.cosem.client_short_transfer import (
+    read_one,
+    read_several,
+    tell_to_write,
+    write_several,
+)
 from openami.cosem.kinds import KindError
 from openami.cosem.model import Access, declared
 from openami.cosem.refusals import (
@@ -25,36 +31,21 @@ from openami.cosem.refusals import (
     UnexpectedAnswerError,
 )
 from openami.dlms import data as axdr_data
-from openami.dlms.apdu.codes import DataAccessResult
+from openami.dlms.apdu.action import ActionOutcome
+from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.fields import SelectiveAccess
 from openami.dlms.apdu.get import GetDataResult
 from openami.dlms.apdu.initiate import Conformance
-from openami.dlms.apdu.read import ReadBlock, ReadBlockTaken, ReadRequest, ReadResponse
 from openami.dlms.apdu.variables import (
-    BlockNumberAccess,
     ParameterizedAccess,
-    ReadDataBlockAccess,
-    VariableAccess,
     VariableName,
-    WriteDataBlockAccess,
 )
-from openami.dlms.apdu.write import InformationReport, WriteBlockTaken, WriteRequest, WriteResponse
+from openami.dlms.apdu.write import InformationReport
 from openami.dlms.data import Data, LongUnsigned, OctetString, Structure
 from openami.dlms.obis import Obis
 
-LONGEST_VALUE_OCTETS: Final = 64 * 2**20
-"""A meter that sends more than this in blocks is stopped."""
 BY_OBJECT: Final = 2
 """Selector of object_list: class_id and logical name; gives one element."""
-
-READ_BLOCK_OCTETS: Final = 9
-"""What the block of a ReadRequest holds beside its raw data: 05 01 06, last, number, length."""
-WRITE_BLOCK_OCTETS: Final = 11
-"""The same of a WriteRequest: 06 01 07, last, number, 01, octet-string, length."""
-
-_ONE_VALUE: Final = b"\x0c\x01\x00"
-_ONE_ERROR: Final = b"\x0c\x01\x01"
-_ONE_BLOCK: Final = b"\x0c\x01\x02"
 
 Row: TypeAlias = tuple[int, Obis, int]
 """class_id, logical name, index."""
@@ -83,16 +74,16 @@ class Report(NamedTuple):
 class ShortNameServices:
     """Reads, writes and invokes in one association, by short name."""
 
-    def __init__(self, association: ClientAssociation, names: BaseNames) -> None:
-        """Ask in `association`; what it learns of the meter stays in `names`."""
-        self._association = association
+    def __init__(self, client: ClientAssociation, names: BaseNames) -> None:
+        """Ask in the association of `client`; what is learnt of the meter stays in `names`."""
+        self._client = client
         self._names = names
 
     def objects(self) -> Steps[tuple[ShortNameElement, ...]]:
         """Read the meter's object list, and learn all base names from it."""
         what = "the object list"
         variable = VariableName(name=self._names.association + OBJECT_LIST_OFFSET)
-        octets = yield from self._read_one(variable, what)
+        octets = yield from read_one(self._client, variable, what)
         if isinstance(octets, DataAccessResult):
             raise AccessError("read", what, octets)
         try:
@@ -113,7 +104,7 @@ class ShortNameServices:
         if own is not None and own.version >= AssociationSnV2.version:
             name = self._names.association + RIGHTS_OFFSET
             what = "the access rights"
-            octets = yield from self._read_one(VariableName(name=name), what)
+            octets = yield from read_one(self._client, VariableName(name=name), what)
             if isinstance(octets, DataAccessResult):
                 raise AccessError("read", what, octets)
             try:
@@ -127,68 +118,132 @@ class ShortNameServices:
         )
 
     def read(self, row: Row, selection: SelectiveAccess | None, what: str) -> Steps[bytes]:
-        """Read one attribute, as the octets of its encoded data; all blocks are joined."""
+        """Read one attribute, as the octets of its encoded data."""
+        wanted = Conformance.READ
+        if selection is not None:
+            wanted |= Conformance.PARAMETERIZED_ACCESS
+        self._client.require(wanted, "a read request")
         name = yield from self._attribute(row)
         if name is None:
             raise NoShortNameError("read", what, DataAccessResult.OBJECT_UNDEFINED)
-        variable: VariableAccess = VariableName(name=name)
+        variable: VariableName | ParameterizedAccess = VariableName(name=name)
         if selection is not None:
             variable = ParameterizedAccess(
                 name=name, selector=selection.selector, parameter=selection.parameters
             )
-        result = yield from self._read_one(variable, what)
+        result = yield from read_one(self._client, variable, what)
         if isinstance(result, DataAccessResult):
             raise AccessError("read", what, result)
         return result
 
     def read_list(self, rows: Sequence[Row]) -> Steps[list[GetDataResult]]:
         """Read several attributes: for each its data, or why there is none."""
-        found: list[GetDataResult] = [DataAccessResult.OBJECT_UNDEFINED] * len(rows)
-        places: list[tuple[int, int]] = []
-        for number, row in enumerate(rows):
-            name = yield from self._attribute(row)
-            if name is not None:
-                places.append((number, name))
-        fit = max(1, (self._association.pdu_room_octets - 3) // 3)
-        if not self._association.context.conformance & Conformance.MULTIPLE_REFERENCES:
-            fit = 1
-        for start in range(0, len(places), fit):
-            part = places[start : start + fit]
-            results = yield from self._read_several([name for _, name in part])
+        self._client.require(Conformance.READ, "a list of attributes")
+        names = yield from self._attributes(rows)
+        variables = [None if name is None else VariableName(name=name) for name in names]
+        return (yield from self._read_all(variables, "a list of attributes"))
+
+    def write(self, row: Row, value: Data, what: str, *, confirmed: bool = True) -> Steps[None]:
+        """Write one attribute; without `confirmed` nobody tells whether it is written."""
+        request = "a write request"
+        wanted = Conformance.WRITE if confirmed else Conformance.UNCONFIRMED_WRITE
+        self._client.require(wanted, request)
+        name = yield from self._attribute(row)
+        if name is None:
+            raise NoShortNameError("write", what, DataAccessResult.OBJECT_UNDEFINED)
+        if not confirmed:
+            yield from tell_to_write(self._client, name, value, request)
+            return
+        (result,) = yield from write_several(self._client, (name,), (value,), request)
+        if result != DataAccessResult.SUCCESS:
+            raise AccessError("write", what, result)
+
+    def write_list(self, rows: Sequence[tuple[Row, Data]]) -> Steps[list[DataAccessResult]]:
+        """Write several attributes: for each how it ended."""
+        request = "a list of values to write"
+        self._client.require(Conformance.WRITE, request)
+        names = yield from self._attributes([row for row, _ in rows])
+        found = [DataAccessResult.OBJECT_UNDEFINED] * len(rows)
+        places = [(number, name) for number, name in enumerate(names) if name is not None]
+        values = [rows[number][1] for number, _ in places]
+        together = bool(self._client.context.conformance & Conformance.MULTIPLE_REFERENCES)
+        step = max(1, len(places)) if together else 1
+        for start in range(0, len(places), step):
+            part = places[start : start + step]
+            results = yield from write_several(
+                self._client, [name for _, name in part], values[start : start + step], request
+            )
             for (number, _), result in zip(part, results, strict=True):
                 found[number] = result
         return found
 
-    def write(self, row: Row, value: Data, what: str) -> Steps[None]:
-        """Write one attribute; in blocks if the value is too long for one request."""
-        name = yield from self._attribute(row)
-        if name is None:
-            raise NoShortNameError("write", what, DataAccessResult.OBJECT_UNDEFINED)
-        result = yield from self._write_one(name, value, "a write request")
-        if result != DataAccessResult.SUCCESS:
-            raise AccessError("write", what, result)
-
     def invoke(self, row: Row, argument: Data, what: str) -> Steps[Data]:
         """Invoke a method and return its data: by Read if it gives any, else by Write."""
-        class_id, at, index = row
-        yield from self._look_up(class_id, at)
-        found = self._names.method(class_id, at, index)
-        if found is None:
-            raise NoShortNameError("invoke", what, DataAccessResult.OBJECT_UNDEFINED)
-        name, gives_data = found
-        negotiated = self._association.context.conformance
+        name, gives_data = yield from self._method(row, what)
+        negotiated = self._client.context.conformance
         if negotiated & Conformance.WRITE and not (
             gives_data and negotiated & Conformance.PARAMETERIZED_ACCESS
         ):
-            result = yield from self._write_one(name, argument, "a method")
+            (result,) = yield from write_several(self._client, (name,), (argument,), "a method")
             if result != DataAccessResult.SUCCESS:
                 raise AccessError("invoke", what, result)
             return None
+        self._client.require(Conformance.READ | Conformance.PARAMETERIZED_ACCESS, "a method")
         variable = ParameterizedAccess(name=name, selector=0, parameter=argument)
-        octets = yield from self._read_one(variable, what)
+        octets = yield from read_one(self._client, variable, what)
         if isinstance(octets, DataAccessResult):
             raise AccessError("invoke", what, octets)
         return axdr_data.decode(octets)
+
+    def invoke_list(self, rows: Sequence[tuple[Row, Data]]) -> Steps[list[ActionOutcome]]:
+        """Invoke several methods, as one Read with their arguments: for each how it ended."""
+        request = "a list of methods"
+        self._client.require(Conformance.READ | Conformance.PARAMETERIZED_ACCESS, request)
+        variables: list[ParameterizedAccess | None] = []
+        for row, argument in rows:
+            try:
+                name, _ = yield from self._method(row, request)
+            except NoShortNameError:
+                variables.append(None)
+                continue
+            variables.append(ParameterizedAccess(name=name, selector=0, parameter=argument))
+        results = yield from self._read_all(variables, request)
+        return [
+            ActionOutcome(result=ActionResult(result))
+            if isinstance(result, DataAccessResult)
+            else ActionOutcome(result=ActionResult.SUCCESS, return_parameters=result)
+            for result in results
+        ]
+
+    def tell_method(self, row: Row, argument: Data, what: str) -> Steps[None]:
+        """Invoke a method without an answer."""
+        self._client.require(Conformance.UNCONFIRMED_WRITE, "a method")
+        name, _ = yield from self._method(row, what)
+        yield from tell_to_write(self._client, name, argument, "a method")
+
+    def _read_all(
+        self, variables: Sequence[VariableName | ParameterizedAccess | None], what: str
+    ) -> Steps[list[GetDataResult]]:
+        """Read variables, as many as fit into each request; None stands for an unknown name."""
+        found: list[GetDataResult] = [DataAccessResult.OBJECT_UNDEFINED] * len(variables)
+        places = [(n, variable) for n, variable in enumerate(variables) if variable is not None]
+        together = self._client.context.conformance & Conformance.MULTIPLE_REFERENCES
+        step = max(1, (self._client.pdu_room_octets - 3) // 3) if together else 1
+        for start in range(0, len(places), step):
+            part = places[start : start + step]
+            if len(part) > 1:
+                asked = [variable for _, variable in part]
+                results = yield from read_several(self._client, asked, what)
+                for (number, _), result in zip(part, results, strict=True):
+                    found[number] = result
+                continue
+            ((number, variable),) = part
+            octets = yield from read_one(self._client, variable, what)
+            if isinstance(octets, DataAccessResult):
+                found[number] = octets
+            else:
+                found[number] = axdr_data.decode(octets)
+        return found
 
     def reported(self, report: InformationReport) -> Report:
         """Look up the names of an InformationReport; those that are not known already stay open.
@@ -212,6 +267,19 @@ class ShortNameServices:
         yield from self._look_up(row[0], row[1])
         return self._names.attribute(*row)
 
+    def _attributes(self, rows: Sequence[Row]) -> Steps[list[int | None]]:
+        for row in rows:
+            yield from self._look_up(row[0], row[1])
+        return [self._names.attribute(*row) for row in rows]
+
+    def _method(self, row: Row, what: str) -> Steps[tuple[int, bool]]:
+        """Return the short name of a method, and whether it gives data."""
+        yield from self._look_up(row[0], row[1])
+        found = self._names.method(*row)
+        if found is None:
+            raise NoShortNameError("invoke", what, DataAccessResult.OBJECT_UNDEFINED)
+        return found
+
     def _look_up(self, class_id: int, at: Obis) -> Steps[None]:
         """Read the meter's object list, if an object is not known and the list was not read."""
         names = self._names
@@ -230,7 +298,7 @@ class ShortNameServices:
             selector=BY_OBJECT,
             parameter=Structure((LongUnsigned(class_id), OctetString(at.encode()))),
         )
-        one = yield from self._read_one(variable, what)
+        one = yield from read_one(self._client, variable, what)
         if isinstance(one, DataAccessResult):
             raise AccessError("read", what, one)
         try:
@@ -239,114 +307,6 @@ class ShortNameServices:
             raise UnexpectedAnswerError(what, str(error)) from None
         self._names.learn((element,), complete=False)
 
-    def _read_one(self, variable: VariableAccess, what: str) -> Steps[bytes | DataAccessResult]:
-        """Return the encoded value of one variable, or why there is none."""
-        answer = yield from self._ask(ReadRequest(variables=(variable,)), what)
-        head = answer[:3]
-        if head == _ONE_VALUE:
-            return answer[3:]
-        if head == _ONE_ERROR and len(answer) == 4:
-            return DataAccessResult(answer[3])
-        if head != _ONE_BLOCK:
-            raise _no_response(what, answer)
-        raw = yield from self._blocks(answer, what)
-        # The blocks hold a list of one result; those of some meters hold the value alone.  A list
-        # begins with 01 00, and so does no value but an empty array, which ends there.
-        if raw[:2] == b"\x01\x00" and len(raw) > 2:
-            return raw[2:]
-        if raw[:2] == b"\x01\x01" and len(raw) == 3:
-            return DataAccessResult(raw[2])
-        return raw
-
-    def _read_several(self, names: Sequence[int]) -> Steps[list[GetDataResult]]:
-        what = "a list of attributes"
-        if len(names) == 1:
-            result = yield from self._read_one(VariableName(name=names[0]), what)
-            if isinstance(result, DataAccessResult):
-                return [result]
-            return [axdr_data.decode(result)]
-        variables = tuple(VariableName(name=name) for name in names)
-        answer = yield from self._ask(ReadRequest(variables=variables), what)
-        if answer[:3] == _ONE_BLOCK:
-            raw = yield from self._blocks(answer, what)
-            answer = bytes((ReadResponse.TAG,)) + raw
-        if answer[:1] != bytes((ReadResponse.TAG,)):
-            raise _no_response(what, answer)
-        results = ReadResponse.decode(answer).results
-        found: list[GetDataResult] = [
-            each for each in results if not isinstance(each, ReadBlock | ReadBlockTaken)
-        ]
-        if len(found) != len(names):
-            problem = f"{len(found)} results for {len(names)} attributes"
-            raise UnexpectedAnswerError(what, problem)
-        return found
-
-    def _blocks(self, answer: bytes, what: str) -> Steps[bytes]:
-        """Collect the blocks of a long answer, of which `answer` is the first."""
-        parts: list[bytes] = []
-        length = 0
-        for expected in range(1, 2**16):
-            if answer[:3] == _ONE_ERROR and len(answer) == 4:
-                raise AccessError("read", what, DataAccessResult(answer[3]))
-            block = ReadResponse.decode(answer).results[0] if answer[:3] == _ONE_BLOCK else None
-            if not isinstance(block, ReadBlock):
-                raise _no_response(what, answer)
-            if block.block_number != expected:
-                problem = f"block {block.block_number} came where {expected} was due"
-                raise UnexpectedAnswerError(f"read {what}", problem)
-            parts.append(block.raw_data)
-            length += len(block.raw_data)
-            if block.last_block:
-                return b"".join(parts)
-            if length > LONGEST_VALUE_OCTETS:
-                break
-            request = ReadRequest(variables=(BlockNumberAccess(block_number=expected),))
-            answer = yield from self._exchange(request.encode(), "the next block")
-        problem = f"it goes on behind {length} octets"
-        raise UnexpectedAnswerError(f"read {what}", problem)
-
-    def _ask(self, request: ReadRequest, what: str) -> Steps[bytes]:
-        """Send a ReadRequest, in blocks if it is too long, and return the answer."""
-        octets = request.encode()
-        room = self._association.room_octets
-        if len(octets) <= room:
-            return (yield from self._exchange(octets, "a read request"))
-        answer = b""
-        pieces = _cut(octets[1:], room - READ_BLOCK_OCTETS)
-        for number, piece in enumerate(pieces, start=1):
-            last = number == len(pieces)
-            block = ReadDataBlockAccess(last_block=last, block_number=number, raw_data=piece)
-            request = ReadRequest(variables=(block,))
-            answer = yield from self._exchange(request.encode(), "a read request")
-            taken = ReadResponse(results=(ReadBlockTaken(block_number=number),)).encode()
-            if not last and answer != taken:
-                if answer[:3] == _ONE_ERROR and len(answer) == 4:
-                    raise AccessError("read", what, DataAccessResult(answer[3]))
-                raise _no_response(what, answer)
-        return answer
-
-    def _write_one(self, name: int, value: Data, request: str) -> Steps[DataAccessResult]:
-        octets = WriteRequest(variables=(VariableName(name=name),), values=(value,)).encode()
-        room = self._association.room_octets
-        if len(octets) <= room:
-            answer = yield from self._exchange(octets, request)
-            return _written(answer, request)
-        pieces = _cut(octets[1:], room - WRITE_BLOCK_OCTETS)
-        for number, piece in enumerate(pieces[:-1], start=1):
-            block = WriteDataBlockAccess(last_block=False, block_number=number)
-            part = WriteRequest(variables=(block,), values=(OctetString(piece),))
-            answer = yield from self._exchange(part.encode(), request)
-            taken = WriteResponse(results=(WriteBlockTaken(block_number=number),)).encode()
-            if answer != taken:
-                return _written(answer, request)
-        block = WriteDataBlockAccess(last_block=True, block_number=len(pieces))
-        part = WriteRequest(variables=(block,), values=(OctetString(pieces[-1]),))
-        answer = yield from self._exchange(part.encode(), request)
-        return _written(answer, request)
-
-    def _exchange(self, apdu: bytes, request: str) -> Steps[bytes]:
-        return (yield from self._association.exchange(apdu, request))
-
 
 def _declared_rights(element: ShortNameElement) -> AccessRights:
     table = declared(element.class_id, element.version)
@@ -354,23 +314,3 @@ def _declared_rights(element: ShortNameElement) -> AccessRights:
     return AccessRights(
         tuple(AttributeAccess(row.index, row.access & Access.READ, None) for row in rows), ()
     )
-
-
-def _written(answer: bytes, request: str) -> DataAccessResult:
-    if answer[:1] != bytes((WriteResponse.TAG,)):
-        raise _no_response(request, answer)
-    match WriteResponse.decode(answer).results:
-        case (DataAccessResult() as result,):
-            return result
-    problem = "the last block was not answered with one result"
-    raise UnexpectedAnswerError(request, problem)
-
-
-def _no_response(what: str, answer: bytes) -> UnexpectedAnswerError:
-    problem = f"{answer[:4].hex(' ').upper() or 'nothing'} is no response to it"
-    return UnexpectedAnswerError(what, problem)
-
-
-def _cut(octets: bytes, size: int) -> list[bytes]:
-    step = max(size, 1)
-    return [octets[start : start + step] for start in range(0, len(octets), step)]
