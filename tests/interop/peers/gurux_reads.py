@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 
-from gurux_dlms import GXByteBuffer, GXDLMSClient, GXReplyData
+from gurux_dlms import GXByteBuffer, GXDLMSClient, GXDLMSGateway, GXReplyData
 from gurux_dlms.ecdsa import GXPrivateKey, GXPublicKey
 from gurux_dlms.enums import Authentication, InterfaceType, Security
 from gurux_dlms.objects import (
@@ -99,7 +99,17 @@ class Reader:
             )
             # Its own challenge has 16 octets, and the mechanism asks for 32 or more.
             self.client.ctoSChallenge = bytearray(os.urandom(32))
-        self.link = socket.create_connection(("127.0.0.1", ask["port"]), timeout=20)
+        if "gateway" in ask:
+            gateway = GXDLMSGateway()
+            gateway.networkId = ask["gateway"]["network"]
+            gateway.physicalDeviceAddress = bytearray.fromhex(ask["gateway"]["address"])
+            self.client.gateway = gateway
+        if ask.get("udp"):
+            self.link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.link.settimeout(20)
+            self.link.connect(("127.0.0.1", ask["port"]))
+        else:
+            self.link = socket.create_connection(("127.0.0.1", ask["port"]), timeout=20)
 
     def speak_hdlc(self, physical, size, window, max_info):
         """Set addresses and what SNRM proposes."""
