@@ -22,6 +22,8 @@ class Serving:
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
         answer = self.server.receive(source, apdu)
+        if answer is None and isinstance(self.wire, HdlcServerWire):
+            self.wire.silent(destination, source)
         while answer is not None:
             self.wire.send(destination, source, answer)
             answer = self.server.following()

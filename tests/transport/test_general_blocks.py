@@ -21,6 +21,7 @@ from openami.dlms.hls import Mechanism
 from openami.transport.carrier import Carrier
 from openami.transport.client import OpenSession, open_session
 from openami.transport.endpoint import listen
+from openami.transport.hdlc import HdlcServerWire
 from openami.transport.hdlcpoint import listen_hdlc
 from openami.transport.udp import listen_udp
 from openami.transport.url import Url
@@ -69,6 +70,8 @@ class Losing(Serving):
         if self.loses(apdu):
             return
         answer = self.server.receive(source, apdu)
+        if answer is None and isinstance(self.wire, HdlcServerWire):
+            self.wire.silent(destination, source)
         while answer is not None:
             if not self.loses(answer):
                 self.wire.send(destination, source, answer)

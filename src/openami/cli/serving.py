@@ -12,6 +12,7 @@ from openami.dlms.hdlc.address import Station
 from openami.dlms.sap import ALL_STATION
 from openami.runtime.errors import ExitCode, UserError
 from openami.transport.anywhere import listen_anywhere
+from openami.transport.hdlc import HdlcServerWire
 from openami.transport.hdlcpoint import listen_hdlc, serve_line
 from openami.transport.serial import PtyLine, SerialLine
 from openami.transport.tls import Secured
@@ -39,8 +40,11 @@ class Conversation:
         if destination not in {self._device.sap, ALL_STATION}:
             return
         answer = self._server.receive(source, apdu)
-        if answer is not None and destination != ALL_STATION:
+        if answer is None and isinstance(self._wire, HdlcServerWire):
+            self._wire.silent(destination, source)
+        while answer is not None and destination != ALL_STATION:
             self._wire.send(destination, source, answer)
+            answer = self._server.following()
 
     def disconnected(self, client: int) -> None:
         """Forget the association of a client whose HDLC link ended."""

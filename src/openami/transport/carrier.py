@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from openami.transport.wire import WireHandler
 
@@ -34,6 +34,14 @@ class Carrier(Protocol):
 
     async def gone(self) -> None:
         """Wait until it is closed on both sides."""
+
+
+@runtime_checkable
+class Polled(Protocol):
+    """A carrier whose peer speaks only when it is polled."""
+
+    def expect(self) -> None:
+        """Poll for an APDU that is to come without being asked for."""
 
 
 AcceptCarrier = Callable[[Carrier], WireHandler]

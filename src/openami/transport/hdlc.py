@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from openami.dlms.conversation import OneWay
 from openami.dlms.errors import DlmsError
 from openami.dlms.hdlc.address import Address, Station
 from openami.dlms.hdlc.link import (
@@ -230,8 +231,14 @@ class HdlcClientWire(HdlcWire):
         if (source, destination) != (pair.client.upper, pair.server.upper):
             between = f"from client {pair.client.upper} to server {pair.server.upper}"
             raise WireError(f"the link to {self.name} is {between} only: dial another one")
-        self._link.send(apdu, self._loop.time())
+        self._link.send(apdu, self._loop.time(), answered=not isinstance(apdu, OneWay))
         self._flush()
+
+    def expect(self) -> None:
+        """Poll for an APDU that is to come without being asked for, as of a stream."""
+        if self.is_open:
+            self._link.expect(self._loop.time())
+            self._flush()
 
     def send_unnumbered(self, apdu: bytes, destination: Address | None = None) -> None:
         """Send an unconfirmed APDU in UI frames, to the server or to all; nobody answers.
@@ -342,6 +349,8 @@ class HdlcServerWire(HdlcWire):
         self._pairs: dict[tuple[int, int], Pair] = {}
         self.settled: LinkParameters | None = None  # with the client that came last
         self._unanswered = False  # what is taken now wants no answer
+        self._answering: Pair | None = None  # whose message our handler has in its hands
+        self._answers: list[bytes] = []
         self._handler = accept(self)
         self._idle_s = idle_timeout_s
         self._station.line.active_s = self._loop.time()
@@ -374,11 +383,21 @@ class HdlcServerWire(HdlcWire):
             return
         now_s = self._loop.time()
         pair = self._pairs.get((destination, source))
+        if pair is not None and pair == self._answering:
+            self._answers.append(apdu)  # all that answers one message goes out together
+            return
         if pair is not None:
             self._station.answer(pair, apdu, now_s)
         else:
             self._station.notify(source, Address.client(destination), apdu, now_s)
         self._flush()
+
+    def silent(self, source: int, destination: int) -> None:
+        """Answer a client's message with nothing: the word goes back to it at once."""
+        pair = self._pairs.get((destination, source))
+        if pair is not None and self._reason is None:
+            self._station.answer(pair, None, self._loop.time())
+            self._flush()
 
     @property
     def busy(self) -> bool:
@@ -429,7 +448,7 @@ class HdlcServerWire(HdlcWire):
                 log.debug("%s: client %s has no link: %s", self.name, pair.client, reason)
                 self._handler.disconnected(pair.client.upper)
             case Message(pair, apdu):
-                self._deliver(pair.client.upper, pair.server.upper, apdu)
+                self._message(pair, apdu)
             case Unnumbered(source, destination, apdu):
                 # In UI all services are unconfirmed, whatever the APDU says (IEC 62056-7-6, 9.1).
                 self._unanswered = True
@@ -437,6 +456,18 @@ class HdlcServerWire(HdlcWire):
                     self._deliver(source.upper, destination.upper, apdu)
                 finally:
                     self._unanswered = False
+
+    def _message(self, pair: Pair, apdu: bytes) -> None:
+        """Hand a message on, and send what answers it at once, in one go."""
+        self._answering = pair
+        try:
+            self._deliver(pair.client.upper, pair.server.upper, apdu)
+        finally:
+            self._answering = None
+            answers, self._answers = self._answers, []
+        if answers and self._reason is None:
+            self._station.answer(pair, answers[0], self._loop.time(), *answers[1:])
+            self._flush()
 
     def _deliver(self, source: int, destination: int, apdu: bytes) -> None:
         if self._reason is not None:

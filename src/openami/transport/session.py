@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from openami.dlms.conversation import Conversation, Ended, one_ways
 from openami.dlms.gateway import GatewayRoute
-from openami.transport.carrier import Carrier
+from openami.transport.carrier import Carrier, Polled
 from openami.transport.wire import WireError
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ class DlmsSession:
 
     Attributes:
         unasked: Takes APDUs that nobody waits for; they are dropped unless it is set.
+        expect: Told when an APDU is waited for without being asked for; a carrier where the peer
+            speaks only when polled polls then.
 
     Args:
         send: Puts an APDU on its way; may raise `WireError`.
@@ -54,6 +56,7 @@ class DlmsSession:
         self.name = name
         self.timeout_s = timeout_s
         self.unasked: Callable[[bytes], None] = lambda _apdu: None
+        self.expect: Callable[[], None] = lambda: None
         self._send = send
         self._turn = asyncio.Lock()
         self._conversation: Conversation[Any] | None = None
@@ -140,6 +143,8 @@ class DlmsSession:
             self._send(apdu)
         if request:
             self._send(request)
+        else:
+            self.expect()
 
     def _end(self, result: object) -> None:
         """Give the result to whoever waits for it."""
@@ -199,6 +204,8 @@ class SessionHandler:
         self._route = route  # the meter is behind the server at the wire's end
         self.wire = wire
         self.session = DlmsSession(self._transmit, wire.name, timeout_s)
+        if isinstance(wire, Polled):
+            self.session.expect = wire.expect
 
     def _transmit(self, apdu: bytes) -> None:
         octets = apdu if self._route is None else self._route.request(apdu)

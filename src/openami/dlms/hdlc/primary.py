@@ -102,8 +102,13 @@ class PrimaryLink:
         self._user_data = user_data
         self._command(Kind.SNRM, now)
 
-    def send(self, apdu: bytes, now: float) -> None:
+    def send(self, apdu: bytes, now: float, *, answered: bool = True) -> None:
         """Send an APDU, now or when it is our turn; its answer comes as `Message`.
+
+        Args:
+            apdu: What to send.
+            now: The time.
+            answered: Without it nothing is awaited any more, and nobody polls for it.
 
         Raises:
             LocalProtocolError: There is no link.
@@ -111,8 +116,14 @@ class PrimaryLink:
         if self._mode.state is not State.NRM:
             raise LocalProtocolError(Kind.I.value, self._mode.state.name)
         self._transfer.submit(FROM_CLIENT + apdu)
-        self._expected += 1
+        self._expected = self._expected + 1 if answered else 0
         if self._has_word:
+            self._speak(now)
+
+    def expect(self, now: float) -> None:
+        """Poll for another `Message`: what came last said that more follow."""
+        self._expected = max(self._expected, 1)
+        if self._mode.state is State.NRM and self._has_word:
             self._speak(now)
 
     def send_unnumbered(

@@ -7,6 +7,7 @@ Frames that are faulty or for somebody else change nothing and are not answered.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import IntFlag
 from typing import Final
@@ -102,9 +103,9 @@ class SecondaryLink:
         self._owed = 0
         self.held_until_s = None
 
-    def answer(self, apdu: bytes | None, now: float) -> None:
-        """Send an answer, now or at the next poll; None where the client wants none."""
-        if apdu is not None:
+    def answer(self, apdus: Sequence[bytes], now: float) -> None:
+        """Send what answers a message, now or at the next poll; nothing where none is wanted."""
+        for apdu in apdus:
             self._transfer.submit(FROM_SERVER + apdu)
         self._owed = max(0, self._owed - 1)
         if self._has_word and not self._owed:
@@ -268,13 +269,19 @@ class SecondaryStation:
                 del self.links[link.pair]
         return events
 
-    def answer(self, pair: Pair, apdu: bytes | None, now: float) -> None:
+    def answer(self, pair: Pair, apdu: bytes | None, now: float, *following: bytes) -> None:
         """Answer a `Message`: each one exactly once, with None where the client wants no answer.
 
         An answer to a client whose link is gone is dropped.
+
+        Args:
+            pair: Whose message.
+            apdu: The answer.
+            now: The time.
+            following: What goes out behind it without being asked for.
         """
         if (link := self.links.get(pair)) is not None and link.state is State.NRM:
-            link.answer(apdu, now)
+            link.answer([] if apdu is None else [apdu, *following], now)
 
     def notify(
         self, logical: int, client: Address, apdu: bytes, now: float, *, when_polled: bool = False
