@@ -351,3 +351,14 @@ def test_restore_says_which_keys_it_found(place: Place, served: ServedMeter) -> 
     (place.folder / "guek.hex").write_text("77" * 16)
     assert main(list(given)) == 1
     assert "neither the declared keys" in place.capsys.readouterr().out
+
+
+def test_a_meter_that_tells_which_counter_it_expects_is_believed(
+    place: Place, served: ServedMeter
+) -> None:
+    ciphering = served.meter.associations[1].ciphering
+    assert ciphering is not None
+    ciphering.window.expected = 5000
+    status, out = place.run(served.url, "--case", "SYMSEC_0_FraCount_3")
+    assert status == 0, out
+    assert place.report["counters"]["manager"] > 5000

@@ -11,6 +11,7 @@ from meter.house import DAY_S, HEAD_END, KEYS, MeterInMemory, config_in
 from openami.cli.conformance_profile import SERVICES
 from openami.cli.main import main
 from openami.cosem.device import DEFAULT_CONFORMANCE
+from openami.lifecycle.keys import MeterKeys
 from openami.meter.objects import LOAD_PROFILE, SECURITY_SETUP
 from openami.meter.serving import listen_plain
 
@@ -27,13 +28,12 @@ conformance = {GRANTED}
 [reader]
 client = 32
 mechanism = "lls"
-secret_file = "lls"
+keys_file = "keys.json"
 conformance = {GRANTED}
 [manager]
 client = 1
 mechanism = "gmac"
-guek_file = "guek"
-gak_file = "gak"
+keys_file = "keys.json"
 title = "{HEAD_END.hex()}"
 security_setup = "{SECURITY_SETUP}"
 frame_counter = "0.0.43.1.0.255"
@@ -44,9 +44,8 @@ conformance = {GRANTED}
 def test_the_meter_of_the_demo_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     meter = MeterInMemory(config_in(tmp_path))
     meter.run(DAY_S)
-    (tmp_path / "lls").write_text("0x" + KEYS.lls.hex())
-    (tmp_path / "guek").write_text(KEYS.guek.hex())
-    (tmp_path / "gak").write_text(KEYS.gak.hex())
+    keys = MeterKeys(epoch=1, guek=KEYS.guek, gak=KEYS.gak, lls=KEYS.lls, kek=bytes(16))
+    (tmp_path / "keys.json").write_text(json.dumps(keys.to_json(meter.config.title)))
     profile, found = tmp_path / "meter.toml", tmp_path / "c.json"
     profile.write_text(PROFILE)
     reports = ["--json", str(found), "--html", str(tmp_path / "c.html"), "--allow-changes"]

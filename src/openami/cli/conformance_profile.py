@@ -24,8 +24,10 @@ from openami.dlms.security.ciphering import KeySet
 from openami.dlms.security.counters import EXHAUSTED, CounterBlock
 from openami.dlms.security.credentials import MasterKey
 from openami.dlms.security.suites import SecurityPolicy
+from openami.lifecycle.keys import MeterKeys
 from openami.runtime.config import ConfigFile, Table
 from openami.runtime.errors import ConfigurationError
+from openami.runtime.files import read_json
 from openami.transport.testline import Patience
 
 REMEDY: Final = "correct it; `openami conformance init FILE` writes one to begin with"
@@ -161,15 +163,32 @@ def _secret(table: Table, key: str) -> bytes:
         raise ConfigurationError(f"{table.place(key)}: {path} {error}: {REMEDY}") from error
 
 
+def _keys(path: Path) -> MeterKeys:
+    """Read the `keys.json` of a meter of ours, whichever meter it is."""
+    found = read_json(path, REMEDY)
+    try:
+        title = bytes.fromhex(found["title"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{path} names no meter: {REMEDY}") from error
+    return MeterKeys.load(path, title)
+
+
 def _association(
     table: Table, name: str, counters: dict[str, Obis], secrets: list[bytes]
 ) -> DeclaredAssociation:
     guek, gak = _secret(table, "guek_file"), _secret(table, "gak_file")
     master_key = _secret(table, "master_key_file")
     password = _secret(table, "secret_file")
+    mechanism = table.parsed("mechanism", _mechanism, f"one of {', '.join(MECHANISMS)}", "none")
+    table.ignore("keys_file")
+    if "keys_file" in table:
+        held = _keys(table.path("keys_file"))
+        if mechanism is Mechanism.HLS_GMAC:
+            guek, gak, master_key = guek or held.guek, gak or held.gak, master_key or held.kek
+        elif mechanism is not Mechanism.LOWEST:
+            password = password or held.lls
     if bool(guek) != bool(gak):
         raise ConfigurationError(f"[{name}] needs guek_file and gak_file, or neither: {REMEDY}")
-    mechanism = table.parsed("mechanism", _mechanism, f"one of {', '.join(MECHANISMS)}", "none")
     if mechanism is Mechanism.LLS and not password:
         raise ConfigurationError(f"[{name}] needs secret_file for a password: {REMEDY}")
     if mechanism is Mechanism.HLS_GMAC and not guek:
@@ -242,7 +261,7 @@ conformance = ["get", "selective-access", "block-transfer-with-get-or-read", "se
 [manager]
 client = 1
 mechanism = "gmac"                # none lls md5 sha1 gmac sha256
-guek_file = "guek.hex"            # 32 hex digits
+guek_file = "guek.hex"            # 32 hex digits; for OpenAMI's meters: keys_file = "keys.json"
 gak_file = "gak.hex"
 #master_key_file = "kek.hex"      # for cases that replace keys
 title = "4F414DF000000001"        # our system title

@@ -17,6 +17,7 @@ from openami.cosem.conformance.case import (
     Inconclusive,
     Line,
     LineLost,
+    Script,
     Wait,
 )
 from openami.cosem.conformance.declaration import DeclaredAssociation
@@ -24,11 +25,13 @@ from openami.cosem.conformance.runner import Result, Stopped, attempt
 from openami.cosem.conformance.suite import Planned
 from openami.cosem.conformance.trial import Trial
 from openami.cosem.measurement import Data
+from openami.cosem.refusals import ExceptionResponseError
 from openami.dlms.errors import DlmsError
 from openami.dlms.hdlc.frame import Frame
 from openami.dlms.hdlc.link import LinkTimings
 from openami.dlms.hdlc.parameters import LinkParameters
 from openami.dlms.hdlc.reader import FrameReader
+from openami.dlms.obis import Obis
 from openami.dlms.security.counters import EXHAUSTED
 from openami.transport.hdlc import HdlcSettings
 from openami.transport.hdlcpoint import BITS_PER_OCTET
@@ -159,25 +162,49 @@ async def read_counters(bench: Bench, profile: Profile, tell: Callable[[str], No
     plain = [aa for aa in profile.declaration.associations if _is_plain(aa)]
     for association in profile.declaration.associations:
         at = profile.counters.get(association.name)
-        if at is None:
-            continue
-        if not plain:
+        if at is not None and not plain:
             tell(f"{association.name}: no plain association is declared to read {at}")
-            continue
-        trial = Trial(profile.declaration, os.urandom, plain[0])
+        elif at is not None:
+            value = await _tried(bench, _read(Trial(profile.declaration, os.urandom, plain[0]), at))
+            if isinstance(value, str):
+                tell(f"{association.name}: {at} cannot be read: {value}")
+            else:
+                _go_on_above(association, value)
+        if association.is_ciphered:
+            trial = Trial(profile.declaration, os.urandom, association)
+            found = await _tried(bench, _asked_for(trial))
+            if isinstance(found, int):
+                _go_on_above(association, found)
 
-        def script(trial: Trial = trial, at: Any = at) -> Any:  # noqa: ANN401  a Script
-            client = yield from trial.opened()
-            return (yield from trial.steps(client.get(Data.value, at=at)))
 
-        try:
-            value = await drive(bench, script(), Stop())
-        except (DlmsError, LineLost, Failed, Inconclusive) as error:
-            tell(f"{association.name}: {at} cannot be read: {error}")
-            continue
-        if isinstance(value, int) and 0 <= value < EXHAUSTED:
-            counters = association.counters
-            counters.following = max(counters.following, int(value) + 1)
+async def _tried(bench: Bench, script: Script[Any]) -> Any:  # noqa: ANN401  what the script gives
+    """Return what a script gives, or why it does not."""
+    try:
+        return await drive(bench, script, Stop())
+    except (DlmsError, LineLost, Failed, Inconclusive) as error:
+        return str(error)
+
+
+def _read(trial: Trial, at: Obis) -> Script[Any]:
+    client = yield from trial.opened()
+    return (yield from trial.steps(client.get(Data.value, at=at)))
+
+
+def _asked_for(trial: Trial) -> Script[int | None]:
+    """Open once: a meter that refuses our counter may say which one it expects."""
+    client = trial.client()
+    yield from trial.connect()
+    try:
+        yield from trial.steps(client.associate())
+    except ExceptionResponseError as error:
+        return None if error.invocation_counter is None else error.invocation_counter - 1
+    return None
+
+
+def _go_on_above(association: DeclaredAssociation, counter: object) -> None:
+    if isinstance(counter, int) and 0 <= counter < EXHAUSTED:
+        counters = association.counters
+        counters.following = max(counters.following, int(counter) + 1)
 
 
 def _is_plain(association: DeclaredAssociation) -> bool:

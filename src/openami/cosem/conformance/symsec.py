@@ -24,6 +24,7 @@ from openami.cosem.conformance.data_writing import (
     write_row,
 )
 from openami.cosem.conformance.trial import BOTH, Trial, Undo, shown, understood
+from openami.cosem.conformance.walk import require_method
 from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.acse import ReleaseRequestReason, Rlre, Rlrq
 from openami.dlms.apdu.codes import DataAccessResult
@@ -242,8 +243,10 @@ def _policy(number: int) -> Callable[[Trial], Script[str | None]]:
 
 def _activate(trial: Trial, setup: Obis, number: int) -> Script[None]:
     client = yield from trial.opened(policy=NO_PROTECTION)
+    method = SecuritySetup.security_activate
+    yield from require_method(trial, client, SecuritySetup.class_id, setup, method.index)
     try:
-        yield from trial.steps(client.act(SecuritySetup.security_activate, number, at=setup))
+        yield from trial.steps(client.act(method, number, at=setup))
     except AccessError as error:
         reason = f"the meter does not activate policy {number}: {error.result}"
         raise NotApplicable(reason) from None

@@ -15,6 +15,7 @@ from openami.cosem.conformance.answers import not_opened
 from openami.cosem.conformance.case import Failed, Inconclusive, Need, NotApplicable, Script
 from openami.cosem.conformance.symsec import security_case
 from openami.cosem.conformance.trial import PROBE, Trial, Undo
+from openami.cosem.conformance.walk import require_method
 from openami.cosem.refusals import AccessError, ExceptionResponseError
 from openami.cosem.security_setup import wrap_keys
 from openami.dlms.errors import DlmsError
@@ -98,6 +99,12 @@ def _opens(trial: Trial, keys: KeySet) -> Script[bool]:
     return True
 
 
+def _granted(trial: Trial, setup: Obis) -> Script[None]:
+    client = yield from trial.opened()
+    method = SecuritySetup.key_transfer
+    yield from require_method(trial, client, SecuritySetup.class_id, setup, method.index)
+
+
 def _transferred(*key_ids: KeyId) -> Callable[[Trial], Script[str | None]]:
     names = " and ".join(_NAMES[each] for each in key_ids)
 
@@ -112,7 +119,7 @@ def _transferred(*key_ids: KeyId) -> Callable[[Trial], Script[str | None]]:
             yield from transfer(trial, fresh, wrap_keys(master_key, back), setup)
             yield from _works(trial, keys, "the former keys")
 
-        yield from _works(trial, keys, "the declared keys")
+        yield from _granted(trial, setup)  # under the declared keys, which so are seen to work
         trial.undo.append(Undo(names, undo))
         try:
             yield from transfer(trial, keys, wrap_keys(master_key, put), setup)
@@ -134,6 +141,7 @@ def _refused_transfer(
 ) -> Callable[[Trial], Script[str | None]]:
     def script(trial: Trial) -> Script[str | None]:
         keys, master_key, setup = _held(trial)
+        yield from _granted(trial, setup)
         client = yield from trial.opened()
         try:
             yield from trial.steps(

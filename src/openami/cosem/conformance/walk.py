@@ -10,7 +10,7 @@ from typing import Final
 
 from openami.cosem.access_control import AssociationLn, AttributeAccess, ObjectListElement
 from openami.cosem.client import Client
-from openami.cosem.conformance.case import Failed, Script
+from openami.cosem.conformance.case import Failed, NotApplicable, Script
 from openami.cosem.conformance.data_ln import OBJECT_LIST
 from openami.cosem.conformance.trial import Trial
 from openami.cosem.kinds import KindError
@@ -21,6 +21,7 @@ from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.selective import ByEntry
 from openami.dlms.data import Data
 from openami.dlms.errors import DlmsError
+from openami.dlms.obis import Obis
 
 CLAUSE: Final = "DLMS UA 1000-1 Ed. 12, 4.4"
 PROFILE_GENERIC: Final = 7
@@ -72,6 +73,24 @@ def may(mode: int, access: Access) -> bool:
     # Versions 0 to 2 write 4, 5, 6 for authenticated read, write, both; version 3 has bits.
     plain = mode - 3 if mode in {4, 5, 6} else mode
     return bool(plain & access)
+
+
+def require_method(
+    trial: Trial, client: Client, class_id: int, at: Obis, index: int
+) -> Script[None]:
+    """Make sure that the object list lets this association invoke a method.
+
+    Raises:
+        NotApplicable: It does not, or has no such object.
+    """
+    what = f"method {index} of {at} (class {class_id})"
+    for element in (yield from object_list(trial, client)):
+        if element.logical_name == at and element.class_id == class_id:
+            modes = {row.method_id: row.access_mode for row in element.access_rights.methods}
+            if modes.get(index):
+                return
+            raise NotApplicable(f"the object list does not let this association invoke {what}")
+    raise NotApplicable(f"the object list has no {at} (class {class_id})")
 
 
 def walk(trial: Trial) -> Script[list[Attempt]]:
