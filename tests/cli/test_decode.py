@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openami decode`: what it prints, and its exit status."""
 
+import base64
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -114,3 +116,68 @@ def test_nothing_given_is_one_sentence() -> None:
 
     assert isinstance(result.exception, UserError)
     assert "HEX is empty" in str(result.exception)
+
+
+PUSH = next(row for row in vectors("dlms/telegrams.toml") if row["name"] == "hdlc_kaifa_ma304h3e")
+
+
+def test_a_file_of_octets_a_file_of_text_and_base64(tmp_path: Path) -> None:
+    raw, text, letters = tmp_path / "raw", tmp_path / "text", tmp_path / "letters"
+    raw.write_bytes(PUSH["octets"])
+    text.write_text(PUSH["octets"].hex(" "), encoding="ascii")
+    letters.write_bytes(base64.b64encode(PUSH["octets"]))
+    expected = run("--lenient", PUSH["octets"].hex())
+
+    assert expected.return_value == ExitCode.DONE
+    assert run("--lenient", "-f", str(raw)).output == expected.output
+    assert run("--lenient", "-f", str(text)).output == expected.output
+    assert run("--lenient", "--base64", "-f", str(letters)).output == expected.output
+    assert run("--lenient", "--auto", PUSH["octets"].hex(":")).output == expected.output
+
+
+def test_notes_and_the_time_stand_below_the_table() -> None:
+    lines = run("--lenient", PUSH["octets"].hex()).output.splitlines()
+
+    assert "time: 2017-09-15T05:33:40" in lines
+    assert lines[-1].startswith("note: the date-time carries the tag of a type, 09, at octet 5")
+    assert lines[-1].endswith("accepted as typed-date-time")
+
+
+def test_a_consumer_port_is_text() -> None:
+    result = run(stdin="/ISk5\\2M550T\r\n\r\n1-0:1.8.1(000004.426*kWh)\r\n!\r\n")
+
+    assert result.return_value == ExitCode.DONE
+    assert "line: 1-0:1.8.1(000004.426*kWh)" in result.output
+    assert "1.0.1.8.1.255  4426   Wh" in result.output
+
+
+def test_a_dedicated_key_opens_a_service() -> None:
+    sealed = "d01e3001234567411312ff935a47566827c467bc7d825c3be4a77c3fcc056b6b"
+    keys = ["--dek", "000102030405060708090A0B0C0D0E0F"]
+    keys += ["--gak", "D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF", "--title", "4D4D4D0000BC614E"]
+    result = run("--json", sealed, *keys)
+    printed = json.loads(result.output)
+
+    assert result.return_value == ExitCode.DONE
+    assert printed["security"]["key"] == "dedicated"
+    assert printed["security"]["envelope"] == "service-specific-ded-ciphering"
+    assert printed["complete"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--auto", "--framing", "hdlc", "00"), "--auto finds the framing out"),
+        (("-f", "absent", "00"), "give them in one place"),
+        (("-f", "absent"), "absent cannot be read"),
+        (("--base64", "ä"), "BASE64 is not base64"),
+        (("00", "--dek", "00"), "--dek has 1 octets: give 16 or 32"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_sentence(
+    arguments: tuple[str, ...], sentence: str
+) -> None:
+    result = run(*arguments)
+
+    assert isinstance(result.exception, UserError)
+    assert sentence in str(result.exception)

@@ -4,7 +4,7 @@
 import pytest
 
 from openami.dlms.apdu.block import cut as cut_blocks
-from openami.dlms.apdu.ciphered import GeneralDedCiphering
+from openami.dlms.apdu.ciphered import GeneralCiphering, GeneralDedCiphering, WrappedKey
 from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
 from openami.dlms.apdu.get import (
     GetRequestNormal,
@@ -156,6 +156,22 @@ def test_a_dedicated_key_opens_what_is_under_it() -> None:
     assert (opened.seals[0].key, opened.seals[0].opened) == ("dedicated", True)
     other = describe(octets, keys=TranslationKeys(encryption_key=DEK, authentication_key=GAK))
     assert "the dedicated key is not known" in other.findings[0]
+
+
+def test_a_key_that_travels_with_its_apdu_is_told() -> None:
+    cipher = Cipher(KeySet(encryption_key=DEK, authentication_key=GAK))
+    what = SecurityControl.of(SecuritySuite.AES_GCM_128)
+    octets = GeneralCiphering(
+        transaction_id=b"1",
+        originator_system_title=TITLE,
+        recipient_system_title=b"",
+        key_info=WrappedKey(key_ciphered_data=bytes(24)),
+        ciphered_service=cipher.seal(what, 3, TITLE, PUSH),
+    ).encode()
+    translation = describe(octets, keys=TranslationKeys(encryption_key=DEK))
+
+    assert translation.seals[0].key == "wrapped"
+    assert "brings its own key, wrapped" in translation.findings[0]
 
 
 def test_an_association_tells_titles_for_what_follows() -> None:

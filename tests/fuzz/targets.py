@@ -6,10 +6,12 @@ decodes, what it made must encode to octets that say the same again.  `TARGETS` 
 runner is `run`.
 """
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from openami.cli import telegram_json
 from openami.coap.errors import CoapError
 from openami.coap.message import Message
 from openami.coap.numbers import Code
@@ -20,6 +22,7 @@ from openami.dlms.apdu.selective import ByEntry, ByRange
 from openami.dlms.datetimes import CosemDate, CosemDateTime, CosemTime
 from openami.dlms.errors import DecodeError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
+from openami.dlms.habits import LENIENT
 from openami.dlms.hdlc.address import Station
 from openami.dlms.hdlc.frame import Frame
 from openami.dlms.hdlc.link import Message as HdlcMessage
@@ -34,6 +37,8 @@ from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.wrapper import WrapperReader
+from openami.dlms.xmlform.document import from_xml, to_xml
+from openami.dlms.xmlform.element import NAMESPACE, XmlError
 from playbooks.demo_meter import (
     CLIENT_TITLE,
     KEYS,
@@ -45,6 +50,11 @@ from playbooks.demo_meter import (
 )
 
 Target = Callable[[bytes], object]
+
+RECORDING_KEYS = translate.TranslationKeys(
+    encryption_key=KEYS.encryption_key, system_title=METER_TITLE
+)
+"""Without an authentication key, so that what is sealed is opened without its tag."""
 
 LONGEST_STREAM_OCTETS: Final = 400
 """Octet by octet costs their square; faults do not need more."""
@@ -117,6 +127,37 @@ def described(octets: bytes) -> object:
         system_title=METER_TITLE,
     )
     return translate.describe(octets, keys=keys)
+
+
+def described_leniently(octets: bytes) -> object:
+    """Read with the habits of the field: all that is found must be fit for programs and people."""
+    found = translate.describe(octets, keys=RECORDING_KEYS, accept=LENIENT)
+    json.dumps(telegram_json.to_json(found), allow_nan=False)
+    return list(telegram_json.lines(found))
+
+
+def written_as_xml(octets: bytes) -> object:
+    text = to_xml(octets)
+    assert from_xml(text) == octets
+    return text
+
+
+def read_from_xml(octets: bytes) -> object:
+    """Any text behind the head of a document, which the fuzzer would not find by itself."""
+    text = octets.decode("latin-1")
+    with suppress(XmlError):
+        return from_xml(f'<openami xmlns="{NAMESPACE}">{text}</openami>')
+    return None
+
+
+def profile_in_blocks(octets: bytes) -> object:
+    """Blocks of up to 255 octets, each with its length in front."""
+    stream, at = columns.ProfileStream(), 0
+    while at < len(octets):
+        end = at + 1 + octets[at]
+        stream.take(octets[at + 1 : end])
+        at = end
+    return columns.decode_profile(stream.buffer())
 
 
 def recorded(octets: bytes) -> object:
@@ -222,4 +263,8 @@ TARGETS: Final[dict[str, Target]] = {
     "hdlc-station": hdlc_station,
     "recording": recorded,
     "decode": described,
+    "decode-leniently": described_leniently,
+    "xml": written_as_xml,
+    "xml-text": read_from_xml,
+    "profile-blocks": profile_in_blocks,
 }

@@ -56,6 +56,7 @@ class Seal:
         control: The security control octet.
         invocation_counter: As it stands there.
         system_title: The sender's; empty where nothing tells.
+        own_key: ``wrapped`` or ``agreed`` where the APDU brings a key of its own.
         opened: Whether what is inside was read.
         tag_checked: Whether the authentication tag was found right.
     """
@@ -64,6 +65,7 @@ class Seal:
     control: SecurityControl
     invocation_counter: int
     system_title: bytes
+    own_key: str = ""
     opened: bool = False
     tag_checked: bool = False
 
@@ -88,6 +90,8 @@ class Seal:
     @property
     def key(self) -> str:
         """Which key seals it."""
+        if self.own_key:
+            return self.own_key
         if "ded" in self.envelope.split("-"):
             return "dedicated"
         return "global broadcast" if self.control.broadcast else "global unicast"
@@ -148,12 +152,15 @@ def open_sealed(
     """
     sender = seal.system_title or keys.system_title
     seal = replace(seal, system_title=sender)
+    place = f"invocation counter {seal.invocation_counter} of {sender.hex().upper() or '?'}"
+    if seal.own_key:
+        problem = f"the APDU brings its own key, {seal.own_key}, which is not worked out here"
+        return Opened(seal, None, (Breach(SecurityError(problem, place, CLAUSE)),))
     key = keys.encryption_key
     if seal.key == "dedicated":
         key = keys.dedicated_key or dedicated_key
     if not key and not (seal.control.broadcast and keys.broadcast_key):
         problem = f"the {seal.key} key is not known"
-        place = f"invocation counter {seal.invocation_counter} of {sender.hex().upper() or '?'}"
         return Opened(seal, None, (Breach(SecurityError(problem, place, CLAUSE)),))
     try:
         key_set = KeySet(

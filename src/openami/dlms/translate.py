@@ -9,7 +9,7 @@ accepts, by the name of its habit, is a note instead of a finding.
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from openami.dlms import apdu, framings, p1
@@ -228,6 +228,9 @@ class _Translator:
             case ciphered.GeneralCiphering():
                 originator = message.originator_system_title
                 sealed = Seal.of(message.ciphered_service, "general-ciphering", originator)
+                own_key = _OWN_KEYS.get(type(message.key_info), "")
+                if own_key and isinstance(sealed, Seal):
+                    sealed = replace(sealed, own_key=own_key)
                 inside = self._sealed(message.ciphered_service, sealed, message.header())
                 return name, (*rows(message, "ciphered_service"), *inside)
             case signed.GeneralSigning():
@@ -398,6 +401,11 @@ class _Translator:
 
 _MISSING: Final = frozenset({"truncated-end", "short-list", "missing-segment"})
 """Habits after which something is not there, accepted or not."""
+
+_OWN_KEYS: Final[dict[type, str]] = {
+    ciphered.WrappedKey: "wrapped",
+    ciphered.AgreedKey: "agreed",
+}
 
 _FRAMING_NAMES: Final = {"m-bus": "mbus", "wireless m-bus": "wmbus"}
 
