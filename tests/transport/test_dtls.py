@@ -15,7 +15,7 @@ from openami.dlms.hls import Mechanism
 from openami.lifecycle.authority import Authority
 from openami.runtime.errors import ConfigurationError, UserError
 from openami.transport.client import open_session
-from openami.transport.dtls import CIPHER_SUITES, Cookies, cut
+from openami.transport.dtls import CIPHER_SUITES, Cookies, client_random, cut
 from openami.transport.dtlsport import dial_dtls, listen_dtls
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls
 from openami.transport.udp import listen_wrapped_dtls, wrapped
@@ -217,6 +217,50 @@ def test_handshakes_on_a_bad_line(pki: Pki, seed: int) -> None:
         relay = await open_relay(port.url, line)
         wire = await scene.dial(relay.url("dtls"))
         await scene.echoed(wire, b"\xc0\x02")
+        wire.close()
+        relay.close()
+        await port.close()
+
+    play(act)
+
+
+@pytest.mark.parametrize("mtu", [256, 600, 1200])
+def test_no_datagram_of_a_handshake_is_longer_than_the_mtu(pki: Pki, mtu: int) -> None:
+    async def act() -> None:
+        scene = Scene(pki)
+        accept = wrapped(scene.there.accept)  # type: ignore[arg-type]
+        port = await listen_dtls(ANY_PORT, accept, pki.concentrator(), mtu=mtu)
+        relay = await open_relay(port.url)
+        accept = wrapped(scene.here.accept)  # type: ignore[arg-type]
+        channel = await dial_dtls(relay.url("dtls"), accept, pki.meter(), mtu=mtu)
+        longest = max(len(data) for _, data in relay.seen)
+        assert mtu * 0.7 < longest <= mtu
+        channel.send(bytes(5000))
+        await until(lambda: len(relay.seen[-1][1]) > 5000)
+        channel.close()
+        relay.close()
+        await port.close()
+
+    play(act)
+
+
+@pytest.mark.parametrize("upward", [True, False])
+def test_a_flight_that_is_lost_is_sent_again(pki: Pki, *, upward: bool) -> None:
+    async def act() -> None:
+        scene = Scene(pki)
+        port = await scene.listen()
+        count = 0
+
+        def fate(data: bytes, up: bool) -> list[bytes]:  # noqa: FBT001
+            nonlocal count
+            count += up is upward
+            lose = up is upward and 2 < count <= 4 and client_random(data) is None
+            return [] if lose else [data]
+
+        relay = await open_relay(port.url, fate)
+        wire = await scene.dial(relay.url("dtls"))
+        await scene.echoed(wire, b"\xc0\x02")
+        assert count > 4
         wire.close()
         relay.close()
         await port.close()
