@@ -8,7 +8,12 @@ import pytest
 from openami.cosem.base_names import BaseNames
 from openami.cosem.disconnect import ControlState, DisconnectControl
 from openami.cosem.measurement import Data, Register, ScalerUnit
-from openami.cosem.refusals import NoShortNameError, NotNegotiatedError
+from openami.cosem.refusals import (
+    NoShortNameError,
+    NotNegotiatedError,
+    TooLongError,
+    UnexpectedAnswerError,
+)
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.data import DoubleLongUnsigned, OctetString
@@ -138,3 +143,55 @@ def test_an_unconfirmed_association_with_given_names() -> None:
     link = associated(meter=meter, short_names=BaseNames(given), confirmed=False)
     link.run(link.client.set(Data.value, OctetString(b"told"), at=NOTE))
     assert meter[NOTE].values[2] == b"told"
+
+
+@pytest.mark.parametrize("client_sap", [OPEN, MANAGER])
+def test_general_blocks_carry_short_names_too(client_sap: Any) -> None:
+    meter = NamedMeter()
+    conformance = meter.associations[client_sap].conformance | Conformance.GENERAL_BLOCK_TRANSFER
+    meter.change(client_sap, conformance=conformance, max_receive_pdu_octets=150)
+    link = associated(
+        client_sap,
+        meter=meter,
+        general_blocks=True,
+        conformance=conformance,
+        max_receive_pdu_octets=140,
+    )
+    link.run(link.client.get(Data.value, at=LDN))
+    link.wire.clear()
+    octets = bytes(1000)
+    link.run(link.client.set(Data.value, OctetString(octets), at=NOTE))
+    assert link.run(link.client.get(Data.value, at=NOTE)) == octets
+    assert link.run(link.client.act(NamedMirror.reflect, octets, at=MIRROR)) == octets * 2
+    assert 0xE0 in {apdu[0] for apdu in link.wire if apdu}
+    assert max(map(len, link.wire)) <= 150
+
+
+def test_values_with_more_blocks_than_there_are_numbers() -> None:
+    meter = NamedMeter()
+    meter.change(OPEN, max_receive_pdu_octets=12)
+    link = associated(meter=meter, max_receive_pdu_octets=12)
+    with pytest.raises(TooLongError, match="nothing was sent: a write request has 400010 octets"):
+        link.run(link.client.set(Data.value, OctetString(bytes(400_000)), at=NOTE))
+    note = meter[NOTE]
+    assert isinstance(note, Data)
+    note.value = OctetString(bytes(400_000))
+    with pytest.raises(UnexpectedAnswerError, match="it goes on behind"):
+        link.run(link.client.get(Data.value, at=NOTE))
+    aborted = bytes((0x0C, 0x01, 0x01, DataAccessResult.LONG_GET_ABORTED))
+    assert link.send(bytes.fromhex("050105ffff")) == aborted
+    none = bytes((0x0C, 0x01, 0x01, DataAccessResult.NO_LONG_GET_IN_PROGRESS))
+    assert link.send(bytes.fromhex("050105ffff")) == none
+
+
+def test_an_answer_that_never_ends() -> None:
+    link = associated()
+    link.run(link.client.get(Data.value, at=LDN))
+    numbers = iter(range(1, 2**17))
+
+    def endless(_apdu: bytes) -> bytes:
+        return b"\x0c\x01\x02\x00" + next(numbers).to_bytes(2) + b"\x01\x00"
+
+    link.send = endless  # type: ignore[method-assign]
+    with pytest.raises(UnexpectedAnswerError, match="it goes on behind 65535 octets"):
+        link.run(link.client.get(Data.value, at=LDN))

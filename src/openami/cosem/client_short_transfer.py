@@ -150,7 +150,7 @@ def _blocks(client: ClientAssociation, answer: bytes, what: str) -> Steps[bytes]
         length += len(block.raw_data)
         if block.last_block:
             return b"".join(parts)
-        if length > LONGEST_VALUE_OCTETS:
+        if length > LONGEST_VALUE_OCTETS or expected == LARGEST_BLOCK_NUMBER:
             break
         request = ReadRequest(variables=(BlockNumberAccess(block_number=expected),))
         answer = yield from client.exchange(request.encode(), "the next block")
