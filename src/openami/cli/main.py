@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "call": ("openami.cli.call", "call"),
     "profile": ("openami.cli.profile", "profile"),
     "push": ("openami.cli.push", "push"),
+    "scan": ("openami.cli.scan", "scan"),
     "dump": ("openami.cli.dump", "dump"),
     "simulate": ("openami.cli.simulate", "simulate"),
     "decode": ("openami.cli.decode", "decode"),

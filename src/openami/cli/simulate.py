@@ -23,7 +23,6 @@ from openami.cli.simulating import (
     load_json,
     reference,
 )
-from openami.cli.stand_ins import TABLE
 from openami.cosem.behaviour.bindings import bring_to_life
 from openami.cosem.behaviour.host import Happened, Host
 from openami.cosem.device import Ciphering, LogicalDevice
@@ -240,7 +239,7 @@ async def _run(wish: Simulation) -> None:
         push=pusher.sink if pusher else lambda _at: None,
         report=lambda happened: None if wish.quiet else _report(happened),
     )
-    life = bring_to_life(made.device, host, behaviours=TABLE)
+    life = bring_to_life(made.device, host)
     _measure(life.device, host)
     bind_methods(made.device, wish.dump)
     opened: list[Opened] = []
