@@ -47,7 +47,7 @@ BLOCK = GeneralBlockTransfer.TAG
 
 
 def opened(client_sap: Sap = MANAGER, **changes: Any) -> Link:
-    terms = {"conformance": ALL_SERVICES, "max_receive_pdu_octets": 200}
+    terms: dict[str, Any] = {"conformance": ALL_SERVICES, "max_receive_pdu_octets": 200}
     return associated(client_sap, **(terms | changes))
 
 
@@ -214,6 +214,19 @@ def test_a_request_that_grows_too_long_is_stopped() -> None:
     )
     assert link.send(too_long.encode()) == TOO_LONG
     assert link.run(link.client.get(Register.value, at=ENERGY)) == 123_456
+
+
+@given(st.binary(max_size=40))
+def test_any_octets_are_answered_or_left(octets: bytes) -> None:
+    for link in HOSTILE:
+        answer = link.server.receive(link.client_sap, b"\xe0" + octets)
+        while answer is not None:
+            assert answer[:1] in {b"\xe0", b"\xd8"}
+            answer = link.server.following()
+        assert link.run(link.client.get(Register.value, at=ENERGY)) == 123_456
+
+
+HOSTILE = [opened(READER, rows=0), opened(MANAGER, rows=0)]
 
 
 def test_another_request_ends_a_transfer_half_way() -> None:

@@ -145,6 +145,26 @@ def test_what_wants_an_answer_has_no_place_in_it() -> None:
     assert link.server.receive(READER, bytes(2000)) is None
 
 
+def test_a_long_request_goes_in_blocks_that_nobody_confirms() -> None:
+    link = Link(
+        writing_meter(),
+        READER,
+        confirmed=False,
+        conformance=ALL_SERVICES,
+        server_max_receive_pdu_octets=64,
+    )
+    link.run(link.client.associate())
+    long = OctetString(bytes(range(200)))
+    link.run(link.client.set(Data.value, long, at=NOTE))
+    blocks = link.wire[1:]
+    assert len(blocks) > 3
+    assert max(map(len, blocks)) <= 64
+    assert {each[:1] for each in blocks} == {b"\xe0"}
+    assert link.meter[NOTE].values[2] == long
+    confirmed = bytes.fromhex("E081 0001 0000 01 FF")
+    assert link.server.receive(READER, confirmed) is None
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -207,6 +227,18 @@ def test_it_neither_opens_nor_ends() -> None:
     assert link.run(link.client.get(Register.value, at=ENERGY)) == 123_456
     link.server.lost()
     assert link.run(link.client.get(Register.value, at=ENERGY)) == 123_456
+
+
+def test_a_client_that_knows_opens_and_releases_without_a_word() -> None:
+    link = standing()
+    link.client.parameters = replace(link.client.parameters, pre_established=True)
+    assert link.run(link.client.associate()).conformance & Conformance.GET
+    assert not link.wire
+    assert link.run(link.client.get(Register.value, at=ENERGY)) == 123_456
+    link.wire.clear()
+    link.run(link.client.release())
+    assert not link.wire
+    assert link.client.state is State.IDLE
 
 
 def test_nothing_plain_and_nothing_old_gets_in() -> None:

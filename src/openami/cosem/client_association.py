@@ -225,7 +225,8 @@ class ClientAssociation:
         elif self.parameters.confirmed:
             yield from self._transfer(len(octets), request).send(octets, answered=False)
         else:
-            raise TooLongError(request, len(octets), self.context.max_send_pdu_octets)
+            for block in self._transfer(len(octets), request).unconfirmed(octets):
+                yield OneWay(block)
 
     def unasked(self, octets: bytes) -> None:
         """Take an APDU that came without being asked for; `notified` is given what it says.
@@ -278,6 +279,8 @@ class ClientAssociation:
         parameters = self.parameters
         if parameters.mechanism.is_hls and not parameters.confirmed:
             raise ValueError("HLS needs answers: choose another mechanism, or leave `confirmed`")
+        if parameters.pre_established:
+            return self.take_up()
         self._machine.aborted()
         self.channel = new_channel(self.parameters, self._counters, self._window)
         challenge = b""
@@ -326,6 +329,9 @@ class ClientAssociation:
             ExceptionResponseError: The meter answered with an exception-response.
             ReleaseRefusedError: It is not ready; the association goes on.
         """
+        if self.parameters.pre_established:
+            self._machine.aborted()
+            return
         self._machine.sent(Primitive.RELEASE_REQUEST)
         channel = self.channel
         user_information = channel.protect(self._initiate_request) if channel else None

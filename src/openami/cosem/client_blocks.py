@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from openami.dlms.apdu.block import GeneralBlockTransfer
-from openami.dlms.block_transfer import BlockTransfer
+from openami.dlms.apdu.block import GeneralBlockTransfer, cut
+from openami.dlms.block_transfer import BlockTransfer, data_octets
 from openami.dlms.conversation import NOTHING, Conversation, OneWay
 
 BLOCK: Final = bytes((GeneralBlockTransfer.TAG,))
@@ -43,6 +43,11 @@ class ClientBlocks:
         transfer = self._new()
         transfer.offer(apdu)
         return (yield from self._carry(transfer, transfer.burst(), answered=answered))
+
+    def unconfirmed(self, apdu: bytes) -> list[bytes]:
+        """Return the blocks of an APDU that nobody acknowledges."""
+        size = data_octets(self.peer_pdu_octets)
+        return [block.encode() for block in cut(apdu, size)]
 
     def receive(self, first: bytes) -> Conversation[bytes]:
         """Return the APDU whose first block came in answer to one in one piece."""

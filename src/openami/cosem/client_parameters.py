@@ -76,6 +76,8 @@ class ClientParameters:
             the same as for logical names.
         confirmed: Whether the meter is to answer; without it the AARQ is not answered either, and
             the meter is believed to grant what is proposed.
+        pre_established: Whether the association stands without an AARQ; the meter is believed to
+            grant what would be proposed, and there is nothing to release.
         server_max_receive_pdu_octets: The longest APDU that the meter takes, where no AARE tells.
         general_blocks: Whether general block transfer, where it is negotiated, goes before the
             blocks of GET, SET and ACTION.  The first request then goes as a block, which tells
@@ -103,6 +105,7 @@ class ClientParameters:
     user_id: int | None = None
     short_names: BaseNames | None = None
     confirmed: bool = True
+    pre_established: bool = False
     server_max_receive_pdu_octets: int = UNLIMITED_PDU_OCTETS
     general_blocks: bool = True
     block_window: int = DEFAULT_WINDOW

@@ -184,7 +184,8 @@ class ServerAssociation:
             return TOO_LONG
         if opened.channel is None and self._services is not None:
             self._services.terms.room_octets = LONGEST_RESPONSE_OCTETS
-        return self._first_of(blocks.take(apdu, self._answer_whole))
+        answers = blocks.take(apdu, self._answer_whole)
+        return self._first_of(answers) if opened.is_confirmed else None
 
     def _answer_whole(self, apdu: bytes) -> bytes | None:
         """Return the answer to a request that came in blocks, also where it is refused."""
