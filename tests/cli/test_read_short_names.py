@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.processes import Listening
 from cli.runs import Run
 from cli.served_meter import ADDRESS, HDLC, TCP, ServedMeter
 from openami.cosem.disconnect import ControlState
@@ -83,3 +84,19 @@ def test_a_meter_is_dumped(served: ServedMeter, run: Run, tmp_path: Path) -> Non
     outcome = run(served.url, *SHORT, *LLS, "--output", target)
     assert outcome.status == 0, outcome.err
     assert NAME.hex() in target.read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.parametrize("line", ["tcp://127.0.0.1:0", "hdlc+tcp://127.0.0.1:0"])
+def test_the_reference_meter_is_simulated_by_short_names(
+    line: str, run: Run, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.json"
+    with Listening("simulate", "--short-names", "--keys", keys, "--listen", line) as meter:
+        for who in ((), ("--keys", keys, "--client", 32), ("--keys", keys)):
+            outcome = run(meter.url, "--short-names", "yes", *who, "0.0.42.0.0.255")
+            assert outcome.status == 0, outcome.err
+            assert outcome.out == "0.0.42.0.0.255  OAM0000000090001\n"
+        profile = ("--keys", keys, "1.0.99.1.0.255", "--json")
+        (table,) = json.loads(run(meter.url, "--short-names", "yes", *profile).out)
+        assert len(table["rows"]) == 8 * 96
+        assert run(meter.url, "0.0.42.0.0.255").status == 1

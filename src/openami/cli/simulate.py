@@ -28,7 +28,8 @@ from openami.cosem.behaviour.host import Happened, Host
 from openami.cosem.device import Ciphering, LogicalDevice
 from openami.cosem.dump import Dump, DumpError
 from openami.cosem.measurement import Register
-from openami.cosem.simulation import Secrets, bind_methods, simulated
+from openami.cosem.short_names import ShortNames
+from openami.cosem.simulation import Secrets, bind_methods, refer_by_short_names, simulated
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.counters import CounterBlock
 from openami.lifecycle.keys import MeterKeys
@@ -60,6 +61,7 @@ class Simulation:
     physical: int
     push: Url | None
     push_every_s: float
+    short_names: bool
     quiet: bool
 
 
@@ -105,6 +107,7 @@ class Simulation:
     "--push-every", type=click.FloatRange(0.1), metavar="SECONDS", help="Push this often."
 )
 @click.option("--title", metavar="HEX", help="System title, 16 hex digits.  [the dump's]")
+@click.option("--short-names", is_flag=True, help="Clients refer to objects by short name (SN).")
 @click.option("--quiet", is_flag=True, help="Print nothing but the addresses.")
 def simulate(  # noqa: PLR0913  one parameter an option
     *,
@@ -121,6 +124,7 @@ def simulate(  # noqa: PLR0913  one parameter an option
     push: str | None,
     push_every: float | None,
     title: str | None,
+    short_names: bool,
     quiet: bool,
 ) -> int:
     """Run a meter from FILE, which `openami dump` wrote, until Ctrl-C.
@@ -150,6 +154,7 @@ def simulate(  # noqa: PLR0913  one parameter an option
         physical=physical,
         push=Url.parse(push, "--push", PUSHED) if push else None,
         push_every_s=push_every or 0.0,
+        short_names=short_names,
         quiet=quiet,
     )
     if push_every and not push:
@@ -229,6 +234,8 @@ async def _run(wish: Simulation) -> None:
     load = Load(wish.dump, wish.load_w, calendar.now_us)
     dump = with_history(wish.dump, load, calendar.now_us(), wish.history_days)
     made = simulated(dump, secrets)
+    if wish.short_names:
+        refer_by_short_names(made.device, ShortNames())
     pusher = None
     if wish.push is not None:
         pusher = Pusher(made.device, wish.push, ciphering, _note)

@@ -8,7 +8,7 @@ objects is not in a dump: `behaviour` does what the classes say.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from openami.cosem.dump import Dump, DumpedObject, access_of, demands_of, is_sec
 from openami.cosem.kinds import KindError
 from openami.cosem.measurement import Data
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method, Refused
+from openami.cosem.short_names import ShortNames
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import DoubleLongUnsigned
@@ -217,6 +218,13 @@ def policies(dump: Dump, secrets: Secrets) -> Iterator[AssociationPolicy]:
             ciphering=secrets.ciphering,
             grants=dumped,
         )
+
+
+def refer_by_short_names(device: LogicalDevice, names: ShortNames) -> None:
+    """Let all clients refer by short name, from their next association on."""
+    names.take(device)
+    for client_sap, policy in device.associations.items():
+        device.associations[client_sap] = replace(policy, short_names=names)
 
 
 def grants(dump: Dump) -> Iterator[Grant]:
