@@ -398,3 +398,27 @@ def test_the_help_keeps_its_examples_apart() -> None:
     assert "\n  openami read tcp://127.0.0.1:4059 0.0.1.0.0.255\n" in shown
     assert "\b" not in shown
     assert "\\b" not in shown
+
+
+def test_all_attributes_of_an_object(served: ServedMeter, run: Run) -> None:
+    outcome = run(served.url, *LLS, f"{ENERGY}:all", "--names")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.splitlines() == [
+        "1.0.1.8.0.255  active energy import",
+        "attribute  name          value",
+        "        1  logical_name  1.0.1.8.0.255",
+        "        2  value         123456 Wh",
+        "        3  scaler_unit   10^0 Wh",
+        "3 rows",
+    ]
+    outcome = run(served.url, f"{CLOCK}:all")
+    assert "        2  time                        2013-03-01T00:30:00Z" in outcome.out
+    assert "(object-unavailable)" in outcome.out
+
+
+def test_an_object_is_named_in_words(served: ServedMeter, run: Run) -> None:
+    outcome = run(served.url, *LLS, "--names", ENERGY, f"{ENERGY}:scaler_unit")
+    assert outcome.out.splitlines() == [
+        "1.0.1.8.0.255  123456 Wh  active energy import",
+        "1.0.1.8.0.255  {0, 30}  active energy import",
+    ]

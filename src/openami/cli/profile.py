@@ -84,7 +84,7 @@ class Outcome:
 
 @click.command()
 @click.argument("url")
-@click.argument("obis", metavar="OBIS", default="1.0.99.1.0.255")
+@click.argument("obis", metavar="[OBIS]", default="1.0.99.1.0.255")
 @click.option("--from", "start", metavar="TIME", help="First row, ISO 8601, UTC.")
 @click.option("--to", "end", metavar="TIME", help="Last row.  [now]")
 @click.option("--entries", metavar="FIRST-LAST", help="Rows by number; 1 is the oldest, 1- all.")

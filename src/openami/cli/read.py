@@ -15,6 +15,7 @@ from openami.cli.connecting import Meter, Work, run_with_meter
 from openami.cli.meter_options import meter_options
 from openami.cli.places import Target
 from openami.cli.readings import Period, Reader, Reading, Table, said
+from openami.cosem.obis_names import describe
 from openami.dlms.errors import DlmsError
 from openami.runtime.errors import ExitCode, UserError
 
@@ -27,6 +28,7 @@ from openami.runtime.errors import ExitCode, UserError
 @click.option("--attribute", type=click.IntRange(1, 127), default=2, show_default=True)
 @click.option("--from", "start", metavar="TIME", help="Profiles: first row, ISO 8601, UTC.")
 @click.option("--to", "end", metavar="TIME", help="Profiles: last row.")
+@click.option("--names", is_flag=True, help="Say in words what each object is.")
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 def read(  # noqa: PLR0913  one parameter an option
@@ -38,6 +40,7 @@ def read(  # noqa: PLR0913  one parameter an option
     attribute: int,
     start: str | None,
     end: str | None,
+    names: bool,
     form: str | None,
     **given: str | None,
 ) -> int:
@@ -46,8 +49,11 @@ def read(  # noqa: PLR0913  one parameter an option
     URL is tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, hdlc+tcp://HOST:PORT or
     hdlc+serial:///dev/ttyUSB0.
 
+    ATTRIBUTE is a number, a name such as scaler_unit, or all.
+
     \b
     openami read tcp://127.0.0.1:4059 0.0.1.0.0.255
+    openami read tcp://127.0.0.1:4059 0.0.1.0.0.255:time_zone 0.0.1.0.0.255:all
     openami read tcp://127.0.0.1:4059 --client 32 --keys keys.json 1.0.1.8.0.255
     openami read tcp://127.0.0.1:4059 --client 1 --keys keys.json 1.0.99.1.0.255 --from 2026-03-01
     openami read hdlc+serial:///dev/ttyUSB0 --mode-e yes --server-address 1/17 0.0.1.0.0.255
@@ -56,11 +62,14 @@ def read(  # noqa: PLR0913  one parameter an option
     targets = [Target.parse(text, attribute, class_id) for text in objects]
     period = _period(start, end)
     found, refused = run_with_meter(meter, lambda work: _read(work, targets, period))
-    click.echo(render(found, form or "text"), nl=False)
+    click.echo(render(found, form or "text", names=names), nl=False)
     for sentence in refused:
         click.echo(f"openami: {sentence}", err=True)
     return int(ExitCode.REFUSED) if refused else int(ExitCode.DONE)
 
+
+LEFT = frozenset({"name", "value"})
+"""Headings of columns that hold words."""
 
 Answers = Sequence[Reading | Table]
 
@@ -101,7 +110,7 @@ def _moment(place: str, text: str | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def render(found: Answers, form: str) -> str:
+def render(found: Answers, form: str, *, names: bool = False) -> str:
     """Return what was read as text, JSON or CSV, each with its last line ended."""
     match form:
         case "json":
@@ -109,7 +118,7 @@ def render(found: Answers, form: str) -> str:
         case "csv":
             return _csv(found)
         case _:
-            return "".join(line + "\n" for each in found for line in _lines(each))
+            return "".join(line + "\n" for each in found for line in _lines(each, names=names))
 
 
 def _json(found: Reading | Table) -> dict[str, object]:
@@ -144,14 +153,17 @@ def _csv(found: Answers) -> str:
     return out.getvalue()
 
 
-def _lines(found: Reading | Table) -> Iterator[str]:
+def _lines(found: Reading | Table, *, names: bool) -> Iterator[str]:
     """Yield a reading on one line, or a table with its columns aligned."""
+    words = f"  {describe(found.place.obis)}" if names else ""
     if isinstance(found, Reading):
-        yield f"{found.place.obis}  {found.text}"
+        yield f"{found.place.obis}  {found.text}{words}"
         return
+    if names:
+        yield f"{found.place.obis}{words}"
     cells = [list(found.columns), *([said(cell) for cell in row] for row in found.rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    sides = [str.ljust if heading == "name" else str.rjust for heading in found.columns]
+    sides = [str.ljust if heading in LEFT else str.rjust for heading in found.columns]
     for row in cells:
         columns = zip(sides, row, widths, strict=True)
         aligned = (side(cell, width) for side, cell, width in columns)

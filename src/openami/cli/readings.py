@@ -8,20 +8,27 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from openami.cli.places import VALUE, Objects, Target
-from openami.cli.profiles import SCALED, Cell, read_scaler_unit, read_shape
+from openami.cli.profiles import SCALED, SCALER_UNIT, Cell, read_scaler_unit, read_shape
+from openami.cli.values import shown
 from openami.cosem.access_control import AssociationLn
 from openami.cosem.associations import AssociationSn
 from openami.cosem.client import Client
 from openami.cosem.client_association import Steps
+from openami.cosem.dump import is_secret
 from openami.cosem.literals import plain
-from openami.cosem.measurement import ProfileGeneric
+from openami.cosem.measurement import ProfileGeneric, ScalerUnit
+from openami.cosem.model import Attribute, declared
 from openami.cosem.obis_names import describe as describe_obis
+from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.data import Array, Data, Structure
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 from openami.dlms.units import scaled, symbol
+from openami.runtime.errors import ExitCode, UserError
 
 ASSOCIATIONS: Final = frozenset({AssociationLn.class_id, AssociationSn.class_id})
+ALL: Final = "all"
+LONG: Final = frozenset({ProfileGeneric.class_id, *ASSOCIATIONS})
 DATE_TIMES: Final[Mapping[int, frozenset[int]]] = {  # octet-strings that are date-times
     4: frozenset({5}),
     5: frozenset({6, 7}),
@@ -92,7 +99,9 @@ class Reader:
         self._objects = Objects(client, name)
 
     def read(self, target: Target, period: Period) -> Steps[Reading | Table]:
-        """Read one target."""
+        """Read one target; with the row ``all`` every attribute of the object."""
+        if target.row == ALL:
+            return (yield from self._whole(target))
         place = yield from self._objects.attribute(target)
         class_id, attribute = place.class_id, place.index
         found = Found(target.obis, class_id, attribute)
@@ -112,6 +121,24 @@ class Reader:
             return Reading(found, str(Obis.decode(value)))
         return Reading(found, plain(value, dated=dated))
 
+    def _whole(self, target: Target) -> Steps[Table]:
+        """Read every attribute of an object, in one request where the meter takes that."""
+        class_id, version = yield from self._objects.class_of(target)
+        rows = _rows_of(class_id, version, target)
+        # A buffer or an object list is asked for by itself, and so is a secret.
+        left = {VALUE} if class_id in LONG else set[int]()
+        rows = [row for row in rows if row.index not in left and not is_secret(class_id, row.index)]
+        results = yield from self._client.get_list([(row, target.obis) for row in rows])
+        meaning = None
+        for row, result in zip(rows, results, strict=True):
+            if row.index == SCALER_UNIT.get(class_id):
+                meaning = _meaning(result)
+        cells: list[list[Cell]] = []
+        for row, result in zip(rows, results, strict=True):
+            cells.append([row.index, row.name, _shown(class_id, row, result, meaning)])
+        place = Found(target.obis, class_id, 0)
+        return Table(place, ["attribute", "name", "value"], cells)
+
     def _profile(self, obis: Obis, period: Period) -> Steps[Table]:
         client = self._client
         shape = yield from read_shape(client, obis)
@@ -123,6 +150,37 @@ class Reader:
             octets = yield from client.get_raw(ProfileGeneric.class_id, obis, VALUE)
         headings = [column.heading for column in shape.columns]
         return Table(Found(obis, ProfileGeneric.class_id, VALUE), headings, shape.rows(octets))
+
+
+def _rows_of(class_id: int, version: int, target: Target) -> list[Attribute[Any]]:
+    of = declared(class_id, version)
+    if of is None:
+        sentence = f"{target.obis} is of class {class_id}, whose attributes are not known here"
+        raise UserError(f"{sentence}: name them by number", ExitCode.ASKED_WRONGLY)
+    return list(of.attributes())
+
+
+def _meaning(result: Data | DataAccessResult) -> ScalerUnit | None:
+    match result:
+        case Structure((int() as scaler, int() as unit)):
+            return ScalerUnit(int(scaler), int(unit))
+    return None
+
+
+def _shown(
+    class_id: int,
+    row: Attribute[Any],
+    result: Data | DataAccessResult,
+    meaning: ScalerUnit | None,
+) -> str:
+    """Return a value with its unit and the names of its class, or why there is none."""
+    if isinstance(result, DataAccessResult):
+        return f"({result})"
+    if row.index in SCALED.get(class_id, ()) and isinstance(result, int) and meaning is not None:
+        return f"{scaled(int(result), meaning.scaler)} {symbol(meaning.unit)}".rstrip()
+    if row.index == SCALER_UNIT.get(class_id) and meaning is not None:
+        return f"10^{meaning.scaler} {symbol(meaning.unit)}".rstrip()
+    return shown(row.kind, result)
 
 
 def _object_table(found: Found, value: Data) -> Table:
