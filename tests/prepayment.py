@@ -6,7 +6,8 @@ import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from openami.cosem.behaviour.account import Accounting, AccountSettings
+from openami.cosem.behaviour.account import Accounting
+from openami.cosem.behaviour.account_state import AccountSettings
 from openami.cosem.behaviour.payment import payment
 from openami.cosem.behaviour.supply import OwnSupply
 from openami.cosem.behaviour.token_gateway import DecodedToken, Gateway, TokenRefused

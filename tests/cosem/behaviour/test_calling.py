@@ -276,3 +276,18 @@ def test_only_callers_that_are_allowed() -> None:
     assert modem.called(b"+33", NIGHT) is None
     modem.thing.mode = AutoAnswerMode.NONE
     assert modem.called(b"+49", NIGHT) is None
+
+
+def test_clocks_set_back_and_lists_that_are_empty_keep_nobody_busy() -> None:
+    connecting, _ = caller()
+    connect(connecting)
+    connecting.failed(NOW)
+    connecting.failed(NOW)
+    connecting.tick(NOW - 500 * SECOND_US)
+    assert connecting.due_us() == NOW - 440 * SECOND_US
+    idle, _ = caller(AutoConnectMode.PERMANENT, destination_list=())
+    assert idle.due_us() is None
+    eager, _ = caller(AutoConnectMode.PERMANENT, repetition_delay=0)
+    eager.failed(NOW)
+    eager.failed(NOW)
+    assert eager.due_us() == NOW + SECOND_US

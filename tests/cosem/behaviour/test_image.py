@@ -346,3 +346,22 @@ def test_every_status_meets_every_method(status: ImageTransferStatus, event: Ima
     else:
         thing.invocations[method](argument)
         assert thing.image_transfer_status is not S.NOT_INITIATED
+
+
+def test_activation_that_found_a_bad_image_is_forgotten() -> None:
+    flash = Flash(rounds=1)
+    thing, receiver = receiver_of(flash)
+    initiate(thing)
+    for number in range(7):
+        send(thing, number)
+    good = flash.blocks[0]
+    flash.blocks[0] = bytes(BLOCK)
+    assert refused(thing, 4) == ActionResult.TEMPORARY_FAILURE
+    receiver.tick(1)
+    assert thing.image_transfer_status is S.VERIFICATION_FAILED
+    flash.blocks[0] = good
+    assert refused(thing, 3) == ActionResult.TEMPORARY_FAILURE
+    receiver.tick(2)
+    assert thing.image_transfer_status is S.VERIFICATION_SUCCESSFUL
+    receiver.tick(3)
+    assert thing.image_transfer_status is S.VERIFICATION_SUCCESSFUL

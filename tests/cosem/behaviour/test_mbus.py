@@ -316,3 +316,11 @@ def test_any_octets_are_records_or_refused(octets: bytes) -> None:
 def test_what_does_not_fit_is_not_sent(record: tuple[bytes, bytes, Any]) -> None:
     with pytest.raises(ValueError, match="does not fit"):
         encode_record(MbusRecord(*record))
+
+
+def test_a_clock_that_is_set_back_reads_at_once() -> None:
+    meter = Meter(period_s=3600)
+    meter.install()
+    meter.slave.tick(NOW)
+    meter.slave.tick(NOW - 86_400 * SECOND_US)
+    assert meter.bus.asked == [Read(5)] * 2

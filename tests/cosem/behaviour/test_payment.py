@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 
-from openami.cosem.behaviour import account, credit
+from openami.cosem.behaviour import account_state, credit
 from openami.cosem.behaviour.account import AccountEvent, AccountSettings
 from openami.cosem.behaviour.credit import CreditEvent, CreditUnit
 from openami.cosem.disconnect import ControlState
@@ -65,7 +65,7 @@ def test_every_status_of_an_account_meets_every_event(
 ) -> None:
     meter = Meter()
     meter.accounting.status = before
-    after = account.TRANSITIONS.get((before, event))
+    after = account_state.TRANSITIONS.get((before, event))
     if after is None:
         with pytest.raises(Refused) as caught:
             meter.accounting.follow(event)

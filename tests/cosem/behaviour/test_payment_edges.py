@@ -104,3 +104,13 @@ def test_priorities_decide_and_not_the_order_of_the_list() -> None:
     meter.activate()
     assert second.credit_status is CreditStatus.IN_USE
     assert meter.account.current_credit_in_use == 2
+
+
+def test_a_clock_that_is_set_for_the_first_time_charges_nothing() -> None:
+    meter = paying()
+    meter.tell(367 * DAY)
+    assert meter.charge(STANDING_CHARGE).total_amount_paid == 0
+    meter.energy.consume(1_000)
+    meter.tell(DAY)
+    assert meter.charge(STANDING_CHARGE).total_amount_paid == 25
+    assert meter.charge(ENERGY_CHARGE).total_amount_paid == 30

@@ -112,3 +112,11 @@ def test_a_lock_out_is_never_shorter_than_the_one_before(
         lasts = guarded.due_us() or 0
         assert last <= lasts <= 200 * SECOND_US
         last = lasts
+
+
+def test_a_clock_that_is_set_back_locks_no_longer() -> None:
+    guarded = port(allowed=0)
+    guarded.failed(NOW)
+    back = NOW - 10_000 * SECOND_US
+    assert guarded.is_locked(back)
+    assert guarded.due_us() == back + 60 * SECOND_US

@@ -493,3 +493,13 @@ def test_a_script_pushes() -> None:
     meter.thing.invoke(PushSetup.push, Integer(0))
     meter.pushing.tick(NOW)
     assert len(meter.line.sent) == 1
+
+
+def test_a_clock_that_is_set_back_makes_no_pause_longer() -> None:
+    meter = Meter(setup())
+    meter.push()
+    meter.pushing.failed(NOW)
+    meter.pushing.tick(NOW)
+    back = NOW - 10_000 * SECOND_US
+    meter.pushing.tick(back)
+    assert meter.pushing.due_us() == back + 60 * SECOND_US

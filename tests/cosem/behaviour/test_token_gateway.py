@@ -2,7 +2,9 @@
 import pytest
 
 from openami.cosem.behaviour.token_gateway import STEPS
+from openami.cosem.model import Refused
 from openami.cosem.payment import TokenDeliveryMethod, TokenStatusCode
+from openami.dlms.apdu.codes import ActionResult
 from prepayment import SECOND, Meter
 
 TOKENS = Meter().tokens
@@ -52,3 +54,17 @@ def test_a_token_that_waits_for_the_tick() -> None:
     other = Meter().gateway
     other.restore(meter.gateway.state())
     assert other.state() == meter.gateway.state()
+
+
+def test_a_token_that_waits_is_not_displaced() -> None:
+    meter = Meter(charges_=[])
+    meter.activate()
+    meter.gateway._at_once = False
+    meter.gateway.enter(meter.tokens.make(1, 50))
+    with pytest.raises(Refused) as caught:
+        meter.gateway.enter(meter.tokens.make(2, 50))
+    assert caught.value.result == ActionResult.TEMPORARY_FAILURE
+    meter.tell(SECOND)
+    meter.gateway.enter(meter.tokens.make(2, 50))
+    meter.tell(SECOND)
+    assert meter.account.available_credit == 100

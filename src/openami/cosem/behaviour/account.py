@@ -15,17 +15,20 @@ payment-event-based charges, then the proportions of ``token_gateway_configurati
 owed, and the rest goes to the credit that receives tokens.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Final
+from collections.abc import Callable, Sequence
 
 from openami.cosem.behaviour import windows
-from openami.cosem.behaviour.charge import ChargeState, ChargeUnit, Commodities
+from openami.cosem.behaviour.account_state import (
+    NO_TIME,
+    TRANSITIONS,
+    AccountEvent,
+    AccountSettings,
+    AccountState,
+)
+from openami.cosem.behaviour.charge import ChargeUnit, Commodities
 from openami.cosem.behaviour.credit import (
     CHOSEN,
     CreditEvent,
-    CreditState,
     CreditUnit,
     has_bit,
 )
@@ -44,60 +47,6 @@ from openami.cosem.payment import (
 )
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.datetimes import CosemDateTime
-
-
-class AccountEvent(Enum):
-    """What moves an account from one status to another."""
-
-    ACTIVATE = "activate_account, or its time has come"
-    CLOSE = "close_account, or its time has come"
-    RESET = "reset_account"
-
-
-TRANSITIONS: Final[Mapping[tuple[AccountStatus, AccountEvent], AccountStatus]] = {
-    (AccountStatus.NEW, AccountEvent.ACTIVATE): AccountStatus.ACTIVE,
-    (AccountStatus.ACTIVE, AccountEvent.CLOSE): AccountStatus.CLOSED,
-    (AccountStatus.CLOSED, AccountEvent.RESET): AccountStatus.NEW,
-}
-"""What is not here is refused."""
-
-NO_TIME: Final = CosemDateTime(year=None, month=None, day=None, hour=None, minute=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountSettings:
-    """What the sources leave open, and limits that other objects hold.
-
-    Attributes:
-        first_index: Number of the first credit in `current_credit_in_use`.
-        no_index: The number when no credit is in use.
-        proportion_whole: What `proportion` of a charge counts as all of a payment.
-        max_credit_limit: The most that the receiving credit may hold; None for no limit.
-        max_vend_limit: The largest payment; None for no limit.
-        sampling_us: How often consumption is looked at, in microseconds.
-    """
-
-    first_index: int = 1
-    no_index: int = 0
-    proportion_whole: int = 10_000
-    max_credit_limit: int | None = None
-    max_vend_limit: int | None = None
-    sampling_us: int = 60 * SECOND_US
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountState:
-    """What of an account a power cut must not lose; times in microseconds UTC."""
-
-    mode: PaymentMode
-    status: AccountStatus
-    told_us: int | None
-    out: bool
-    provision_since_us: int | None
-    provision_used: int
-    tariff: bytes
-    credits: tuple[CreditState, ...]
-    charges: tuple[ChargeState, ...]
 
 
 class Accounting:
@@ -216,6 +165,9 @@ class Accounting:
     def tick(self, now_us: int) -> None:
         before = now_us if self._told_us is None else self._told_us
         self._told_us = now_us
+        if now_us - before > self.settings.longest_gap_us:
+            for charge in self.charges:
+                charge.skip(now_us)
         if self.status is AccountStatus.NEW and self._has_come(
             self.account.account_activation_time, before
         ):

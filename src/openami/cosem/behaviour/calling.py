@@ -6,9 +6,9 @@ connect and is told how it went; `Answering` is asked at each call whether to an
 their objects as they stand, so that what a client writes holds from the next step on.
 
 Our reading, where sources say little: ``repetitions`` are rounds through the whole destination
-list after the first; after each round that failed there is a pause of ``repetition_delay``; in
-mode 102 a connection ends with its window; a limited number of calls or connections is counted
-anew in each window.
+list after the first; after each round that failed there is a pause of ``repetition_delay``, of a
+second at least; in mode 102 a connection ends with its window; a limited number of calls or
+connections is counted anew in each window.
 """
 
 from collections.abc import Callable, Mapping
@@ -136,7 +136,7 @@ class Connecting:
     def due_us(self) -> int | None:
         windows_, zone = self.thing.calling_window, self._zone()
         match self.stage:
-            case CallState.IDLE if self._mode in PERMANENT:
+            case CallState.IDLE if self._mode in PERMANENT and self.thing.destination_list:
                 if self._mode in IN_WINDOW:
                     return windows.opens_us(windows_, self._told_us, zone)
                 return self._told_us
@@ -147,6 +147,8 @@ class Connecting:
         return None
 
     def tick(self, now_us: int) -> None:
+        if self._due_us is not None and now_us < self._told_us:
+            self._due_us -= self._told_us - now_us  # the clock was set back: pauses stay as long
         self._told_us = now_us
         if self.stage is CallState.IDLE and self._mode in PERMANENT and self._may_call(now_us):
             self._begin()
@@ -232,7 +234,7 @@ class Connecting:
         elif self._rounds < self.thing.repetitions or self._mode in PERMANENT:
             self._rounds += 1
             self._step(CallEvent.FAILED)
-            self._due_us = now_us + self.thing.repetition_delay * SECOND_US
+            self._due_us = now_us + max(1, self.thing.repetition_delay) * SECOND_US
         else:
             self._step(CallEvent.GIVEN_UP)
 

@@ -9,7 +9,8 @@ its own: 0.b.19.n.0 and 0.b.19.(40 + n).e, or else to the only one; its decoder 
 
 from typing import Any, Final
 
-from openami.cosem.behaviour.account import Accounting, AccountState
+from openami.cosem.behaviour.account import Accounting
+from openami.cosem.behaviour.account_state import AccountState
 from openami.cosem.behaviour.disconnection import DisconnectUnit
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.payment import payment

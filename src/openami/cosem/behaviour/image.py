@@ -180,6 +180,7 @@ class ImageReceiver:
             verdict = self._go_on(self._sink.verify, _E.VERIFIED, _E.NOT_VERIFIED)
             if self._activates and verdict is Verdict.GOOD:
                 self._begin_activation()
+            self._activates &= verdict is Verdict.RUNNING
         elif self.status is _S.ACTIVATION_INITIATED:
             self._go_on(self._sink.activate, _E.ACTIVATED, _E.NOT_ACTIVATED)
 
@@ -223,6 +224,8 @@ class ImageReceiver:
         """
         after = self._may(_E.VERIFY)
         self._complete()
+        if self.status is not _S.VERIFICATION_INITIATED:
+            self._activates = False
         self._set(after)
         self._report(self._sink.verify, _E.VERIFIED, _E.NOT_VERIFIED)
 

@@ -222,8 +222,10 @@ class MbusSlave:
         return self._captured_us + period_s * SECOND_US
 
     def tick(self, now_us: int) -> None:
-        due = self.due_us()
+        if self._captured_us is not None and self._captured_us > now_us:
+            self._captured_us = None  # the clock was set back
         self._now_us = now_us
+        due = self.due_us()
         if due is not None and due <= now_us:
             period_us = self.thing.capture_period * SECOND_US
             self._captured_us = now_us - now_us % period_us

@@ -7,7 +7,8 @@ that changes an amount changes money: what follows from it happens at once.
 
 from dataclasses import dataclass
 
-from openami.cosem.behaviour.account import AccountEvent, Accounting
+from openami.cosem.behaviour.account import Accounting
+from openami.cosem.behaviour.account_state import AccountEvent
 from openami.cosem.behaviour.charge import ChargeUnit
 from openami.cosem.behaviour.credit import CreditEvent, CreditUnit, fitting, shown
 from openami.cosem.behaviour.results import no_argument

@@ -59,7 +59,7 @@ class PortProtection:
         self.thing, self._locks_at_limit, self._heard = thing, locks_at_limit, heard
         self._failed: int = thing.values.get(9, 0)
         self._cumulative: int = thing.values.get(10, 0)
-        self._locked_until_us = 0
+        self._locked_until_us = self._told_us = 0
 
     @property
     def status(self) -> PortProtectionStatus:
@@ -81,13 +81,16 @@ class PortProtection:
         return self._locked_until_us or None
 
     def tick(self, now_us: int) -> None:
+        if self._locked_until_us and now_us < self._told_us:
+            self._locked_until_us -= self._told_us - now_us  # the clock was set back
+        self._told_us = now_us
         if self._locked_until_us and now_us >= self._locked_until_us:
             self._locked_until_us = 0
             self._heard("the lock-out of the port is over")
 
     def failed(self, now_us: int) -> None:
         """Hear that an authentication over the port failed."""
-        thing = self.thing
+        thing, self._told_us = self.thing, now_us
         self._failed = min(self._failed + 1, _MOST)
         self._cumulative = min(self._cumulative + 1, _MOST)
         beyond = self._failed - thing.allowed_failed_attempts + self._locks_at_limit

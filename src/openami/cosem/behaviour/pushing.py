@@ -170,7 +170,7 @@ class Pushing:
         self._settings = settings or PushSettings()
         self._due_us: int | None = None
         self._octets: bytes | None = None
-        self._retries = self._invoke_id = 0
+        self._retries = self._invoke_id = self._told_us = 0
         self._confirm = self._again = False
         self._confirmed_us: int | None = None
 
@@ -193,6 +193,9 @@ class Pushing:
         self._step(PushEvent.RESET)
 
     def tick(self, now_us: int) -> None:
+        if self._due_us is not None and now_us < self._told_us:
+            self._due_us -= self._told_us - now_us  # the clock was set back: pauses stay as long
+        self._told_us = now_us
         if self.stage is PushStage.IDLE:
             return
         if self._due_us is None:

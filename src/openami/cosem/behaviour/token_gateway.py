@@ -19,6 +19,7 @@ from openami.cosem.payment import (
     TokenStatus,
     TokenStatusCode,
 )
+from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import BitString
 
 NO_BITS: Final = BitString(b"", 0)
@@ -154,7 +155,12 @@ class Gateway:
         Args:
             token: As it came.
             delivery_method: Remote over an association; a keypad or a local port say so.
+
+        Raises:
+            Refused: The one before it still waits.
         """
+        if self.due_us() is not None:
+            raise Refused(ActionResult.TEMPORARY_FAILURE)
         self._last = TokenGatewayState(
             token=token,
             told_us=self._now_us,
