@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from cosem.behaviour.life import Calendar
+from cosem.behaviour.pushers import WHERE, Line, setup
 from cosem.behaviour.test_hosted import prepaid
 from cosem.behaviour.test_image import GOOD, Flash
 from cosem.behaviour.test_mbus import CLIENT, HEADER, RECORDS, WATER, Bus
-from cosem.behaviour.test_pushing import WHERE, Line, setup
 from openami.cosem.behaviour.bindings import bring_to_life
 from openami.cosem.behaviour.host import Host, Life
 from openami.cosem.behaviour.localtime import SECOND_US

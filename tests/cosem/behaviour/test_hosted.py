@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from cosem.behaviour.life import NOON, World
+from cosem.behaviour.pushers import WHERE, Line, column, setup
 from cosem.behaviour.test_calling import Dialler
 from cosem.behaviour.test_data_protection import Ring, Scope
 from cosem.behaviour.test_layers import ends
 from cosem.behaviour.test_mbus import CLIENT, HEADER, RECORDS, WATER, Bus
 from cosem.behaviour.test_networks import Server
-from cosem.behaviour.test_pushing import WHERE, Line, column, setup
 from openami.cosem.access_control import (
     CURRENT_ASSOCIATION,
     AssociatedPartners,
