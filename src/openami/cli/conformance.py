@@ -24,6 +24,7 @@ from openami.cosem.conformance.case import (
     LineLost,
     Verdict,
 )
+from openami.cosem.conformance.runner import LINE_LOST
 from openami.cosem.conformance.suite import CASES, Planned, plan
 from openami.cosem.conformance.symsec_keys import restore
 from openami.cosem.conformance.trial import Trial
@@ -34,6 +35,8 @@ from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_t
 from openami.transport.url import ALL_SCHEMES, Url
 
 GROUPS: Final = {group.name.lower().replace("_", "-"): group for group in Group}
+LOST_IN_A_ROW: Final = 5
+"""After so many cases without a meter a run ends."""
 SAVED_EVERY_S: Final = 2.0
 HDLC: Final = frozenset({"hdlc+tcp", "hdlc+serial"})
 
@@ -260,7 +263,7 @@ class Run:
         if done:
             click.echo(f"{len(done)} cases were run before, {len(left)} are left")
         bench = Bench(self._url, self._profile, secured)
-        stop = Stop()
+        stop, lost = Stop(), 0
         try:
             with stop.listening():
                 await read_counters(bench, self._profile, click.echo)
@@ -268,6 +271,11 @@ class Run:
                     self._records.append(record(each, result, self._hide))
                     self._tell(each, result.verdict, result.reason)
                     self._save()
+                    if result.verdict is not Verdict.NOT_APPLICABLE:
+                        lost = lost + 1 if result.reason.startswith(LINE_LOST) else 0
+                    if lost == LOST_IN_A_ROW:
+                        click.echo("the meter is not there any more; --resume goes on from here")
+                        break
         finally:
             await bench.close()
             found = self._save(final=True)

@@ -9,7 +9,7 @@ happened.  One `Result` comes out.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from openami.cosem.conformance.case import (
     Ask,
@@ -30,6 +30,9 @@ from openami.cosem.conformance.declaration import Declaration, DeclaredAssociati
 from openami.cosem.conformance.needs import missing
 from openami.cosem.conformance.trial import Trial
 from openami.dlms.errors import DlmsError
+
+LINE_LOST: Final = "the line was lost"
+"""How the reason begins where no meter was there."""
 
 
 class Stopped(Exception):  # noqa: N818  an event of the run
@@ -166,7 +169,7 @@ def _judged(script: Script[str | None], case: Case) -> Script[tuple[Verdict, str
     except NotApplicable as not_applicable:
         return Verdict.NOT_APPLICABLE, str(not_applicable)
     except LineLost as lost:
-        return Verdict.INCONCLUSIVE, f"the line was lost: {lost}"
+        return Verdict.INCONCLUSIVE, f"{LINE_LOST}: {lost}"
     except DlmsError as error:
         return Verdict.FAIL, f"{error}; accepted is: {case.accepts} ({case.clause})"
     return Verdict.PASS, remark or f"as the clause accepts: {case.accepts}"
