@@ -303,6 +303,27 @@ def test_shapes_that_change_all_the_time_are_read_row_by_row() -> None:
     assert decoded.rows == 400
 
 
+def test_shapes_that_take_turns_are_read_together() -> None:
+    """One whole row a day, the others with null where nothing is new."""
+    rows = Array(
+        Structure(
+            (
+                clock(START + timedelta(minutes=15 * n)) if n % 96 == 0 else None,
+                Unsigned(n // 96) if n % 96 == 0 else None,
+                DoubleLongUnsigned(n),
+            )
+        )
+        for n in range(96 * 20)
+    )
+    decoded = decode_profile(data.encode(rows), capture_period_s=900)
+
+    assert not decoded.exact_path
+    assert decoded.times_us is not None
+    assert set(np.diff(decoded.times_us)) == {900_000_000}
+    assert list(decoded.values[1]) == [n // 96 for n in range(96 * 20)]
+    assert list(decoded.values[2]) == list(range(96 * 20))
+
+
 def test_one_row_that_is_not_flat_leaves_the_others_together() -> None:
     rows = profile(100)
     rows[50] = Structure((clock(START), Structure((Unsigned(1),)), DoubleLongUnsigned(5), None))

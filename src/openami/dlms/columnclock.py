@@ -18,6 +18,7 @@ CLAUSE: Final = "IEC 62056-6-2, 4.3.6, buffer"
 Int64: TypeAlias = npt.NDArray[np.int64]
 
 _DATE_TIME_OCTETS: Final = 12
+_DATE_TIMES: Final = frozenset({0x09, 0x19})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WIDEST_DEVIATION: Final = 840
 
@@ -42,6 +43,11 @@ class ClockRules:
 
     capture_period_s: int = 0
     assumed_deviation_minutes: int | None = None
+
+
+def is_date_time(cell: Cell) -> bool:
+    """Whether the cells of a column are date-times, by type or as octet-strings."""
+    return cell.tag in _DATE_TIMES and cell.end - cell.contents == _DATE_TIME_OCTETS
 
 
 def by_stride(table: Table, cell: Cell, assumed: int | None) -> Clock | None:

@@ -20,19 +20,17 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from openami.dlms import columnclock, columnrows, columnshapes
+from openami.dlms import columnclock, columngroups, columnrows, columnshapes
 from openami.dlms.apdu import block, ciphered
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.axdr import read_length
 from openami.dlms.columnclock import CLAUSE, Clock, ClockRules, Int64
-from openami.dlms.columnshapes import Cell, Column, Odd, Part, Segment
+from openami.dlms.columngroups import Group
+from openami.dlms.columnshapes import Column, Odd, Part, Segment
 from openami.dlms.data import Data, Structure
 from openami.dlms.errors import DecodeError
 
 __all__ = ["CLAUSE", "Column", "Columns", "ProfileStream", "decode_profile", "from_blocks"]
-
-_DATE_TIME_OCTETS: Final = 12
-_DATE_TIMES: Final = frozenset({0x09, 0x19})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -168,16 +166,24 @@ def decode_by_shape(octets: bytes, wish: _Wish) -> _Fast | None:
     (width,) = widths
     rows = sum(_rows(part) for part in parts)
     position = wish.clock_column
+    segments = [part for part in parts if isinstance(part, Segment)]
+    groups: list[Group] = []
+    if len(parts) == len(segments) > 1:
+        groups = columngroups.grouped(segments)
     clock, closer = None, False
     if position is not None:
         if not 0 <= position < width:
             return None
-        clock, closer = _clock(octets, parts, position, wish.rules)
+        clock = columngroups.clock(groups, position, rows, wish.rules) if groups else None
+        if clock is None:
+            clock, closer = _clock(octets, parts, position, wish.rules)
     values = tuple(
-        clock.times_us if clock is not None and chosen == position else _column(parts, chosen)
+        clock.times_us
+        if clock is not None and chosen == position
+        else _column(parts, groups, chosen, rows)
         for chosen in wish.chosen(octets, width)
     )
-    return clock, values, rows, width, closer or any(isinstance(part, Odd) for part in parts)
+    return clock, values, rows, width, closer or len(parts) > len(segments)
 
 
 def _rows(part: Part) -> int:
@@ -212,7 +218,7 @@ def _clock(
         if isinstance(part, Segment) and cell is not None:
             if cell.tag == columnshapes.NULL and before is not None:
                 found = columnclock.nulls(octets, len(part.table), rules, before, first)
-            elif _is_date_time(cell):
+            elif columnclock.is_date_time(cell):
                 found = columnclock.by_stride(part.table, cell, rules.assumed_deviation_minutes)
         if found is None:
             closer = True
@@ -224,12 +230,12 @@ def _clock(
     return columnclock.joined(clocks), closer
 
 
-def _is_date_time(cell: Cell) -> bool:
-    return cell.tag in _DATE_TIMES and cell.end - cell.contents == _DATE_TIME_OCTETS
-
-
-def _column(parts: list[Part], position: int) -> Column:
-    numbers = _numbers(parts, position)
+def _column(parts: list[Part], groups: list[Group], position: int, rows: int) -> Column:
+    numbers = None
+    if groups:
+        numbers = columngroups.numbers(groups, position, rows)
+    elif len(parts) == 1 and isinstance(parts[0], Segment):
+        numbers = columnshapes.numbers(parts[0], parts[0].cells[position])
     if numbers is not None:
         return numbers
     cells: list[Data] = []
@@ -237,29 +243,6 @@ def _column(parts: list[Part], position: int) -> Column:
         for cell in _cells(part, position):
             columnrows.filled(cells, cell)
     return columnrows.column(cells)
-
-
-def _numbers(parts: list[Part], position: int) -> Column | None:
-    """Return a column as numbers if one type of numpy holds them all exactly."""
-    found: list[Column] = []
-    for part in parts:
-        if isinstance(part, Odd):
-            return None
-        cell = part.cells[position]
-        if cell.tag == columnshapes.NULL and found:
-            found.append(np.full(len(part.table), found[-1][-1]))
-            continue
-        numbers = columnshapes.numbers(part, cell)
-        if numbers is None:
-            return None
-        found.append(numbers)
-    if len(found) == 1:
-        return found[0]
-    dtypes = {numbers.dtype for numbers in found}
-    common = np.result_type(*dtypes)
-    if len(dtypes) > 1 and (common.kind not in "iu" or any(each.kind == "b" for each in dtypes)):
-        return None
-    return np.concatenate(found, dtype=common)
 
 
 # The APDUs of a long answer.

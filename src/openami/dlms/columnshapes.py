@@ -40,9 +40,10 @@ _FIXED_OCTETS: Final[dict[int, int]] = {0x00: 0, 0xFF: 0, 0x19: 12, 0x1A: 5, 0x1
 
 _DESCRIBED: Final = frozenset(DTYPES) | _COUNTED | frozenset(_FIXED_OCTETS) | {Structure.TAG}
 
-_FEWEST_ROWS: Final = 16
+_FEWEST_ROWS: Final = 3
 _SEGMENTS_BEFORE_JUDGING: Final = 32
-_FIRST_LOOK: Final = 64
+_FIRST_LOOK: Final = 128
+_FURTHER: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +164,25 @@ def _parts(
 
 def _alike(table: Table, cells: tuple[Cell, ...], head: int) -> int:
     """Return how many rows from the first on have its tags and lengths."""
-    fixed = list(range(head)) + [at for cell in cells for at in range(cell.start, cell.contents)]
-    if not fixed:
+    fixed = _fixed(cells, head)
+    if not len(fixed):
         return len(table)
     expected = table[0, fixed]
-    # Look at a few rows first: where shapes change often, the rest is looked at for nothing.
-    for stop in (_FIRST_LOOK, len(table)):
-        same = table[:stop, fixed] == expected
+    start, stop = 1, _FIRST_LOOK
+    # Where shapes change often, looking far ahead would be for nothing: look further each time.
+    while start < len(table):
+        same = table[start:stop, fixed] == expected
         if not same.all():
-            return int(same.all(axis=1).argmin())
-        if stop >= len(table):
-            break
+            return start + int(same.all(axis=1).argmin())
+        start, stop = stop, stop * _FURTHER
     return len(table)
+
+
+@lru_cache(maxsize=1024)
+def _fixed(cells: tuple[Cell, ...], head: int) -> npt.NDArray[np.intp]:
+    """Return where in a row tags and lengths stand."""
+    places = [at for cell in cells for at in range(cell.start, cell.contents)]
+    return np.array([*range(head), *places], np.intp)
 
 
 def _shape(octets: bytes, at: int) -> tuple[tuple[Cell, ...], int] | None:
