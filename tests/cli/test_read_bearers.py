@@ -9,10 +9,14 @@ from cli.processes import Listening
 from cli.runs import Run
 from cli.served_meter import ServedMeter
 from openami.cli.read_options import PARSERS
+from openami.cli.serving import Conversation
+from openami.cosem.client import Client, ClientParameters
+from openami.dlms.association import State
+from openami.dlms.sap import ALL_STATION, PUBLIC_CLIENT
 from openami.transport.coapwire import CoapSettings
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, server_tls
 from openami.transport.url import Url
-from playbooks.demo_meter import CLIENT_TITLE, KEYS, PASSWORD, READER
+from playbooks.demo_meter import CLIENT_TITLE, KEYS, PASSWORD, READER, DemoMeter
 from transport.gateway import Gateway
 from transport.parties import METER, Pki
 
@@ -133,3 +137,21 @@ def test_the_reference_meter_on_every_bearer(pki: Pki, openami: Run) -> None:
             outcome = openami("read", url, CLOCK, *tool)
             assert outcome.status == 0, outcome.err
             assert outcome.out.startswith(CLOCK)
+
+
+def test_a_device_does_what_everybody_is_told_and_answers_only_for_itself() -> None:
+    sent: list[int] = []
+
+    class Wire:
+        def send(self, source: int, _destination: int, _apdu: bytes) -> None:
+            sent.append(source)
+
+    conversation = Conversation(Wire(), DemoMeter())
+    aarq = next(Client(ClientParameters(client_sap=PUBLIC_CLIENT), entropy=bytes).associate())
+    conversation.frame(PUBLIC_CLIENT, ALL_STATION, aarq)
+    assert conversation._server.state(PUBLIC_CLIENT) is State.ASSOCIATED
+    assert sent == []
+    conversation.frame(PUBLIC_CLIENT, 99, aarq)
+    assert sent == []
+    conversation.frame(PUBLIC_CLIENT, 1, aarq)
+    assert sent == [1]

@@ -16,18 +16,15 @@ from openami.dlms.sap import ALL_STATION
 from openami.transport.anywhere import SERVED, OpenPort, listen_anywhere
 from openami.transport.carrier import AcceptCarrier, Carrier
 from openami.transport.client import dial_carrier, open_session
-from openami.transport.coapwire import dial_coap
-from openami.transport.endpoint import dial
 from openami.transport.hdlc import HdlcSettings
 from openami.transport.hdlcpoint import listen_hdlc
 from openami.transport.session import SessionTimeoutError
-from openami.transport.udp import dial_udp, dial_wrapped_dtls
 from openami.transport.url import Url
 from openami.transport.wire import WireError
 from playbooks.demo_meter import ENERGY, LOAD_PROFILE, PASSWORD, READER, DemoMeter
 from transport.gateway import ADDRESS, Gateway
 from transport.hdlcmeter import until
-from transport.parties import Party, Pki, echo
+from transport.parties import Party, Pki, Remembering, echo
 from transport.test_udp import Serving
 
 PARAMETERS = ClientParameters(client_sap=READER, mechanism=Mechanism.LLS, secret=PASSWORD)
@@ -142,26 +139,35 @@ def test_a_bearer_that_is_not_served() -> None:
     play(act)
 
 
+class OnlyYou(Remembering):
+    """A server that does what everybody is told, and answers only what it is told itself."""
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        self.answer = None if destination == ALL_STATION else echo
+        super().frame(source, destination, apdu)
+
+
+@pytest.mark.parametrize("client", [16, ALL_STATION])
 @pytest.mark.parametrize("scheme", ["tcp", "udp", "dtls", "coap"])
-def test_what_is_said_to_everybody_is_done_and_not_answered(pki: Pki, scheme: str) -> None:
+def test_what_is_said_to_everybody_is_done_and_not_answered(
+    pki: Pki, scheme: str, client: int
+) -> None:
     async def act() -> None:
-        there, here = Party(echo), Party()
-        port = await opened(scheme, there.accept, pki)  # type: ignore[arg-type]
-        url = port.url
-        wire = await (
-            dial(url, here.accept)
-            if scheme == "tcp"
-            else dial_udp(url, here.accept)  # type: ignore[arg-type]
-            if scheme == "udp"
-            else dial_wrapped_dtls(url, here.accept, pki.meter())  # type: ignore[arg-type]
-            if scheme == "dtls"
-            else dial_coap(url, here.accept)  # type: ignore[arg-type]
-        )
-        wire.send(16, ALL_STATION, b"everybody")
-        wire.send(16, 1, b"you")
+        there: list[OnlyYou] = []
+
+        def accept(wire: Carrier) -> OnlyYou:
+            there.append(OnlyYou(wire))  # type: ignore[arg-type]
+            return there[-1]
+
+        here = Party()
+        port = await opened(scheme, accept, pki)
+        wire = await dial_carrier(port.url, here.accept, (client, 1), secured=pki.meter())  # type: ignore[arg-type]
+        wire.send(client, ALL_STATION, b"everybody")
+        wire.send(client, 1, b"you")
         await until(lambda: bool(here.handlers[0].frames))
-        assert there.handlers[0].frames == [(16, ALL_STATION, b"everybody"), (16, 1, b"you")]
-        assert here.handlers[0].frames == [(1, 16, b"you")]
+        # A client may have the number that means everybody among servers.
+        assert there[0].frames == [(client, ALL_STATION, b"everybody"), (client, 1, b"you")]
+        assert here.handlers[0].frames == [(1, client, b"you")]
         wire.close()
         await wire.gone()
         await port.close()

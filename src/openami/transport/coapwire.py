@@ -121,8 +121,6 @@ class CoapWire:
         """
         if not self.is_open:
             raise WireError(f"nothing can be sent to {self.name}: {self.reason or 'not open yet'}")
-        if source == ALL_STATION:
-            return  # what everybody was told, nobody answers
         if len(apdu) > 0xFFFF:
             raise WireError(f"an APDU of {len(apdu)} octets does not fit a frame of 65535")
         payload = apdu

@@ -10,7 +10,7 @@ import logging
 from typing import Final
 
 from openami.dlms.errors import DlmsError
-from openami.dlms.sap import ALL_STATION, Sap
+from openami.dlms.sap import Sap
 from openami.dlms.wrapper import HEADER_OCTETS, WrapperFrame, WrapperReader
 from openami.transport.carrier import AcceptCarrier
 from openami.transport.datagrams import (
@@ -72,8 +72,6 @@ class DatagramWire:
         """
         if not self.is_open:
             raise WireError(f"nothing can be sent to {self.name}: {self.reason or 'not open yet'}")
-        if source == ALL_STATION:
-            return  # what everybody was told, nobody answers
         if len(apdu) > (longest := self.longest_apdu_octets):
             raise WireError(f"an APDU of {len(apdu)} octets does not fit a datagram of {longest}")
         self._channel.send(WrapperFrame(Sap(source), Sap(destination), apdu).encode())

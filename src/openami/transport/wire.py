@@ -19,7 +19,6 @@ from typing import Final, NamedTuple, Protocol, cast
 from weakref import WeakKeyDictionary
 
 from openami.dlms.errors import DlmsError
-from openami.dlms.sap import ALL_STATION
 from openami.dlms.wrapper import WrapperReader
 from openami.runtime.errors import UserError
 
@@ -146,8 +145,6 @@ class Wire(asyncio.BufferedProtocol):
         """
         if self._handler is None or self._reason is not None:
             raise WireError(f"nothing can be sent to {self.name}: {self._reason or 'not open yet'}")
-        if source == ALL_STATION:
-            return  # what everybody was told, nobody answers
         if len(apdu) > self._limits.max_apdu_octets:
             longest = self._limits.max_apdu_octets
             raise WireError(f"an APDU of {len(apdu)} octets does not fit a frame of {longest}")
