@@ -181,3 +181,10 @@ def test_options_that_do_not_fit_are_one_sentence(
 
     assert isinstance(result.exception, UserError)
     assert sentence in str(result.exception)
+
+
+def test_a_quantity_has_no_exponent() -> None:
+    push = "0f 00000001 00 0201 0203 0906 0100010800ff 06 00000000 0202 0f f7 16 1e"
+    (value,) = json.loads(run("--json", push).output)["values"]
+
+    assert (value["value"], value["scaler"], value["quantity"]) == (0, -9, "0.000000000")

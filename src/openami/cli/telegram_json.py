@@ -96,7 +96,7 @@ def _reading(reading: Reading, *, inverted: bool) -> dict[str, Json]:
         "value": plain(value),
         "scaler": reading.scaler,
         "unit": unit_text(reading),
-        "quantity": None if quantity is None else str(quantity),
+        "quantity": None if quantity is None else f"{quantity:f}",
         "time": time_text(reading.date_time, inverted=inverted) or None,
     }
     if isinstance(value, DateTimeOctets | OctetString) and len(value) == _DATE_TIME_OCTETS:
