@@ -105,6 +105,7 @@ def test_a_late_tick_is_captured_under_the_end_of_its_period_and_a_missed_one_no
     here.tick(at("2026-01-09T11:50"))  # 11:30 and 11:45 were missed
     here.tick(at("2026-01-09T12:00:30"))
     assert times(row) == ["09.12:15 -60", "09.13:00 -60"]
+    assert rows(row)[0][0] == OctetString(BERLIN.shown(at("2026-01-09T11:15")).encode())
 
 
 def test_clocks_that_jump() -> None:

@@ -227,3 +227,28 @@ def test_quarters_of_a_long_day() -> None:
 def test_a_period_that_divides_no_day_counts_from_1970() -> None:
     assert next_boundary(0, 7 * 60, BERLIN) == 7 * MINUTE_US
     assert next_boundary(at("2026-01-01T00:00"), 7 * 60, BERLIN) % (7 * MINUTE_US) == 0
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "ends"),
+    [
+        # 0, 6 and 12 o'clock, of a day of 23 and of one of 25 hours
+        (BERLIN, "2026-03-28T23:00", ["2026-03-29T04:00", "2026-03-29T10:00"]),
+        (BERLIN, "2026-10-24T22:00", ["2026-10-25T05:00", "2026-10-25T11:00"]),
+        (SYDNEY, "2026-10-03T14:00", ["2026-10-03T19:00", "2026-10-04T01:00"]),
+        (SYDNEY, "2026-04-04T13:00", ["2026-04-04T20:00", "2026-04-05T02:00"]),
+    ],
+)
+def test_quarters_of_a_day_end_by_the_clock_on_the_wall(
+    zone: Zone, now: str, ends: list[str]
+) -> None:
+    first = next_boundary(at(now), 6 * 3600, zone)
+    assert [first, next_boundary(first, 6 * 3600, zone)] == [at(end) for end in ends]
+
+
+def test_a_period_that_a_change_cuts_short_ends_again_by_the_clock_on_the_wall() -> None:
+    # Two o'clock comes twice: the period of two hours ends at each.
+    found = [at("2026-10-24T22:00")]
+    for _ in range(4):
+        found.append(next_boundary(found[-1], 7200, BERLIN))
+    assert [BERLIN.local(each).hour for each in found] == [0, 2, 2, 4, 6]

@@ -102,8 +102,9 @@ def test_on_a_special_day_only_its_entries_run() -> None:
         (0, "2026-03-02T05:02", False),
         (30, "2026-03-02T05:30", True),
         (30, "2026-03-02T05:31", False),
-        (0xFFFF, "2026-03-20T12:00", True),
         (0xFFFE, "2026-03-20T12:00", True),
+        (0xFFFE, "2026-06-20T12:00", False),
+        (0xFFFF, "2026-06-20T12:00", True),
     ],
 )
 def test_a_validity_window_says_what_is_made_up_for(
@@ -111,7 +112,7 @@ def test_a_validity_window_says_what_is_made_up_for(
     back: str,
     expected: bool,  # noqa: FBT001
 ) -> None:
-    here = world(entry(1, 6, window=window))
+    here = world(entry(1, 6, window=window, begin="07ea0302ff", end="07ea0302ff"))
     here[0].tick(at("2026-03-02T04:00"))
     here[0].tick(at(back))
     assert bool(here[1].taken()) is expected

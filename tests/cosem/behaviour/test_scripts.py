@@ -157,3 +157,25 @@ def test_the_unit_is_found_again_as_it_was() -> None:
     found = again.device[SWITCH]
     assert isinstance(found, DisconnectControl)
     assert (found.control_state, found.output_state) == (OFF, False)
+
+
+def test_what_a_limit_started_stays_local_whoever_goes_on() -> None:
+    switch = DisconnectControl(SWITCH, control_mode=2)
+    between = Data(Obis(0, 0, 96, 1, 1, 255), value=Unsigned(0))
+    start = ActionSpecification(WRITE, 1, between.logical_name, 2, Unsigned(1))
+    table = Obis(0, 0, 10, 0, 1, 255)
+    here = World(
+        [
+            ScriptTable(TABLE, scripts=SCRIPTS),
+            ScriptTable(table, scripts=(Script(1, (start,)),)),
+            between,
+            switch,
+        ]
+    )
+
+    def go_on(_value: object) -> None:
+        here.life.run(ScheduledScript(TABLE, 7), by=between.logical_name)
+
+    between.bind_sink(Data.value, go_on)
+    here.life.run(ScheduledScript(table, 1), by=VALUE, is_local=True)
+    assert switch.control_state is READY

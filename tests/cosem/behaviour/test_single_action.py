@@ -132,10 +132,14 @@ def test_written_times_hold_from_now_on() -> None:
     )
     row.write(SingleActionSchedule.execution_time, new)
     assert ran(here, "2026-03-02T12:00") == ["2026-03-02T08:00"]
+    here[0].calendar.at_us = at("2026-03-03T04:30")  # what is past by now is not made up for
+    row.write(SingleActionSchedule.execution_time, new)
+    here[0].tick()
+    assert here[1].taken() == []
     bad = Array((Structure((OctetString(b"\x19\0\0\0"), OctetString(b"\xff" * 5))),))
     with pytest.raises(Refused):
         row.write(SingleActionSchedule.execution_time, bad)
-    assert ran(here, "2026-03-03T04:30") == ["2026-03-03T05:00"]
+    assert ran(here, "2026-03-03T12:00") == ["2026-03-03T08:00"]
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_null_data_tells_the_same(cells: list[tuple[int, int]], period: int) -> 
 
 
 def test_a_column_with_null_data_of_its_own_is_left_as_it_is() -> None:
-    told = [Structure((DoubleLong(7), cell)) for cell in (DoubleLong(1), None, None, DoubleLong(1))]
+    told = [Structure((DoubleLong(7), cell)) for cell in (DoubleLong(1), DoubleLong(1), None, None)]
     assert [each[1] for each in compress(told, 0)] == [each[1] for each in told]
     assert [each[0] for each in compress(told, 0)] == [7, None, None, None]
 

@@ -123,7 +123,7 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(74, (0,), bind_setup),
     Behaviour(76, (0,), bind_setup),
     Behaviour(77, (0,), bind_mbus_diagnostic),
-    Behaviour(100, (0,), bind_ntp_setup),
+    Behaviour(100, (0,), bind_ntp_setup, needs=(2,)),
     Behaviour(111, (0,), bind_account, needs=(2, 9, 13, 14, 15)),
     Behaviour(115, (0,), bind_token_gateway),
     Behaviour(122, (0,), bind_function_control),

@@ -29,9 +29,12 @@ class Done:
     synchronisation_us: int = SYNCHRONISATION_US
 
     def since(self, now_us: int) -> int:
-        """Return from when on to look for what is due, and remember that all is done until now."""
+        """Return from when on to look for what is due, and remember that all is done until now.
+
+        Where the clock was set back that lies ahead, and nothing is due.
+        """
         before = now_us if self.until_us is None else self.until_us
         if now_us < before and before - now_us <= self.synchronisation_us:
             return before
         self.until_us = now_us
-        return min(before, now_us)
+        return before
