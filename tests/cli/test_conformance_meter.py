@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The meter of `openami up` passes the conformance tests through its plain listener."""
+"""Meters of ours pass the conformance tests: that of `openami up`, and the simulated one."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from cli.processes import Listening
 from interop.meters import LOOPBACK, running
 from meter.house import DAY_S, HEAD_END, KEYS, MeterInMemory, config_in
 from openami.cli.conformance_profile import SERVICES
@@ -39,6 +40,46 @@ security_setup = "{SECURITY_SETUP}"
 frame_counter = "0.0.43.1.0.255"
 conformance = {GRANTED}
 """
+
+
+SIMULATED = f"""
+[meter]
+associations = ["public", "reader", "manager"]
+profile = "1.0.99.1.0.255"
+[timing]
+response_s = 1.0
+[public]
+client = 16
+conformance = {GRANTED}
+[reader]
+client = 32
+mechanism = "lls"
+keys_file = "keys.json"
+conformance = {GRANTED}
+[manager]
+client = 1
+mechanism = "gmac"
+keys_file = "keys.json"
+title = "4F414DF000000001"
+security_setup = "{SECURITY_SETUP}"
+conformance = {GRANTED}
+"""
+
+
+def test_the_simulated_reference_meter_passes_and_has_its_keys_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, found, profile = tmp_path / "keys.json", tmp_path / "c.json", tmp_path / "meter.toml"
+    profile.write_text(SIMULATED)
+    reports = ["--json", str(found), "--html", str(tmp_path / "c.html"), "--allow-changes"]
+    with Listening("simulate", "--keys", keys, "--listen", "tcp://127.0.0.1:0") as meter:
+        before = json.loads(keys.read_text())
+        status = main(["conformance", "run", meter.url, "--profile", str(profile), *reports])
+    after = json.loads(keys.read_text())
+    assert status == 0, capsys.readouterr().out
+    assert json.loads(found.read_text())["summary"]["PASS"] > 120
+    assert after["epoch"] == before["epoch"] + 6, "three transfers, and back"
+    assert before == after | {"epoch": before["epoch"]}
 
 
 def test_the_meter_of_the_demo_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

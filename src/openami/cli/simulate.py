@@ -14,6 +14,7 @@ import click
 
 from openami.cli.load import Load, with_history
 from openami.cli.serving import SERVED, Opened, serve
+from openami.cli.simulated_keys import bind_security_setups
 from openami.cli.simulating import (
     Calendar,
     CounterFile,
@@ -248,6 +249,7 @@ async def _run(wish: Simulation) -> None:
     )
     life = bring_to_life(made.device, host)
     _measure(life.device, host)
+    bind_security_setups(made.device, ciphering, wish.keys, wish.keys_path)
     bind_methods(made.device, wish.dump)
     opened: list[Opened] = []
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cosem.conformance.subject import Subject
+from cosem.conformance.subject import Subject, sound_meter
 from openami.cosem.conformance.case import (
     Ask,
     Case,
@@ -30,9 +30,13 @@ from openami.cosem.conformance.runner import Result, Stopped, attempt
 from openami.cosem.conformance.suite import BY_ID, CASES, plan
 from openami.cosem.conformance.symsec_keys import GAK, GUEK, case_key, restore, with_keys
 from openami.cosem.conformance.trial import Trial, Undo
+from openami.cosem.device import SECURITY_SETUP
 from openami.dlms.errors import DecodeError
 from openami.dlms.hls import Mechanism
+from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.suites import NO_PROTECTION, SecurityPolicy
+from playbooks.secure_meter import SETUP_V1
 
 DECLARATION = Subject().declaration
 PUBLIC = DECLARATION.associations[0]
@@ -235,3 +239,20 @@ def test_keys_that_nobody_knows_are_told() -> None:
 def test_mechanisms_of_the_subject_are_those_that_cases_tell_apart() -> None:
     mechanisms = {each.mechanism for each in DECLARATION.associations}
     assert mechanisms >= {Mechanism.LOWEST, Mechanism.LLS, Mechanism.HLS_SHA1, Mechanism.HLS_GMAC}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("setup", [SECURITY_SETUP, SETUP_V1], ids=["version 0", "version 1"])
+def test_policies_are_activated_as_the_version_of_the_setup_writes_them(
+    number: int, setup: Obis
+) -> None:
+    subject = Subject(meter=sound_meter(NO_PROTECTION))
+    own = subject.declaration
+    managed = tuple(replace(aa, security_setup=setup) for aa in own.associations)
+    subject.declaration = replace(own, associations=managed)
+    result = subject.judge(f"SYMSEC_0_SecPol_{number}", "manager")
+    assert result.verdict is Verdict.PASS, result.reason
+    assert subject.meter.store.policy == SecurityPolicy.from_version_0(number)
+    (remark,) = result.remarks
+    assert "NOT PUT BACK" in remark
+    assert "only become stronger" in remark

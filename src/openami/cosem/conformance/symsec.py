@@ -244,9 +244,15 @@ def _policy(number: int) -> Callable[[Trial], Script[str | None]]:
 def _activate(trial: Trial, setup: Obis, number: int) -> Script[None]:
     client = yield from trial.opened(policy=NO_PROTECTION)
     method = SecuritySetup.security_activate
-    yield from require_method(trial, client, SecuritySetup.class_id, setup, method.index)
+    found = yield from require_method(trial, client, SecuritySetup.class_id, setup, method.index)
+
+    def argument(policy: SecurityPolicy) -> int:
+        # Version 1 tells requests from responses, and writes bits.
+        return policy.to_version_0() if found.version == 0 else int(policy)
+
+    wanted = SecurityPolicy.from_version_0(number)
     try:
-        yield from trial.steps(client.act(method, number, at=setup))
+        yield from trial.steps(client.act(method, argument(wanted), at=setup))
     except AccessError as error:
         reason = f"the meter does not activate policy {number}: {error.result}"
         raise NotApplicable(reason) from None
@@ -254,7 +260,7 @@ def _activate(trial: Trial, setup: Obis, number: int) -> Script[None]:
     def undo(trial: Trial) -> Script[None]:
         client = yield from trial.opened(policy=NO_PROTECTION)
         try:
-            held = trial.aa.policy.to_version_0()
+            held = argument(trial.aa.policy)
             yield from trial.steps(client.act(SecuritySetup.security_activate, held, at=setup))
         except AccessError as error:
             reason = f"the meter lets its policy only become stronger ({error.result})"

@@ -77,8 +77,8 @@ def may(mode: int, access: Access) -> bool:
 
 def require_method(
     trial: Trial, client: Client, class_id: int, at: Obis, index: int
-) -> Script[None]:
-    """Make sure that the object list lets this association invoke a method.
+) -> Script[ObjectListElement]:
+    """Return the element of an object whose method this association may invoke.
 
     Raises:
         NotApplicable: It does not, or has no such object.
@@ -88,7 +88,7 @@ def require_method(
         if element.logical_name == at and element.class_id == class_id:
             modes = {row.method_id: row.access_mode for row in element.access_rights.methods}
             if modes.get(index):
-                return
+                return element
             raise NotApplicable(f"the object list does not let this association invoke {what}")
     raise NotApplicable(f"the object list has no {at} (class {class_id})")
 
