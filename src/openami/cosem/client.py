@@ -161,7 +161,7 @@ class Client(ClientAssociation):
             what = name_of(class_id, at, index)
             return (yield from short.read((class_id, at, index), part, what))
         wanted = _GET if selection is None else _SELECTIVE
-        if wanted & ~self.context.conformance:
+        if wanted & self._granted != wanted:
             self.require(Conformance(wanted), "a read request")
         number = self._next_id()
         descriptor = class_id.to_bytes(2) + bytes(at) + bytes((index & 0xFF,))

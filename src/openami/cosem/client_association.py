@@ -13,10 +13,9 @@ connection drives it (`transport.session`)::
 Opening and releasing are here; the services are `client`, errors of the meter are `refusals`.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from openami.cosem.client_blocks import BLOCK, ClientBlocks
 from openami.cosem.client_opening import (
@@ -56,11 +55,11 @@ from openami.dlms.apdu.acse import (
 from openami.dlms.apdu.block import Assembler, GeneralBlockTransfer
 from openami.dlms.apdu.initiate import VAA_NAME_LN, Conformance, InitiateRequest, InitiateResponse
 from openami.dlms.apdu.notification import (
+    NOTIFICATIONS,
     DataNotification,
     DataNotificationConfirm,
-    EventNotification,
+    Notification,
 )
-from openami.dlms.apdu.write import InformationReport
 from openami.dlms.association import (
     ApplicationContext,
     Association,
@@ -82,8 +81,6 @@ from openami.dlms.security.suites import (
 T = TypeVar("T")
 Steps = Generator[bytes, bytes, T]
 """A conversation: APDUs out, APDUs in, and a result at the end."""
-
-Notification: TypeAlias = EventNotification | DataNotification | InformationReport
 
 Entropy = Callable[[int], bytes]
 
@@ -135,7 +132,8 @@ class ClientAssociation:
         self.channel = None
         self.notified: Callable[[Notification], None] = lambda _notification: None
         self._assembler = Assembler()
-        self._announces = False
+        self._granted = 0  # what was negotiated, as a plain number
+        self._whole_octets = UNLIMITED_PDU_OCTETS  # what goes in one piece
         self._entropy = entropy
         self._counters = counters
         self._window = window if window is not None else ReceiveWindow()
@@ -160,7 +158,7 @@ class ClientAssociation:
     @property
     def room_octets(self) -> int:
         """The longest plain request that goes without the blocks of its own service."""
-        if self.parameters.general_blocks and self.context.conformance & _GENERAL_BLOCKS:
+        if self.parameters.general_blocks and self._granted & _GENERAL_BLOCKS:
             return LONGEST_VALUE_OCTETS
         return self.pdu_room_octets
 
@@ -242,10 +240,10 @@ class ClientAssociation:
                 return
             octets = whole
         plain = octets if self.channel is None else self.channel.unprotect(octets)[0]
-        if plain[:1] not in _NOTIFICATIONS:
+        if plain[:1] not in NOTIFICATIONS:
             problem = f"an APDU with tag {plain[:1].hex().upper() or 'nothing'} came unasked"
             raise UnexpectedAnswerError("no request", problem)
-        self.notified(_NOTIFICATIONS[plain[:1]](plain))
+        self.notified(NOTIFICATIONS[plain[:1]].decode(plain))
 
     def confirm(self, notification: DataNotification) -> Steps[None]:
         """Tell the meter that its data notification is safe (newer editions)."""
@@ -255,10 +253,7 @@ class ClientAssociation:
         yield from self.tell(apdu, "a confirmation")
 
     def take_up(self) -> AssociationContext:
-        """Use an association that was established beforehand: there is no AARQ (9.4.4.4).
-
-        The meter is believed to grant what would be proposed.
-        """
+        """Use an association that was established beforehand: there is no AARQ (9.4.4.4)."""
         self._machine.aborted()
         self.channel = new_channel(self.parameters, self._counters, self._window)
         self.context = assumed(self.parameters)
@@ -282,6 +277,7 @@ class ClientAssociation:
         if parameters.pre_established:
             return self.take_up()
         self._machine.aborted()
+        self._granted, self._whole_octets = 0, UNLIMITED_PDU_OCTETS
         self.channel = new_channel(self.parameters, self._counters, self._window)
         challenge = b""
         if parameters.mechanism.is_hls:
@@ -357,25 +353,35 @@ class ClientAssociation:
     def _exchange(self, apdu: bytes, request: str) -> Steps[bytes]:
         channel = self.channel
         octets = apdu if channel is None else channel.protect(apdu)
-        if len(octets) > self.context.max_send_pdu_octets or self._announces:
-            self._announces = False
+        if len(octets) > self._whole_octets:
+            self._whole_octets = self.context.max_send_pdu_octets
             octets = yield from self._transfer(len(octets), request).send(octets)
         else:
             octets = yield octets
-        while True:
+        if channel is not None and octets[:1] != BLOCK:
+            octets = channel.unprotect(octets)[0]
+        if octets[:1] in _NO_ANSWERS:
+            return (yield from self._answer_behind(octets, request))
+        return octets
+
+    def _answer_behind(self, octets: bytes, request: str) -> Steps[bytes]:
+        """Return the answer where something else came first: a block, a notification, a refusal."""
+        channel = self.channel
+        while octets[:1] in _NO_ANSWERS:
             if octets[:1] == BLOCK:
                 octets = yield from self._transfer(0, request).receive(octets)
-            answer = octets if channel is None else channel.unprotect(octets)[0]
-            if answer[:1] not in _NO_ANSWERS:
-                return answer
-            check_refusal(answer, request)
-            self.notified(_NOTIFICATIONS[answer[:1]](answer))
-            octets = yield NOTHING
+            else:
+                check_refusal(octets, request)
+                self.notified(NOTIFICATIONS[octets[:1]].decode(octets))
+                octets = yield NOTHING
+            if channel is not None and octets[:1] != BLOCK:
+                octets = channel.unprotect(octets)[0]
+        return octets
 
     def _transfer(self, octets: int, request: str) -> ClientBlocks:
         """Return what transfers blocks; raises `TooLongError` where that was not negotiated."""
         context = self.context
-        if not context.conformance & _GENERAL_BLOCKS:
+        if not self._granted & _GENERAL_BLOCKS:
             if octets:
                 raise TooLongError(request, octets, context.max_send_pdu_octets)
             raise UnexpectedAnswerError(request, "a block, though none were negotiated")
@@ -389,11 +395,13 @@ class ClientAssociation:
     def _agree(self) -> None:
         """Speak and protect services as negotiated; opening itself used the global key."""
         negotiated, channel = Conformance(self.context.conformance), self.channel
-        self._announces = (
+        announces = (
             self.parameters.general_blocks
             and self.parameters.confirmed
             and Conformance.GENERAL_BLOCK_TRANSFER in negotiated
         )
+        self._granted = int(negotiated)
+        self._whole_octets = 0 if announces else self.context.max_send_pdu_octets
         if channel is None:
             return
         channel.general = self.parameters.general and Conformance.GENERAL_PROTECTION in negotiated
@@ -486,13 +494,6 @@ class ClientAssociation:
 
 
 _GENERAL_BLOCKS: Final = int(Conformance.GENERAL_BLOCK_TRANSFER)
-_NOTIFICATIONS: Final[Mapping[bytes, Callable[[bytes], Notification]]] = MappingProxyType(
-    {
-        bytes((EventNotification.TAG,)): EventNotification.decode,
-        bytes((DataNotification.TAG,)): DataNotification.decode,
-        bytes((InformationReport.TAG,)): InformationReport.decode,
-    }
-)
 _REFUSALS: Final = frozenset({b"\xd8", b"\x0e"})
-_NO_ANSWERS: Final = _REFUSALS | frozenset(_NOTIFICATIONS)
-"""Tags of what comes in the place of an answer: refusals, and what was sent unasked."""
+_NO_ANSWERS: Final = _REFUSALS | frozenset(NOTIFICATIONS) | {BLOCK}
+"""Tags of what comes in the place of an answer: refusals, blocks, and what was sent unasked."""

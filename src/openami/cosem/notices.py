@@ -8,10 +8,8 @@ opens it and tells its `NotificationIdentity`, and whoever stores it accepts eac
 any order, in the transaction that stores it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from openami.cosem.device import Ciphering
 from openami.dlms.apdu.block import Assembler, GeneralBlockTransfer, cut
@@ -24,9 +22,10 @@ from openami.dlms.apdu.ciphered import (
     ServiceCiphering,
 )
 from openami.dlms.apdu.notification import (
+    NOTIFICATIONS,
     DataNotification,
     DataNotificationConfirm,
-    EventNotification,
+    Notification,
 )
 from openami.dlms.block_transfer import data_octets
 from openami.dlms.errors import DecodeError, SecurityError
@@ -46,8 +45,6 @@ from openami.dlms.security.envelopes import (
 from openami.dlms.security.suites import AUTHENTICATED, ENCRYPTED
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.3.10"
-
-Notification: TypeAlias = EventNotification | DataNotification
 
 
 class Notice(NamedTuple):
@@ -130,7 +127,7 @@ class Sender:
                 return None
             octets = whole
         apdu, protection = self._unprotected(octets)
-        decoder = _DECODERS.get(apdu[:1])
+        decoder = NOTIFICATIONS.get(apdu[:1])
         if decoder is None:
             found = apdu[:1].hex().upper() or "nothing"
             raise DecodeError(f"{found} is no tag of a notification", octets, 0, CLAUSE)
@@ -170,13 +167,3 @@ class Sender:
         if recipient not in {b"", self.own_title}:
             wanted = recipient.hex().upper()
             raise SecurityError(f"it is for {wanted}, not for us", "notification", CLAUSE)
-
-
-_DECODERS: Final[Mapping[bytes, type[EventNotification] | type[DataNotification]]] = (
-    MappingProxyType(
-        {
-            bytes((EventNotification.TAG,)): EventNotification,
-            bytes((DataNotification.TAG,)): DataNotification,
-        }
-    )
-)

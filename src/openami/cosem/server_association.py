@@ -71,6 +71,9 @@ AARQ: Final = 0x60
 RLRQ: Final = 0x62
 
 
+Quick = Callable[[bytes], bytes | None]
+
+
 class Around(NamedTuple):
     """What an association has of its connection."""
 
@@ -92,6 +95,7 @@ class ServerAssociation:
         "_may_sign",
         "_opened",
         "_policy",
+        "_quick",
         "_services",
     )
 
@@ -108,10 +112,11 @@ class ServerAssociation:
         self._services: Services | None = None
         self._blocks: ServerBlocks | None = None
         self._is_open = False  # whether services are served: all passes of HLS are done
+        self._quick: Quick | None = None  # what nothing else has to look at
         if policy.pre_established is not None:
             self._machine = Association(State.ASSOCIATED)
             self._stand(standing(device, policy, policy.pre_established))
-            self._is_open = True
+            self._begin()
 
     @property
     def state(self) -> State:
@@ -120,6 +125,8 @@ class ServerAssociation:
 
     def receive(self, apdu: bytes) -> bytes | None:
         """Return the answer to one APDU; never raises for what the octets are."""
+        if self._quick is not None and (response := self._quick(apdu)) is not None:
+            return response
         opened = self._opened
         try:
             if opened is None or apdu[:1] in _NO_SERVICE:
@@ -127,16 +134,20 @@ class ServerAssociation:
                 return self._not_possible(apdu) if handler is None else handler(self, apdu)
             if len(apdu) > opened.context.max_receive_pdu_octets:
                 return TOO_LONG if opened.is_confirmed else None
-            if self._blocks is None:
-                response = self._answer(opened, apdu)
-            else:
+            if self._blocks is not None:
                 self._blocks.drop()
-                response = self._answer(opened, apdu)
-                if response is not None and len(response) > opened.context.max_send_pdu_octets:
-                    return self._first_of(self._blocks.begin(response))
+            if opened.channel is not None:
+                response = self._serve_protected(opened, opened.channel, apdu)
+            else:
+                response = self._serve(opened, apdu)
         except (DecodeError, SecurityError, NotNegotiated) as error:
             return self._refuse(error)
-        return response if opened.is_confirmed else None
+        if not opened.is_confirmed:
+            response = None
+        longest = opened.context.max_send_pdu_octets
+        if response is None or self._blocks is None or len(response) <= longest:
+            return response
+        return self._first_of(self._blocks.begin(response))
 
     def _answer(self, opened: Opened, apdu: bytes) -> bytes | None:
         """Return the answer to a service, protected as its request was."""
@@ -158,20 +169,16 @@ class ServerAssociation:
         if self._services is None or (not self._is_open and protection.envelope in DEDICATED):
             return NOT_POSSIBLE  # who may use the dedicated key is known only after pass 3
         terms = self._services.terms
-        terms.room_octets = self._room_octets(opened, self._added_octets(channel, protection))
+        added = self._added_octets(channel, protection)
+        terms.room_octets = opened.context.max_send_pdu_octets - added
+        if self._blocks is not None:
+            terms.room_octets = self._blocks.room_octets(terms.room_octets)
         if terms.room_octets < SMALLEST_ROOM_OCTETS:
             return TOO_LONG  # not even one octet of an answer would fit under such protection
         exchange = terms.exchange
         exchange.request, exchange.response = protection.bits, 0
         response = self._serve(opened, plain)
         return response and channel.protect(response, like=protection, owed=exchange.response)
-
-    def _room_octets(self, opened: Opened, added: int) -> int:
-        """Return how long a plain answer may be, unless it can go in general blocks alone."""
-        if self._blocks is not None and self._blocks.spoken:
-            return LONGEST_RESPONSE_OCTETS
-        room = opened.context.max_send_pdu_octets - added
-        return room if self._blocks is None else max(room, SMALLEST_ROOM_OCTETS)
 
     def _block(self, apdu: bytes) -> bytes | None:
         """Take a block of a general block transfer."""
@@ -183,7 +190,7 @@ class ServerAssociation:
         if len(apdu) > opened.context.max_receive_pdu_octets:
             return TOO_LONG
         if opened.channel is None and self._services is not None:
-            self._services.terms.room_octets = LONGEST_RESPONSE_OCTETS
+            self._services.terms.room_octets = LONGEST_RESPONSE_OCTETS  # it can do blocks
         answers = blocks.take(apdu, self._answer_whole)
         return self._first_of(answers) if opened.is_confirmed else None
 
@@ -298,10 +305,19 @@ class ServerAssociation:
         self._stand(opened)
         if opened.handshake is None:
             machine.sent(Primitive.OPEN_ACCEPTED)
-            self._is_open = True
+            self._begin()
         else:
             machine.sent(Primitive.OPEN_AUTHENTICATION_REQUIRED)
         return opened.aare
+
+    def _begin(self) -> None:
+        """Serve from here on."""
+        self._is_open = True
+        opened, services = self._opened, self._services
+        if opened is None or services is None:
+            return
+        if opened.channel is None and self._blocks is None and opened.is_confirmed:
+            self._quick = services.quick
 
     def _stand(self, opened: Opened) -> None:
         """Serve what was negotiated."""
@@ -320,7 +336,7 @@ class ServerAssociation:
 
     def _close(self) -> None:
         self._machine.aborted()
-        self._opened = self._services = self._blocks = None
+        self._opened = self._services = self._blocks = self._quick = None
         self._is_open = False
 
     def _release(self, apdu: bytes) -> bytes:
@@ -356,7 +372,7 @@ class ServerAssociation:
         self._machine.received(Primitive.AUTHENTICATION_REQUEST)
         if replied.accepted:
             self._machine.sent(Primitive.AUTHENTICATION_ACCEPTED)
-            self._is_open = True
+            self._begin()
         else:
             self._report(SecurityIncident.AUTHENTICATION_FAILED, "a wrong proof in pass 3 of HLS")
             self._machine.sent(Primitive.AUTHENTICATION_REJECTED)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from openami.cosem.faults import MALFORMED
+from openami.cosem.services import LONGEST_RESPONSE_OCTETS, SMALLEST_ROOM_OCTETS
 from openami.dlms.apdu.block import GeneralBlockTransfer
 from openami.dlms.association import AssociationContext
 from openami.dlms.block_transfer import BlockTransfer
@@ -41,6 +42,13 @@ class ServerBlocks:
         self._peer_window = 1
         self._transfer: BlockTransfer | None = None
         self.spoken = False
+
+    def room_octets(self, octets: int) -> int:
+        """Return how long a plain answer may be where `octets` fit into one APDU.
+
+        What can go in general blocks alone may be longer; see `ServiceContext.goes_whole`.
+        """
+        return LONGEST_RESPONSE_OCTETS if self.spoken else max(octets, SMALLEST_ROOM_OCTETS)
 
     def drop(self) -> None:
         """Give up what goes on: the client asks for something else."""

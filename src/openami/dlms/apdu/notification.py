@@ -6,8 +6,10 @@ DataNotification-Confirm (tag 10) belongs to newer editions; its layout here is 
 implementation known to us, so it is sent to peers of our own only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, Self
+from types import MappingProxyType
+from typing import ClassVar, Final, Self, TypeAlias
 
 from openami.dlms import data
 from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority, read_date_time
@@ -136,3 +138,11 @@ class EventNotification:
         )
         reader.end()
         return apdu
+
+
+Notification: TypeAlias = EventNotification | DataNotification
+
+NOTIFICATIONS: Final[Mapping[bytes, type[EventNotification] | type[DataNotification]]] = (
+    MappingProxyType({bytes((kind.TAG,)): kind for kind in (EventNotification, DataNotification)})
+)
+"""What a server sends unasked by logical names, by the octet of its tag."""
