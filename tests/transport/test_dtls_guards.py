@@ -138,3 +138,27 @@ def test_a_handshake_that_stops_half_way_is_forgotten(
 
     with caplog.at_level(logging.WARNING):
         play(act)
+
+
+@pytest.mark.parametrize("behind", [1, 1000, 3000, 5000, 20_000, 60_000])
+def test_what_stands_behind_a_hello_disturbs_nobody(pki: Pki, behind: int) -> None:
+    async def act() -> None:
+        scene = Scene(pki)
+        port = await scene.listen()
+        relay = await open_relay(port.url)
+        first = await scene.dial(relay.url("dtls"))
+        hellos = [data for upward, data in relay.seen if upward and client_random(data)]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+            line.connect((port.url.host, port.url.port))
+            for _ in range(3):
+                for hello in hellos:
+                    line.send(hello + hello * 2 + bytes(behind))
+                    line.send(hello + bytes(behind))
+            await scene.echoed(await scene.dial(), b"undisturbed")
+        for handler in scene.here.handlers:
+            handler.wire.close()
+        assert not first.is_open
+        relay.close()
+        await port.close()
+
+    play(act)

@@ -23,7 +23,6 @@ from OpenSSL import SSL, crypto
 
 from openami.runtime.errors import ConfigurationError
 from openami.transport.tls import (
-    CURVE,
     REMEDY,
     TROUBLE,
     UNVERIFIED,
@@ -44,6 +43,8 @@ LONGEST_MESSAGE_OCTETS: Final = 16_384
 """Of a record, and so of a message: RFC 6347, 4.1."""
 RECORD_HEADER_OCTETS: Final = 13
 COOKIE_OCTETS: Final = 32
+LONGEST_HELLO_OCTETS: Final = 4096
+"""OpenSSL reads no more at once; what it left would stand before the next stranger's hello."""
 SECRET_LIFETIME_S: Final = 60.0
 """A cookie is good for one to two of these."""
 STRONG_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
@@ -115,7 +116,7 @@ def dtls_context(
     )
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # each proves its certificate anew
     context.set_cipher_list(":".join((*suites, "@SECLEVEL=0")).encode())
-    context.set_tmp_ecdh(ec.SECP256R1() if CURVE == "prime256v1" else ec.SECP384R1())
+    context.set_tmp_ecdh(ec.SECP256R1())
     try:
         context.use_certificate_chain_file(str(files.certificate))
         context.use_privatekey_file(str(files.key))
@@ -170,8 +171,8 @@ def explain(error: SSL.Error, tls: Tls, fault: int) -> str:
     """Say in one sentence what stopped DTLS, whose fault it is, and what to do."""
     files = tls.identity
     if fault:
-        words = UNVERIFIED_WEAK.get(fault) or UNVERIFIED.get(fault)
-        words = words or crypto_words(fault)
+        unnamed = f"it cannot be verified (X509_V_ERR {fault})"
+        words = UNVERIFIED_WEAK.get(fault) or UNVERIFIED.get(fault) or unnamed
         return f"wrong certificate: {words}; the peer needs a valid one of the authority {files.ca}"
     words = _words(error)
     if any(part in words for part in _NOTHING_SHARED):
@@ -185,11 +186,6 @@ def explain(error: SSL.Error, tls: Tls, fault: int) -> str:
 
 
 _NOTHING_SHARED: Final = ("no shared cipher", "alert handshake failure", "no reason given")
-
-
-def crypto_words(fault: int) -> str:
-    """Return a number of OpenSSL's for a certificate in words."""
-    return f"it cannot be verified (X509_V_ERR {fault})"
 
 
 def cut(octets: bytes, mtu: int) -> Iterator[bytes]:
@@ -356,7 +352,7 @@ class Doorkeeper:
         self, datagram: bytes, name: str, now: float
     ) -> tuple[bytes | None, Association | None]:
         """Take a datagram of a stranger; return the answer to it or its association."""
-        if client_random(datagram) is None:
+        if client_random(datagram) is None or len(datagram) > LONGEST_HELLO_OCTETS:
             return None, None  # nothing else may begin
         if now - self._renewed_s > SECRET_LIFETIME_S:
             self._renewed_s = now
