@@ -18,6 +18,7 @@ from openami.cosem.associations import (
 from openami.cosem.base_names import OBJECT_LIST_OFFSET, RIGHTS_OFFSET, BaseNames, Key
 from openami.cosem.client_association import ClientAssociation, Steps
 from openami.cosem.client_short_transfer import (
+    read_name,
     read_one,
     read_several,
     tell_to_write,
@@ -123,15 +124,19 @@ class ShortNameServices:
         if selection is not None:
             wanted |= Conformance.PARAMETERIZED_ACCESS
         self._client.require(wanted, "a read request")
-        name = yield from self._attribute(row)
+        name = self._names.attribute(*row)
+        if name is None:
+            name = yield from self._attribute(row)
         if name is None:
             raise NoShortNameError("read", what, DataAccessResult.OBJECT_UNDEFINED)
-        variable: VariableName | ParameterizedAccess = VariableName(name=name)
-        if selection is not None:
+        result: bytes | DataAccessResult
+        if selection is None:
+            result = yield from read_name(self._client, name, what)
+        else:
             variable = ParameterizedAccess(
                 name=name, selector=selection.selector, parameter=selection.parameters
             )
-        result = yield from read_one(self._client, variable, what)
+            result = yield from read_one(self._client, variable, what)
         if isinstance(result, DataAccessResult):
             raise AccessError("read", what, result)
         return result

@@ -36,6 +36,7 @@ WRITE_BLOCK_OCTETS: Final = 11
 """The same of a WriteRequest: 06 01 07, last, number, 01, octet-string, length."""
 LARGEST_BLOCK_NUMBER: Final = 0xFFFF
 
+_READ_ONE: Final = bytes((ReadRequest.TAG, 0x01, VariableName.CHOICE))
 _ONE_VALUE: Final = b"\x0c\x01\x00"
 _ONE_ERROR: Final = b"\x0c\x01\x01"
 _ONE_BLOCK: Final = b"\x0c\x01\x02"
@@ -47,6 +48,19 @@ def read_one(
 ) -> Steps[bytes | DataAccessResult]:
     """Return the encoded value of one variable, or why there is none; all blocks are joined."""
     answer = yield from _ask(client, (variable,), what)
+    return (yield from _result(client, answer, what))
+
+
+def read_name(client: ClientAssociation, name: int, what: str) -> Steps[bytes | DataAccessResult]:
+    """Do the same for a whole attribute, which is asked for most."""
+    answer = yield from client.exchange(_READ_ONE + name.to_bytes(2), "a read request")
+    if answer[:3] == _ONE_VALUE:
+        return answer[3:]
+    return (yield from _result(client, answer, what))
+
+
+def _result(client: ClientAssociation, answer: bytes, what: str) -> Steps[bytes | DataAccessResult]:
+    """Return what a response says of one variable."""
     head = answer[:3]
     if head == _ONE_VALUE:
         return answer[3:]
