@@ -20,6 +20,7 @@ from openami.cosem.device import (
     DEFAULT_CONFORMANCE,
     SECURITY_SETUP,
     AssociationPolicy,
+    Ciphering,
     Grant,
 )
 from openami.cosem.opening import referencing_of
@@ -34,6 +35,8 @@ from openami.dlms.hdlc.parameters import LinkParameters
 from openami.dlms.hdlc.reader import FrameReader
 from openami.dlms.hdlc.secondary import SecondaryStation
 from openami.dlms.hls import Mechanism
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy
 from playbooks.demo_meter import (
     CLIENT_TITLE,
@@ -78,10 +81,20 @@ def sound_meter(policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED) -> SecureM
             short_names=names,
             conformance=DEFAULT_CONFORMANCE | BY_NAME,
         )
+    ciphering = Ciphering(
+        cipher=Cipher(keys(SUITE_0)), counters=CounterBlock(1, 2**32 - 1), policy=policy
+    )
+    meter.associations[NAMED_MANAGER] = replace(
+        meter.associations[MANAGER],
+        client_sap=NAMED_MANAGER,
+        short_names=names,
+        ciphering=ciphering,
+        conformance=DEFAULT_CONFORMANCE | BY_NAME,
+    )
     return meter
 
 
-NAMED, NAMED_HASHED = 33, 49
+NAMED, NAMED_HASHED, NAMED_MANAGER = 33, 49, 65
 """Clients that refer by short name."""
 
 
@@ -115,6 +128,13 @@ def declaration(meter: SecureMeter, address_octets: int = 2) -> Declaration:
             declared("hashed", HASHED),
             declared("named", NAMED),
             declared("named-hashed", NAMED_HASHED),
+            declared(
+                "named-manager",
+                NAMED_MANAGER,
+                keys=keys(SUITE_0),
+                client_title=CLIENT_TITLE,
+                policy=meter.ciphering.policy,
+            ),
             declared(
                 "manager",
                 MANAGER,

@@ -2,6 +2,7 @@
 """Our own server passes every case; each defect is found by the case that is meant for it."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -13,9 +14,11 @@ from cosem.conformance import (
     defects_security,
 )
 from cosem.conformance.defects import Defect
-from cosem.conformance.subject import Subject
-from openami.cosem.conformance.case import Verdict
+from cosem.conformance.subject import HASHED, Subject
+from openami.cosem.conformance.case import Case, Verdict
 from openami.cosem.conformance.suite import BY_ID, CASES, Planned, plan
+from openami.dlms.hls import Mechanism
+from playbooks.demo_meter import CLIENT_TITLE
 
 DEFECTS: tuple[Defect, ...] = (
     *defects_hdlc.DEFECTS,
@@ -27,7 +30,9 @@ DEFECTS: tuple[Defect, ...] = (
 PLANNED = list(plan(CASES, Subject().declaration))
 
 
-def named(thing: Defect | Planned) -> str:
+def named(thing: Defect | Planned | Case) -> str:
+    if isinstance(thing, Case):
+        return thing.id
     return f"{thing.case}: {thing.what}" if isinstance(thing, Defect) else thing.key
 
 
@@ -37,6 +42,30 @@ def test_our_server_passes_or_does_not_claim_it(planned: Planned) -> None:
     result = Subject().judge(planned.case.id, name)
     assert result.verdict in {Verdict.PASS, Verdict.NOT_APPLICABLE}, result.reason
     assert not [each for each in result.remarks if "NOT PUT BACK" in each]
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize("case", [each for each in CASES if not each.by_association], ids=named)
+def test_our_station_passes_with_addresses_of_each_size(case: Case, size: int) -> None:
+    result = Subject(address_octets=size).judge(case.id)
+    assert result.verdict in {Verdict.PASS, Verdict.NOT_APPLICABLE}, result.reason
+
+
+@pytest.mark.parametrize("mechanism", [Mechanism.HLS_MD5, Mechanism.HLS_SHA256])
+@pytest.mark.parametrize(
+    "case", [each for each in CASES if each.id.startswith("APPL_OPEN_")], ids=named
+)
+def test_our_server_passes_by_each_mechanism_with_a_secret(
+    case: Case, mechanism: Mechanism
+) -> None:
+    subject = Subject()
+    policies = subject.meter.associations
+    policies[HASHED] = replace(policies[HASHED], mechanism=mechanism)
+    own = subject.declaration
+    hashed = replace(own.associations[2], mechanism=mechanism, client_title=CLIENT_TITLE)
+    subject.declaration = replace(own, associations=(hashed,))
+    result = subject.judge(case.id, "hashed")
+    assert result.verdict in {Verdict.PASS, Verdict.NOT_APPLICABLE}, result.reason
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=named)
