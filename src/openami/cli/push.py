@@ -14,7 +14,8 @@ import click
 
 from openami.cli.pushes import Inbox, Push, PushKeys
 from openami.cli.simulate import secured_for
-from openami.cli.telegram_json import lines, time_text, to_json
+from openami.cli.telegram_json import time_text, to_json, unit_text, value_text
+from openami.cosem.obis_names import describe as describe_obis
 from openami.dlms import p1
 from openami.dlms.errors import DlmsError
 from openami.dlms.framings import frames
@@ -272,9 +273,23 @@ def text_of(found: Push, received: str) -> Iterator[str]:
     if details:
         yield f"  {'; '.join(details)}"
     if found.told.readings:
-        yield from (f"  {line}" for line in lines(found.told))
+        yield from (f"  {line}" for line in _table(found))
     else:
         yield f"  {found.apdu.hex()}"
+
+
+def _table(found: Push) -> Iterator[str]:
+    """Yield one line for each value: object, value and unit, what it is."""
+    moment = time_text(found.told.moment)
+    rows = []
+    for each in found.told.readings:
+        value = value_text(each, inverted=False)
+        unit, when = unit_text(each) or "", time_text(each.date_time)
+        at = f" at {when}" if when not in {"", moment} else ""
+        rows.append((str(each.obis), f"{value} {unit}".rstrip() + at, describe_obis(each.obis)))
+    first, second = (max(len(row[n]) for row in rows) for n in (0, 1))
+    for obis, value, words in rows:
+        yield f"{obis:<{first}}  {value:>{second}}  {words}".rstrip()
 
 
 class Arriving:

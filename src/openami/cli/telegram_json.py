@@ -193,7 +193,7 @@ def lines(translation: Translation, *, inverted: bool = False) -> Iterator[str]:
     rows += [
         (
             str(each.obis),
-            _value_text(each, inverted=inverted),
+            value_text(each, inverted=inverted),
             unit_text(each) or "",
             time_text(each.date_time, inverted=inverted),
             describe_obis(each.obis),
@@ -206,7 +206,8 @@ def lines(translation: Translation, *, inverted: bool = False) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _value_text(reading: Reading, *, inverted: bool) -> str:
+def value_text(reading: Reading, *, inverted: bool) -> str:
+    """Return a reading's value for people: scaled, a clock as ISO 8601."""
     if (quantity := reading.quantity) is not None:
         return f"{quantity:f}"
     value = reading.value
