@@ -365,3 +365,21 @@ def test_activation_that_found_a_bad_image_is_forgotten() -> None:
     assert thing.image_transfer_status is S.VERIFICATION_SUCCESSFUL
     receiver.tick(3)
     assert thing.image_transfer_status is S.VERIFICATION_SUCCESSFUL
+
+
+def test_asking_again_whether_it_is_verified_also_activates_what_was_to_be() -> None:
+    thing, receiver = receiver_of(Flash(rounds=1))
+    initiate(thing)
+    for number in range(7):
+        send(thing, number)
+    assert refused(thing, 4) == ActionResult.TEMPORARY_FAILURE
+    thing.invocations[3](0)
+    assert thing.image_transfer_status is S.ACTIVATION_INITIATED
+    receiver.tick(1)
+    assert thing.image_transfer_status is S.ACTIVATION_SUCCESSFUL
+    initiate(thing)  # what was to be activated is; the next image is not
+    for number in range(7):
+        send(thing, number)
+    assert refused(thing, 3) == ActionResult.TEMPORARY_FAILURE
+    receiver.tick(2)
+    assert thing.image_transfer_status is S.VERIFICATION_SUCCESSFUL

@@ -3,17 +3,20 @@
 
 import pytest
 
+from openami.cosem.behaviour.account_state import AccountSettings
 from openami.cosem.behaviour.credit import CreditUnit
 from openami.cosem.model import Refused
 from openami.cosem.payment import CreditStatus, PaymentMode
 from openami.cosem.references import AttributeReference
 from openami.dlms.apdu.codes import DataAccessResult
+from openami.dlms.data import BitString
 from prepayment import (
     DAY,
     EMERGENCY,
     ENERGY_CHARGE,
     HOUR,
     STANDING_CHARGE,
+    START,
     TOKEN_CREDIT,
     Meter,
     emergency_credit,
@@ -114,3 +117,40 @@ def test_a_clock_that_is_set_for_the_first_time_charges_nothing() -> None:
     meter.tell(DAY)
     assert meter.charge(STANDING_CHARGE).total_amount_paid == 25
     assert meter.charge(ENERGY_CHARGE).total_amount_paid == 30
+
+
+def test_limits_that_are_not_zero() -> None:
+    for limit, left in ((-100, 110), (4, 6)):
+        thing = token_credit()
+        thing.limit = limit
+        meter = Meter(credits_=[thing], charges_=[])
+        meter.activate()
+        meter.accounting.top_up(10)
+        (unit,) = meter.accounting.all_credits
+        assert unit.room == left
+        assert thing.credit_status is CreditStatus.IN_USE
+        thing.invocations[2](limit)
+        assert thing.credit_status is CreditStatus.EXHAUSTED
+
+
+def test_a_charge_is_due_when_its_period_ends() -> None:
+    settings = AccountSettings(sampling_us=30 * DAY)
+    meter = Meter(settings=settings)
+    meter.activate()
+    assert meter.accounting.due_us() == START + DAY
+    meter.tell(DAY)
+    assert meter.accounting.due_us() == START + 2 * DAY
+
+
+@pytest.mark.parametrize("bits", ["00001", "00000"])
+def test_who_receives_payments(bits: str) -> None:
+    named, other = token_credit(), emergency_credit()
+    named.credit_configuration = BitString.from_bits(bits)
+    named.priority = 3
+    meter = Meter(
+        credits_=[other, named], charges_=[], settings=AccountSettings(max_credit_limit=50)
+    )
+    meter.activate()
+    meter.accounting.top_up(50)
+    assert named.current_credit_amount == 50
+    assert other.current_credit_amount == 0

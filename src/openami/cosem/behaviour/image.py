@@ -177,12 +177,9 @@ class ImageReceiver:
     def tick(self, now_us: int) -> None:
         self._told_us = now_us
         if self.status is _S.VERIFICATION_INITIATED:
-            verdict = self._go_on(self._sink.verify, _E.VERIFIED, _E.NOT_VERIFIED)
-            if self._activates and verdict is Verdict.GOOD:
-                self._begin_activation()
-            self._activates &= verdict is Verdict.RUNNING
+            self._go_on_verifying()
         elif self.status is _S.ACTIVATION_INITIATED:
-            self._go_on(self._sink.activate, _E.ACTIVATED, _E.NOT_ACTIVATED)
+            self._go_on_activating()
 
     def initiate(self, what: ImageInitiation) -> None:
         """Make ready for an image."""
@@ -224,10 +221,8 @@ class ImageReceiver:
         """
         after = self._may(_E.VERIFY)
         self._complete()
-        if self.status is not _S.VERIFICATION_INITIATED:
-            self._activates = False
         self._set(after)
-        self._report(self._sink.verify, _E.VERIFIED, _E.NOT_VERIFIED)
+        _told(self._go_on_verifying())
 
     def activate(self) -> None:
         """Activate the image, after verifying it where that was not done.
@@ -236,18 +231,27 @@ class ImageReceiver:
             Refused: Temporary failure while it is running, another reason if it failed.
         """
         if self.status is _S.INITIATED:
-            self._may(_E.VERIFY)
+            after = self._may(_E.VERIFY)
             self._complete()
-            self._activates = True
-            self._set(_S.VERIFICATION_INITIATED)
-            self._report(self._sink.verify, _E.VERIFIED, _E.NOT_VERIFIED)
+            self._set(after)
+            verdict = self._go_on_verifying()
+            self._activates = verdict is Verdict.RUNNING
+            _told(verdict)
         self._set(self._may(_E.ACTIVATE))
-        self._report(self._sink.activate, _E.ACTIVATED, _E.NOT_ACTIVATED)
+        _told(self._go_on_activating())
 
-    def _begin_activation(self) -> None:
-        self._activates = False
-        self._set(_S.ACTIVATION_INITIATED)
-        self._go_on(self._sink.activate, _E.ACTIVATED, _E.NOT_ACTIVATED)
+    def _go_on_verifying(self) -> Verdict:
+        verdict = self._go_on(self._sink.verify, _E.VERIFIED, _E.NOT_VERIFIED)
+        activates, self._activates = self._activates, False
+        if activates and verdict is Verdict.GOOD:
+            self._set(_S.ACTIVATION_INITIATED)
+            self._go_on_activating()
+        elif verdict is Verdict.RUNNING:
+            self._activates = activates
+        return verdict
+
+    def _go_on_activating(self) -> Verdict:
+        return self._go_on(self._sink.activate, _E.ACTIVATED, _E.NOT_ACTIVATED)
 
     def _may(self, event: ImageEvent) -> ImageTransferStatus:
         if not self._thing.image_transfer_enabled:
@@ -264,15 +268,6 @@ class ImageReceiver:
     def _complete(self) -> None:
         if self.first_missing < self.blocks:
             raise Refused(ActionResult.DATA_BLOCK_UNAVAILABLE)
-
-    def _report(self, ask: Callable[[], Verdict], good: ImageEvent, bad: ImageEvent) -> None:
-        match self._go_on(ask, good, bad):
-            case Verdict.RUNNING:
-                raise Refused(ActionResult.TEMPORARY_FAILURE)
-            case Verdict.BAD:
-                raise Refused(ActionResult.OTHER_REASON)
-            case Verdict.GOOD:
-                return
 
     def _go_on(self, ask: Callable[[], Verdict], good: ImageEvent, bad: ImageEvent) -> Verdict:
         verdict = ask()
@@ -294,6 +289,14 @@ class ImageReceiver:
     def shown_blocks(self) -> BitString:
         """Return what image_transferred_blocks_status shows."""
         return BitString.from_bits("".join("01"[there] for there in self._received))
+
+
+def _told(verdict: Verdict) -> None:
+    """Tell a client how something stands that is not done."""
+    if verdict is Verdict.RUNNING:
+        raise Refused(ActionResult.TEMPORARY_FAILURE)
+    if verdict is Verdict.BAD:
+        raise Refused(ActionResult.OTHER_REASON)
 
 
 def _flags(bits: bytes, blocks: int) -> bytearray:
