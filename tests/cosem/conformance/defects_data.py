@@ -16,6 +16,7 @@ from openami.cosem.services import ServiceContext
 from openami.cosem.time_event import Clock
 from openami.cosem.writing import Incoming
 from openami.dlms import data as axdr_data
+from openami.dlms.apdu.access import AccessResponse
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import DataBlock
 from openami.dlms.apdu.get import GetRequestNext, GetResponseWithDatablock, GetResponseWithList
@@ -161,6 +162,17 @@ def _gives_secrets(request: bytes, answer: bytes) -> bytes:
     return answer
 
 
+def _silent_about_halves(request: bytes, answer: bytes) -> bytes | None:
+    return None if request[:1] == b"\xd9" and answer[:1] == b"\xd8" else answer
+
+
+def _all_well(_: bytes, answer: bytes) -> bytes:
+    if answer[:1] != b"\xda":
+        return answer
+    found = AccessResponse.decode(answer)
+    return replace(found, outcomes=(found.outcomes[0],) * len(found.outcomes)).encode()
+
+
 def _takes_no_zone(subject: Subject, _: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise Refused(DataAccessResult.READ_WRITE_DENIED)
@@ -239,6 +251,13 @@ DEFECTS = (
         "answers what wants no answer",
         asked(_always_confirmed),
         "reader",
+    ),
+    Defect("APPL_DATA_LN_ACCESS_P", "says success to every part", answering(_all_well), "public"),
+    Defect(
+        "APPL_DATA_LN_ACCESS_N",
+        "is silent when a request is cut off",
+        answering(_silent_about_halves),
+        "public",
     ),
     Defect("APPL_REL_P1", "says RLRE and goes on", _release_is_a_word, "public"),
     Defect("APPL_REL_P2", "keeps associations of lost connections", _never_lost, "public"),

@@ -80,6 +80,7 @@ class Need(Enum):
     ACTION = "conformance: action"
     READ = "conformance: read"
     WRITE = "conformance: write"
+    ACCESS = "conformance: access"
     UNCONFIRMED_WRITE = "conformance: unconfirmed-write"
     UNPROVEN = "an association without high level security"
     GET_BLOCKS = "conformance: block-transfer-with-get-or-read"

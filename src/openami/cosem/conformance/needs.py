@@ -44,6 +44,7 @@ CONFORMANCE: Final[Mapping[Need, Conformance]] = MappingProxyType(
         Need.ACTION: Conformance.ACTION,
         Need.READ: Conformance.READ,
         Need.WRITE: Conformance.WRITE,
+        Need.ACCESS: Conformance.ACCESS,
         Need.UNCONFIRMED_WRITE: Conformance.UNCONFIRMED_WRITE,
         Need.GET_BLOCKS: Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ,
         Need.SET_BLOCKS: Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from openami.cosem.conformance import (
+    data_access,
     data_ln,
     data_sn,
     data_writing,
@@ -30,6 +31,7 @@ CASES: Final[tuple[Case, ...]] = (
     *hls.CASES,
     *data_ln.CASES,
     *data_writing.CASES,
+    *data_access.CASES,
     *data_sn.CASES,
     *release.CASES,
     *objects.CASES,
