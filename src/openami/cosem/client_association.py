@@ -55,11 +55,10 @@ from openami.dlms.apdu.acse import (
 from openami.dlms.apdu.block import Assembler, GeneralBlockTransfer
 from openami.dlms.apdu.initiate import VAA_NAME_LN, Conformance, InitiateRequest, InitiateResponse
 from openami.dlms.apdu.notification import (
-    NOTIFICATIONS,
     DataNotification,
     DataNotificationConfirm,
-    Notification,
 )
+from openami.dlms.apdu.unasked import UNASKED, Unasked
 from openami.dlms.association import (
     ApplicationContext,
     Association,
@@ -91,7 +90,6 @@ __all__ = [
     "UNLIMITED_PDU_OCTETS",
     "ClientAssociation",
     "ClientParameters",
-    "Notification",
     "Steps",
 ]
 
@@ -130,7 +128,7 @@ class ClientAssociation:
         self.parameters = parameters
         self.context = AssociationContext()
         self.channel = None
-        self.notified: Callable[[Notification], None] = lambda _notification: None
+        self.notified: Callable[[Unasked], None] = lambda _notification: None
         self._assembler = Assembler()
         self._granted = 0  # what was negotiated, as a plain number
         self._whole_octets = UNLIMITED_PDU_OCTETS  # what goes in one piece
@@ -240,10 +238,10 @@ class ClientAssociation:
                 return
             octets = whole
         plain = octets if self.channel is None else self.channel.unprotect(octets)[0]
-        if plain[:1] not in NOTIFICATIONS:
+        if plain[:1] not in UNASKED:
             problem = f"an APDU with tag {plain[:1].hex().upper() or 'nothing'} came unasked"
             raise UnexpectedAnswerError("no request", problem)
-        self.notified(NOTIFICATIONS[plain[:1]].decode(plain))
+        self.notified(UNASKED[plain[:1]].decode(plain))
 
     def confirm(self, notification: DataNotification) -> Steps[None]:
         """Tell the meter that its data notification is safe (newer editions)."""
@@ -300,6 +298,7 @@ class ClientAssociation:
         try:
             aare = yield from self._opened(request)
             self.context = self._negotiated(aare)
+            self._granted = int(self.context.conformance)
             if parameters.mechanism.is_hls:
                 self._machine.received(Primitive.OPEN_AUTHENTICATION_REQUIRED)
                 yield from self._authenticate(self._handshake(aare, challenge))
@@ -372,7 +371,7 @@ class ClientAssociation:
                 octets = yield from self._transfer(0, request).receive(octets)
             else:
                 check_refusal(octets, request)
-                self.notified(NOTIFICATIONS[octets[:1]].decode(octets))
+                self.notified(UNASKED[octets[:1]].decode(octets))
                 octets = yield NOTHING
             if channel is not None and octets[:1] != BLOCK:
                 octets = channel.unprotect(octets)[0]
@@ -495,5 +494,5 @@ class ClientAssociation:
 
 _GENERAL_BLOCKS: Final = int(Conformance.GENERAL_BLOCK_TRANSFER)
 _REFUSALS: Final = frozenset({b"\xd8", b"\x0e"})
-_NO_ANSWERS: Final = _REFUSALS | frozenset(NOTIFICATIONS) | {BLOCK}
+_NO_ANSWERS: Final = _REFUSALS | frozenset(UNASKED) | {BLOCK}
 """Tags of what comes in the place of an answer: refusals, blocks, and what was sent unasked."""

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from openami.dlms.apdu.block import GeneralBlockTransfer, cut
+from openami.dlms.apdu.unasked import TOLD_BY_TAG
 from openami.dlms.block_transfer import BlockTransfer, data_octets
 from openami.dlms.conversation import NOTHING, Conversation, OneWay
 
 BLOCK: Final = bytes((GeneralBlockTransfer.TAG,))
-
-_UNASKED: Final = frozenset({b"\xc2", b"\xca", b"\xd2", b"\x0f"})
-"""Notifications that can be told by their tag: event, glo- and ded-event, data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ class ClientBlocks:
                 yield OneWay(block)
             try:
                 octets = yield blocks[-1] if blocks else NOTHING
-                while octets[:1] in _UNASKED:
+                while octets[:1] in TOLD_BY_TAG:
                     self.unasked(octets)
                     octets = yield NOTHING
             except TimeoutError:
