@@ -292,6 +292,36 @@ def test_a_peer_that_breaks_the_rules_of_dlms(caplog: pytest.LogCaptureFixture) 
         play(act)
 
 
+@pytest.mark.parametrize(
+    ("octets", "fault"),
+    [
+        (b"\x40", "4 octets at least"),
+        (b"\x80GET / HTTP", "CoAP version is 2"),
+        (bytes.fromhex("40000001"), "CON 0.00 empty 1 is no request"),
+        (bytes.fromhex("60440001"), "is no request"),
+    ],
+)
+def test_strangers_who_make_no_sense_leave_nothing_behind(
+    octets: bytes, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act() -> None:
+        scene = Scene(echo)
+        port, wire = await scene.open()
+        wire._channel.send(octets)
+        await until(lambda: "a datagram is dropped" in caplog.text)
+        assert fault in caplog.text
+        assert isinstance(port, UdpPort)
+        assert port.wires == {}
+        assert scene.there == []
+        wire.send(16, 1, b"sense")
+        await until(lambda: bool(scene.here[0].frames))
+        wire.close()
+        await port.close()
+
+    with caplog.at_level(logging.WARNING):
+        play(act)
+
+
 def test_nobody_answers() -> None:
     async def act() -> None:
         scene = Scene(echo)

@@ -96,6 +96,22 @@ def test_a_datagram_that_breaks_a_rule_is_dropped(caplog: pytest.LogCaptureFixtu
     assert sum("a datagram is dropped" in each for each in caplog.messages) == 2
 
 
+def test_strangers_who_make_no_sense_leave_nothing_behind() -> None:
+    async def conversation() -> None:
+        port = await listen_udp(ANY_PORT, remember, Limits(max_connections=1))
+        for garbage in (b"", b"GET /", bytes(8), bytes.fromhex("0001001000010002c0")):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+                line.sendto(garbage, (port.url.host, port.url.port))
+        wire = await dial_udp(port.url, remember)
+        wire.send(16, 1, b"\xc0")
+        await until(lambda: bool(port.wires))
+        assert len(port.wires) == 1
+        wire.close()
+        await port.close()
+
+    asyncio.run(conversation())
+
+
 def test_too_many_peers_are_not_heard(caplog: pytest.LogCaptureFixture) -> None:
     async def conversation() -> None:
         port = await listen_udp(ANY_PORT, remember, Limits(max_connections=1))

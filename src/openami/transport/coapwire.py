@@ -15,8 +15,9 @@ import os
 from dataclasses import dataclass, replace
 from typing import Final
 
-from openami.coap.message import Option, path_options, uint
-from openami.coap.numbers import Code, OptionNumber, is_success
+from openami.coap.errors import MessageFormatError
+from openami.coap.message import Message, Option, path_options, uint
+from openami.coap.numbers import Code, OptionNumber, is_request, is_success
 from openami.coap.peer import (
     DEFAULT_SETTINGS,
     Answered,
@@ -280,6 +281,15 @@ def _made(
     return take
 
 
+def no_request(octets: bytes) -> str | None:
+    """Say why a datagram is no CoAP request; None where it is one."""
+    try:
+        message = Message.decode(octets)
+    except MessageFormatError as error:
+        return str(error)
+    return None if is_request(message.code) else f"{message} is no request"
+
+
 def of_url(url: Url, settings: CoapSettings) -> CoapSettings:
     """Return settings with the path that the address names."""
     if not url.path:
@@ -326,4 +336,4 @@ async def listen_coap(
     take = _made(accept, of_url(url, settings))
     if url.encrypted:
         return await listen_dtls(url, take, secured, limits)
-    return await listen_datagrams(url, take, limits)
+    return await listen_datagrams(url, take, limits, no_request)

@@ -64,6 +64,14 @@ class ChannelUser(Protocol):
 AcceptChannel = Callable[[Channel], ChannelUser]
 """Called when a channel is ready; `WireError` refuses the peer."""
 
+Fault = Callable[[bytes], str | None]
+"""Says what is wrong with the first datagram of a stranger; None lets it in."""
+
+
+def any_datagram(_octets: bytes) -> str | None:
+    """Let in everybody."""
+    return None
+
 
 class UdpChannel:
     """A peer on plain UDP."""
@@ -105,8 +113,17 @@ class UdpPort(asyncio.DatagramProtocol):
         wires: The channels by the address of the peer; None for the one that was dialled.
     """
 
-    def __init__(self, url: Url, accept: AcceptChannel, limits: Limits, *, dialled: bool) -> None:
+    def __init__(
+        self,
+        url: Url,
+        accept: AcceptChannel,
+        limits: Limits,
+        *,
+        dialled: bool,
+        fault: Fault = any_datagram,
+    ) -> None:
         self.url = url
+        self._fault = fault
         self.wires: dict[Address | None, UdpChannel] = {}
         self._accept = accept
         self._limits = limits
@@ -124,7 +141,7 @@ class UdpPort(asyncio.DatagramProtocol):
         key = None if self._dialled else addr[:2]
         channel = self.wires.get(key)
         if channel is None and not self._dialled:
-            channel = self._admit(addr[:2])
+            channel = self._admit(addr[:2], data)
         if channel is not None and channel.user is not None:
             channel.heard_s = self._loop.time()
             channel.user.datagram(data)
@@ -166,7 +183,11 @@ class UdpPort(asyncio.DatagramProtocol):
             self._transport.close()
         await asyncio.sleep(0)
 
-    def _admit(self, address: Address) -> UdpChannel | None:
+    def _admit(self, address: Address, data: bytes) -> UdpChannel | None:
+        """Begin a channel with a stranger who makes sense: nonsense leaves nothing behind."""
+        if (fault := self._fault(data)) is not None:
+            log.warning("%s:%d: a datagram is dropped: %s", *address, fault)
+            return None
         if len(self.wires) >= self._limits.max_connections:
             self._forget_idle()
         if len(self.wires) >= self._limits.max_connections:
@@ -203,9 +224,12 @@ async def dial_datagrams(url: Url, accept: AcceptChannel, limits: Limits = DEFAU
 
 
 async def listen_datagrams(
-    url: Url, accept: AcceptChannel, limits: Limits = DEFAULT_LIMITS
+    url: Url,
+    accept: AcceptChannel,
+    limits: Limits = DEFAULT_LIMITS,
+    fault: Fault = any_datagram,
 ) -> UdpPort:
-    """Open a port on UDP; each address that sends to it becomes a channel.
+    """Open a port on UDP; each address that sends sense to it becomes a channel.
 
     Raises:
         UserError: The port is taken or may not be opened.
@@ -213,7 +237,8 @@ async def listen_datagrams(
     loop = asyncio.get_running_loop()
     try:
         _, port = await loop.create_datagram_endpoint(
-            lambda: UdpPort(url, accept, limits, dialled=False), local_addr=(url.host, url.port)
+            lambda: UdpPort(url, accept, limits, dialled=False, fault=fault),
+            local_addr=(url.host, url.port),
         )
     except OSError as error:
         raise UserError(cannot_listen(url, error)) from error

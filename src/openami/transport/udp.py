@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Final
 
-from openami.dlms.errors import DlmsError
+from openami.dlms.errors import DecodeError, DlmsError
 from openami.dlms.sap import Sap
 from openami.dlms.wrapper import HEADER_OCTETS, WrapperFrame, WrapperReader
 from openami.transport.carrier import AcceptCarrier
@@ -104,6 +104,17 @@ class DatagramWire:
         await asyncio.sleep(0)
 
 
+def no_frames(octets: bytes) -> str | None:
+    """Say why a datagram holds no whole frames; None where it does."""
+    reader = WrapperReader()
+    try:
+        found = reader.feed(octets)
+        reader.end()
+    except DecodeError as error:
+        return str(error)
+    return None if found else "it is empty"
+
+
 def wrapped(accept: AcceptCarrier, made: list[DatagramWire] | None = None) -> AcceptChannel:
     """Return what makes a wire of each channel; `made` remembers them."""
 
@@ -135,7 +146,7 @@ async def listen_udp(url: Url, accept: AcceptCarrier, limits: Limits = DEFAULT_L
     Raises:
         UserError: The port is taken or may not be opened.
     """
-    return await listen_datagrams(url, wrapped(accept), limits)
+    return await listen_datagrams(url, wrapped(accept), limits, no_frames)
 
 
 async def dial_wrapped_dtls(
