@@ -2,6 +2,10 @@
 """`openami dump` and `openami simulate`: what was dumped is a meter again, object by object."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +234,47 @@ def test_a_folder_that_cannot_be_written(openami: Run, tmp_path: Path) -> None:
         outcome = openami("dump", served.url, "-o", tmp_path / "file" / "meter.json")
     assert outcome.status == 1
     assert "cannot be written" in outcome.sentence
+
+
+def test_ctrl_c_keeps_what_was_dumped(tmp_path: Path) -> None:
+    path, tags = tmp_path / "meter.json", list[int]()
+
+    def slow(answer: bytes) -> bytes:
+        tags.append(answer[0])
+        time.sleep(0.1)
+        return answer
+
+    with ServedMeter(TCP, spoil=slow) as served:
+        words = ["dump", str(served.url), *WHO, "-o", str(path)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "openami", *words], stderr=subprocess.PIPE, text=True
+        )
+        until = time.monotonic() + 20
+        while len(tags) < 12:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "the dump is not whole: interrupted" in err
+    assert "Traceback" not in err
+    assert tags[-1] == 0x63  # the answer to the release
+    found = Dump.from_json(json.loads(path.read_text()))
+    refused = [row.refused for each in found.objects for row in each.attributes]
+    assert "" in refused
+    assert "not asked: interrupted" in refused
+
+
+def test_a_lost_connection_keeps_what_was_dumped(openami: Run, tmp_path: Path) -> None:
+    path, count = tmp_path / "meter.json", [0]
+
+    def silent_after_ten(answer: bytes) -> bytes | None:
+        count[0] += 1
+        return answer if count[0] < 12 else None
+
+    with ServedMeter(TCP, spoil=silent_after_ten) as served:
+        outcome = openami("dump", served.url, *WHO, "-o", path, "--timeout", 0.3)
+    assert outcome.status == 1
+    assert "the dump is not whole: " in outcome.err
+    assert "did not answer within 0.3 s" in outcome.err
+    assert Dump.from_json(json.loads(path.read_text())).objects

@@ -2,6 +2,9 @@
 """`openami write` and `openami call` against our meter, over TCP and HDLC."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -126,3 +129,23 @@ def test_asked_wrongly(words: list[str], sentence: str, openami: Run) -> None:
 def test_the_methods_that_are_asked_about_exist() -> None:
     known = {row.name for declared in REGISTRY.values() for row in declared.methods()}
     assert known >= DESTRUCTIVE
+
+
+@pytest.mark.parametrize(("answer", "status"), [("n", 1), ("y", 0)])
+def test_what_cuts_off_is_asked_about_on_a_terminal(answer: str, status: int) -> None:
+    with ServedMeter(TCP) as served:
+        master, slave = os.openpty()
+        words = ["call", str(served.url), *WHO, f"{DISCONNECT}:remote_disconnect"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "openami", *words], stdin=slave, stdout=slave, stderr=slave
+        )
+        os.close(slave)
+        seen = b""
+        while b"[y/N]" not in seen:
+            seen += os.read(master, 1024)
+        os.write(master, f"{answer}\n".encode())
+        assert process.wait(20) == status
+        os.close(master)
+    assert b"may cut off, erase or lock out: invoke it?" in seen
+    assert isinstance(served.meter, DemoMeter)
+    assert len(served.meter.switch.moves) == (answer == "y")

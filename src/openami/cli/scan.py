@@ -30,6 +30,8 @@ from openami.cosem.model import Access, declared
 from openami.cosem.obis_names import describe
 from openami.runtime.errors import ExitCode, UserError
 
+MODE_E_S = 5.0
+"""How long an optical port takes to open at 300 baud, before anybody can answer."""
 HDLC = frozenset({"hdlc+tcp", "hdlc+serial"})
 
 
@@ -122,6 +124,8 @@ async def _scan(
     shown: Bar,
 ) -> Found:
     timeout_s, lists = how
+    if meter.options.mode_e:
+        timeout_s += MODE_E_S
     found, stop = Found(), Stop()
     with stop.listening():
         if meter.url.scheme in HDLC and meter.options.server_address is None:
