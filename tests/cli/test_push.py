@@ -221,6 +221,37 @@ def test_a_customer_port_is_heard(line: tuple[Path, int]) -> None:
     assert "4F414D0000000007 data-notification 7" in listening.output
 
 
+P1 = b"""/ISk5\\2M550T-1012\r
+\r
+0-0:1.0.0(260101120000W)\r
+1-0:1.8.1(000004.426*kWh)\r
+!\r
+"""
+
+
+def test_an_adapter_on_the_network_is_called() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as adapter:
+        url = f"hdlc+tcp://127.0.0.1:{adapter.getsockname()[1]}"
+        words = ("push", "listen", url, "--dial", "--json", "--count", 1)
+        with Listening(*words) as listening:
+            wire, _ = adapter.accept()
+            with wire:
+                wire.sendall(P1)
+                listening.process.wait(10)
+    (said,) = [json.loads(line) for line in listening.lines if line.startswith("{")]
+    assert said["kind"] == "p1-telegram"
+    assert [each["obis"] for each in said["values"]][-1] == "1.0.1.8.1.255"
+
+
+def test_nobody_to_call(openami: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"hdlc+tcp://127.0.0.1:{taken.getsockname()[1]}"
+        outcome = openami("push", "listen", url, "--dial")
+    assert outcome.status == 1
+    assert "refused the connection" in outcome.sentence
+
+
 TELEGRAMS = tomllib.loads((VECTORS.parent / "telegrams.toml").read_text(encoding="utf-8"))
 PLAIN = ("hdlc_iskra550", "hdlc_kaifa_ma304h3e", "hdlc_norway_han_1phase")
 

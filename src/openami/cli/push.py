@@ -4,7 +4,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import click
 
+from openami.cli.push_lines import Close, dial_line, listen_for_lines, open_line
 from openami.cli.pushes import Inbox, Push, PushKeys
 from openami.cli.simulate import secured_for
 from openami.cli.telegram_json import time_text, to_json, unit_text, value_text
@@ -26,16 +27,12 @@ from openami.runtime.errors import ConfigurationError, ExitCode, UserError
 from openami.runtime.files import read_json, write_json
 from openami.runtime.process import stop_event
 from openami.transport.anywhere import listen_anywhere
-from openami.transport.endpoint import cannot_listen
-from openami.transport.serial import SPEEDS, SerialLine
+from openami.transport.serial import SPEEDS
 from openami.transport.tls import Secured
 from openami.transport.url import ALL_SCHEMES, Url
 from openami.transport.wire import Limits, WireError
 
 LISTEN: Final = "tcp://127.0.0.1:4061"
-BURST_S: Final = 0.3
-"""A line that is silent so long has said all: what came is one telegram."""
-LONGEST_BURST_OCTETS: Final = 65_536
 LIMITS: Final = Limits(max_connections=1000, idle_timeout_s=3600.0)
 _PEM: Final = click.Path(path_type=Path, dir_okay=False)
 _WRONG: Final = ExitCode.ASKED_WRONGLY
@@ -70,6 +67,9 @@ def push() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder that keeps each push in a JSON file.",
 )
+@click.option(
+    "--dial", is_flag=True, help="hdlc+tcp: call the adapter at URL instead of waiting for it."
+)
 @click.option("--count", type=click.IntRange(1), help="End after so many pushes.")
 @click.option("--protected", is_flag=True, help="Refuse pushes in the clear.")
 @click.option("--no-confirm", is_flag=True, help="Confirm nothing.")
@@ -86,6 +86,7 @@ def listen(  # noqa: PLR0913  one parameter an option
     key: Path | None,
     baud: int,
     output: Path | None,
+    dial: bool,
     count: int | None,
     protected: bool,
     no_confirm: bool,
@@ -113,7 +114,9 @@ def listen(  # noqa: PLR0913  one parameter an option
         _hex("--title", title, 8) if title else b"",
         protected=protected,
     )
-    terms = Terms(as_json=as_json, output=output, count=count, confirms=not no_confirm, baud=baud)
+    terms = Terms(
+        as_json=as_json, output=output, count=count, confirms=not no_confirm, baud=baud, dial=dial
+    )
     asyncio.run(_run(where, secured_for(where, ca, cert, key), inbox, terms))
     return int(ExitCode.DONE)
 
@@ -127,6 +130,7 @@ class Terms:
     count: int | None
     confirms: bool
     baud: int
+    dial: bool = False
 
 
 def _meter_keys(path: Path) -> tuple[bytes, PushKeys]:
@@ -312,88 +316,13 @@ class Arriving:
         self._receiver.gone(self._wire.name)
 
 
-class Bursts:
-    """Gathers what comes on a line until it is silent."""
-
-    def __init__(self, name: str, receiver: Receiver) -> None:
-        self.name = name
-        self._receiver = receiver
-        self._octets = bytearray()
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
-
-    def octets(self, octets: bytes) -> None:
-        """Take what came."""
-        self._octets += octets
-        if len(self._octets) > LONGEST_BURST_OCTETS:
-            self.flush()
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(BURST_S, self.flush)
-
-    def flush(self) -> None:
-        """Hand on what there is."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._octets:
-            burst = bytes(self._octets)
-            self._octets.clear()
-            self._receiver.telegram(burst, self.name)
-
-
-class BurstProtocol(asyncio.Protocol):
-    """A TCP connection that carries the octets of a line."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._bursts: Bursts | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        host, port, *_ = transport.get_extra_info("peername") or ("unknown", 0)
-        self._bursts = Bursts(f"{host}:{port}", self._receiver)
-
-    def data_received(self, data: bytes) -> None:
-        if self._bursts is not None:
-            self._bursts.octets(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        if self._bursts is not None:
-            self._bursts.flush()
-            self._receiver.gone(self._bursts.name)
-
-
-Close = Callable[[], Awaitable[None]]
-
-
 async def _open(
-    url: Url, secured: Secured | None, receiver: Receiver, baud: int
+    url: Url, secured: Secured | None, receiver: Receiver, terms: Terms
 ) -> tuple[Url, Close]:
     if url.scheme == "hdlc+serial":
-        bursts = Bursts(url.path, receiver)
-        line = SerialLine(Path(url.path), bursts.octets, baud)
-        line.open()
-        if not line.is_open:
-            raise UserError(f"{url} cannot be opened: check that it is there and may be used")
-
-        async def close_line() -> None:
-            bursts.flush()
-            line.close()
-
-        return url, close_line
+        return open_line(url, receiver, terms.baud)
     if url.scheme == "hdlc+tcp":
-        loop = asyncio.get_running_loop()
-        try:
-            server = await loop.create_server(lambda: BurstProtocol(receiver), url.host, url.port)
-        except OSError as error:
-            raise UserError(cannot_listen(url, error)) from error
-
-        async def close_server() -> None:
-            server.close()
-
-        return Url(url.scheme, url.host, server.sockets[0].getsockname()[1]), close_server
+        return await (dial_line if terms.dial else listen_for_lines)(url, receiver)
     port = await listen_anywhere(
         url, lambda wire: Arriving(wire, receiver), secured=secured, limits=LIMITS
     )
@@ -406,7 +335,7 @@ async def _run(urls: Sequence[Url], secured: Secured | None, inbox: Inbox, terms
     closers: list[Close] = []
     try:
         for url in urls:
-            at, close = await _open(url, secured, receiver, terms.baud)
+            at, close = await _open(url, secured, receiver, terms)
             closers.append(close)
             click.echo(f"listening on {at}", err=terms.as_json)
         await stop.wait()

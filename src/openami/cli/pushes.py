@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from openami.dlms import p1
 from openami.dlms.apdu.block import Assembler, GeneralBlockTransfer
 from openami.dlms.apdu.ciphered import (
     BY_GLO,
@@ -144,6 +145,8 @@ class Inbox:
         elif tag == EventNotification.TAG:
             EventNotification.decode(plain)
             kind = "event-notification"
+        elif p1.is_telegram(plain):
+            kind = "p1-telegram"
         else:
             raise DecodeError("this is no notification", plain, 0, CLAUSE)
         return Push(
