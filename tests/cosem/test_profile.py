@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openami.cosem.device import FULL_ACCESS, AssociationPolicy, LogicalDevice
 from openami.cosem.measurement import ProfileGeneric, SortMethod
 from openami.cosem.model import Refused
 from openami.cosem.profile import MemoryBuffer, profile_generic
@@ -151,3 +152,16 @@ def test_a_cleared_buffer_is_empty() -> None:
     buffer.append(int(timedelta(seconds=1).total_seconds()), row(0))
     buffer.clear()
     assert buffer.count() == 0
+
+
+def test_what_describes_the_rows_is_fixed_where_the_buffer_cannot_follow() -> None:
+    fixed = profile()
+    for each in (ProfileGeneric.capture_period, ProfileGeneric.profile_entries):
+        with pytest.raises(Refused) as refused:
+            fixed.write(each, DoubleLongUnsigned(60))
+        assert refused.value.result is DataAccessResult.READ_WRITE_DENIED
+    device = LogicalDevice(objects=[fixed], associations=())
+    view = device.view(AssociationPolicy(client_sap=16, grants=FULL_ACCESS))
+    assert view.rights(fixed).write == frozenset()
+    fixed.fixed = frozenset()
+    assert view.rights(fixed).write == {3, 4, 5, 6, 8}

@@ -317,7 +317,9 @@ class View:
     def rights(self, thing: InterfaceClass) -> Rights:
         """Return what the client may do with `thing`."""
         declared: Any = type(thing)  # mypy looks for __hash__ where a class object has its own
-        return rights_of(declared, thing.values[1], frozenset(thing.invocations), self.grants)
+        name: Obis = thing.values[1]
+        actions = frozenset(thing.invocations)
+        return rights_of(declared, name, actions, self.grants, fixed=thing.fixed)
 
     def visible(self) -> Iterator[InterfaceClass]:
         """Yield the objects that the client may do anything with."""
@@ -357,6 +359,8 @@ def rights_of(
     name: Obis,
     actions: frozenset[int],
     grants: tuple[Grant, ...],
+    *,
+    fixed: frozenset[int] = frozenset(),
 ) -> Rights:
     """Return the sum of all grants that cover an object, within what its class allows.
 
@@ -367,6 +371,7 @@ def rights_of(
         name: Its logical name.
         actions: Methods that something is bound to.
         grants: The client's rights.
+        fixed: Attributes that this object lets nobody write.
     """
     covering = [grant for grant in grants if grant.covers(declared, name)]
     rows = list(declared.attributes())
@@ -380,7 +385,9 @@ def rights_of(
         frozenset(
             row.index
             for row in rows
-            if row.access & Access.WRITE and any(row.index in grant.write for grant in covering)
+            if row.access & Access.WRITE
+            and row.index not in fixed
+            and any(row.index in grant.write for grant in covering)
         ),
         frozenset(
             row.index

@@ -109,12 +109,14 @@ class ProfileGeneric(InterfaceClass, class_id=7, version=1, methods_at=0x58):
     """Rows of captured values in the order of their capture (4.3.6), e.g. a load profile."""
 
     buffer = Attribute(2, ANY, dynamic=True)
-    capture_objects = Attribute(3, array(CAPTURE_OBJECT))
-    capture_period = Attribute(4, DOUBLE_LONG_UNSIGNED)  # seconds; 0: triggered from outside
-    sort_method = Attribute(5, enumeration(SortMethod))
-    sort_object = Attribute(6, CAPTURE_OBJECT)
+    capture_objects = Attribute(3, array(CAPTURE_OBJECT), access=Access.READ_WRITE)
+    capture_period = Attribute(  # seconds; 0: triggered from outside
+        4, DOUBLE_LONG_UNSIGNED, access=Access.READ_WRITE
+    )
+    sort_method = Attribute(5, enumeration(SortMethod), access=Access.READ_WRITE)
+    sort_object = Attribute(6, CAPTURE_OBJECT, access=Access.READ_WRITE)
     entries_in_use = Attribute(7, DOUBLE_LONG_UNSIGNED, dynamic=True)
-    profile_entries = Attribute(8, DOUBLE_LONG_UNSIGNED)
+    profile_entries = Attribute(8, DOUBLE_LONG_UNSIGNED, access=Access.READ_WRITE)
 
     reset = Method(1)
     capture = Method(2)

@@ -159,6 +159,9 @@ class InterfaceClass:
     _methods: ClassVar[tuple[Method[Any, Any], ...]]
     _index_of: ClassVar[Mapping[str, int]]
 
+    fixed: frozenset[int] = frozenset()
+    """Attributes that this object lets nobody write, though its class does."""
+
     logical_name = Attribute(1, LOGICAL_NAME)
 
     def __init_subclass__(
@@ -294,7 +297,10 @@ class InterfaceClass:
 
         Raises:
             KindError: Another type, or, for a CHOICE, another type than the value has now.
+            Refused: The attribute is fixed in this object, or its handler refuses.
         """
+        if row.index in self.fixed:
+            raise Refused(DataAccessResult.READ_WRITE_DENIED)
         value = row.kind.strict(data)
         if row.kind.is_choice and (row.index in self.values or row.index in self.sources):
             held: object = row.__get__(self, type(self))

@@ -23,6 +23,11 @@ from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
 
 CLOCK_CLASS: Final = 8
+STATIC: Final = frozenset({3, 4, 5, 6, 8})
+"""The attributes that describe the rows; they are fixed where the buffer cannot follow them.
+
+`behaviour.capture` binds profiles that can.
+"""
 UNSPECIFIED: Final = b"\xff" * 5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -112,6 +117,7 @@ def profile_generic(
     rows = Rows(columns, buffer, time_zone_minutes)
     profile.bind_octets(ProfileGeneric.buffer, rows.all)
     profile.bind_selection(ProfileGeneric.buffer, rows.select)
+    profile.fixed = STATIC
     return profile
 
 

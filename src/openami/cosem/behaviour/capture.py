@@ -162,6 +162,7 @@ class Capturing:
             self.buffer,
             time_zone_minutes=lambda: self._life.zone().deviation(self._life.now_us()),
         )
+        profile.fixed = frozenset()
         if self._life.host.null_data:
             tell_with_null_data(profile)
         # A server keeps what it once got from an object: let that always find the rows of now.
