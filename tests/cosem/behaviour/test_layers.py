@@ -170,3 +170,19 @@ def test_without_credentials_only_the_global_keys_serve() -> None:
         take_off(centre, told, protected)
     with pytest.raises(SecurityError, match="need credentials"):
         put_on(meter, (layer(ProtectionType.DIGITAL_SIGNATURE),), b"data")
+
+
+def test_each_kind_of_key_has_its_own_window() -> None:
+    meter, centre = ends()
+    for key_info, window in ((KEY_INFOS[0], "global"), (KEY_INFOS[1], "travelling")):
+        told, protected = put_on(meter, (layer(BOTH, key_info),), b"data")
+        before = centre.window.expected, centre.windows.travelling.expected
+        take_off(centre, told, protected)
+        after = centre.window.expected, centre.windows.travelling.expected
+        moved = [now != then for now, then in zip(after, before, strict=True)]
+        assert moved == [window == "global", window == "travelling"]
+    told, protected = put_on(meter, (layer(ProtectionType.DIGITAL_SIGNATURE),), b"data")
+    before = centre.window.expected, centre.windows.travelling.expected
+    take_off(centre, told, protected)
+    assert (centre.window.expected, centre.windows.travelling.expected) == before
+    assert centre.windows.transaction > 0

@@ -6,7 +6,7 @@ import pytest
 from openami.cosem.behaviour.account_state import AccountSettings
 from openami.cosem.behaviour.credit import CreditUnit
 from openami.cosem.model import Refused
-from openami.cosem.payment import CreditStatus, PaymentMode
+from openami.cosem.payment import CreditStatus, PaymentMode, TokenGatewayConfiguration
 from openami.cosem.references import AttributeReference
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.data import BitString
@@ -154,3 +154,24 @@ def test_who_receives_payments(bits: str) -> None:
     meter.accounting.top_up(50)
     assert named.current_credit_amount == 50
     assert other.current_credit_amount == 0
+
+
+def test_low_credit_begins_below_its_threshold() -> None:
+    meter = Meter(charges_=[])
+    meter.activate()
+    for value, low in ((199, "1"), (200, "0"), (201, "0")):
+        meter.credit(TOKEN_CREDIT).invocations[2](value)
+        assert meter.account.current_credit_status.bits[1] == low
+
+
+def test_proportions_may_be_all_of_a_payment() -> None:
+    meter = Meter(charges_=[])
+    rows = (
+        TokenGatewayConfiguration(TOKEN_CREDIT, 60),
+        TokenGatewayConfiguration(EMERGENCY, 40),
+    )
+    meter.account.sinks[12](rows)
+    meter.account.token_gateway_configuration = rows
+    meter.activate()
+    meter.accounting.top_up(10)
+    assert [unit.amount for unit in meter.accounting.all_credits] == [6, 4]

@@ -16,6 +16,12 @@ from openami.cosem.behaviour.arbitration import bind_arbitrator
 from openami.cosem.behaviour.capture import bind_profile_generic
 from openami.cosem.behaviour.clock import bind_clock
 from openami.cosem.behaviour.compact import bind_compact_data
+from openami.cosem.behaviour.counters import (
+    bind_counters,
+    bind_g3_mac_setup,
+    bind_prime_administration,
+    bind_prime_llc,
+)
 from openami.cosem.behaviour.demand import bind_demand_register
 from openami.cosem.behaviour.disconnection import bind_disconnect_control
 from openami.cosem.behaviour.host import Begins, Host, Life
@@ -109,6 +115,7 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(46, (0,), bind_setup),
     Behaviour(47, (0, 1, 2), bind_diagnosis),
     Behaviour(48, (0,), bind_ipv6_setup),
+    Behaviour(53, (0,), bind_counters),
     Behaviour(61, (0,), bind_register_table, needs=(3,)),
     Behaviour(62, (0, 1), bind_compact_data, needs=(3,)),
     Behaviour(63, (0,), bind_status_mapping, needs=(3,)),
@@ -123,12 +130,22 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(74, (0,), bind_setup),
     Behaviour(76, (0,), bind_setup),
     Behaviour(77, (0,), bind_mbus_diagnostic),
+    Behaviour(80, (0,), bind_prime_llc),
+    Behaviour(81, (0,), bind_counters),
+    Behaviour(84, (0,), bind_counters),
+    Behaviour(85, (0,), bind_prime_administration),
+    Behaviour(90, (0, 1), bind_counters),
+    Behaviour(91, (0, 1, 2, 3, 4), bind_g3_mac_setup),
     Behaviour(100, (0,), bind_ntp_setup, needs=(2,)),
     Behaviour(111, (0,), bind_account, needs=(2, 9, 13, 14, 15)),
     Behaviour(115, (0,), bind_token_gateway),
     Behaviour(122, (0,), bind_function_control),
     Behaviour(123, (0,), bind_array_manager, needs=(2,)),
     Behaviour(124, (0,), bind_port_protection, needs=(2, 3, 4, 5, 6)),
+    Behaviour(127, (0,), bind_counters),
+    Behaviour(129, (0,), bind_counters),
+    Behaviour(132, (0, 1), bind_counters),
+    Behaviour(133, (0, 1), bind_counters),
     Behaviour(151, (0, 1), bind_diagnosis),
     Behaviour(152, (0,), bind_setup),
     Behaviour(153, (0,), bind_coap_diagnostic),
