@@ -9,6 +9,7 @@ runner is `run`.
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final
 
 from openami.cli import telegram_json
@@ -19,8 +20,9 @@ from openami.coap.peer import CoapPeer, PeerSettings, Requested
 from openami.dlms import apdu, columns, data, framings, translate
 from openami.dlms.apdu.fields import SelectiveAccess
 from openami.dlms.apdu.selective import ByEntry, ByRange
+from openami.dlms.data import Integer
 from openami.dlms.datetimes import CosemDate, CosemDateTime, CosemTime
-from openami.dlms.errors import DecodeError
+from openami.dlms.errors import DecodeError, DlmsError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
 from openami.dlms.habits import LENIENT
 from openami.dlms.hdlc.address import Station
@@ -39,8 +41,11 @@ from openami.dlms.security.counters import CounterBlock
 from openami.dlms.wrapper import WrapperReader
 from openami.dlms.xmlform.document import from_xml, to_xml
 from openami.dlms.xmlform.element import NAMESPACE, XmlError
+from playbooks import named_meter
 from playbooks.demo_meter import (
     CLIENT_TITLE,
+    DISCONNECT,
+    ENERGY,
     KEYS,
     MANAGER,
     METER_TITLE,
@@ -193,6 +198,52 @@ def served_protected(octets: bytes) -> object:
     return link
 
 
+@cache
+def a_named_meter() -> named_meter.NamedMeter:
+    """A meter that is built once: building it takes longer than asking it."""
+    return named_meter.NamedMeter()
+
+
+def served_by_short_name(octets: bytes) -> object:
+    """The same to a server that is asked by short name, request by request; what it says is sound.
+
+    Each request has its length in front.
+    """
+    link = named_meter.associated(
+        named_meter.OPEN, meter=a_named_meter(), max_receive_pdu_octets=40
+    )
+    while octets:
+        request, octets = octets[1 : 1 + octets[0]], octets[1 + octets[0] :]
+        if request[:1] in {b"`", b"b"}:  # AARQ and RLRQ belong to the target above
+            continue
+        answer = link.server.receive(named_meter.OPEN, request)
+        assert answer is None or len(answer) <= 40
+        if answer is not None:
+            apdu.decode(answer)
+    return link
+
+
+def asked_by_short_name(octets: bytes) -> object:
+    """Give answers to a client that asks by short name; each has its length in front."""
+    link = named_meter.associated(named_meter.OPEN, meter=a_named_meter())
+    pieces = []
+    while octets:
+        piece, octets = octets[1 : 1 + octets[0]], octets[1 + octets[0] :]
+        pieces.append(piece)
+    for ask in (
+        link.client.object_list(),
+        link.client.get_data(3, ENERGY, 2),
+        link.client.act_data(70, DISCONNECT, 1, Integer(0)),
+    ):
+        left = list(pieces)
+        with suppress(DlmsError, StopIteration):
+            next(ask)
+            while left:
+                ask.send(left.pop(0))
+        ask.close()
+    return link
+
+
 def coap_message(octets: bytes) -> object:
     with suppress(CoapError):
         return inverse(Message.decode)(octets)
@@ -258,6 +309,8 @@ TARGETS: Final[dict[str, Target]] = {
     "secure-channel": opened_by_channel,
     "server": served,
     "server-protected": served_protected,
+    "server-short-names": served_by_short_name,
+    "client-short-names": asked_by_short_name,
     "coap-message": coap_message,
     "coap-peer": coap_peer,
     "hdlc-station": hdlc_station,
