@@ -40,6 +40,28 @@ HALF_A_VALUE = """{"format": "openami-dump-1", "objects": [
 ]}"""
 
 
+def dump_with(
+    *,
+    index: int = 2,
+    mode: int = 1,
+    version: int = 0,
+    twice: bool = False,
+    title: str = "",
+    server: int = 1,
+) -> str:
+    row = {"index": index, "mode": mode}
+    clock = {
+        "obis": "0.0.1.0.0.255",
+        "class": 8,
+        "version": version,
+        "attributes": [row] * (1 + twice),
+        "methods": [],
+    }
+    said = {"format": "openami-dump-1", "client": 16, "server": server, "mechanism": "none"}
+    rest = {"association_version": 1, "system_title": title, "objects": [clock]}
+    return json.dumps(said | rest)
+
+
 def without_time(dump: Any) -> Any:
     """What must be the same: all but the moment, the clock and the counter."""
     dump = json.loads(json.dumps(dump))
@@ -197,6 +219,12 @@ def test_the_table_of_secrets_has_what_it_should() -> None:
             HALF_A_VALUE,
             "object 1, 0.0.1.0.0.255: octet-string needs 1 octets",
         ),
+        (dump_with(index=128), "object 1, 0.0.1.0.0.255: index 128 is not -128 to 127"),
+        (dump_with(mode=-1), "object 1, 0.0.1.0.0.255: mode -1 is not 0 to 255"),
+        (dump_with(version=256), "object 1, 0.0.1.0.0.255: version 256 is not 0 to 255"),
+        (dump_with(twice=True), "object 1, 0.0.1.0.0.255: the same attribute stands there twice"),
+        (dump_with(title="00"), "system_title has 1 octets, not 8"),
+        (dump_with(server=-1), "client and server are 0 to 65535"),
         ("{", "{path} is not valid JSON"),
         (None, "{path} cannot be read (No such file or directory): give the path of a file"),
     ],

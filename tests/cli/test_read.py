@@ -422,3 +422,10 @@ def test_an_object_is_named_in_words(served: ServedMeter, run: Run) -> None:
         "1.0.1.8.0.255  123456 Wh  active energy import",
         "1.0.1.8.0.255  {0, 30}  active energy import",
     ]
+
+
+def test_a_code_is_said_by_its_name(served: ServedMeter, run: Run) -> None:
+    state = "0.0.96.3.10.255:control_state"
+    assert run(served.url, *LLS, state).out == "0.0.96.3.10.255  connected\n"
+    (said,) = json.loads(run(served.url, *LLS, state, "--json").out)
+    assert (said["value"], said["words"]) == (1, "connected")

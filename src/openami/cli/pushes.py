@@ -27,6 +27,7 @@ from openami.dlms.apdu.notification import (
     EventNotification,
 )
 from openami.dlms.apdu.signed import GeneralSigning
+from openami.dlms.apdu.write import InformationReport
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
 from openami.dlms.security.ciphering import Cipher, KeySet
@@ -145,6 +146,9 @@ class Inbox:
         elif tag == EventNotification.TAG:
             EventNotification.decode(plain)
             kind = "event-notification"
+        elif tag == InformationReport.TAG:
+            InformationReport.decode(plain)
+            kind = "information-report"
         elif p1.is_telegram(plain):
             kind = "p1-telegram"
         else:

@@ -138,7 +138,8 @@ def _json(found: Reading | Table) -> dict[str, object]:
             number = int(value) if whole else float(value)
             return head | {"value": number, "unit": found.unit}
         case _:
-            return head | {"value": found.value, "unit": found.unit}
+            words = {"words": found.words} if found.words else {}
+            return head | {"value": found.value, "unit": found.unit} | words
 
 
 def _csv(found: Answers) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from openami.cli.places import VALUE, Objects, Target
+from openami.cli.places import VALUE, Objects, Place, Target
 from openami.cli.profiles import SCALED, SCALER_UNIT, Cell, read_scaler_unit, read_shape
 from openami.cli.values import shown
 from openami.cosem.access_control import AssociationLn
@@ -18,6 +18,7 @@ from openami.cosem.dump import is_secret
 from openami.cosem.literals import plain
 from openami.cosem.measurement import ProfileGeneric, ScalerUnit
 from openami.cosem.model import Attribute, declared
+from openami.cosem.named import to_named
 from openami.cosem.obis_names import describe as describe_obis
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.data import Array, Data, Structure
@@ -53,11 +54,12 @@ class Reading:
     place: Found
     value: Json
     unit: str = ""
+    words: str = ""
 
     @property
     def text(self) -> str:
-        """The value for people."""
-        shown = said(self.value)
+        """The value for people; a code by its name."""
+        shown = self.words or said(self.value)
         return f"{shown} {self.unit}" if self.unit else shown
 
 
@@ -119,7 +121,7 @@ class Reader:
         named = attribute == 1 and isinstance(value, bytes) and len(value) == 6
         if named and isinstance(value, bytes):
             return Reading(found, str(Obis.decode(value)))
-        return Reading(found, plain(value, dated=dated))
+        return Reading(found, plain(value, dated=dated), words=_words(place, value))
 
     def _whole(self, target: Target) -> Steps[Table]:
         """Read every attribute of an object, in one request where the meter takes that."""
@@ -150,6 +152,14 @@ class Reader:
             octets = yield from client.get_raw(ProfileGeneric.class_id, obis, VALUE)
         headings = [column.heading for column in shape.columns]
         return Table(Found(obis, ProfileGeneric.class_id, VALUE), headings, shape.rows(octets))
+
+
+def _words(place: Place, value: Data) -> str:
+    """Return the name of a code; empty for what has none."""
+    if not isinstance(place.row, Attribute) or not place.row.kind.codes:
+        return ""
+    named = to_named(place.row.kind, value)
+    return named if isinstance(named, str) and isinstance(value, int) else ""
 
 
 def _rows_of(class_id: int, version: int, target: Target) -> list[Attribute[Any]]:

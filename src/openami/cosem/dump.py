@@ -101,6 +101,25 @@ class DumpedObject:
         """The table of its class."""
         return declared(self.class_id, self.version)
 
+    def checked(self) -> Self:
+        """Return itself; raises `ValueError` for numbers that no object list can hold."""
+        rows: tuple[DumpedAttribute | DumpedMethod, ...] = (*self.attributes, *self.methods)
+        for what, number, low, high in (
+            ("class", self.class_id, 0, 0xFFFF),
+            ("version", self.version, 0, 0xFF),
+            *(("index", row.index, -128, 127) for row in rows),
+            *(("mode", row.mode, 0, 0xFF) for row in rows),
+        ):
+            if not low <= number <= high:
+                raise ValueError(f"{what} {number} is not {low} to {high}")
+        for kind, indexes in (
+            ("attribute", [row.index for row in self.attributes]),
+            ("method", [row.index for row in self.methods]),
+        ):
+            if len(set(indexes)) < len(indexes):
+                raise ValueError(f"the same {kind} stands there twice")
+        return self
+
     def to_json(self) -> Json:
         table = self.table
         rows = {row.index: row for row in table.attributes()} if table else {}
@@ -164,7 +183,7 @@ class DumpedObject:
                 obis=obis,
                 attributes=attributes,
                 methods=methods,
-            )
+            ).checked()
         except KeyError as error:
             raise DumpError(f"{place}: {error.args[0]!r} is missing") from None
         except (TypeError, AttributeError, ValueError, DecodeError) as error:
@@ -209,6 +228,14 @@ class Dump:
     devices: Mapping[int, str] = field(default_factory=dict)
     objects: tuple[DumpedObject, ...]
 
+    def checked(self) -> Self:
+        """Return itself; raises `ValueError` for what no association can have."""
+        if len(self.system_title) not in {0, 8}:
+            raise ValueError(f"system_title has {len(self.system_title)} octets, not 8")
+        if not 0 <= self.client <= 0xFFFF or not 0 <= self.server <= 0xFFFF:
+            raise ValueError("client and server are 0 to 65535")
+        return self
+
     def to_json(self) -> Json:
         return {
             "format": FORMAT,
@@ -245,7 +272,7 @@ class Dump:
                 taken=str(said.get("taken", "")),
                 devices={int(sap): str(n) for sap, n in said.get("devices", {}).items()},
                 objects=objects,
-            )
+            ).checked()
         except KeyError as error:
             raise DumpError(f"{error.args[0]!r} is missing") from None
         except DumpError:
