@@ -15,6 +15,7 @@ from openami.cosem.associations import (
     ShortNameElement,
 )
 from openami.cosem.chapters import CHAPTERS
+from openami.cosem.device import AssociationPolicy, LogicalDevice
 from openami.cosem.kinds import KindError
 from openami.cosem.measurement import Data, ProfileGeneric, Register
 from openami.cosem.model import REGISTRY, InterfaceClass
@@ -137,6 +138,18 @@ def test_names_that_cannot_be_given(given: dict[Obis, int], why: str) -> None:
     names = ShortNames(given)
     with pytest.raises(ValueError, match=why):
         names.take([Register(ENERGY), Register(POWER)])
+
+
+def test_a_device_names_its_objects_when_it_is_built() -> None:
+    def device(names: ShortNames) -> LogicalDevice:
+        policy = AssociationPolicy(client_sap=16, short_names=names)
+        return LogicalDevice(objects=[Register(ENERGY), Register(POWER)], associations=[policy])
+
+    names = ShortNames({POWER: 0x0100})
+    device(names)
+    assert names.base_name(ENERGY) == 0x0130
+    with pytest.raises(ValueError, match="is not one of"):
+        device(ShortNames({POWER: 0x0101}))
 
 
 def test_a_device_with_too_many_objects() -> None:

@@ -230,6 +230,9 @@ class LogicalDevice:
         self._views: dict[int, View] = {}
         for each in objects:
             self.add(each)
+        for policy in self.associations.values():
+            if policy.short_names is not None:  # what cannot be named is told here, to no client
+                policy.short_names.take(self)
 
     def __iter__(self) -> Iterator[InterfaceClass]:
         return iter(self._objects.values())
