@@ -99,6 +99,29 @@ def test_gurux_reads_our_meter_under_a_dedicated_key() -> None:
     assert found["all"] == 500
 
 
+@pytest.mark.parametrize("mechanism", SECURITY)
+def test_gurux_reads_our_meter_in_general_blocks(mechanism: str) -> None:
+    """Its acknowledgements carry the last-block bit and have numbers of their own, as ours do."""
+    with listening(open_meter()) as served:
+        found = peer(
+            "gurux_reads.py",
+            port=served.port,
+            mechanism=mechanism,
+            pdu_octets=300,
+            general_blocks=1,
+            client_title=CLIENT_TITLE.hex(),
+            energy=str(ENERGY),
+            profile=str(LOAD_PROFILE),
+            **{"from": (START + 10 * PERIOD).isoformat(), "to": (START + 57 * PERIOD).isoformat()},
+            **SECURITY[mechanism],
+        )
+
+    assert 0xE0 in served.tags
+    assert found["energy"] == 123_456
+    assert found["by_range"] == [expected_row(index) for index in range(10, 58)]
+    assert found["all"] == 500
+
+
 @pytest.mark.parametrize("script", PEERS)
 @pytest.mark.parametrize(
     ("mechanism", "changes"),

@@ -14,7 +14,7 @@ import sys
 
 from gurux_dlms import GXByteBuffer, GXDLMSClient, GXDLMSGateway, GXReplyData
 from gurux_dlms.ecdsa import GXPrivateKey, GXPublicKey
-from gurux_dlms.enums import Authentication, InterfaceType, Security
+from gurux_dlms.enums import Authentication, Conformance, InterfaceType, Security
 from gurux_dlms.objects import (
     GXDLMSClock,
     GXDLMSData,
@@ -81,6 +81,13 @@ class Reader:
         if "hdlc" in ask:
             self.speak_hdlc(**ask["hdlc"])
         self.client.maxReceivePDUSize = ask.get("pdu_octets", 0xFFFF)
+        if "general_blocks" in ask:
+            blocks = Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
+            self.client.proposedConformance &= ~blocks
+            self.client.proposedConformance |= Conformance.GENERAL_BLOCK_TRANSFER
+            self.client.gbtWndowSize = ask["general_blocks"]
+            # The library asks its settings for a name that they do not have.
+            type(self.client.settings).blockNumber = property(lambda held: held.blockIndex)
         if ask["mechanism"] in CIPHERED:
             ciphering = self.client.ciphering
             ciphering.security = Security.AUTHENTICATION_ENCRYPTION
