@@ -177,6 +177,15 @@ def test_a_clock_that_is_set_back_loses_no_energy() -> None:
     assert row.last_average_value == 1200
 
 
+def test_a_synchronisation_ends_no_period_twice() -> None:
+    row = register()
+    world = World([row], now_us=NOON)
+    feed(world, 500)
+    world.tick(NOON + QUARTER - 300_000_000)
+    assert world.life.actors.due_us() == NOON + 2 * QUARTER
+    assert row.last_average_value == 2000
+
+
 def test_a_state_goes_on_after_a_restart() -> None:
     world = World([register(periods=2), peak()], now_us=NOON)
     feed(world, 500, 300)

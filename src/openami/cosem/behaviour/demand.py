@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from openami.cosem.behaviour.due import SYNCHRONISATION_US
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import SECOND_US, next_boundary
 from openami.cosem.behaviour.registers import Counter, number
@@ -85,10 +86,10 @@ class Demand:
     def tick(self, now_us: int) -> None:
         """End the periods that are over; nothing came since what was added last.
 
-        A clock that was set back behind the start of the running period begins it anew; no energy
-        is lost.
+        A clock that was set back behind the start of the running period, and by more than a
+        synchronisation, begins it anew; no energy is lost.
         """
-        if now_us < self._start:
+        if now_us < self._start - SYNCHRONISATION_US:
             self._begin(now_us)
         if now_us >= self._end + self._window_us() + 2 * self._period_us():
             self._skip_to(now_us)

@@ -43,10 +43,11 @@ class DisconnectUnit:
     """One disconnect control and its state machine."""
 
     def __init__(self, row: DisconnectControl, life: Life) -> None:
-        held = row.values
-        state = ControlState(held.get(3, ControlState.CONNECTED))
-        breaker = life.host.breaker(held[1])
-        self.unit = Disconnector(breaker or RememberedBreaker(state), held.get(4, 0), state)
+        # What the object shows now, stored or from a source that was bound before.
+        state = getattr(row, "control_state", ControlState.CONNECTED)
+        mode = getattr(row, "control_mode", 0)
+        breaker = life.host.breaker(row.logical_name) or RememberedBreaker(state)
+        self.unit = Disconnector(breaker, mode, state)
         if self.unit.mode not in MODES:
             what = f"control_mode {self.unit.mode} is not known: nothing moves the unit"
             life.report(row.logical_name, what)
