@@ -326,11 +326,16 @@ class ServerAssociation:
         if opened.context.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
             self._blocks = ServerBlocks(opened.context, self._policy.block_window)
 
-    def _report(self, incident: SecurityIncident | None, detail: str) -> None:
+    def _report(
+        self, incident: SecurityIncident | None, detail: str, *, is_opening: bool = True
+    ) -> None:
         watch = self._around.watch
         if watch is not None and incident is not None:
             report = SecurityReport(
-                incident=incident, client_sap=self._policy.client_sap, detail=detail
+                incident=incident,
+                client_sap=self._policy.client_sap,
+                detail=detail,
+                is_opening=is_opening,
             )
             watch.report(report)
 
@@ -352,7 +357,8 @@ class ServerAssociation:
         elif rlrq.user_information:
             user_information = opened.initiate_response
         elif self._must_prove_release(opened):
-            self._report(SecurityIncident.NOT_DECIPHERED, "a release without proof")
+            incident = SecurityIncident.NOT_DECIPHERED
+            self._report(incident, "a release without proof", is_opening=False)
             return Rlre(reason=ReleaseResponseReason.NOT_FINISHED).encode()
         self._machine.received(Primitive.RELEASE_REQUEST)
         self._machine.sent(Primitive.RELEASE_RESPONSE)

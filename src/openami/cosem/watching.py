@@ -35,12 +35,14 @@ class SecurityReport:
         client_sap: Who, as far as the address tells.
         detail: A sentence; it shows no key and no secret.
         expected_counter: With a refused counter, the lowest that is accepted.
+        is_opening: Whether it was an AARQ, or pass 3 of HLS.
     """
 
     incident: SecurityIncident
     client_sap: int
     detail: str
     expected_counter: int | None = None
+    is_opening: bool = False
 
 
 class SecurityWatch(Protocol):

@@ -19,6 +19,7 @@ from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
 from openami.cosem.disconnect import ControlState, Disconnector
 from openami.cosem.model import Refused
 from openami.cosem.server import ServerConnection
+from openami.cosem.watching import SecurityWatch
 from openami.device.storage import StorageError, set_aside
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.datetimes import CosemDateTime
@@ -157,10 +158,12 @@ class Management:
 
     # Connections ----------------------------------------------------------------------------
 
-    def connection(self, *, plain: bool = False) -> ServerConnection:
-        """Return a server for a new connection."""
+    def connection(
+        self, *, plain: bool = False, watch: SecurityWatch | None = None
+    ) -> ServerConnection:
+        """Return a server for a new connection; `watch` is told of what it refuses."""
         device = self.plain_device if plain else self.uplink_device
-        return ServerConnection(device, entropy=self._around.entropy)
+        return ServerConnection(device, entropy=self._around.entropy, watch=watch)
 
     def tick_pushes(self, now_s: float) -> None:
         """Send the pushes that are due."""

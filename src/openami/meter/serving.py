@@ -13,12 +13,9 @@ import time
 from collections import deque
 from typing import Final
 
+from openami.cosem.watching import SecurityIncident, SecurityReport
 from openami.device.storage import StorageError
-from openami.dlms.apdu.acse import Aare, AcseServiceUser, AssociationResult
-from openami.dlms.apdu.faults import ExceptionResponse, ServiceError
 from openami.dlms.apdu.notification import DataNotificationConfirm
-from openami.dlms.association import State
-from openami.dlms.errors import DlmsError
 from openami.dlms.sap import ALL_STATION, MANAGEMENT_LOGICAL_DEVICE
 from openami.exchange.events import EventCode
 from openami.exchange.uplink import PUSH_CLIENT
@@ -34,7 +31,6 @@ from openami.transport.wire import Limits, Wire, WireError
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S: Final = 2.0  # for metrology to confirm a command
-NOT_DECIPHERED: Final = bytes.fromhex("0E010006")  # ConfirmedServiceError: deciphering-error
 PLAIN_LIMITS: Final = Limits(max_connections=32, idle_timeout_s=600.0)
 
 
@@ -45,7 +41,7 @@ class MeterLine:
         self._management = management
         self._wire = wire
         self._plain = plain
-        self._server = management.connection(plain=plain)
+        self._server = management.connection(plain=plain, watch=self)
         self._answers: deque[tuple[int, bytes]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -57,13 +53,11 @@ class MeterLine:
             return
         if destination not in {MANAGEMENT_LOGICAL_DEVICE, ALL_STATION}:
             return  # no other logical device lives here, and the wrapper has no way to say so
-        before = self._server.state(source)
         try:
             answer = self._server.receive(source, apdu)
         except StorageError as error:
             log.error("%s: a request stays unanswered: %s", self._management.config.name, error)  # noqa: TRY400
             return
-        self._notice(source, before, apdu, answer)
         while answer is not None and destination != ALL_STATION:
             self._answer(source, answer)
             answer = self._server.following()
@@ -112,38 +106,13 @@ class MeterLine:
             self._timer.cancel()
             self._timer = None
 
-    def _notice(self, client: int, before: State, apdu: bytes, answer: bytes | None) -> None:
+    def report(self, report: SecurityReport) -> None:
         """Write into the event log what somebody tried in vain."""
-        if answer is None:
-            return
-        if (apdu[:1] == b"\x60" and _refused_for_its_secret(answer)) or (
-            before is State.AUTHENTICATION_PENDING and self._server.state(client) is State.IDLE
-        ):
-            self._management.log_event(EventCode.FAILED_LOGIN)
-        elif answer[:1] == b"\xd8" and _is_replay(answer):
+        incident = report.incident
+        if incident is SecurityIncident.COUNTER_REFUSED:
             self._management.log_event(EventCode.REPLAY_REFUSED)
-
-
-def _refused_for_its_secret(answer: bytes) -> bool:
-    if answer[:1] != b"\x61":
-        return False
-    try:
-        aare = Aare.decode(answer)
-    except DlmsError:
-        return False
-    if aare.result is AssociationResult.ACCEPTED:
-        return False
-    wrong_secret = aare.result_source_diagnostic is AcseServiceUser.AUTHENTICATION_FAILURE
-    return wrong_secret or aare.user_information == NOT_DECIPHERED
-
-
-def _is_replay(answer: bytes) -> bool:
-    try:
-        return (
-            ExceptionResponse.decode(answer).service_error is ServiceError.INVOCATION_COUNTER_ERROR
-        )
-    except DlmsError:
-        return False
+        elif report.is_opening:
+            self._management.log_event(EventCode.FAILED_LOGIN)
 
 
 class MeterUplink:
