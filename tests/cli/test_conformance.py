@@ -151,8 +151,12 @@ def test_our_server_passes_over_tcp_and_both_reports_say_so(
     assert f"{summary['PASS']} PASS" in out
     page = Ids(place.page)
     assert page.open == []
-    assert len(page.links) == len(set(page.links)) == len(place.report["results"])
+    results = place.report["results"]
+    assert len(page.links) == len(set(page.links))
     assert set(page.links) <= set(page.ids)
+    assert {each["key"].replace("/", "-at-") for each in results} <= set(page.ids)
+    claimed = {each["key"] for each in results if each["verdict"] != "NOT APPLICABLE"}
+    assert {key.replace("/", "-at-") for key in claimed} <= set(page.links)
 
 
 def test_reports_fetch_nothing_and_show_no_secret(place: Place, served: ServedMeter) -> None:
@@ -224,6 +228,12 @@ def test_cases_that_change_something_are_left_out_unless_allowed(
     _, out = place.run(served.url, "--list", "--allow-changes", "--group", "symsec")
     assert "SYMSEC_0_Key_Tx_P1/manager" in out
     assert "APPL_" not in out
+
+
+def test_nobody_hangs_up_where_nothing_is_connected(place: Place) -> None:
+    _, out = place.run("udp://127.0.0.1:1", "--list", "--case", "APPL_REL_*")
+    assert "APPL_REL_P1/public" in out
+    assert "APPL_REL_P2" not in out
 
 
 def test_the_list_names_every_case(capsys: pytest.CaptureFixture[str]) -> None:

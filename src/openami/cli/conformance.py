@@ -39,6 +39,9 @@ LOST_IN_A_ROW: Final = 5
 """After so many cases without a meter a run ends."""
 SAVED_EVERY_S: Final = 2.0
 HDLC: Final = frozenset({"hdlc+tcp", "hdlc+serial"})
+CONNECTIONLESS: Final = frozenset({"udp", "dtls", "coap", "coaps"})
+ENDS_WITH_CONNECTION: Final = "APPL_REL_P2"
+"""The case that hangs up, and so needs something to hang up."""
 
 
 @click.group()
@@ -214,6 +217,8 @@ def _wanted(
     if planned.association is None:
         return url.scheme in HDLC and not associations
     if associations and planned.association.name not in associations:
+        return False
+    if planned.case.id == ENDS_WITH_CONNECTION and url.scheme in CONNECTIONLESS:
         return False
     return allow_changes or not planned.case.changes
 

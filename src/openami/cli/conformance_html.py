@@ -55,6 +55,7 @@ h2 { font-size: 16px; line-height: 24px; margin: 32px 0 8px; font-weight: 600; }
 .matrix td { padding: 4px 0; width: 100%; }
 .matrix td.sum { width: auto; white-space: nowrap; color: var(--soft); padding-left: 12px;
   text-align: right; vertical-align: top; }
+.matrix td.quiet { color: var(--soft); }
 .matrix tr.first > * { border-top: 1px solid var(--line); padding-top: 8px; }
 .matrix tr:first-child > * { border-top: 0; padding-top: 4px; }
 .cells { display: flex; flex-wrap: wrap; gap: 4px; }
@@ -139,6 +140,9 @@ def _matrix(results: list[dict[str, Any]]) -> Iterator[str]:
             passed = sum(each["verdict"] == Verdict.PASS.value for each in row)
             asked = sum(each["verdict"] != Verdict.NOT_APPLICABLE.value for each in row)
             yield f'<tr{first}><th class="group">{heading}</th><th>{escape(name)}</th>'
+            if not asked:
+                yield f'<td class="quiet">not claimed: {len(row)} cases</td><td></td></tr>\n'
+                continue
             yield f'<td><div class="cells">{"".join(map(_cell, row))}</div></td>'
             yield f'<td class="sum">{passed} of {asked}</td></tr>\n'
     yield "</table></div>\n"
