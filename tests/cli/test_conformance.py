@@ -39,7 +39,7 @@ address_octets = 2
 inactivity_s = 0
 inter_octet_s = 0.05
 [timing]
-response_s = 0.3
+response_s = 4.0
 [test_attribute]
 class = 1
 logical_name = "0.0.96.1.9.255"

@@ -22,7 +22,7 @@ PROFILE = f"""
 associations = ["public", "reader", "manager"]
 profile = "{LOAD_PROFILE}"
 [timing]
-response_s = 1.0
+response_s = 4.0
 [public]
 client = 16
 conformance = {GRANTED}
@@ -47,7 +47,7 @@ SIMULATED = f"""
 associations = ["public", "reader", "manager"]
 profile = "1.0.99.1.0.255"
 [timing]
-response_s = 1.0
+response_s = 4.0
 [public]
 client = 16
 conformance = {GRANTED}
