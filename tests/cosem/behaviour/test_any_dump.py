@@ -2,6 +2,7 @@
 """Whatever a dump holds and a client sends, objects live on or refuse; nothing else is raised."""
 
 import contextlib
+import pickle
 from typing import Any
 
 import pytest
@@ -57,7 +58,8 @@ def test_life_goes_on(of: type[InterfaceClass], data: st.DataObject) -> None:
         value = data.draw(data_of(row.kind))
         if row.index > 1 and row.index in thing.values | dict(thing.sources):
             attempt(lambda row=row, value=value: thing.write(row, value))
-    world.life.restore(world.life.state())
+    kept = world.life.state()
+    world.life.restore(pickle.loads(pickle.dumps(kept)))
     for now_us in MOMENTS:
         world.life.actors.due_us()
         world.tick(now_us)

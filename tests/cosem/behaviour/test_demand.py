@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosem.behaviour.life import BERLIN, NOON, World, at
-from openami.cosem.behaviour.demand import HOUR_US, Demand
+from openami.cosem.behaviour.demand import Demand
+from openami.cosem.behaviour.localtime import HOUR_US
 from openami.cosem.behaviour.registers import Quantity
 from openami.cosem.measurement import DemandRegister, ExtendedRegister, ScalerUnit
 from openami.cosem.model import Refused
@@ -231,3 +232,16 @@ def test_an_average_that_is_no_integer_rests() -> None:
     world = World([odd])
     assert world.life.actors.due_us() is None
     assert "nothing is averaged" in world.reports[0].what
+
+
+def test_a_power_that_holds_is_its_own_average() -> None:
+    row = register()
+    world = World([row], now_us=NOON)
+    meter = Quantity(world.life, ENERGY, scaler=-3)
+    for _ in range(3 * 90):
+        since = world.calendar.at_us
+        world.calendar.at_us = since + 10_000_000
+        meter.hold(1_234_567, since, world.calendar.at_us)
+        world.tick()
+    assert row.last_average_value == 1234
+    assert row.capture_time.minute == 45

@@ -164,3 +164,13 @@ def test_a_value_that_is_no_integer_does_not_count() -> None:
     Quantity(world.life, TOTAL).add(1, NOON, NOON + SECOND)
     assert "does not count" in world.reports[0].what
     assert world.life.state() == {}
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**9)), max_size=20))
+def test_a_power_that_holds_is_integrated_to_the_last_step(parts: list[tuple[int, int]]) -> None:
+    world = World([energy(TOTAL, scaler=-3)])
+    meter = Quantity(world.life, TOTAL, scaler=-3)
+    for power, span_us in parts:
+        meter.hold(power, NOON, NOON + span_us)
+    whole = sum(power * span_us for power, span_us in parts) // (3600 * SECOND)
+    assert values(world, TOTAL) == [whole % 2**32]

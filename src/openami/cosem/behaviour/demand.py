@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from openami.cosem.behaviour.due import SYNCHRONISATION_US
 from openami.cosem.behaviour.host import Life
-from openami.cosem.behaviour.localtime import SECOND_US, next_boundary
+from openami.cosem.behaviour.localtime import HOUR_US, SECOND_US, next_boundary
 from openami.cosem.behaviour.registers import Counter, number
 from openami.cosem.measurement import DemandRegister, ExtendedRegister, ScalerUnit
 from openami.cosem.model import Refused
@@ -22,7 +22,6 @@ from openami.dlms.data import FixedInteger
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
 
-HOUR_US: Final = 3600 * SECOND_US
 MAXIMUM: Final = 6
 """Value group D of the largest demand."""
 Ended: TypeAlias = Callable[[int, int], None]

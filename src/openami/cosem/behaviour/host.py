@@ -235,7 +235,11 @@ class Life:
         return Structure(self.read(class_id, at, row.index) for row in thing.attributes())
 
     def state(self) -> dict[Obis, object]:
-        """Return what must outlive a restart, by logical name."""
+        """Return what must outlive a restart, by logical name.
+
+        That is what objects have come to by themselves: values that can be pickled.  The attributes
+        that clients wrote stand in the objects, and are the host's to keep too.
+        """
         return {at: each.state() for at, each in self.acting.items() if isinstance(each, Kept)}
 
     def restore(self, state: Mapping[Obis, object]) -> None:

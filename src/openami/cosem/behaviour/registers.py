@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, Final, Protocol, runtime_checkable
 
 from openami.cosem.behaviour.host import Life
+from openami.cosem.behaviour.localtime import HOUR_US
 from openami.cosem.kinds import NUMBER
 from openami.cosem.measurement import ExtendedRegister, Register, ScalerUnit
 from openami.dlms.data import Data, FixedInteger
@@ -136,11 +137,20 @@ class Quantity:
         self._life = life
         self._of = of
         self._scaler = scaler
+        self._held = 0  # power times microseconds that is less than one step of energy
 
     def add(self, amount: int, since_us: int, until_us: int) -> None:
         """Tell what came between two moments, evenly spread."""
         for each in self._takers():
             each.add(amount, self._scaler, since_us, until_us)
+
+    def hold(self, power: int, since_us: int, until_us: int) -> None:
+        """Tell a power that held between two moments, in the same power of ten; it is integrated.
+
+        What is less than a step of energy counts with the next power that is told.
+        """
+        steps, self._held = divmod(self._held + power * (until_us - since_us), HOUR_US)
+        self.add(steps, since_us, until_us)
 
     def _takers(self) -> Iterator[Takes]:
         for each in self._life.acting.values():
