@@ -308,6 +308,20 @@ def test_a_wrong_proof_ends_it(proof: str, answer: str) -> None:
     assert line.ask("050102fd08") == "0e050201"
 
 
+def test_an_object_that_is_added_meanwhile() -> None:
+    meter = NamedMeter()
+    link = associated(meter=meter)
+    before = link.run(link.client.objects())
+    added = Obis.parse("1.0.2.8.0.255")
+    meter.add(Register(added))
+    assert link.run(link.client.objects()) == before
+    link.run(link.client.release())
+    link.run(link.client.associate())
+    assert link.run(link.client.get(Register.logical_name, at=added)) == added
+    after = link.run(link.client.objects())
+    assert {each.logical_name for each in after} - {each.logical_name for each in before} == {added}
+
+
 CLASSES = sorted(
     key
     for key, table in REGISTRY.items()

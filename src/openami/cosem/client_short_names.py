@@ -79,6 +79,7 @@ class ShortNameServices:
         """Ask in the association of `client`; what is learnt of the meter stays in `names`."""
         self._client = client
         self._names = names
+        self._read_in: object = None  # the context in which the object list was read last
 
     def objects(self) -> Steps[tuple[ShortNameElement, ...]]:
         """Read the meter's object list, and learn all base names from it."""
@@ -92,6 +93,7 @@ class ShortNameServices:
         except KindError as error:
             raise UnexpectedAnswerError(what, str(error)) from None
         self._names.learn(listed)
+        self._read_in = self._client.context
         return listed
 
     def object_list(self) -> Steps[tuple[ObjectListElement, ...]]:
@@ -286,9 +288,8 @@ class ShortNameServices:
         return found
 
     def _look_up(self, class_id: int, at: Obis) -> Steps[None]:
-        """Read the meter's object list, if an object is not known and the list was not read."""
-        names = self._names
-        if names.is_complete or names.find(class_id, at) is not None:
+        """Read the meter's object list if an object is not known, once in an association."""
+        if self._read_in is self._client.context or self._names.find(class_id, at) is not None:
             return
         try:
             yield from self.objects()

@@ -155,9 +155,9 @@ class OwnAssociation:
         yield CURRENT_ASSOCIATION_NAME, self.thing, self.associated
         for thing in self._view.visible():
             logical_name: Obis = thing.values[1]
-            if logical_name == CURRENT_ASSOCIATION:
-                continue
-            yield self._names.base_name(logical_name), thing, self._view.rights(thing)
+            # What is added meanwhile is named when the next association opens.
+            if logical_name in self._names and logical_name != CURRENT_ASSOCIATION:
+                yield self._names.base_name(logical_name), thing, self._view.rights(thing)
 
     def _elements(self) -> Iterator[ShortNameElement]:
         for base_name, thing, _ in self._things():

@@ -145,11 +145,9 @@ class ShortNameServices:
         terms.require(Conformance.INFORMATION_REPORT)
         variables, values = [], []
         for attribute, at in rows:
-            try:
-                base_name = terms.names.base_name(at)
-            except KeyError:
-                raise Refused(DataAccessResult.OBJECT_UNDEFINED) from None
-            name = base_name + STEP * (attribute.index - 1)
+            if at not in terms.names:
+                raise Refused(DataAccessResult.OBJECT_UNDEFINED)
+            name = terms.names.base_name(at) + STEP * (attribute.index - 1)
             found = terms.find(name)
             read = readable(found.thing, found.rights, attribute.index, terms.exchange)
             variables.append(VariableName(name=name))

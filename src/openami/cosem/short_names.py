@@ -157,6 +157,9 @@ class ShortNames:
             if thing.values[1] not in self._names:
                 self._put(thing, self._free(self.offsets.size(type(thing))))
 
+    def __contains__(self, logical_name: Obis) -> bool:
+        return logical_name in self._names
+
     def base_name(self, logical_name: Obis) -> int:
         """Return the base name of an object that was taken; raises KeyError for any other."""
         return self._names[logical_name]
