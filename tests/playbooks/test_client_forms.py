@@ -216,3 +216,37 @@ def test_refusals_are_sentences(answer: str, sentence: str) -> None:
     with pytest.raises((ServiceRefusedError, ExceptionResponseError)) as refused:
         link.run(link.client.get(Register.value, at=ENERGY))
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ask"),
+    [
+        ("C501C200", "set"),
+        ("C503C20000000001", "set"),
+        ("C505C2020000", "set_list"),
+        ("C504C202000000000001", "set_list"),
+        ("C701C20000", "act"),
+        ("C702C2010000000101 00", "act"),
+        ("C703C20200000000", "act_list"),
+        ("C702C2010000000105 0200000000", "act_list"),
+    ],
+)
+def test_success_of_another_request_is_none(answer: str, ask: str) -> None:
+    link = associated(READER)
+    link.send = lambda _apdu: bytes.fromhex(answer)  # type: ignore[method-assign]
+    client = link.client
+    asked: Any = {
+        "set": client.set(Data.value, NOTES[0], at=NOTE),
+        "set_list": client.set_list([(Data.value, NOTE, NOTES[0])] * 2),
+        "act": client.act(Mirror.swallow, b"", at=MIRROR),
+        "act_list": client.act_list([(Mirror.swallow, MIRROR, b"")] * 2),
+    }[ask]
+    with pytest.raises(UnexpectedAnswerError, match="invoke-id 2, not 1"):
+        link.run(asked)
+
+
+def test_a_refusal_need_not_repeat_the_invoke_id() -> None:
+    link = associated(READER)
+    link.send = lambda _apdu: bytes.fromhex("C501C003")  # type: ignore[method-assign]
+    with pytest.raises(AccessError, match="read-write-denied"):
+        link.run(link.client.set(Data.value, NOTES[0], at=NOTE))

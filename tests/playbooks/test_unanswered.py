@@ -494,3 +494,9 @@ def test_a_wrong_tag_around_a_notification_is_refused() -> None:
     with pytest.raises(SecurityError, match="encryption, which the APDU lacks"):
         Sender(**SENDER_TERMS).open(octets)
     assert Sender(**SENDER_TERMS | {"required": AUTHENTICATED}).open(octets)
+
+
+def test_nothing_comes_unasked_without_an_association() -> None:
+    link = Link(writing_meter(), READER)
+    with pytest.raises(RemoteProtocolError, match="NOTIFICATION has no place in state IDLE"):
+        link.client.unasked(EVENT.encode())

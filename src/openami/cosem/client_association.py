@@ -241,6 +241,7 @@ class ClientAssociation:
         if plain[:1] not in UNASKED:
             problem = f"an APDU with tag {plain[:1].hex().upper() or 'nothing'} came unasked"
             raise UnexpectedAnswerError("no request", problem)
+        self._machine.received(Primitive.NOTIFICATION)
         self.notified(UNASKED[plain[:1]].decode(plain))
 
     def confirm(self, notification: DataNotification) -> Steps[None]:
@@ -371,6 +372,7 @@ class ClientAssociation:
                 octets = yield from self._transfer(0, request).receive(octets)
             else:
                 check_refusal(octets, request)
+                self._machine.received(Primitive.NOTIFICATION)
                 self.notified(UNASKED[octets[:1]].decode(octets))
                 octets = yield NOTHING
             if channel is not None and octets[:1] != BLOCK:

@@ -14,6 +14,7 @@ from openami.cosem.client_transfer import (
     act_in_blocks,
     blocks_of_action,
     blocks_of_get,
+    check_invoke_id,
     fits,
     set_in_blocks,
     set_result,
@@ -92,11 +93,13 @@ def set_list(
     results: tuple[DataAccessResult, ...]
     match answer[1:2]:
         case b"\x05":
+            check_invoke_id(answer, number, _VALUES)
             results = SetResponseWithList.decode(answer).results
         case b"\x04":
+            check_invoke_id(answer, number, _VALUES)
             results = SetResponseLastDatablockWithList.decode(answer).results
         case _:  # what ended the blocks before their end holds for all of them
-            results = (set_result(answer),) * len(rows)
+            results = (set_result(answer, number),) * len(rows)
     _check_count(len(results), len(rows), _VALUES)
     return list(results)
 
@@ -125,6 +128,7 @@ def act_list(
         answer = yield from act_in_blocks(client, first, encode_values(parameters), number)
     outcomes: tuple[ActionOutcome, ...]
     if answer[1:2] == bytes((ActionResponseWithPblock.CHOICE,)):
+        check_invoke_id(answer, number, _METHODS)
         raw = yield from blocks_of_action(client, answer, number)
         if isinstance(raw, ActionResult):
             return [ActionOutcome(result=raw)] * len(rows)
@@ -133,6 +137,7 @@ def act_list(
     elif answer[1:2] == bytes((ActionResponseNormal.CHOICE,)):
         outcomes = (ActionResponseNormal.decode(answer).outcome,) * len(rows)
     else:
+        check_invoke_id(answer, number, _METHODS)
         outcomes = ActionResponseWithList.decode(answer).outcomes
     _check_count(len(outcomes), len(rows), _METHODS)
     return list(outcomes)

@@ -136,21 +136,36 @@ def write(
     """Write one attribute, whole or in blocks; `number` is the invoke-id."""
     request = _to_write(attribute, value, IDS[number])
     if fits(client, request, Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE):
-        return set_result((yield from client.exchange(request, "a write request")))
+        return set_result((yield from client.exchange(request, "a write request")), number)
 
     def first(block: DataBlock) -> bytes:
         return SetRequestWithFirstDatablock(
             invoke_id_and_priority=IDS[number], attribute=attribute, block=block
         ).encode()
 
-    return set_result((yield from set_in_blocks(client, first, axdr_data.encode(value), number)))
+    answer = yield from set_in_blocks(client, first, axdr_data.encode(value), number)
+    return set_result(answer, number)
 
 
-def set_result(answer: bytes) -> DataAccessResult:
+def set_result(answer: bytes, number: int) -> DataAccessResult:
     """Return the one result of a set-response, in one piece or to the last block."""
     if answer[1:2] == bytes((SetResponseLastDatablock.CHOICE,)):
-        return SetResponseLastDatablock.decode(answer).result
-    return SetResponseNormal.decode(answer).result
+        result = SetResponseLastDatablock.decode(answer).result
+    else:
+        result = SetResponseNormal.decode(answer).result
+    if result == DataAccessResult.SUCCESS:
+        check_invoke_id(answer, number, "a write request")
+    return result
+
+
+def check_invoke_id(answer: bytes, number: int, request: str) -> None:
+    """Refuse what tells of the success of another request, such as a datagram that came twice.
+
+    There are meters whose refusals do not repeat the invoke-id: those are not asked for it.
+    """
+    if len(answer) > 2 and answer[2] & 0x0F != number:
+        problem = f"it answers the request with invoke-id {answer[2] & 0x0F}, not {number}"
+        raise UnexpectedAnswerError(request, problem)
 
 
 def tell_to_write(
@@ -183,7 +198,11 @@ def invoke(
 
         answer = yield from act_in_blocks(client, first, axdr_data.encode(argument), number)
     if answer[1:2] != bytes((ActionResponseWithPblock.CHOICE,)):
-        return ActionResponseNormal.decode(answer).outcome
+        outcome = ActionResponseNormal.decode(answer).outcome
+        if outcome.result == ActionResult.SUCCESS:
+            check_invoke_id(answer, number, "a method")
+        return outcome
+    check_invoke_id(answer, number, "a method")
     raw = yield from blocks_of_action(client, answer, number)
     if isinstance(raw, ActionResult):
         return ActionOutcome(result=raw)

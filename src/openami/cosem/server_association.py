@@ -237,6 +237,7 @@ class ServerAssociation:
 
     def _unasked(self, opened: Opened, octets: bytes, name: str, owed: int = 0) -> list[bytes]:
         """Return a plain APDU as it is to travel without being asked for."""
+        self._machine.sent(Primitive.NOTIFICATION)
         negotiated = Conformance(opened.context.conformance)
         if opened.channel is not None:
             self._follow(opened.channel)
