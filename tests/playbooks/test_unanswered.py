@@ -6,22 +6,14 @@ from typing import Any
 
 import pytest
 
-from openami.cosem.client import Client
 from openami.cosem.client_access import Write
 from openami.cosem.client_association import ALL_SERVICES, DEFAULT_CONFORMANCE
-from openami.cosem.device import (
-    FULL_ACCESS,
-    AssociationPolicy,
-    Ciphering,
-    PreEstablished,
-)
 from openami.cosem.disconnect import ControlState, DisconnectControl
 from openami.cosem.measurement import Data, Register
-from openami.cosem.notices import Sender, blocks_of, confirmation_of, seal
+from openami.cosem.notices import confirmation_of
 from openami.cosem.refusals import UnexpectedAnswerError
 from openami.cosem.server import NOT_POSSIBLE, NOT_SUPPORTED, ServerConnection
 from openami.dlms.apdu.acse import Aare, AcseServiceUser
-from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.apdu.notification import (
     DataNotification,
@@ -30,83 +22,27 @@ from openami.dlms.apdu.notification import (
 )
 from openami.dlms.association import State
 from openami.dlms.conversation import OneWay
-from openami.dlms.data import DoubleLongUnsigned, OctetString
+from openami.dlms.data import OctetString
 from openami.dlms.errors import (
-    DecodeError,
     LocalProtocolError,
     RemoteProtocolError,
     ReplayError,
     SecurityError,
 )
 from openami.dlms.hls import Mechanism
-from openami.dlms.security.ciphering import Cipher
-from openami.dlms.security.counters import CounterBlock, NotificationIdentity
-from openami.dlms.security.suites import AUTHENTICATED, SecurityControl
 from playbooks.demo_meter import (
     CLIENT_TITLE,
     DISCONNECT,
     ENERGY,
-    KEYS,
     MANAGER,
-    METER_TITLE,
     NOTE,
     READER,
-    DemoMeter,
     Link,
     Sap,
     aarq,
     entropy,
 )
-
-STANDING = Sap(70)
-QUIET = OctetString(b"quiet")
-EVENT = EventNotification(
-    attribute=AttributeDescriptor(class_id=3, instance_id=ENERGY, attribute_id=2),
-    value=DoubleLongUnsigned(123_456),
-)
-PUSH = DataNotification(
-    long_invoke_id_and_priority=LongInvokeIdAndPriority.of(5),
-    notification_body=OctetString(bytes(range(200))),
-)
-
-
-def writing_meter(**terms: Any) -> DemoMeter:
-    """The demo meter; its reader may write, and one client stands without an AARQ."""
-    meter = DemoMeter()
-    reader = meter.associations[READER]
-    meter.associations[READER] = replace(reader, grants=FULL_ACCESS)
-    ciphering = Ciphering(cipher=Cipher(KEYS), counters=CounterBlock(0, 2**32 - 1))
-    meter.associations[STANDING] = AssociationPolicy(
-        client_sap=STANDING,
-        ciphering=ciphering,
-        grants=FULL_ACCESS,
-        pre_established=PreEstablished(client_title=CLIENT_TITLE, **terms),
-    )
-    return meter
-
-
-def standing(**terms: Any) -> Link:
-    link = Link(writing_meter(**terms), READER)
-    link.client_sap = STANDING
-    changes = {} if terms.get("confirmed", True) else {"confirmed": False}
-    link.client = Client(
-        replace(
-            link.client.parameters,
-            client_sap=STANDING,
-            mechanism=Mechanism.LOWEST,
-            cipher=Cipher(KEYS),
-            system_title=CLIENT_TITLE,
-            server_title=METER_TITLE,
-            conformance=ALL_SERVICES,
-            general_blocks=False,
-            **changes,
-        ),
-        entropy=bytes,
-        counters=CounterBlock(0, 2**32 - 1),
-    )
-    link.client.take_up()
-    return link
-
+from playbooks.standing import EVENT, PUSH, QUIET, STANDING, standing, writing_meter
 
 # Unconfirmed associations ------------------------------------------------------------------
 
@@ -398,102 +334,6 @@ def test_a_push_is_confirmed_by_its_number() -> None:
     link = Link(meter, READER)
     link.run(link.client.associate())
     assert link.send(confirmation_of(PUSH).encode()) == NOT_SUPPORTED
-
-
-# Storable notifications ------------------------------------------------------------------------
-
-
-SENDER_TERMS: dict[str, Any] = {
-    "cipher": Cipher(KEYS),
-    "title": METER_TITLE,
-    "own_title": CLIENT_TITLE,
-    "key_epoch": 3,
-}
-
-
-def sealed(apdu: EventNotification | DataNotification, counter: int = 7) -> bytes:
-    ciphering = Ciphering(cipher=Cipher(KEYS), counters=CounterBlock(counter, 2**32 - 1))
-    return seal(apdu, ciphering, originator=METER_TITLE, recipient=CLIENT_TITLE)
-
-
-@pytest.mark.parametrize("apdu", [EVENT, PUSH])
-def test_a_stored_notification_is_opened_in_any_order_and_known_again(
-    apdu: EventNotification | DataNotification,
-) -> None:
-    sender = Sender(**SENDER_TERMS)
-    seen = set()
-    for counter in (9, 7, 8, 7):
-        notice = sender.open(sealed(apdu, counter))
-        assert notice is not None
-        assert notice.apdu == apdu
-        assert notice.identity == NotificationIdentity(METER_TITLE, 3, counter)  # type: ignore[arg-type]
-        seen.add(notice.identity)
-    assert len(seen) == 3
-
-
-def test_the_clear_part_of_a_push_tells_its_number() -> None:
-    assert sealed(PUSH)[:6] == bytes.fromhex("DD04 40000005")
-
-
-def test_blocks_of_a_stored_notification() -> None:
-    sender = Sender(**SENDER_TERMS)
-    octets = sealed(PUSH)
-    assert blocks_of(octets, 500) == [octets]
-    *first, last = blocks_of(octets, 60)
-    assert [sender.open(each) for each in first] == [None] * len(first)
-    notice = sender.open(last)
-    assert notice is not None
-    assert notice.apdu == PUSH
-
-
-def test_the_forms_of_an_association_are_opened_too() -> None:
-    link = standing()
-    sender = Sender(**SENDER_TERMS)
-    for apdu in (EVENT, PUSH):
-        (octets,) = link.server.notify(STANDING, apdu)
-        notice = sender.open(octets)
-        assert notice is not None
-        assert notice.apdu == apdu
-
-
-def test_what_is_not_protected_is_taken_where_that_is_asked_for() -> None:
-    notice = Sender(**SENDER_TERMS | {"required": 0}).open(EVENT.encode())
-    assert notice is not None
-    assert (notice.apdu, notice.identity) == (EVENT, None)
-    with pytest.raises(SecurityError, match="authentication and encryption, which the APDU lacks"):
-        Sender(**SENDER_TERMS).open(EVENT.encode())
-
-
-@pytest.mark.parametrize(
-    ("octets", "changes", "error", "sentence"),
-    [
-        (sealed(EVENT), {"title": b"OAM\0\0\0\0\x08"}, SecurityError, "it is by 4F414D0000000007"),
-        (sealed(EVENT), {"own_title": b"OAM\0\0\0\0\x09"}, SecurityError, "not for us"),
-        (sealed(EVENT)[:-1] + b"\0", {}, SecurityError, "do not match|does not match|is wrong"),
-        (sealed(EVENT)[:-1], {}, DecodeError, "octet"),
-        (b"", {"required": 0}, DecodeError, "nothing is no tag of a notification"),
-        (b"\xc4\x01\xc1\x00\x00", {"required": 0}, DecodeError, "C4 is no tag"),
-        (b"\xca\x00", {}, DecodeError, "octet"),
-    ],
-)
-def test_what_is_no_notification_of_this_device_for_us(
-    octets: bytes, changes: dict[str, Any], error: type[Exception], sentence: str
-) -> None:
-    with pytest.raises(error, match=sentence):
-        Sender(**SENDER_TERMS | changes).open(octets)
-
-
-def test_a_wrong_tag_around_a_notification_is_refused() -> None:
-    cipher = Cipher(KEYS)
-    inside = cipher.seal(SecurityControl(0x30), 1, METER_TITLE, PUSH.encode())
-    octets = b"\xca\x81" + bytes((len(inside),)) + inside
-    with pytest.raises(SecurityError, match="it holds an APDU with tag 0F"):
-        Sender(**SENDER_TERMS).open(octets)
-    inside = cipher.seal(SecurityControl(0x10), 1, METER_TITLE, EVENT.encode())
-    octets = b"\xca" + bytes((len(inside),)) + inside
-    with pytest.raises(SecurityError, match="encryption, which the APDU lacks"):
-        Sender(**SENDER_TERMS).open(octets)
-    assert Sender(**SENDER_TERMS | {"required": AUTHENTICATED}).open(octets)
 
 
 def test_nothing_comes_unasked_without_an_association() -> None:
