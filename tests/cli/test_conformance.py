@@ -161,7 +161,7 @@ def test_our_server_passes_over_tcp_and_both_reports_say_so(
 
 def test_reports_fetch_nothing_and_show_no_secret(place: Place, served: ServedMeter) -> None:
     place.run(
-        served.url, "--case", "APPL_OPEN_*", "--case", "SYMSEC_0_Key_Tx_P3", "--allow-changes"
+        served.url, "--case", "APPL_OPEN_*", "--case", "SYMSEC_0_Key_Tx_P_BOTH", "--allow-changes"
     )
     texts = place.page + json.dumps(place.report)
     assert not re.search(r"src=|@import|url\(|<script", texts)
@@ -174,7 +174,7 @@ def test_reports_fetch_nothing_and_show_no_secret(place: Place, served: ServedMe
 
 
 def test_the_transcript_opens_what_is_sealed(place: Place, served: ServedMeter) -> None:
-    place.run(served.url, "--case", "APPL_DATA_LN_P1", "--association", "manager")
+    place.run(served.url, "--case", "APPL_DATA_LN_GET", "--association", "manager")
     (result,) = place.report["results"]
     said = "\n".join(line.get("words", "") for line in result["transcript"])
     assert "InitiateRequest" in said
@@ -199,9 +199,9 @@ def test_a_defect_is_told_and_ends_in_status_1(place: Place) -> None:
         return b"\xc4\x01\xc1" + answer[3:] if answer[:2] == b"\xc4\x01" else answer
 
     with ServedMeter(TCP, meter=sound_meter(), spoil=spoil) as meter:
-        status, out = place.run(meter.url, "--case", "APPL_DATA_LN_P1", "--association", "public")
+        status, out = place.run(meter.url, "--case", "APPL_DATA_LN_GET", "--association", "public")
     assert status == 1
-    assert "FAIL           APPL_DATA_LN_P1/public: invoke-id 1 came to GET with invoke-id 0" in out
+    assert "FAIL           APPL_DATA_LN_GET/public: invoke-id 1 came to GET with invoke-id 0" in out
     assert 'class="run is-fail"' in place.page
 
 
@@ -226,14 +226,14 @@ def test_cases_that_change_something_are_left_out_unless_allowed(
     assert "Key_Tx" not in out
     assert "HDLC_" not in out  # TCP has no data link of HDLC
     _, out = place.run(served.url, "--list", "--allow-changes", "--group", "symsec")
-    assert "SYMSEC_0_Key_Tx_P1/manager" in out
+    assert "SYMSEC_0_Key_Tx_P_GUEK/manager" in out
     assert "APPL_" not in out
 
 
 def test_nobody_hangs_up_where_nothing_is_connected(place: Place) -> None:
     _, out = place.run("udp://127.0.0.1:1", "--list", "--case", "APPL_REL_*")
-    assert "APPL_REL_P1/public" in out
-    assert "APPL_REL_P2" not in out
+    assert "APPL_REL_P1_RLRQ/public" in out
+    assert "APPL_REL_P1_LOWER" not in out
 
 
 def test_the_list_names_every_case(capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ VERDICTS = {
     ),
     "APPL_OPEN_9": ("FAIL", "with a dedicated key and no ciphering; the association must not open"),
     "APPL_OPEN_14": ("PASS", ""),
-    "APPL_DATA_LN_P1": ("PASS", ""),
+    "APPL_DATA_LN_GET": ("PASS", ""),
     "APPL_DATA_LN_LIST": ("PASS", ""),
     "APPL_DATA_LN_CONFORMANCE": ("FAIL", "came to GET with a list, which was not negotiated"),
 }

@@ -40,7 +40,7 @@ LOST_IN_A_ROW: Final = 5
 SAVED_EVERY_S: Final = 2.0
 HDLC: Final = frozenset({"hdlc+tcp", "hdlc+serial"})
 CONNECTIONLESS: Final = frozenset({"udp", "dtls", "coap", "coaps"})
-ENDS_WITH_CONNECTION: Final = "APPL_REL_P2"
+ENDS_WITH_CONNECTION: Final = "APPL_REL_P1_LOWER"
 """The case that hangs up, and so needs something to hang up."""
 
 

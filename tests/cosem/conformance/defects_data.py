@@ -199,9 +199,11 @@ def _open_range(self: MemoryBuffer, start: int | None, end: int | None) -> Encod
 
 
 DEFECTS = (
-    Defect("APPL_DATA_LN_P1", "answers under invoke-id 1", answering(_other_id), "public"),
+    Defect("APPL_DATA_LN_GET", "answers under invoke-id 1", answering(_other_id), "public"),
     Defect("APPL_DATA_LN_N1", "gives null-data for what is not there", _succeeds(0xC4), "public"),
-    Defect("APPL_DATA_LN_N2", "carries out methods that do not exist", _succeeds(0xC7), "public"),
+    Defect(
+        "APPL_DATA_LN_ACTION_N", "carries out methods that do not exist", _succeeds(0xC7), "public"
+    ),
     Defect("APPL_DATA_LN_N3", "writes what is not there", _succeeds(0xC5), "public"),
     Defect("APPL_DATA_LN_N4", "reads short names", answering(_reads_short_names), "public"),
     Defect("APPL_DATA_LN_LIST", "mixes results up", answering(_reversed_list), "public"),
@@ -259,8 +261,8 @@ DEFECTS = (
         answering(_silent_about_halves),
         "public",
     ),
-    Defect("APPL_REL_P1", "says RLRE and goes on", _release_is_a_word, "public"),
-    Defect("APPL_REL_P2", "keeps associations of lost connections", _never_lost, "public"),
+    Defect("APPL_REL_P1_RLRQ", "says RLRE and goes on", _release_is_a_word, "public"),
+    Defect("APPL_REL_P1_LOWER", "keeps associations of lost connections", _never_lost, "public"),
     Defect(
         "COSEM_OBJECT_LIST",
         "lists an object twice",

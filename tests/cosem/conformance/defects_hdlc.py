@@ -169,9 +169,9 @@ DEFECTS = (
     Defect("HDLC_FRAME_N5", "answers an unknown control field by RR", instead(Kind.FRMR, Kind.RR)),
     Defect("HDLC_FRAME_N7", "does not check the HCS", hears(header_is_wrong)),
     Defect("HDLC_FRAME_N8", "does not check the FCS", hears(has_wrong_check)),
-    Defect("HDLC_ADDRESS_P1", "answers from an address of 4 octets", says(_in_four_octets)),
+    Defect("HDLC_ADDRESS_P_OWN", "answers from an address of 4 octets", says(_in_four_octets)),
     Defect(
-        "HDLC_ADDRESS_P2",
+        "HDLC_ADDRESS_P_SHORT",
         "knows its address in 4 octets only",
         patched(Station, "_is_here", _only_two),
         sound=long_addresses,

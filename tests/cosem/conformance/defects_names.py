@@ -70,7 +70,7 @@ def named(case: str, what: str, damage: Damage) -> Defect:
 
 
 DEFECTS = (
-    named("P1", "gives itself another name", answering(_another_name)),
+    named("READ", "gives itself another name", answering(_another_name)),
     named("LIST", "mixes results up", answering(_backwards)),
     named("N1", "says ConfirmedServiceError", answering(_confirmed_service_error)),
     named("N2", "writes what is not there", answering(_writes_everything)),

@@ -137,25 +137,25 @@ DEFECTS = (
     manager("SecPol_2", "lets everything in", _policy_is_a_word, unprotected),
     manager("SecPol_3", "lets everything in", _policy_is_a_word),
     manager("REL_N1", "releases for anybody", _release_without_proof),
-    manager("DedKey_P1", "forgets dedicated keys", _dedicated(_none)),
-    manager("DedKey_N1", "takes dedicated keys of any length", _dedicated(_of_any_length)),
+    manager("DedKey_P_USE", "forgets dedicated keys", _dedicated(_none)),
+    manager("DedKey_N1_OFFER", "takes dedicated keys of any length", _dedicated(_of_any_length)),
     manager(
-        "DedKey_N2",
+        "DedKey_N1_NONE",
         "answers ded- without a key",
         answering(data_instead_of_exceptions),
     ),
-    manager("DedKey_N3", "keeps the dedicated key of another association", _first_for_ever),
-    manager("DedKey_N4", "takes the global key for the dedicated", _dedicated(_global)),
+    manager("DedKey_N1_OLD", "keeps the dedicated key of another association", _first_for_ever),
+    manager("DedKey_N1_GLOBAL", "takes the global key for the dedicated", _dedicated(_global)),
     *(
         manager(
-            f"Key_Tx_P{number}",
+            f"Key_Tx_P_{key}",
             "says success and keeps its keys",
             patched(SoftKeyStore, "_replace", lambda *_: None),
         )
-        for number in (1, 2)
+        for key in ("GUEK", "GAK")
     ),
     manager(
-        "Key_Tx_P3",
+        "Key_Tx_P_BOTH",
         "takes the first of two keys",
         patched(SoftKeyStore, "_replace", _replaces_the_first),
     ),
@@ -165,7 +165,7 @@ DEFECTS = (
         patched(InterfaceClass, "invoke", _takes_any_key),
     ),
     manager(
-        "Key_Tx_N2",
+        "Key_Tx_N_WRAPPING",
         "takes keys however they are wrapped",
         patched(MasterKey, "unwrap", lambda _, wrapped: wrapped[:16]),
     ),

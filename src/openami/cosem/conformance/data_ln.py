@@ -268,7 +268,7 @@ REFUSAL: Final = "exception-response or a result other than success, and the ass
 
 CASES: Final = (
     data_case(
-        "P1",
+        "GET",
         "GET answers under its invoke-id",
         GET,
         "GET of the association's logical name under invoke-ids 0, 5 and 15",
@@ -286,7 +286,7 @@ CASES: Final = (
         Need.GET,
     ),
     data_case(
-        "N2",
+        "ACTION_N",
         "ACTIONs that cannot be served",
         ACTION,
         "; ".join(WRONG_ACTIONS),

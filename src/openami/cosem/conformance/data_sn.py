@@ -263,7 +263,7 @@ def _case(  # noqa: PLR0913, PLR0917  a row of the table
 
 CASES: Final = (
     _case(
-        "P1",
+        "READ",
         "Read of one short name",
         READ,
         "Read of FA00",

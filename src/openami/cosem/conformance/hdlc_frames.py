@@ -280,7 +280,7 @@ CASES: Final = (
         _frame_n5,
     ),
     _case(
-        "HDLC_ADDRESS_P1",
+        "HDLC_ADDRESS_P_OWN",
         "the declared address is answered with the same structure",
         ADDRESSES,
         "SNRM to the declared address",
@@ -288,7 +288,7 @@ CASES: Final = (
         _address_p1,
     ),
     _case(
-        "HDLC_ADDRESS_P2",
+        "HDLC_ADDRESS_P_SHORT",
         "a meter of 4-octet addresses takes 2 octets",
         ADDRESSES,
         "SNRM to both halves in 2 octets",

@@ -4,9 +4,10 @@
 from typing import Final
 
 from openami.cosem.conformance.answers import refused
-from openami.cosem.conformance.case import Case, Failed, Group, Hangup, Script
+from openami.cosem.conformance.case import Case, Failed, Group, Hangup, NotApplicable, Script
 from openami.cosem.conformance.trial import Trial, shown, understood
 from openami.dlms.apdu.acse import ReleaseRequestReason, Rlre, Rlrq
+from openami.dlms.apdu.faults import ExceptionResponse
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4.5"
 
@@ -21,6 +22,8 @@ def _rel_p1(trial: Trial) -> Script[str | None]:
     )
     answer = yield from trial.ask(rlrq.encode())
     rlre = understood(answer)
+    if answer is None or isinstance(rlre, ExceptionResponse):
+        raise NotApplicable(f"{shown(answer)} came to RLRQ: the meter releases by the lower layer")
     if not isinstance(rlre, Rlre):
         raise Failed(f"{shown(answer)} came to RLRQ; the clause asks for RLRE")
     after = yield from trial.ask(
@@ -43,16 +46,16 @@ def _rel_p2(trial: Trial) -> Script[str | None]:
 
 CASES: Final = (
     Case(
-        id="APPL_REL_P1",
+        id="APPL_REL_P1_RLRQ",
         group=Group.RELEASE,
         title="RLRQ releases the association",
         clause=CLAUSE,
         steps="AARQ; RLRQ; GET (or Read)",
-        accepts="RLRE; then no data",
+        accepts="RLRE, then no data; a meter may leave releases to the lower layer",
         script=_rel_p1,
     ),
     Case(
-        id="APPL_REL_P2",
+        id="APPL_REL_P1_LOWER",
         group=Group.RELEASE,
         title="the lower layer takes the association along",
         clause=CLAUSE,

@@ -128,7 +128,7 @@ CASES: Final = (
         Need.GET,
     ),
     security_case(
-        "DedKey_P1",
+        "DedKey_P_USE",
         "services under a dedicated key",
         CLAUSE,
         "AARQ with a dedicated key; ded-GET; the same in a second association",
@@ -137,7 +137,7 @@ CASES: Final = (
         Need.GET,
     ),
     security_case(
-        "DedKey_N1",
+        "DedKey_N1_OFFER",
         "a dedicated key that is offered wrongly",
         CLAUSE,
         "AARQ " + "; ".join(WRONG_OFFERS),
@@ -145,7 +145,7 @@ CASES: Final = (
         _offered,
     ),
     security_case(
-        "DedKey_N2",
+        "DedKey_N1_NONE",
         "ded- without a dedicated key",
         CLAUSE,
         "AARQ without a dedicated key; ded-GET",
@@ -154,7 +154,7 @@ CASES: Final = (
         Need.GET,
     ),
     security_case(
-        "DedKey_N3",
+        "DedKey_N1_OLD",
         "a dedicated key ends with its association",
         CLAUSE,
         "AARQ with a dedicated key; AARQ with another; ded-GET under the first",
@@ -163,7 +163,7 @@ CASES: Final = (
         Need.GET,
     ),
     security_case(
-        "DedKey_N4",
+        "DedKey_N1_GLOBAL",
         "ded- under the global key",
         CLAUSE,
         "AARQ with a dedicated key; ded-GET under GUEK",

@@ -174,7 +174,7 @@ _ACCEPTS: Final = "success; the new key works, the former does not; success; the
 CASES: Final = (
     *(
         security_case(
-            f"Key_Tx_P{number}",
+            f"Key_Tx_P_{name}",
             f"key_transfer of {names}",
             CLAUSE,
             f"key_transfer of {names}; AARQ under the new; AARQ under the former; and back",
@@ -183,10 +183,10 @@ CASES: Final = (
             *NEEDS,
             changes=True,
         )
-        for number, names, key_ids in (
-            (1, "GUEK", (GUEK,)),
-            (2, "GAK", (GAK,)),
-            (3, "GUEK and GAK in one call", (GUEK, GAK)),
+        for name, names, key_ids in (
+            ("GUEK", "GUEK", (GUEK,)),
+            ("GAK", "GAK", (GAK,)),
+            ("BOTH", "GUEK and GAK in one call", (GUEK, GAK)),
         )
     ),
     security_case(
@@ -200,7 +200,7 @@ CASES: Final = (
         changes=True,
     ),
     security_case(
-        "Key_Tx_N2",
+        "Key_Tx_N_WRAPPING",
         "key_transfer with a wrong wrapping",
         CLAUSE,
         "key_transfer of GUEK wrapped with another key; AARQ under the declared keys",
