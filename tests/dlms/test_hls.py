@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dlmskeys import SUITES, credentials, pair
 from openami.dlms.errors import DecodeError, SecurityError
-from openami.dlms.hls import Handshake, Mechanism
+from openami.dlms.hls import Handshake, Mechanism, encrypted_challenge
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.suites import SecuritySuite
 from vectors import vectors
@@ -21,6 +21,7 @@ CIPHER = Cipher(
 )
 SECRET = b"a secret of 16.."
 OFFERED = [
+    Mechanism.HLS,
     Mechanism.HLS_MD5,
     Mechanism.HLS_SHA1,
     Mechanism.HLS_GMAC,
@@ -175,7 +176,7 @@ def test_another_name_is_refused(name: str) -> None:
         Mechanism.from_oid(bytes.fromhex(name))
 
 
-@pytest.mark.parametrize("mechanism", sorted(set(Mechanism) - {*OFFERED, Mechanism.HLS_ECDSA}))
+@pytest.mark.parametrize("mechanism", [Mechanism.LOWEST, Mechanism.LLS])
 def test_other_mechanisms_say_that_they_are_not_offered(mechanism: Mechanism) -> None:
     client, server = ends(mechanism)
 
@@ -185,6 +186,37 @@ def test_other_mechanisms_say_that_they_are_not_offered(mechanism: Mechanism) ->
         client.reply()
     with pytest.raises(SecurityError, match="not offered"):
         server.verify(bytes(16))
+
+
+class TestManufacturer:
+    """Mechanism 2: AES-128 in electronic codebook mode unless a manufacturer's own is given."""
+
+    def test_one_block_is_that_of_fips_197(self) -> None:
+        # FIPS 197, appendix C.1.
+        challenge = bytes.fromhex("00112233445566778899aabbccddeeff")
+        proof = encrypted_challenge(bytes(range(16)), challenge)
+        assert proof.hex() == "69c4e0d86a7b0430d8cdb78070b4c55a"
+        assert encrypted_challenge(bytes(range(16)), challenge * 2) == proof * 2
+
+    def test_short_secrets_and_challenges_are_filled_up_with_zeros(self) -> None:
+        filled = encrypted_challenge(b"short" + bytes(11), b"challenge" + bytes(7))
+        assert encrypted_challenge(b"short", b"challenge") == filled
+
+    def test_a_secret_is_no_longer_than_a_key(self) -> None:
+        with pytest.raises(SecurityError, match="has 17 octets, not 16 or fewer"):
+            encrypted_challenge(bytes(17), bytes(16))
+
+    def test_a_manufacturer_may_compute_something_else(self) -> None:
+        def own(secret: bytes, challenge: bytes) -> bytes:
+            return hashlib.sha256(challenge + secret).digest()
+
+        fields: dict[str, Any] = {"mechanism": Mechanism.HLS, "secret": SECRET, "manufacturer": own}
+        client = Handshake(own_challenge=b"CtoS-CtoS", peer_challenge=b"StoC-StoC", **fields)
+        server = Handshake(own_challenge=b"StoC-StoC", peer_challenge=b"CtoS-CtoS", **fields)
+        assert client.reply() == own(SECRET, b"StoC-StoC")
+        server.verify(client.reply())
+        with pytest.raises(SecurityError, match="proof is wrong"):
+            server.verify(encrypted_challenge(SECRET, b"StoC-StoC"))
 
 
 @pytest.mark.parametrize("mechanism", OFFERED)

@@ -7,7 +7,9 @@ import pytest
 
 from interop.meters import OPEN, PeerFailedError, listening, open_meter, peer
 from openami.cosem.access_control import CURRENT_ASSOCIATION
+from openami.cosem.device import READ_ALL, AssociationPolicy
 from openami.cosem.disconnect import ControlState
+from openami.dlms.hls import Mechanism
 from playbooks.demo_meter import (
     CLIENT_TITLE,
     DISCONNECT,
@@ -120,6 +122,31 @@ def test_gurux_reads_our_meter_in_general_blocks(mechanism: str) -> None:
     assert found["energy"] == 123_456
     assert found["by_range"] == [expected_row(index) for index in range(10, 58)]
     assert found["all"] == 500
+
+
+def test_gurux_proves_itself_by_the_mechanism_of_manufacturers() -> None:
+    meter = open_meter(rows=60)
+    secret = b"sixteen octets.."
+    meter.associations[READER] = AssociationPolicy(
+        client_sap=READER, mechanism=Mechanism.HLS, secret=secret, grants=READ_ALL
+    )
+    with listening(meter) as served:
+        ask: dict[str, Any] = {
+            "port": served.port,
+            "mechanism": "hls",
+            "client_sap": READER,
+            "client_title": CLIENT_TITLE.hex(),
+            "energy": str(ENERGY),
+            "profile": str(LOAD_PROFILE),
+            "from": START.isoformat(),
+            "to": START.isoformat(),
+        }
+        found = peer("gurux_reads.py", password=secret.decode(), **ask)
+        with pytest.raises(PeerFailedError):
+            peer("gurux_reads.py", password="another secret..", **ask)
+
+    assert found["energy"] == 123_456
+    assert found["by_range"] == [expected_row(0)]
 
 
 @pytest.mark.parametrize("script", PEERS)

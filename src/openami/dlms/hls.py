@@ -11,10 +11,15 @@ four passes; entropy, counters and APDUs are the caller's::
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, unique
 from hmac import compare_digest
 from typing import Final, Self
+
+from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES128
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from openami.dlms.apdu.acse import MechanismName
 from openami.dlms.errors import DecodeError, SecurityError
@@ -38,7 +43,7 @@ class Mechanism(IntEnum):
     LLS = 1
     """A password, which crosses as it is."""
     HLS = 2
-    """Of the manufacturer."""
+    """Of the manufacturer; see `encrypted_challenge`."""
     HLS_MD5 = 3
     HLS_SHA1 = 4
     HLS_GMAC = 5
@@ -81,6 +86,33 @@ class Mechanism(IntEnum):
         return max(CHALLENGE_OCTETS, self.shortest_challenge_octets)
 
 
+_WITH_SECRET: Final = frozenset(
+    {Mechanism.HLS, Mechanism.HLS_MD5, Mechanism.HLS_SHA1, Mechanism.HLS_SHA256}
+)
+
+ManufacturerProof = Callable[[bytes, bytes], bytes]
+"""Gives f(challenge) of mechanism 2, from the secret and the challenge."""
+
+_BLOCK_OCTETS: Final = 16
+
+
+def encrypted_challenge(secret: bytes, challenge: bytes) -> bytes:
+    """Return the challenge under AES-128 in electronic codebook mode, the secret as key.
+
+    The standard leaves mechanism 2 to the manufacturer; this is the form that is met most.  Both
+    are filled up with zeros: the key to 16 octets, the challenge to whole blocks.
+
+    Raises:
+        SecurityError: The secret is longer than a key.
+    """
+    if len(secret) > _BLOCK_OCTETS:
+        problem = f"the secret of mechanism 2 has {len(secret)} octets, not 16 or fewer"
+        raise SecurityError(problem, "HLS", CLAUSE)
+    encryptor = BlockCipher(AES128(secret.ljust(_BLOCK_OCTETS, b"\0")), ECB()).encryptor()  # noqa: S305
+    whole = -(-len(challenge) // _BLOCK_OCTETS) * _BLOCK_OCTETS
+    return encryptor.update(challenge.ljust(whole, b"\0")) + encryptor.finalize()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake:
     """What one side knows after pass 2: enough to answer the peer and to check its answer.
@@ -91,9 +123,10 @@ class Handshake:
         peer_title: The peer's.
         own_challenge: What we sent: CtoS at the client, StoC at the server.
         peer_challenge: What the peer sent.
-        secret: The HLS secret of MD5, SHA-1 and SHA-256.
+        secret: The HLS secret of mechanism 2, MD5, SHA-1 and SHA-256.
         cipher: The global keys, for GMAC.
         credentials: Our signing key and the peer's, for ECDSA.
+        manufacturer: What mechanism 2 computes.
     """
 
     mechanism: Mechanism
@@ -104,6 +137,7 @@ class Handshake:
     secret: bytes = field(default=b"", repr=False)
     cipher: Cipher | None = field(default=None, repr=False)
     credentials: Credentials | None = field(default=None, repr=False)
+    manufacturer: ManufacturerProof = encrypted_challenge
 
     def __post_init__(self) -> None:
         check_challenge("own challenge", self.own_challenge, self.mechanism)
@@ -114,8 +148,7 @@ class Handshake:
             raise SecurityError(problem, self._place, CLAUSE)
         if self.mechanism is Mechanism.HLS_GMAC and self.cipher is None:
             raise SecurityError("no global keys are known", self._place, CLAUSE)
-        hashed = {Mechanism.HLS_MD5, Mechanism.HLS_SHA1, Mechanism.HLS_SHA256}
-        if self.mechanism in hashed and not self.secret:
+        if self.mechanism in _WITH_SECRET and not self.secret:
             raise SecurityError("no HLS secret is known", self._place, CLAUSE)
         if self.mechanism is Mechanism.HLS_ECDSA and self.credentials is None:
             raise SecurityError("no signing keys are known", self._place, CLAUSE)
@@ -180,6 +213,8 @@ class Handshake:
         """Return f(challenge) as `author` computes it for `reader`."""
         secret = self.secret
         match self.mechanism:
+            case Mechanism.HLS:
+                return self.manufacturer(secret, challenge)
             case Mechanism.HLS_MD5:
                 return hashlib.md5(challenge + secret).digest()  # noqa: S324 - the standard's
             case Mechanism.HLS_SHA1:

@@ -60,6 +60,7 @@ class CountedSettings:
 AUTHENTICATIONS = {
     "none": Authentication.NONE,
     "lls": Authentication.LOW,
+    "hls": Authentication.HIGH,
     "gmac": Authentication.HIGH_GMAC,
     "ecdsa": Authentication.HIGH_ECDSA,
 }
