@@ -317,3 +317,14 @@ def test_a_day_of_energy_lands_in_the_register_of_its_tariff(
     assert found == expected
     assert world.device[TOTAL].values[2] == sum(intervals)
     assert world.reports == []
+
+
+def test_days_that_become_special_while_an_action_holds() -> None:
+    here = world("2026-01-09T12:00", None)
+    here[0].tick()
+    assert here[1].taken() == [(1, "2026-01-09T13:00")]
+    table = here[0].device[SPECIAL_DAYS]
+    today = SpecialDay(1, bytes.fromhex("07ea0109ff"), 3)
+    table.invoke(SpecialDaysTable.insert, SpecialDaysTable.insert.argument.to_data(today))
+    here[0].tick(at("2026-01-09T12:01"))
+    assert here[1].taken() == [(3, "2026-01-09T13:01")]

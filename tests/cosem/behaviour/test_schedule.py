@@ -7,7 +7,8 @@ import pytest
 
 from cosem.behaviour.life import BERLIN, World, at
 from cosem.behaviour.schedules import TABLE, Noted
-from openami.cosem.behaviour.localtime import is_between, last_date
+from openami.cosem.behaviour.due import Next
+from openami.cosem.behaviour.localtime import DAY_US, is_between, last_date
 from openami.cosem.behaviour.special_days import SPECIAL_DAYS, SpecialDays
 from openami.cosem.model import Refused
 from openami.cosem.tariff import Schedule, ScheduleEntry, SpecialDay, SpecialDaysTable
@@ -230,3 +231,24 @@ def test_days_between_dates(day: str, begin: str, end: str, expected: bool) -> N
 def test_the_last_day_that_matches(rule: str, day: str, expected: date | None) -> None:
     found = last_date(CosemDate.decode(bytes.fromhex(rule)), date.fromisoformat(day), BERLIN)
     assert found == expected
+
+
+def test_what_is_due_is_looked_for_again_only_if_that_may_have_changed() -> None:
+    asked: list[int] = []
+
+    def find(since_us: int) -> int | None:
+        asked.append(since_us)
+        return None if since_us >= 100 else 100
+
+    known = Next()
+    assert [known.after(since, "key", find) for since in (0, 50, 99)] == [100, 100, 100]
+    assert asked == [0]
+    assert known.after(100, "key", find) is None
+    assert known.after(101, "key", find) is None
+    assert asked == [0, 100]
+    assert known.after(100 + DAY_US, "key", find) is None  # nothing for a day may be something then
+    assert known.after(50, "key", find) == 100  # set back
+    assert known.after(60, "other", find) == 100
+    known.forget()
+    assert known.after(61, "other", find) == 100
+    assert asked == [0, 100, 100 + DAY_US, 50, 60, 61]

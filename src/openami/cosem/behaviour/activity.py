@@ -13,9 +13,10 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from openami.cosem.behaviour.clock import to_calendar
+from openami.cosem.behaviour.due import Next
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import Rule, Zone, last_date, times_of_day
-from openami.cosem.behaviour.special_days import special_day_id
+from openami.cosem.behaviour.special_days import SPECIAL_DAYS, SpecialDays, special_day_id
 from openami.cosem.model import Refused
 from openami.cosem.tariff import ActivityCalendar, DayProfileAction
 from openami.cosem.time_event import ScheduledScript
@@ -50,7 +51,9 @@ class Activities:
         self._life = life
         self._ran: tuple[int, bytes, int] | None = None
         self._activated = b""
-        self._next: tuple[object, int | None] = (None, None)
+        self._next = Next()
+        self._known: object = None
+        self._is_new = True
         row.bind_method(ActivityCalendar.activate_passive_calendar, lambda _argument: self._copy())
         row.bind_sink(ActivityCalendar.activate_passive_calendar_time, self._write_time)
         due = self._activation_us()
@@ -61,13 +64,9 @@ class Activities:
         """Return when the next action begins or the passive calendar becomes active."""
         if self._ran is None:
             return 0
-        zone = self._life.zone()
-        tables = tuple(self._row.values.get(index) for index in ACTIVE)
-        known = (zone, self._ran, tables)
-        if self._next[0] != known:
-            self._next = (known, self._first_after(self._ran[0], zone))
+        following = self._following(self._ran[0])
         activation = self._activation_us()
-        return min((each for each in (self._next[1], activation) if each is not None), default=None)
+        return min((each for each in (following, activation) if each is not None), default=None)
 
     def tick(self, now_us: int) -> None:
         """Make the passive calendar active if it is time; execute the action that holds now."""
@@ -75,6 +74,8 @@ class Activities:
         if due is not None and due <= now_us:
             self._copy()
             self._activated = self._row.activate_passive_calendar_time.encode()
+        if self._holds(now_us):
+            return
         holding = self.holding(now_us)
         if holding is None:
             self._ran = self._ran or (now_us, b"", 0)
@@ -118,6 +119,28 @@ class Activities:
 
     def restore(self, state: Any) -> None:  # noqa: ANN401  an ActivityState
         self._ran, self._activated = state.ran, state.activated
+
+    def _following(self, since_us: int) -> int | None:
+        """Return when the next action begins after a time."""
+        zone = self._life.zone()
+        held = self._row.values
+        special = self._life.acting.get(SPECIAL_DAYS)
+        days = special.entries() if isinstance(special, SpecialDays) else ()
+        key = (zone, days, *(held.get(index) for index in ACTIVE))
+        if key != self._known:
+            self._known = key
+            self._is_new = True
+        return self._next.after(since_us, key, lambda start: self._first_after(start, zone))
+
+    def _holds(self, now_us: int) -> bool:
+        """Return whether the last executed action is the one that holds still."""
+        if self._ran is None or now_us < self._ran[0]:
+            return False
+        following = self._following(self._ran[0])
+        if self._is_new:
+            self._is_new = False
+            return False
+        return following is None or now_us < following
 
     def _week_name(self, day: date) -> bytes | None:
         zone, best = self._life.zone(), None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from openami.cosem.behaviour.due import Done
+from openami.cosem.behaviour.due import Done, Next
 from openami.cosem.behaviour.host import Kept, Life
 from openami.cosem.behaviour.localtime import MINUTE_US, next_boundary, to_us
 from openami.cosem.behaviour.null_data import expand, tell_with_null_data
@@ -71,6 +71,7 @@ class Capturing:
         self._life = life
         self._make = buffer
         self._done = Done(life.now_us())
+        self._next = Next()
         profile.values.setdefault(4, 0)
         profile.values.setdefault(5, SortMethod.FIFO)
         profile.values.setdefault(8, DEFAULT_ENTRIES)
@@ -93,13 +94,18 @@ class Capturing:
             profile.bind_sink(row, self._sink(row.index))
 
     def due_us(self) -> int | None:
-        period_s = self.profile.capture_period
-        if not period_s or self._done.until_us is None:
+        period_s, since = self.profile.capture_period, self._done.until_us
+        if not period_s or since is None:
             return None
-        return next_boundary(self._done.until_us, period_s, self._life.zone())
+        zone = self._life.zone()
+        return self._next.after(
+            since, (zone, period_s), lambda start: next_boundary(start, period_s, zone)
+        )
 
     def tick(self, now_us: int) -> None:
         """Capture if a period has just ended."""
+        if self._done.passes(now_us, self.due_us()):
+            return
         since, period_s = self._done.since(now_us), self.profile.capture_period
         if not period_s:
             return

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from openami.cosem.behaviour.due import Done
+from openami.cosem.behaviour.due import Done, Next
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import (
     DAY_US,
@@ -59,7 +59,7 @@ class Scheduler:
         self._life = life
         self._first_special_day = first_special_day
         self._done = Done(life.now_us())
-        self._next: tuple[object, int | None] = (None, None)
+        self._next = Next()
         self._plans: tuple[_Plan, ...] = ()
         row.bind_sink(Schedule.entries, self._write)
         row.bind_method(Schedule.enable_disable, self._enable_disable)
@@ -72,13 +72,12 @@ class Scheduler:
 
     def due_us(self) -> int | None:
         zone, since = self._life.zone(), self._done.until_us or 0
-        special = self._special_days()
-        known = (zone, since, special)
-        if self._next[0] != known:
-            self._next = (known, next(self._times(since, zone), None))
-        return self._next[1]
+        key = (zone, self._special_days())
+        return self._next.after(since, key, lambda start: next(self._times(start, zone), None))
 
     def tick(self, now_us: int) -> None:
+        if self._done.passes(now_us, self.due_us()):
+            return
         zone = self._life.zone()
         since = max(self._done.since(now_us), now_us - SEARCHED_DAYS * DAY_US)
         latest: dict[int, tuple[int, _Plan]] = {}
@@ -138,7 +137,7 @@ class Scheduler:
         return tuple(each.values.get(2) for each in found)
 
     def _plan(self, entries: tuple[ScheduleEntry, ...]) -> None:
-        self._next = (None, None)
+        self._next.forget()
         self._plans = tuple(
             _Plan(
                 entry,

@@ -9,7 +9,7 @@ with the latest; the standard leaves that open, and `makes_up` turns it off.
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from openami.cosem.behaviour.due import Done
+from openami.cosem.behaviour.due import Done, Next
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import MINUTE_US, Rule, Zone
 from openami.cosem.model import Refused
@@ -76,7 +76,7 @@ class SingleAction:
         self._life = life
         self._makes_up = makes_up
         self._done = Done(life.now_us())
-        self._next: tuple[object, int | None] = (None, None)
+        self._next = Next()
         row.bind_sink(SingleActionSchedule.execution_time, self._write)
         try:
             self._rules = rules(row.execution_time)
@@ -85,13 +85,13 @@ class SingleAction:
             life.report(row.values[1], f"execution_time is not understood: {error}")
 
     def due_us(self) -> int | None:
-        zone, since = self._life.zone(), self._done.until_us or 0
-        known = (zone, since)
-        if self._next[0] != known:
-            self._next = (known, self._first_after(since, zone))
-        return self._next[1]
+        zone = self._life.zone()
+        since = self._done.until_us or 0
+        return self._next.after(since, zone, lambda start: self._first_after(start, zone))
 
     def tick(self, now_us: int) -> None:
+        if self._done.passes(now_us, self.due_us()):
+            return
         zone = self._life.zone()
         since = self._done.since(now_us)
         times = [
@@ -122,7 +122,7 @@ class SingleAction:
             self._rules = rules(times)
         except DecodeError:
             raise Refused(DataAccessResult.TYPE_UNMATCHED) from None
-        self._next = (None, None)
+        self._next.forget()
         self._done.until_us = self._life.now_us()
 
 

@@ -30,6 +30,10 @@ class SpecialDays:
         table.bind_method(SpecialDaysTable.insert, self._insert)
         table.bind_method(SpecialDaysTable.delete, self._delete)
 
+    def entries(self) -> tuple[SpecialDay, ...]:
+        """Return the entries, e.g. to see whether they have changed."""
+        return self._table.entries
+
     def day_id(self, day: date) -> int | None:
         """Return the day_id of a special day; None for any other day."""
         zone = self._life.zone()
