@@ -179,3 +179,10 @@ def test_what_a_limit_started_stays_local_whoever_goes_on() -> None:
     between.bind_sink(Data.value, go_on)
     here.life.run(ScheduledScript(table, 1), by=VALUE, is_local=True)
     assert switch.control_state is READY
+
+
+def test_a_unit_may_hold_its_state_as_a_plain_number() -> None:
+    switch = DisconnectControl(SWITCH, control_mode=2, control_state=1)
+    here = world(switch)
+    here.life.inside.invoke(70, SWITCH, 1, Integer(0))
+    assert switch.control_state is OFF

@@ -44,7 +44,7 @@ class DisconnectUnit:
 
     def __init__(self, row: DisconnectControl, life: Life) -> None:
         # What the object shows now, stored or from a source that was bound before.
-        state = getattr(row, "control_state", ControlState.CONNECTED)
+        state = ControlState(getattr(row, "control_state", ControlState.CONNECTED))
         mode = getattr(row, "control_mode", 0)
         breaker = life.host.breaker(row.logical_name) or RememberedBreaker(state)
         self.unit = Disconnector(breaker, mode, state)
