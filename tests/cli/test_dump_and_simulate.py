@@ -158,8 +158,17 @@ def test_the_clock_runs_and_energy_grows(openami: Run, tmp_path: Path) -> None:
     fast = ("--speed", 3600, "--load", 100, "--history-days", 0)
     with Listening("simulate", "--keys", keys, "--listen", ANY_TCP, *fast) as meter:
         energy = ("read", meter.url, "--keys", keys, "1.0.1.8.0.255", "--json")
-        values = [json.loads(openami(*energy).out)[0]["value"] for _ in range(2)]
-        assert values[0] < values[1]
+        value = begun = json.loads(openami(*energy).out)[0]["value"]
+        until = time.monotonic() + 20
+        while value == begun:
+            assert time.monotonic() < until
+            value = json.loads(openami(*energy).out)[0]["value"]
+        assert value > begun
+        rates = [f"1.0.1.8.{rate}.255" for rate in (1, 2)]
+        found = json.loads(openami("read", meter.url, "--keys", keys, "--json", *rates).out)
+        base = [48_213_904 * percent // 100 for percent in (60, 40)]
+        grown = [each["value"] > held for each, held in zip(found, base, strict=True)]
+        assert any(grown)
         outcome = openami("call", meter.url, "--keys", keys, "1.0.99.1.0.255:capture")
         assert outcome.status == 0, outcome.err
         profile = ("read", meter.url, "--keys", keys, "1.0.99.1.0.255", "--json")
@@ -306,3 +315,23 @@ def test_a_lost_connection_keeps_what_was_dumped(openami: Run, tmp_path: Path) -
     assert "the dump is not whole: " in outcome.err
     assert "did not answer within 0.3 s" in outcome.err
     assert Dump.from_json(json.loads(path.read_text())).objects
+
+
+def test_the_reference_meter_comes_back_as_it_was(openami: Run, tmp_path: Path) -> None:
+    """All but what time moves: the clock, and the demand of the running period."""
+    found = []
+    source: tuple[object, ...] = ("--load", 0)
+    for number in (1, 2):
+        keys, path = tmp_path / f"keys{number}.json", tmp_path / f"meter{number}.json"
+        with Listening("simulate", *source, "--keys", keys, "--listen", ANY_TCP) as meter:
+            outcome = openami("dump", meter.url, "--keys", keys, "-o", path, "--rows", 9999)
+            assert outcome.status == 0, outcome.err
+        dump = json.loads(path.read_text())
+        dump["taken"] = ""
+        for each in dump["objects"]:
+            if each["class"] in {5, 8} or each["obis"] == FRAME_COUNTER:
+                each["attributes"] = [(row["index"], row["mode"]) for row in each["attributes"]]
+        found.append(dump)
+        source = (path,)
+    assert len(found[0]["objects"]) == 104
+    assert found[0] == found[1]

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
+from openami.cosem.behaviour.host import Life
+from openami.cosem.behaviour.registers import Quantity
 from openami.cosem.dump import Dump, DumpedObject
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.selective import CaptureObject
@@ -32,7 +34,8 @@ SHAPE: Final = (
     *(115, 100, 85, 82, 95, 135, 180, 195, 180, 150, 128, 96),
 )
 """What each hour of a day (UTC) takes, in percent of the mean."""
-WATT, WATT_HOUR, AMPERE = 27, 30, 33
+WATT, AMPERE = 27, 33
+MILLI: Final = -3
 ENERGY, INSTANT = 8, 7  # value group D
 PHASES: Final[Mapping[int, Decimal]] = {
     1: Decimal(1),
@@ -59,6 +62,9 @@ class _Register:
 class Load:
     """Knows the registers of a dump that a load moves.
 
+    Power and currents are measured values; energy is a quantity that is led to registers, rates
+    and demands by what the device itself says: `feed`.
+
     Args:
         dump: The meter as it was.
         watts: The load.
@@ -83,8 +89,6 @@ class Load:
         if not self._watts or at.a != 1 or at.e != 0:
             return None
         part = PHASES.get(at.c)
-        if part is not None and at.d == ENERGY and register.unit == WATT_HOUR:
-            return lambda: self._of(register, self._watt_hours() * part, register.base)
         if part is not None and at.d == INSTANT and register.unit == WATT:
             return lambda: self._of(register, self._power() * part)
         if at.c in CURRENTS and at.d == INSTANT and register.unit == AMPERE:
@@ -99,11 +103,32 @@ class Load:
         counted = self._watts * (hours(self._begun_us) - hours(then_us)) * part
         return self._of(register, -counted, register.base)
 
+    def feed(self, life: Life) -> Callable[[], None]:
+        """Return what tells a device how much energy has come since the last call."""
+        quantities = [
+            (Quantity(life, Obis(1, 0, group_c, ENERGY, 0, 255), scaler=MILLI), part)
+            for group_c, part in PHASES.items()
+        ]
+        told_us = self._begun_us
+
+        def tell() -> None:
+            nonlocal told_us
+            now_us = self._now_us()
+            if now_us <= told_us:  # the clock was set back
+                told_us = now_us
+                return
+            for quantity, part in quantities if self._watts else ():
+                before, after = (int(self._thousandths(us) * part) for us in (told_us, now_us))
+                quantity.add(after - before, told_us, now_us)
+            told_us = now_us
+
+        return tell
+
+    def _thousandths(self, us: int) -> Decimal:
+        return self._watts * hours(us) * 1000
+
     def _power(self) -> Decimal:
         return self._watts * SHAPE[self._now_us() // HOUR_US % 24] / 100
-
-    def _watt_hours(self) -> Decimal:
-        return self._watts * (hours(self._now_us()) - hours(self._begun_us))
 
     @staticmethod
     def _of(register: _Register, amount: Decimal, base: int = 0) -> Data:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -26,9 +26,8 @@ from openami.cli.simulating import (
 )
 from openami.cosem.behaviour.bindings import bring_to_life
 from openami.cosem.behaviour.host import Happened, Host
-from openami.cosem.device import Ciphering, LogicalDevice
+from openami.cosem.device import Ciphering
 from openami.cosem.dump import Dump, DumpError
-from openami.cosem.measurement import Register
 from openami.cosem.short_names import ShortNames
 from openami.cosem.simulation import Secrets, bind_methods, refer_by_short_names, simulated
 from openami.dlms.security.ciphering import Cipher, KeySet
@@ -248,7 +247,7 @@ async def _run(wish: Simulation) -> None:
         report=lambda happened: None if wish.quiet else _report(happened),
     )
     life = bring_to_life(made.device, host)
-    _measure(life.device, host)
+    tell_energy = load.feed(life)
     bind_security_setups(made.device, ciphering, wish.keys, wish.keys_path)
     bind_methods(made.device, wish.dump)
     opened: list[Opened] = []
@@ -258,20 +257,10 @@ async def _run(wish: Simulation) -> None:
             opened.append(each)  # at once: what is open is closed at the end
         _greet(wish, opened, made.left_out)
         schedule = Schedule(pusher, wish.push_every_s) if pusher and wish.push_every_s else None
-        await live(life, stop, lambda: counters.follow(ciphering), schedule)
+        await live(life, stop, tell_energy, lambda: counters.follow(ciphering), schedule)
     finally:
         for each in opened:
             await each.close()
-
-
-def _measure(device: LogicalDevice, host: Host) -> None:
-    """Let registers show what the host measures, where no behaviour did it already."""
-    for thing in device:
-        if thing.class_id in {3, 4} and 2 not in thing.sources:
-            source = host.measured.source(thing.class_id, thing.values[1], 2)
-            if source is not None:
-                row: Any = Register.value
-                thing.bind(row, source)
 
 
 def _note(sentence: str) -> None:

@@ -207,18 +207,31 @@ class _Deaf:
 
 
 async def live(
-    life: Life, stop: asyncio.Event, each_tick: Callable[[], None], pushes: "Schedule | None" = None
+    life: Life,
+    stop: asyncio.Event,
+    first: Callable[[], None],
+    last: Callable[[], None],
+    pushes: "Schedule | None" = None,
 ) -> None:
-    """Tell objects the time until `stop`."""
+    """Tell objects the time until `stop`.
+
+    Args:
+        life: The device.
+        stop: Ends it.
+        first: Done at each tick before objects act: what was measured meanwhile.
+        last: Done behind them.
+        pushes: What is pushed without being asked.
+    """
     calendar = life.host.clock
     while not stop.is_set():
+        first()
         now_us = calendar.now_us()
         due_us = life.actors.due_us()
         if due_us is not None and due_us <= now_us:
             life.actors.tick(now_us)
         if pushes is not None:
             pushes.tick()
-        each_tick()
+        last()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), TICK_S)
 
