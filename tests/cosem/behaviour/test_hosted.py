@@ -9,7 +9,7 @@ from cosem.behaviour.life import NOON, World
 from cosem.behaviour.pushers import WHERE, Line, column, setup
 from cosem.behaviour.test_calling import Dialler
 from cosem.behaviour.test_data_protection import Ring, Scope
-from cosem.behaviour.test_layers import ends
+from cosem.behaviour.test_layers import BOTH, ends, layer
 from cosem.behaviour.test_mbus import CLIENT, HEADER, RECORDS, WATER, Bus
 from cosem.behaviour.test_networks import Server
 from openami.cosem.access_control import (
@@ -63,6 +63,7 @@ from openami.cosem.setup_ports import AutoAnswer, AutoConnect, NumberOfRings
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import Array, DoubleLongUnsigned, LongUnsigned, OctetString, VisibleString
 from openami.dlms.obis import Obis
+from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from prepayment import (
     ACCOUNT,
     EMERGENCY,
@@ -190,6 +191,25 @@ def test_a_push_setup_pushes_over_the_transport_of_the_host() -> None:
     assert isinstance(acting, Pushing)
     acting.failed(world.calendar.at_us)
     assert any("given up" in each.what for each in world.reports)
+
+
+def test_pushes_are_protected_with_the_keys_of_the_host() -> None:
+    ours, theirs = ends()
+
+    class Port(Line, Ring):
+        def __init__(self) -> None:
+            Line.__init__(self)
+            Ring.__init__(self, ours)
+
+    asked = layer(BOTH)
+    options = asked.protection_options._replace(recipient_system_title=theirs.own_title)
+    thing = setup(1, push_protection_parameters=(asked._replace(protection_options=options),))
+    port = Port()
+    world = World([thing], port=_Ports({thing.logical_name: port}))
+    thing.invocations[1](0)
+    world.tick()
+    apdu, _ = open_envelope(theirs.cipher, decode_envelope(port.sent[0]))
+    assert apdu[0] == 0x0F
 
 
 def test_a_push_setup_with_a_sink_of_the_host() -> None:

@@ -106,7 +106,7 @@ _ROWS: Final[tuple[Behaviour, ...]] = (
     Behaviour(28, (2,), bind_auto_answer, needs=(2, 3, 5, 6, 7)),
     Behaviour(29, (2,), bind_auto_connect, needs=(2, 3, 4, 5, 6)),
     Behaviour(30, (0,), bind_data_protection, needs=(6,)),
-    Behaviour(40, (0, 1, 2, 3), bind_push_setup, needs=(2,)),
+    Behaviour(40, (0, 1, 2, 3), bind_push_setup, needs=(2, 3)),
     Behaviour(41, (0,), bind_setup),
     Behaviour(42, (0,), bind_ipv4_setup),
     Behaviour(43, (0,), bind_setup),

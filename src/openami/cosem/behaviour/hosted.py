@@ -46,6 +46,7 @@ from openami.cosem.behaviour.image import (
     Verdict,
     image_transfer,
 )
+from openami.cosem.behaviour.layers import Layers, envelop
 from openami.cosem.behaviour.mbus_client import MbusPort, MbusSlave, mbus_client
 from openami.cosem.behaviour.mbus_records import MbusRecord
 from openami.cosem.behaviour.networks import (
@@ -59,7 +60,7 @@ from openami.cosem.behaviour.networks import (
     ntp_setup,
 )
 from openami.cosem.behaviour.port_protection import PortProtection, port_protection
-from openami.cosem.behaviour.pushing import AnyPushSetup, Pushing, PushTransport, push
+from openami.cosem.behaviour.pushing import NEVER, AnyPushSetup, Pushing, PushTransport, push
 from openami.cosem.image_transfer import ImageToActivate, ImageTransfer, ImageTransferStatus
 from openami.cosem.internet import CoapDiagnostic, Ipv4Setup, Ipv6Setup, NtpSetup
 from openami.cosem.mbus import MBusClient, MBusDiagnostic
@@ -71,7 +72,7 @@ from openami.cosem.protection import (
     DataProtection,
     FunctionControl,
 )
-from openami.cosem.push import PushSetup
+from openami.cosem.push import ConfirmationParameters, PushSetup, RepetitionDelay
 from openami.cosem.setup_ports import AutoAnswer, AutoConnect
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.obis import Obis
@@ -121,6 +122,16 @@ def bind_image_transfer(thing: ImageTransfer, life: Life) -> ImageReceiver:
     return image_transfer(thing, ImageReceiver(thing, held, poll_us=life.host.poll_us))
 
 
+_PUSH_FIRST: Final[dict[int, object]] = {4: (), 5: 0, 6: 0, 7: 0}
+_PUSH_NEXT: Final[dict[int, object]] = _PUSH_FIRST | {10: ()}
+_PUSH_DEFAULTS: Final = (
+    _PUSH_FIRST,
+    _PUSH_NEXT,
+    _PUSH_NEXT | {7: RepetitionDelay(0, 100, 0), 11: 0, 12: ConfirmationParameters(NEVER, 0)},
+)
+"""What a push setup holds that a dump left out: no window, no retry, no layer; by version."""
+
+
 def bind_push_setup(thing: AnyPushSetup, life: Life) -> Pushing | None:
     """Push over the host's transport; or let the host's own sink do all of it."""
     at = thing.logical_name
@@ -131,13 +142,8 @@ def bind_push_setup(thing: AnyPushSetup, life: Life) -> Pushing | None:
     transport = life.host.port(at)
     if not isinstance(transport, PushTransport):
         return None
-    for row, value in (
-        (PushSetup.communication_window, ()),
-        (PushSetup.randomisation_start_interval, 0),
-        (PushSetup.number_of_retries, 0),
-        (PushSetup.repetition_delay, 0),
-    ):
-        thing.values.setdefault(row.index, value)
+    for index, value in _PUSH_DEFAULTS[min(thing.version, 2)].items():
+        thing.values.setdefault(index, value)
     return push(
         Pushing(
             thing,
@@ -145,15 +151,32 @@ def bind_push_setup(thing: AnyPushSetup, life: Life) -> Pushing | None:
             transport,
             entropy=life.host.entropy,
             zone=life.zone,
+            protect=_protect(transport) if isinstance(transport, KeyRing) else None,
             heard=lambda sentence: life.report(at, sentence),
         )
     )
+
+
+def _protect(ring: KeyRing) -> Callable[[Layers, bytes], bytes]:
+    """Return what puts layers on a push, with the keys of the recipient that they name."""
+
+    def protect(layers: Layers, apdu: bytes) -> bytes:
+        recipient = layers[0].protection_options.recipient_system_title
+        return envelop(ring.keys(recipient), layers, apdu)
+
+    return protect
 
 
 def bind_data_protection(thing: DataProtection, life: Life) -> None:
     """Protect with the host's keys, what the host lets be reached."""
     port = life.host.port(thing.logical_name)
     if isinstance(port, KeyRing) and isinstance(port, Scope):
+        for row in (
+            DataProtection.protection_object_list,
+            DataProtection.protection_parameters_get,
+            DataProtection.protection_parameters_set,
+        ):
+            thing.values.setdefault(row.index, ())
         data_protection(Protecting(thing=thing, device=life.device, ring=port, scope=port))
 
 
