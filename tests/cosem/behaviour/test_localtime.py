@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openami.cosem.behaviour.localtime import (
@@ -18,6 +18,7 @@ from openami.cosem.behaviour.localtime import (
     days_of_month,
     matches,
     next_boundary,
+    times_of_day,
     to_us,
 )
 from openami.dlms.datetimes import (
@@ -252,3 +253,21 @@ def test_a_period_that_a_change_cuts_short_ends_again_by_the_clock_on_the_wall()
     for _ in range(4):
         found.append(next_boundary(found[-1], 7200, BERLIN))
     assert [BERLIN.local(each).hour for each in found] == [0, 2, 2, 4, 6]
+
+
+@pytest.mark.parametrize("zone", [BERLIN, SYDNEY], ids=["Berlin", "Sydney"])
+@settings(max_examples=30)
+@given(MOMENTS, st.sampled_from(["ff000000", "ffff0000", "ff1e0000", "02ff0000", "021e0000"]))
+def test_the_next_time_is_the_first_of_all_that_match(
+    zone: Zone, moment: datetime, octets: str
+) -> None:
+    found = Rule.of_octets(bytes.fromhex(octets), b"\xff" * 5)
+    now_us = to_us(moment)
+    today = zone.local(now_us).date()
+    expected = min(
+        at_us
+        for days in (-1, 0, 1, 2)
+        for each in times_of_day(found.at)
+        if (at_us := zone.moment(datetime.combine(today + timedelta(days), each))) > now_us
+    )
+    assert found.after(now_us, zone) == expected

@@ -11,10 +11,11 @@ an hour that comes twice happens the first time.  So each rule is carried out on
 """
 
 import calendar
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Self
 
 from openami.dlms.datetimes import (
@@ -194,10 +195,13 @@ class Rule:
         local = zone.local(now_us)
         # A day earlier: a change of daylight saving may lie between.
         day = (local - timedelta(days=1)).date()
+        times = _times(self.at)
         for each in self._dates(day, zone):
-            for each_time in times_of_day(self.at):
-                if (at_us := zone.moment(datetime.combine(each, each_time))) > now_us:
-                    return at_us
+            # A later local time never comes earlier, so the first one after now can be bisected.
+            comes = partial(_comes, zone, each)
+            place = bisect_right(times, now_us, key=comes)
+            if place < len(times):
+                return comes(times[place])
         return None
 
     def before(self, now_us: int, zone: Zone, *, since_us: int) -> int | None:
@@ -308,6 +312,15 @@ def times_of_day(rule: CosemTime) -> Iterator[time]:
     for hour in range(24) if rule.hour is None else (rule.hour,):
         for minute in range(60) if rule.minute is None else (rule.minute,):
             yield time(hour, minute, rule.second or 0, (rule.hundredths or 0) * 10_000)
+
+
+def _comes(zone: Zone, day: date, at: time) -> int:
+    return zone.moment(datetime.combine(day, at))
+
+
+@lru_cache(maxsize=256)
+def _times(rule: CosemTime) -> tuple[time, ...]:
+    return tuple(times_of_day(rule))
 
 
 def next_boundary(after_us: int, period_s: int, zone: Zone) -> int:
