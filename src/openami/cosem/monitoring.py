@@ -57,7 +57,7 @@ class ParameterMonitorV1(ParameterMonitor, class_id=65, version=1):
     """Version 1: with a digest over the values of the list (4.5.10)."""
 
     parameter_list_name = Attribute(5, RAW, access=_RW)
-    hash_algorithm_id = Attribute(6, ENUM, access=_RW)
+    hash_algorithm_id = Attribute(6, ENUM, access=_RW, unsure="which hash a number means")
     parameter_value_digest = Attribute(7, OCTETS, dynamic=True)
     parameter_values = Attribute(8, RAW, dynamic=True)
 
@@ -80,7 +80,7 @@ class SensorManager(InterfaceClass, class_id=67, version=0, methods_at=0x80):
     processed_value_thresholds = Attribute(14, RAW, access=_RW)
     processed_value_actions = Attribute(15, RAW, access=_RW)
 
-    reset = Method(1)
+    reset = Method(1, unsure="what it resets")
 
 
 class ArbitratorRequest(NamedTuple):
@@ -99,5 +99,9 @@ class Arbitrator(InterfaceClass, class_id=68, version=0):
     most_recent_requests_table = Attribute(5, RAW, dynamic=True)
     last_outcome = Attribute(6, UNSIGNED, dynamic=True)
 
-    request_action = Method(1, structure(ArbitratorRequest, UNSIGNED, BITS))
+    request_action = Method(
+        1,
+        structure(ArbitratorRequest, UNSIGNED, BITS),
+        unsure="whether actors are numbered from 1, as here; what a tie means",
+    )
     reset = Method(2)

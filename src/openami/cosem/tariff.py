@@ -48,7 +48,9 @@ class RegisterActivation(InterfaceClass, class_id=6, version=0, methods_at=0x30)
     """Which registers count in which tariff (4.3.5)."""
 
     register_assignment = Attribute(2, array(OBJECT_REFERENCE), access=_RW)
-    mask_list = Attribute(3, array(_MASK), access=_RW)
+    mask_list = Attribute(
+        3, array(_MASK), access=_RW, unsure="whether indexes begin at 1, as here, or at 0"
+    )
     active_mask = Attribute(4, OCTETS, dynamic=True, access=_RW)
 
     add_register = Method(1, OBJECT_REFERENCE)
@@ -145,7 +147,12 @@ _SCHEDULE_ENTRY = structure(
 class Schedule(InterfaceClass, class_id=10, version=0, methods_at=0x20):
     """Scripts by time of day, weekday and special day (4.5.3)."""
 
-    entries = Attribute(2, array(_SCHEDULE_ENTRY), access=_RW)
+    entries = Attribute(
+        2,
+        array(_SCHEDULE_ENTRY),
+        access=_RW,
+        unsure="whether the first bit of exec_specdays is day_id 0, as here",
+    )
 
     enable_disable = Method(1, structure(EnableDisable, *(LONG_UNSIGNED,) * 4))
     insert = Method(2, _SCHEDULE_ENTRY)
