@@ -43,6 +43,7 @@ from openami.cosem.payment import (
     Account,
     AccountModeAndStatus,
     AccountStatus,
+    Charge,
     Currency,
     CurrencyUnit,
     PaymentMode,
@@ -61,7 +62,14 @@ from openami.cosem.protection import (
 from openami.cosem.push import PushSetup
 from openami.cosem.setup_ports import AutoAnswer, AutoConnect, NumberOfRings
 from openami.dlms.apdu.codes import ActionResult
-from openami.dlms.data import Array, DoubleLongUnsigned, LongUnsigned, OctetString, VisibleString
+from openami.dlms.data import (
+    Array,
+    DoubleLongUnsigned,
+    Enum,
+    LongUnsigned,
+    OctetString,
+    VisibleString,
+)
 from openami.dlms.obis import Obis
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from prepayment import (
@@ -159,6 +167,30 @@ def test_what_a_payment_meter_lacks_is_reported() -> None:
     assert isinstance(world.life.acting[GATEWAY], LivingGateway)
     world.tick()
     world.life.restore(world.life.state())
+
+
+def test_codes_that_are_none_known_let_an_object_rest() -> None:
+    objects = {each.values[1]: each for each in prepaid()}
+    objects[TOKEN_CREDIT].values[8] = 77
+    objects[STANDING_CHARGE].values[3] = 77
+    world = World(objects.values())
+    assert sum("77 of" in each.what for each in world.reports) == 2
+    account = objects[ACCOUNT]
+    account.invocations[1](0)
+    world.tick(NOON + SECOND_US)
+    energy = objects[ENERGY_CHARGE]
+    for code, known in ((1, True), (77, False)):
+        if known:
+            energy.write(Charge.charge_type, Enum(code))
+        else:
+            with pytest.raises(Refused):
+                energy.write(Charge.charge_type, Enum(code))
+    world.tick(NOON + 2 * SECOND_US)
+    strange = {each.values[1]: each for each in prepaid()}
+    strange[ACCOUNT].values[2] = AccountModeAndStatus(9, 9)
+    world = World(strange.values())
+    world.tick()
+    assert "mode 9 and status 9 are none known: it rests" in {each.what for each in world.reports}
 
 
 def test_an_image_is_kept_in_memory_where_there_is_no_flash() -> None:

@@ -7,6 +7,7 @@ charges, and the supply in the first disconnect control of the device, unless th
 its own: 0.b.19.n.0 and 0.b.19.(40 + n).e, or else to the only one; its decoder is the host's.
 """
 
+from enum import IntEnum
 from typing import Any, Final
 
 from openami.cosem.behaviour.account import Accounting
@@ -19,7 +20,16 @@ from openami.cosem.behaviour.token_gateway import Gateway, TokenDecoder, TokenGa
 from openami.cosem.kinds import NUMBER, KindError
 from openami.cosem.measurement import SCALER_UNIT, DemandRegister, ExtendedRegister, Register
 from openami.cosem.model import InterfaceClass, Refused
-from openami.cosem.payment import Account, Charge, Credit, TokenGateway
+from openami.cosem.payment import (
+    Account,
+    AccountStatus,
+    Charge,
+    ChargeType,
+    Credit,
+    CreditStatus,
+    PaymentMode,
+    TokenGateway,
+)
 from openami.cosem.references import AttributeReference
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.obis import Obis
@@ -66,6 +76,10 @@ class _Registers:
             raise Refused(DataAccessResult.TYPE_UNMATCHED) from None
 
 
+def _is_known(codes: type[IntEnum], code: int) -> bool:
+    return code in set(codes)
+
+
 class LivingAccount:
     """One account; its objects are taken up when all are there.
 
@@ -80,15 +94,22 @@ class LivingAccount:
     def begin(self) -> None:
         """Take up credits, charges and supply."""
         thing, life = self._thing, self._life
+        mode, status = thing.account_mode_and_status
+        if not (_is_known(PaymentMode, mode) and _is_known(AccountStatus, status)):
+            life.report(
+                thing.logical_name, f"mode {mode} and status {status} are none known: it rests"
+            )
+            return
         credits_ = [
             each
             for each in self._listed(thing.credit_reference_list, _CREDIT_NEEDS)
             if isinstance(each, Credit)
+            and self._has_known(each, CreditStatus, each.values.get(8, CreditStatus.ENABLED))
         ]
         charges = [
             each
             for each in self._listed(thing.charge_reference_list, _CHARGE_NEEDS)
-            if isinstance(each, Charge)
+            if isinstance(each, Charge) and self._has_known(each, ChargeType, each.charge_type)
         ]
         self.accounting = payment(
             Accounting(
@@ -116,6 +137,14 @@ class LivingAccount:
             else:
                 found.append(each)
         return found
+
+    def _has_known(self, thing: InterfaceClass, codes: type[IntEnum], code: int) -> bool:
+        known = _is_known(codes, code)
+        if not known:
+            self._life.report(
+                thing.values[1], f"{codes.__name__} {code} of {thing!r} is none known: it rests"
+            )
+        return known
 
     def _supply(self) -> Supply:
         port = self._life.host.port(self._thing.logical_name)

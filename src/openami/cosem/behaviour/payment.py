@@ -18,6 +18,7 @@ from openami.cosem.payment import (
     AccountModeAndStatus,
     AccountStatus,
     Charge,
+    ChargeType,
     Credit,
     CreditConfiguration,
     CreditStatus,
@@ -132,7 +133,12 @@ def _bind_charge(of: Accounting, unit: ChargeUnit) -> None:
     def owe(remaining: int) -> None:
         unit.owe(fitting(remaining))
 
+    def is_known(code: int) -> None:
+        if code not in set(ChargeType):
+            raise Refused(DataAccessResult.SCOPE_OF_ACCESS_VIOLATED)
+
     thing = unit.thing
+    thing.bind_sink(Charge.charge_type, is_known)
     thing.bind_method(Charge.activate_passive_unit_charge, no_argument(activate))
     thing.bind_method(Charge.collect, no_argument(lambda: of.collect(unit)))
     thing.bind_method(
