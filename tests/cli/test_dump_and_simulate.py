@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openami dump` and `openami simulate`: what was dumped is a meter again, object by object."""
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from cli.processes import Listening
 from cli.runs import Run
 from cli.served_meter import ADDRESS, HDLC, TCP, ServedMeter
+from openami.cli.load import SHAPE
 from openami.cosem.access_control import SecuritySetup
 from openami.cosem.cellular import GprsModemSetup
 from openami.cosem.choices import RAW
@@ -335,3 +338,20 @@ def test_the_reference_meter_comes_back_as_it_was(openami: Run, tmp_path: Path) 
         source = (path,)
     assert len(found[0]["objects"]) == 104
     assert found[0] == found[1]
+
+
+def test_no_row_is_missed_however_fast_time_runs(openami: Run, tmp_path: Path) -> None:
+    """Each row holds what its quarter of an hour took, as the shape of the day says."""
+    keys = tmp_path / "keys.json"
+    fast = ("--speed", 3600, "--load", 2, "--history-days", 0)
+    with Listening("simulate", "--keys", keys, "--listen", ANY_TCP, *fast) as meter:
+        rows: list[list[Any]] = []
+        until = time.monotonic() + 20
+        while len(rows) < 6:
+            assert time.monotonic() < until
+            outcome = openami("profile", meter.url, "--keys", keys, "--json")
+            rows = json.loads(outcome.out)["rows"]
+    for before, after in itertools.pairwise(rows):
+        begun, ended = (datetime.fromisoformat(row[0]) for row in (before, after))
+        assert ended - begun == timedelta(minutes=15)
+        assert abs(after[2] - before[2] - 20 * SHAPE[begun.hour] / 4) <= 1

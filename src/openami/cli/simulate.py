@@ -16,11 +16,12 @@ from openami.cli.load import Load, with_history
 from openami.cli.serving import SERVED, Opened, serve
 from openami.cli.simulated_keys import bind_security_setups
 from openami.cli.simulating import (
+    TICK_S,
     Calendar,
     CounterFile,
+    Living,
     Pusher,
     Schedule,
-    live,
     load_json,
     reference,
 )
@@ -33,6 +34,7 @@ from openami.cosem.simulation import Secrets, bind_methods, refer_by_short_names
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.counters import CounterBlock
 from openami.lifecycle.keys import MeterKeys
+from openami.runtime.clock import MICROSECONDS
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
 from openami.runtime.files import PRIVATE, write_json
 from openami.runtime.process import stop_event
@@ -243,6 +245,7 @@ async def _run(wish: Simulation) -> None:
         clock=calendar,
         entropy=os.urandom,
         measured=load,
+        poll_us=round(max(1.0, wish.speed * TICK_S) * MICROSECONDS),
         push=pusher.sink if pusher else lambda _at: None,
         report=lambda happened: None if wish.quiet else _report(happened),
     )
@@ -257,7 +260,8 @@ async def _run(wish: Simulation) -> None:
             opened.append(each)  # at once: what is open is closed at the end
         _greet(wish, opened, made.left_out)
         schedule = Schedule(pusher, wish.push_every_s) if pusher and wish.push_every_s else None
-        await live(life, stop, tell_energy, lambda: counters.follow(ciphering), schedule)
+        living = Living(life, calendar, tell_energy, lambda: counters.follow(ciphering), schedule)
+        await living.run(stop)
     finally:
         for each in opened:
             await each.close()

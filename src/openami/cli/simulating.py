@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -34,6 +34,10 @@ from openami.transport.url import Url
 from openami.transport.wire import WireError
 
 TICK_S: Final = 0.2
+MOST_TICKS: Final = 500
+"""How many moments are made up for before clients are listened to again."""
+LATEST_US: Final = 86_400_000_000
+"""What was due longer ago is done once: the clock was set, or the machine slept."""
 LEAP: Final = 1000
 """How many counters are taken from the file at a time."""
 PUSH_CLIENT: Final = 1
@@ -46,15 +50,28 @@ class Calendar:
         self._speed = speed
         self._base_us = real_us()
         self._epoch_s = time.monotonic()
+        self._held_us: int | None = None
+
+    @contextlib.contextmanager
+    def held(self, now_us: int) -> Iterator[None]:
+        """Show one moment while objects do what was due then."""
+        self._held_us = now_us
+        try:
+            yield
+        finally:
+            self._held_us = None
 
     def now_us(self) -> int:
         """Return the calendar time, microseconds UTC."""
+        if self._held_us is not None:
+            return self._held_us
         passed_s = time.monotonic() - self._epoch_s
         return self._base_us + round(passed_s * self._speed * MICROSECONDS)
 
     def set_us(self, now_us: int) -> None:
         """Show another time from now on."""
         self._base_us, self._epoch_s = now_us, time.monotonic()
+        self._held_us = None
 
 
 class CounterFile:
@@ -206,34 +223,53 @@ class _Deaf:
         """Take note of nothing."""
 
 
-async def live(
-    life: Life,
-    stop: asyncio.Event,
-    first: Callable[[], None],
-    last: Callable[[], None],
-    pushes: "Schedule | None" = None,
-) -> None:
-    """Tell objects the time until `stop`.
+@dataclass(slots=True)
+class Living:
+    """Tells the objects of a device the time.
 
-    Args:
+    Attributes:
         life: The device.
-        stop: Ends it.
-        first: Done at each tick before objects act: what was measured meanwhile.
-        last: Done behind them.
+        calendar: Its time.
+        first: Done at each moment before objects act: what was measured meanwhile.
+        last: Done a few times a second.
         pushes: What is pushed without being asked.
     """
-    calendar = life.host.clock
-    while not stop.is_set():
-        first()
-        now_us = calendar.now_us()
-        due_us = life.actors.due_us()
-        if due_us is not None and due_us <= now_us:
-            life.actors.tick(now_us)
-        if pushes is not None:
-            pushes.tick()
-        last()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), TICK_S)
+
+    life: Life
+    calendar: Calendar
+    first: Callable[[], None]
+    last: Callable[[], None]
+    pushes: "Schedule | None" = None
+    _reached_us: int = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Do so until `stop`."""
+        self._reached_us = self.calendar.now_us()
+        while not stop.is_set():
+            self._catch_up()
+            if self.pushes is not None:
+                self.pushes.tick()
+            self.last()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), TICK_S)
+
+    def _catch_up(self) -> None:
+        """Do what was due at each of its moments, however late we are."""
+        actors, calendar = self.life.actors, self.calendar
+        for _ in range(MOST_TICKS):
+            due_us, now_us = actors.due_us(), calendar.now_us()
+            if due_us is None or due_us > now_us:
+                break
+            # No moment comes twice, unless the clock was set back.
+            least_us = max(min(self._reached_us, now_us), now_us - LATEST_US)
+            self._reached_us = max(due_us, least_us)
+            with calendar.held(self._reached_us):
+                self.first()
+                actors.tick(self._reached_us)
+        else:
+            return
+        self.first()
+        self._reached_us = calendar.now_us()
 
 
 @dataclass(slots=True)
