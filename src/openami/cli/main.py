@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "decode": ("openami.cli.decode", "decode"),
     "conformance": ("openami.cli.conformance", "conformance"),
     "translate": ("openami.cli.translate", "translate"),
+    "image": ("openami.cli.image", "image"),
 }
 
 
