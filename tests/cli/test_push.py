@@ -302,6 +302,24 @@ def test_asked_wrongly(words: list[str], sentence: str, openami: Run) -> None:
     assert sentence in outcome.sentence
 
 
+def test_keys_in_a_file(tmp_path: Path, openami: Run) -> None:
+    config = tmp_path / "push.toml"
+    held = {"guek": KEYS.encryption_key, "gak": KEYS.authentication_key}
+    config.write_text("".join(f'{name} = "{key.hex()}"\n' for name, key in held.items()))
+    words = ("push", "listen", ANY, "--config", config, "--count", 1)
+    with (
+        Listening(*words) as listening,
+        socket.create_connection(address(listening.url), 10) as meter,
+    ):
+        meter.sendall(WrapperFrame(Sap(1), Sap(64), sealed(notification())).encode())
+        listening.process.wait(10)
+    assert "4F414D0000000007 data-notification 7" in listening.output
+    config.write_text("colour = 1\n")
+    outcome = openami("push", "listen", ANY, "--config", config)
+    assert outcome.status == 2
+    assert f"colour in {config} is not understood" in outcome.sentence
+
+
 def test_a_line_that_is_not_there(openami: Run) -> None:
     outcome = openami("push", "listen", "hdlc+serial:///dev/no-such-line")
     assert outcome.status == 1

@@ -24,7 +24,7 @@ from openami.dlms.recorded import Framed
 from openami.dlms.translate import describe
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
-from openami.runtime.files import read_json, write_json
+from openami.runtime.files import read_json, read_toml, write_json
 from openami.runtime.process import stop_event
 from openami.transport.anywhere import listen_anywhere
 from openami.transport.serial import SPEEDS
@@ -55,6 +55,11 @@ def push() -> None:
 @click.option("--guek", metavar="HEX", help="Encryption key of meters without a keys.json.")
 @click.option("--gak", metavar="HEX", help="Authentication key of the same.")
 @click.option("--title", metavar="HEX", help="System title of a sender that tells none.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file with guek, gak and title; keeps keys off the command line.",
+)
 @click.option("--ca", type=_PEM, help="tls, dtls, coaps: certificate of the authority (PEM).")
 @click.option("--cert", type=_PEM, help="The same: our certificate (PEM).")
 @click.option("--key", type=_PEM, help="The same: our private key (PEM).")
@@ -81,6 +86,7 @@ def listen(  # noqa: PLR0913  one parameter an option
     guek: str | None,
     gak: str | None,
     title: str | None,
+    config: Path | None,
     ca: Path | None,
     cert: Path | None,
     key: Path | None,
@@ -108,6 +114,8 @@ def listen(  # noqa: PLR0913  one parameter an option
     where = [Url.parse(text, "the address", ALL_SCHEMES) for text in urls or (LISTEN,)]
     if baud not in SPEEDS:
         raise UserError(f"--baud {baud} must be one of {', '.join(map(str, SPEEDS))}", _WRONG)
+    said = _from_file(config)
+    guek, gak, title = guek or said.get("guek"), gak or said.get("gak"), title or said.get("title")
     inbox = Inbox(
         dict(_meter_keys(path) for path in key_files),
         _default_keys(guek, gak),
@@ -131,6 +139,18 @@ class Terms:
     confirms: bool
     baud: int
     dial: bool = False
+
+
+def _from_file(path: Path | None) -> dict[str, str]:
+    """Read guek, gak and title from a TOML file; what is not there is not said."""
+    if path is None:
+        return {}
+    said = read_toml(path, "give --config a TOML file with guek, gak and title")
+    for name, value in said.items():
+        if name not in {"guek", "gak", "title"} or not isinstance(value, str):
+            sentence = f"{name} in {path} is not understood: use guek, gak and title, each as text"
+            raise ConfigurationError(sentence)
+    return said
 
 
 def _meter_keys(path: Path) -> tuple[bytes, PushKeys]:
