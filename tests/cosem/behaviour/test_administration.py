@@ -199,3 +199,26 @@ def test_a_service_access_point_belongs_to_one_device() -> None:
         connect(wanted)
         assert dict(thing.sap_assignment_list) == expected
         assert heard[-1] == wanted
+
+
+@pytest.mark.parametrize(
+    ("mode", "reads", "writes", "demands"),
+    [
+        (0, False, False, False),
+        (1, True, False, False),
+        (2, False, True, False),
+        (3, True, True, False),
+        (4, True, False, True),
+        (5, False, True, True),
+        (6, True, True, True),
+    ],
+)
+def test_access_modes_of_versions_before_3(
+    mode: int, *, reads: bool, writes: bool, demands: bool
+) -> None:
+    world = World()
+    rights = AccessRights((AttributeAccess(2, mode, None),), ())
+    world.call(3, ObjectListElement(1, 0, NAME, rights))
+    found = world.rights(world.name)
+    assert (2 in found.read, 2 in found.write) == (reads, writes)
+    assert (2 in found.attributes) is (demands and (reads or writes))

@@ -291,3 +291,15 @@ def test_clocks_set_back_and_lists_that_are_empty_keep_nobody_busy() -> None:
     eager.failed(NOW)
     eager.failed(NOW)
     assert eager.due_us() == NOW + SECOND_US
+
+
+def test_each_call_has_its_own_repetitions() -> None:
+    connecting, dialler = caller()
+    for _ in range(2):
+        connect(connecting)
+        for _ in range(2):
+            connecting.failed(NOW)
+            connecting.failed(NOW)
+            connecting.tick(NOW + 60 * SECOND_US)
+        assert connecting.stage is S.IDLE
+    assert len(dialler.calls) == 8

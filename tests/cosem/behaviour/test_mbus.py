@@ -324,3 +324,16 @@ def test_a_clock_that_is_set_back_reads_at_once() -> None:
     meter.slave.tick(NOW)
     meter.slave.tick(NOW - 86_400 * SECOND_US)
     assert meter.bus.asked == [Read(5)] * 2
+
+
+def test_a_slave_can_be_installed_after_another() -> None:
+    meter = Meter(period_s=3600)
+    meter.install()
+    meter.slave.tick(NOW)
+    meter.call(7, b"k")
+    meter.call(2)
+    assert meter.slave.due_us() is None
+    assert meter.thing.encryption_key_status is EncryptionKeyStatus.NO_KEY
+    meter.install()
+    assert meter.thing.primary_address == 5
+    assert meter.slave.due_us() == NOW  # the new one was never read

@@ -185,6 +185,7 @@ def test_what_an_m_bus_port_counts() -> None:
     thing.invocations[1](0)
     assert thing.fcs_ok_frames_counter == thing.transmissions_counter == 0
     assert thing.broadcast_frames_counter == ()
+    assert thing.capture_time.attribute_id == 0
     thing.fcs_ok_frames_counter = 2**32 - 1
     port.heard(NOW, intact=True)
     assert thing.fcs_ok_frames_counter == 2**32 - 1
@@ -203,5 +204,6 @@ def test_what_coap_counts() -> None:
         counters.count("lost", NOW)
     thing.invocations[1](0)
     assert thing.messages_counter.tx == 0
+    assert thing.capture_time.attribute_id == 0
     for index in range(2, 6):
         assert thing.reader(index) is not None

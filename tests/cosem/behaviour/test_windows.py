@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosem.behaviour.life import BERLIN
 from openami.cosem.behaviour import windows
 from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
 from openami.cosem.references import Window
@@ -120,3 +121,8 @@ def test_what_comes_next_matches_and_comes_later(now_us: int, pattern: CosemDate
     shown = UTC_ZONE.shown(found)
     for name in ("month", "day", "hour", "minute"):
         assert getattr(pattern, name) in (None, getattr(shown, name))
+
+
+def test_months_that_the_clock_knows() -> None:
+    begins = at(year=2026, month=DAYLIGHT_SAVINGS_BEGIN, day=29, hour=12, minute=0)
+    assert windows.next_us(begins, NOW, BERLIN) == us(2026, 3, 29, 10)
