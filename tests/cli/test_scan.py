@@ -70,7 +70,7 @@ def test_which_addresses_answer_on_hdlc(openami: Run) -> None:
         nobody = ("--physical", "40", "--sizes", "2")
         outcome = openami("scan", served.url, *QUICK, *nobody)
         assert outcome.status == 1
-        assert "no server address answered" in outcome.sentence
+        assert "no server address opened a link" in outcome.sentence
 
 
 def test_every_address_that_can_be() -> None:

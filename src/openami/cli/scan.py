@@ -40,6 +40,7 @@ class Found:
     """What a scan found."""
 
     servers: list[Address] = field(default_factory=list)
+    refusing: list[Address] = field(default_factory=list)
     clients: list[Answer] = field(default_factory=list)
     listed_by: int | None = None
     devices: dict[int, str] = field(default_factory=dict)
@@ -112,7 +113,12 @@ def scan(  # noqa: PLR0913  one parameter an option
         click.echo(f"openami: {meter.url}: {found.ended}", err=True)
     if found.ended == "interrupted":
         return INTERRUPTED
-    answered = found.servers or found.objects or any(each.is_known for each in found.clients)
+    answered = (
+        found.servers
+        or found.refusing
+        or found.objects
+        or any(each.is_known for each in found.clients)
+    )
     return int(ExitCode.DONE if answered else ExitCode.REFUSED)
 
 
@@ -129,9 +135,10 @@ async def _scan(
     found, stop = Found(), Stop()
     with stop.listening():
         if meter.url.scheme in HDLC and meter.options.server_address is None:
-            found.servers = await find_servers(meter, candidates, timeout_s, stop, shown.at)
+            called = await find_servers(meter, candidates, timeout_s, stop, shown.at)
+            found.servers, found.refusing = called.linking, called.refusing
             if not found.servers:
-                found.ended = "interrupted" if stop.asked else "no server address answered"
+                found.ended = "interrupted" if stop.asked else "no server address opened a link"
                 return found
             meter = _at(meter, found.servers[0])
         found.clients = await find_clients(meter, clients, timeout_s, stop, shown.at)
@@ -185,9 +192,10 @@ def _text(found: Found) -> str:
 
 
 def _lines(found: Found) -> Iterator[str]:
-    if found.servers:
+    if found.servers or found.refusing:
         yield "servers"
         yield from (f"  {each}: {each.options}" for each in found.servers)
+        yield from (f"  {each}: is there and refuses the link" for each in found.refusing)
     yield "clients"
     known = [each for each in found.clients if each.is_known]
     yield from (f"  {each.client:>5}  {each.words}" for each in known)
@@ -255,6 +263,10 @@ def _json(found: Found) -> dict[str, Any]:
         "servers": [
             {"octets": each.octets, "logical": each.logical, "physical": each.physical}
             for each in found.servers
+        ],
+        "refusing": [
+            {"octets": each.octets, "logical": each.logical, "physical": each.physical}
+            for each in found.refusing
         ],
         "clients": [
             {

@@ -8,7 +8,7 @@ refused for want of one is an answer too.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from openami.cli.connecting import Meter, Stop
@@ -34,6 +34,9 @@ MEANINGS: Final[Mapping[Diagnostic, str]] = {
     AcseServiceUser.CALLING_AP_TITLE_NOT_RECOGNIZED: "wants a system title",
 }
 """What a refusal says of a client that gave no secret."""
+SILENT: Final = "did not answer within"
+REFUSES: Final = "the meter refuses the link"
+"""What a dialled line says where nobody answers, and where a server does not want to."""
 PARTS: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 MOST: Final = 65_536
 
@@ -104,48 +107,55 @@ def addresses(
                     yield Address(size, upper, lower)
 
 
+@dataclass(slots=True)
+class Servers:
+    """Which server addresses answered: with a link, or by refusing one."""
+
+    linking: list[Address] = field(default_factory=list)
+    refusing: list[Address] = field(default_factory=list)
+
+
 async def find_servers(
     meter: Meter, candidates: Sequence[Address], timeout_s: float, stop: Stop, told: Told
-) -> list[Address]:
+) -> Servers:
     """Call each server address and return those that answer.
 
     Raises:
         WireError: The line itself cannot be opened.
     """
-    found: list[Address] = []
+    found = Servers()
     for number, each in enumerate(candidates):
         if stop.asked:
             break
-        told(number, len(candidates), f"server {each}, {len(found)} found")
-        if await _answers(meter, each, timeout_s):
-            found.append(each)
+        count = len(found.linking) + len(found.refusing)
+        told(number, len(candidates), f"server {each}, {count} found")
+        try:
+            await _call(meter, each, timeout_s)
+        except WireError as error:
+            if REFUSES in str(error):
+                found.refusing.append(each)
+            elif SILENT not in str(error) and not number:
+                raise  # a line that cannot be opened for the first is open for none
+        else:
+            found.linking.append(each)
     return found
 
 
-async def _answers(meter: Meter, address: Address, timeout_s: float) -> bool:
+async def _call(meter: Meter, address: Address, timeout_s: float) -> None:
+    """Open a link and close it; raises `WireError` if none comes up."""
     settings = replace(
         meter.options.hdlc(), physical=address.physical, address_octets=address.octets
     )
     client = meter.options.client or PUBLIC_CLIENT
-    pair = link_pair(client, address.logical, settings)
-    limits = Limits(connect_timeout_s=timeout_s)
-    try:
-        wire = await dial_hdlc(
-            meter.url,
-            lambda carrier: SessionHandler(carrier, client, address.logical, timeout_s),
-            pair,
-            settings=settings,
-            limits=limits,
-        )
-    except WireError as error:
-        if "did not answer within" in str(error) or "refuse" in str(error).lower():
-            if "refused the connection" in str(error):
-                raise
-            return False
-        raise
+    wire = await dial_hdlc(
+        meter.url,
+        lambda carrier: SessionHandler(carrier, client, address.logical, timeout_s),
+        link_pair(client, address.logical, settings),
+        settings=settings,
+        limits=Limits(connect_timeout_s=timeout_s),
+    )
     wire.close()
     await wire.gone()
-    return True
 
 
 async def find_clients(
