@@ -2,6 +2,7 @@
 """Listening and dialling: `listen(url, …)` and `dial(url, …)` give wires, plain or TLS."""
 
 import asyncio
+import contextlib
 import errno
 import socket
 from typing import Final
@@ -13,6 +14,8 @@ from openami.transport.url import Url
 from openami.transport.wire import DEFAULT_LIMITS, Accept, Limits, Wire, WireError
 
 BACKLOG: Final = 1024
+FAREWELL_S: Final = 1.0
+"""How long a refused peer is waited for to hang up."""
 
 
 class Listener:
@@ -126,6 +129,10 @@ async def dial(
         late = f"{url} did not {what} within {limits.connect_timeout_s:g} s"
         raise WireError(f"{late}: check address, port and network") from error
     except WireError as error:
+        # Our alert lingers until the peer has read it; nobody else waits for this wire to end.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await wire.gone()
         raise WireError(f"{url}: {error}") from error
     except OSError as error:
         raise WireError(cannot_dial(url, error)) from error
