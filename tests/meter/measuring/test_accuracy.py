@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Class 0.5 S: the tables are whole, and a calibrated meter is within them everywhere."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from openami.meter.measuring.accuracy import (
+    CURRENTS_IN,
+    ERROR_LIMITS,
+    INFLUENCES,
+    MOST_IN,
+    Bench,
+    Errors,
+    Load,
+    Point,
+    limit_percent,
+)
+from openami.meter.measuring.adc import ChannelError, drawn_converter
+
+
+@cache
+def walked(seed: int) -> Errors:
+    return Bench(seed=seed, frames=10).walk()
+
+
+@pytest.mark.parametrize(
+    ("load", "current_in", "limit"),
+    [
+        (Load.UNITY, 0.0099, None),
+        (Load.UNITY, 0.01, 1.0),
+        (Load.UNITY, 0.0499, 1.0),
+        (Load.UNITY, 0.05, 0.5),
+        (Load.UNITY, MOST_IN, 0.5),
+        (Load.INDUCTIVE, 0.0199, None),
+        (Load.INDUCTIVE, 0.02, 1.0),
+        (Load.INDUCTIVE, 0.1, 0.6),
+        (Load.CAPACITIVE, 0.0999, 1.0),
+        (Load.CAPACITIVE, MOST_IN, 0.6),
+        (Load.UNITY, MOST_IN * 1.01, None),
+    ],
+)
+def test_limits_are_those_of_the_class(load: Load, current_in: float, limit: float | None) -> None:
+    assert limit_percent(load, current_in) == limit
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_calibrated_meter_is_within_class_over_the_whole_table(seed: int) -> None:
+    errors = walked(seed)
+    outside = [row for row in errors.rows if not row.within]
+    assert outside == []
+    moved = [row for row in errors.influences if not row.within]
+    assert moved == []
+    assert errors.within
+
+
+def test_every_row_of_both_tables_is_walked() -> None:
+    errors = walked(1)
+    for limit in ERROR_LIMITS:
+        walked_in = {row.current_in for row in errors.rows if row.load is limit.load}
+        assert limit.from_in in walked_in
+        assert limit.below_in in walked_in
+    assert len(errors.rows) == len(CURRENTS_IN) * 3 - 2
+    for influence in INFLUENCES:
+        rows = [row for row in errors.influences if row.influence is influence]
+        assert [row.current_in for row in rows] == list(influence.currents_in)
+
+
+def test_an_uncalibrated_meter_is_out_of_class() -> None:
+    bench = Bench(seed=1, frames=5)
+    bench.calibration = type(bench.calibration).nominal(drawn_converter(1))
+    errors = bench.walk()
+    assert not errors.within
+    assert sum(not row.within for row in errors.rows) > len(errors.rows) / 3
+
+
+def test_a_current_channel_that_lags_is_out_of_class_at_half_power_factor_only() -> None:
+    bench = Bench(seed=1, frames=5)
+    lag = bench.calibration.lag + 0.5  # 62 µs, 1.1°
+    bench.calibration = replace(bench.calibration, lag=lag)
+    unity, inductive = bench.errors_percent(
+        [Point(load=load, current_in=1.0) for load in (Load.UNITY, Load.INDUCTIVE)]
+    )
+    assert abs(unity) < 0.5
+    assert abs(inductive) > 2.0
+
+
+def test_a_clipping_meter_is_out_of_class_at_its_most_current() -> None:
+    converter = replace(drawn_converter(1), full_scale_a=120.0, current=(ChannelError(),) * 4)
+    bench = Bench(converter=converter, frames=5)
+    low, high = bench.errors_percent(
+        [Point(load=Load.UNITY, current_in=current) for current in (10.0, MOST_IN)]
+    )
+    assert abs(low) < 0.1
+    assert high < -1.0
