@@ -23,11 +23,9 @@ HOT = (
     "openami.dlms.axdr",
     "openami.dlms.wrapper",
     "openami.dlms.security.channel",
-    "openami.dlms.security.ciphering",
     "openami.dlms.security.common_form",
     "openami.dlms.security.counters",
     "openami.dlms.security.envelopes",
-    "openami.cosem.device",
     "openami.cosem.logical_names",
     "openami.cosem.reading",
     "openami.cosem.services",
@@ -36,7 +34,6 @@ HOT = (
     "openami.cosem.client",
     "openami.cosem.client_association",
     "openami.transport.session",
-    "openami.transport.wire",
 )
 """What lies on the way of an APDU between socket and object; measured, not guessed."""
 
