@@ -14,8 +14,8 @@ from typing import Final
 from bench.measure import BARE, OURS, Goal, Row, Scale, Server, same
 from bench.round_trips import COUNTERS_A_ROUND, frame_octets
 from bench.street import ENERGY, ENERGY_WH, LAST_COUNTER, parameters
+from openami.cosem.classes.measurement import Register
 from openami.cosem.client import Client, Steps
-from openami.cosem.measurement import Register
 from openami.dlms.security.counters import CounterBlock
 from openami.transport.carrier import Carrier
 from openami.transport.endpoint import dial

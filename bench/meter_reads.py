@@ -29,7 +29,7 @@ from bench.street import (
     parameters,
 )
 from openami.cosem.client import Client, ClientParameters, Steps
-from openami.dlms.columns import decode_profile
+from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
 from openami.dlms.security.counters import CounterBlock
 from openami.transport.client import open_session

@@ -21,8 +21,8 @@ from bench.street import (
     parameters,
     title,
 )
+from openami.cosem.classes.measurement import Register
 from openami.cosem.client import Client, Steps
-from openami.cosem.measurement import Register
 from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
 from openami.dlms.apdu.get import GetRequestNormal, GetResponseNormal
 from openami.dlms.data import DoubleLongUnsigned

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.client import ClientParameters
 from openami.cosem.device import ALL, AssociationPolicy, Ciphering, Grant, LogicalDevice
-from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
-from openami.cosem.profile import MemoryBuffer, profile_generic
+from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import DoubleLongUnsigned, OctetString, Structure, Unsigned
 from openami.dlms.datetimes import CosemDateTime

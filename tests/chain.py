@@ -18,16 +18,16 @@ from sqlalchemy import Engine
 
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
+from openami.cosem.classes.disconnect import ControlState, Disconnector, disconnect_control
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
+from openami.cosem.classes.push import PushMessage
 from openami.cosem.device import FULL_ACCESS, AssociationPolicy, Ciphering, LogicalDevice
-from openami.cosem.disconnect import ControlState, Disconnector, disconnect_control
-from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
-from openami.cosem.profile import MemoryBuffer, profile_generic
-from openami.cosem.push import PushMessage
 from openami.cosem.server import ServerConnection
+from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms import data
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.apdu.selective import CaptureObject
-from openami.dlms.columns import decode_profile
+from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.data import (
     Array,
     DoubleLongUnsigned,

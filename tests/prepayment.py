@@ -11,8 +11,8 @@ from openami.cosem.behaviour.account_state import AccountSettings
 from openami.cosem.behaviour.payment import payment
 from openami.cosem.behaviour.supply import OwnSupply
 from openami.cosem.behaviour.token_gateway import DecodedToken, Gateway, TokenRefused
-from openami.cosem.disconnect import ControlState, Disconnector
-from openami.cosem.payment import (
+from openami.cosem.classes.disconnect import ControlState, Disconnector
+from openami.cosem.classes.payment import (
     Account,
     AccountModeAndStatus,
     AccountStatus,
@@ -28,7 +28,7 @@ from openami.cosem.payment import (
     TokenGateway,
     UnitCharge,
 )
-from openami.cosem.references import AttributeReference
+from openami.cosem.classes.references import AttributeReference
 from openami.dlms.data import BitString
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis

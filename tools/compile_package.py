@@ -26,13 +26,13 @@ HOT = (
     "openami.dlms.security.common_form",
     "openami.dlms.security.counters",
     "openami.dlms.security.envelopes",
-    "openami.cosem.logical_names",
-    "openami.cosem.reading",
-    "openami.cosem.services",
+    "openami.cosem.serving.logical_names",
+    "openami.cosem.serving.reading",
+    "openami.cosem.serving.services",
     "openami.cosem.server",
-    "openami.cosem.server_association",
+    "openami.cosem.serving.association",
     "openami.cosem.client",
-    "openami.cosem.client_association",
+    "openami.cosem.asking.association",
     "openami.transport.session",
 )
 """What lies on the way of an APDU between socket and object; measured, not guessed."""

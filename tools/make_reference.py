@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from openami.cosem.chapters import CHAPTERS, Chapter
+from openami.cosem.classes.chapters import CHAPTERS, Chapter
 from openami.cosem.kinds import Kind, Shape
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
 

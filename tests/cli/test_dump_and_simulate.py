@@ -17,12 +17,12 @@ from cli.processes import Listening
 from cli.runs import Run
 from cli.served_meter import ADDRESS, HDLC, TCP, ServedMeter
 from openami.cli.load import SHAPE
-from openami.cosem.access_control import SecuritySetup
-from openami.cosem.cellular import GprsModemSetup
 from openami.cosem.choices import RAW
+from openami.cosem.classes.access_control import SecuritySetup
+from openami.cosem.classes.cellular import GprsModemSetup
+from openami.cosem.classes.measurement import Data
 from openami.cosem.device import ALL, AssociationPolicy, Grant
 from openami.cosem.dump import SECRETS, Dump
-from openami.cosem.measurement import Data
 from openami.cosem.model import Attribute, InterfaceClass
 from openami.cosem.simulation import secrets_in
 from openami.dlms.data import LongUnsigned, OctetString, Structure

@@ -16,7 +16,7 @@ import pytest
 
 from cli.runs import Run
 from cli.served_meter import ADDRESS, HDLC, TCP, ServedMeter
-from openami.cosem.measurement import ProfileGeneric
+from openami.cosem.classes.measurement import ProfileGeneric
 from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import DataAccessResult
 from playbooks.demo_meter import LOAD_PROFILE, PASSWORD, DemoMeter

@@ -10,7 +10,7 @@ import pytest
 from cli.processes import Listening
 from cli.runs import Run
 from cli.served_meter import ADDRESS, HDLC, TCP, ServedMeter
-from openami.cosem.disconnect import ControlState
+from openami.cosem.classes.disconnect import ControlState
 from playbooks.demo_meter import CLIENT_TITLE, KEYS, NAME, PASSWORD
 from playbooks.named_meter import NamedMeter
 

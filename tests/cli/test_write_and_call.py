@@ -12,8 +12,8 @@ import pytest
 from cli.runs import Run
 from cli.served_meter import ADDRESS, HDLC, TCP, ServedMeter
 from openami.cli.call import DESTRUCTIVE
-from openami.cosem.disconnect import ControlState
-from openami.cosem.measurement import Data
+from openami.cosem.classes.disconnect import ControlState
+from openami.cosem.classes.measurement import Data
 from openami.cosem.model import REGISTRY
 from openami.dlms.data import OctetString
 from playbooks.demo_meter import CLIENT_TITLE, DISCONNECT, KEYS, NOTE, DemoMeter

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kindvalues import data_of
-from openami.cosem.chapters import CHAPTERS
+from openami.cosem.classes.chapters import CHAPTERS
 from openami.cosem.kinds import Kind, KindError
 from openami.cosem.model import REGISTRY, Access, Attribute, InterfaceClass, declared, latest
 from openami.dlms import data as axdr

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from openami.cosem.disconnect import (
+from openami.cosem.classes.disconnect import (
     ARROWS,
     MODES,
     REACHED,

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from dlmsvalues import values
 from kindvalues import data_of
-from openami.cosem import chapters
-from openami.cosem.access_control import SecuritySetupV1
-from openami.cosem.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes import chapters
+from openami.cosem.classes.access_control import SecuritySetupV1
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import ProfileGeneric, Register, ScalerUnit
+from openami.cosem.classes.push import PushSetup
+from openami.cosem.classes.time_event import SingleActionSchedule
 from openami.cosem.kinds import DATE_TIME, LOGICAL_NAME, TAGGED_DATE_TIME, Kind
 from openami.cosem.literals import (
     TYPE_NAMES,
@@ -22,10 +25,7 @@ from openami.cosem.literals import (
     plain,
     to_typed,
 )
-from openami.cosem.measurement import ProfileGeneric, Register, ScalerUnit
-from openami.cosem.named import from_named, like, to_named
-from openami.cosem.push import PushSetup
-from openami.cosem.time_event import SingleActionSchedule
+from openami.cosem.serving.named import from_named, like, to_named
 from openami.dlms import data
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import (

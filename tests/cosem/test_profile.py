@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openami.cosem.classes.measurement import ProfileGeneric, SortMethod
 from openami.cosem.device import FULL_ACCESS, AssociationPolicy, LogicalDevice
-from openami.cosem.measurement import ProfileGeneric, SortMethod
 from openami.cosem.model import Refused
-from openami.cosem.profile import MemoryBuffer, profile_generic
+from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import SelectiveAccess

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openami.cosem.push import PushMessage, PushSetup, push_setup
+from openami.cosem.classes.push import PushMessage, PushSetup, push_setup
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification

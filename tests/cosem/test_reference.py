@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from openami.cosem.chapters import CHAPTERS
+from openami.cosem.classes.chapters import CHAPTERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "reference"

@@ -7,26 +7,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openami.cosem.access_control import SapAssignment, SecuritySetup, SecuritySetupV1
-from openami.cosem.associations import (
+from openami.cosem.classes.access_control import SapAssignment, SecuritySetup, SecuritySetupV1
+from openami.cosem.classes.chapters import CHAPTERS
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register
+from openami.cosem.classes.push import PushSetup, PushSetupV1
+from openami.cosem.classes.time_event import Clock
+from openami.cosem.device import AssociationPolicy, LogicalDevice
+from openami.cosem.kinds import KindError
+from openami.cosem.model import REGISTRY, InterfaceClass
+from openami.cosem.serving.administration import (
     SHORT_NAME,
     AssociationSn,
     AssociationSnV4,
     ShortNameElement,
 )
-from openami.cosem.chapters import CHAPTERS
-from openami.cosem.device import AssociationPolicy, LogicalDevice
-from openami.cosem.kinds import KindError
-from openami.cosem.measurement import Data, ProfileGeneric, Register
-from openami.cosem.model import REGISTRY, InterfaceClass
-from openami.cosem.push import PushSetup, PushSetupV1
-from openami.cosem.short_names import (
+from openami.cosem.serving.short_names import (
     CURRENT_ASSOCIATION_NAME,
     RESERVED_NAMES,
     Offsets,
     ShortNames,
 )
-from openami.cosem.time_event import Clock
 from openami.dlms.data import Integer, Long, LongUnsigned, OctetString
 from openami.dlms.obis import Obis
 

@@ -9,7 +9,7 @@ import pytest
 from openami.dlms.apdu.block import cut
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.get import GetResponseNormal, GetResponseWithDatablock
-from openami.dlms.columns import Columns, ProfileStream, decode_profile, from_blocks
+from openami.dlms.bulk.columns import Columns, ProfileStream, decode_profile, from_blocks
 from openami.dlms.data import Array, DoubleLongUnsigned, OctetString, Structure, encode
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError, RemoteProtocolError, SecurityError

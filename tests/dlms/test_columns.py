@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlmsvalues import scalars
-from openami.dlms import columnrows, columns, data
-from openami.dlms.columnclock import ClockRules
-from openami.dlms.columns import decode_profile
+from openami.dlms import data
+from openami.dlms.bulk import columns
+from openami.dlms.bulk import rows as columnrows
+from openami.dlms.bulk.clock import ClockRules
+from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.data import (
     Array,
     DateTimeOctets,

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openami.dlms.customer_port import CustomerPort, Pushed
-from openami.dlms.framings import Framed
-from openami.dlms.framings import frames as recorded_frames
 from openami.dlms.hdlc.address import Address
 from openami.dlms.hdlc.control import Kind, control
 from openami.dlms.hdlc.frame import Frame
 from openami.dlms.mbus import MbusFrame, cut
+from openami.dlms.recordings.framings import Framed
+from openami.dlms.recordings.framings import frames as recorded_frames
 from openami.dlms.sap import Sap
 from vectors import vectors
 

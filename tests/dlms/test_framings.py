@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openami.dlms import framings
-from openami.dlms.framings import Framed
 from openami.dlms.hdlc.address import Address
 from openami.dlms.hdlc.control import Kind, control
 from openami.dlms.hdlc.frame import Frame
-from openami.dlms.translate import Node, TranslationKeys, describe
+from openami.dlms.recordings import framings
+from openami.dlms.recordings.framings import Framed
+from openami.dlms.recordings.translate import Node, TranslationKeys, describe
 from vectors import vectors
 
 PUSHES = vectors("dlms/hdlc/pushes.toml")

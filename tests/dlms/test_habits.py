@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from openami.dlms.apdu.ciphered import GeneralCiphering, GeneralGloCiphering
 from openami.dlms.apdu.notification import DataNotification
-from openami.dlms.habits import BY_NAME, HABITS, INVERTED_DEVIATION, LENIENT
 from openami.dlms.hdlc.address import Address
 from openami.dlms.hdlc.control import Kind, control
 from openami.dlms.hdlc.frame import Frame
 from openami.dlms.mbus import MbusFrame, cut
+from openami.dlms.recordings.habits import BY_NAME, HABITS, INVERTED_DEVIATION, LENIENT
+from openami.dlms.recordings.translate import Translation, TranslationKeys, describe
 from openami.dlms.sap import Sap
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
-from openami.dlms.translate import Translation, TranslationKeys, describe
 from vectors import vectors
 
 PUSH = bytes.fromhex(
@@ -162,6 +162,13 @@ def test_each_truncation_of_a_push_is_told(end: int) -> None:
 @given(st.binary(max_size=60), st.sampled_from([b"\x0f\x00\x00\x00\x01", b"\xc4\x01\xc1\x00", b""]))
 def test_any_octets_are_read(octets: bytes, head: bytes) -> None:
     assert describe(head + octets, accept=LENIENT).tree or not octets
+
+
+@pytest.mark.parametrize("octets", [b"~", b"~~", b"~\xff\xff~"])
+def test_a_recording_of_nothing_says_so(octets: bytes) -> None:
+    for accept in (frozenset[str](), LENIENT):
+        (finding,) = describe(octets, accept=accept).findings
+        assert f"no frame stands in these {len(octets)} octets" in finding
 
 
 @pytest.mark.parametrize("missing", [1, 12, 13, 20])

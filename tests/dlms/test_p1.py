@@ -3,9 +3,9 @@
 
 from openami.dlms.apdu.ciphered import GeneralGloCiphering
 from openami.dlms.obis import Obis
+from openami.dlms.recordings.translate import TranslationKeys, describe
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
-from openami.dlms.translate import TranslationKeys, describe
 
 LINES = b"""/ISk5\\2M550T-1012\r
 \r

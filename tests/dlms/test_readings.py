@@ -23,7 +23,7 @@ from openami.dlms.data import (
     VisibleString,
 )
 from openami.dlms.obis import Obis
-from openami.dlms.readings import Reading, moment, readings
+from openami.dlms.recordings.readings import Reading, moment, readings
 from vectors import vectors
 
 IMPORT = Obis(1, 0, 1, 8, 0, 255)

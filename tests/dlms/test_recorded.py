@@ -12,17 +12,17 @@ from openami.dlms.apdu.get import (
     GetResponseWithDatablock,
 )
 from openami.dlms.data import Array, DoubleLongUnsigned, Unsigned, encode
-from openami.dlms.framings import FRAMINGS, detect
 from openami.dlms.gateway import GatewayResponse
 from openami.dlms.hdlc.address import Address
 from openami.dlms.hdlc.control import Kind, control
 from openami.dlms.hdlc.frame import Frame
 from openami.dlms.mbus import cut
 from openami.dlms.obis import Obis
+from openami.dlms.recordings.framings import FRAMINGS, detect
+from openami.dlms.recordings.translate import TranslationKeys, describe
 from openami.dlms.sap import Sap
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
-from openami.dlms.translate import TranslationKeys, describe
 from openami.dlms.wrapper import WrapperFrame
 from vectors import vectors
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from dlmsvalues import apdus
 from openami.dlms.apdu.signed import GeneralSigning
 from openami.dlms.gateway import GatewayRequest
+from openami.dlms.recordings.translate import Node, TranslationKeys, describe
 from openami.dlms.sap import Sap
-from openami.dlms.translate import Node, TranslationKeys, describe
 from openami.dlms.wrapper import WrapperFrame
 from vectors import vectors
 

@@ -17,14 +17,14 @@ from openami.coap.errors import CoapError
 from openami.coap.message import Message
 from openami.coap.numbers import Code
 from openami.coap.peer import CoapPeer, PeerSettings, Requested
-from openami.dlms import apdu, columns, data, framings, translate
+from openami.dlms import apdu, data
 from openami.dlms.apdu.fields import SelectiveAccess
 from openami.dlms.apdu.selective import ByEntry, ByRange
+from openami.dlms.bulk import columns
 from openami.dlms.data import Integer
 from openami.dlms.datetimes import CosemDate, CosemDateTime, CosemTime
 from openami.dlms.errors import DecodeError, DlmsError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
-from openami.dlms.habits import LENIENT
 from openami.dlms.hdlc.address import Station
 from openami.dlms.hdlc.frame import Frame
 from openami.dlms.hdlc.link import Message as HdlcMessage
@@ -33,7 +33,9 @@ from openami.dlms.hdlc.reader import FrameReader
 from openami.dlms.hdlc.secondary import SecondaryStation
 from openami.dlms.mbus import MbusFrame, MbusReader
 from openami.dlms.mode_e import IdentificationMessage, LineReader, OptionSelect, RequestMessage
-from openami.dlms.readings import readings
+from openami.dlms.recordings import framings, translate
+from openami.dlms.recordings.habits import LENIENT
+from openami.dlms.recordings.readings import readings
 from openami.dlms.security.certificates import Certificate
 from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import Cipher

@@ -8,7 +8,7 @@ import pytest
 
 from chain import NOW, Chain, closed, running_chain, until
 from loops import in_loop
-from openami.cosem.disconnect import ControlState
+from openami.cosem.classes.disconnect import ControlState
 from openami.exchange.commands import CommandKind, CommandState
 from openami.exchange.events import EventCode
 from openami.headend import commands as module

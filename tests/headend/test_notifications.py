@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from openami.access.keystore import KeyStoreError
-from openami.cosem.push import PushMessage
+from openami.cosem.classes.push import PushMessage
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher, KeySet

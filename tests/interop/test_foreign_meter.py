@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from interop.meters import PEER_PYTHON, PEERS
-from openami.cosem.base_names import BaseNames
+from openami.cosem.asking.base_names import BaseNames
+from openami.cosem.classes.measurement import Data, Register
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.client import Client, ClientParameters
-from openami.cosem.measurement import Data, Register
 from openami.cosem.refusals import AccessError, AssociationError
-from openami.cosem.time_event import Clock
 from openami.dlms.association import State
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from interop.meters import PeerFailedError, listening, peer, running
-from openami.cosem.access_control import CURRENT_ASSOCIATION
-from openami.cosem.disconnect import ControlState
+from openami.cosem.classes.access_control import CURRENT_ASSOCIATION
+from openami.cosem.classes.disconnect import ControlState
 from openami.dlms.hdlc.address import Station
 from openami.dlms.hls import Mechanism
 from openami.transport.hdlc import HdlcSettings

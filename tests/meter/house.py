@@ -9,11 +9,11 @@ from random import Random
 from typing import Any, TypeVar
 
 from device.lines import Line
+from openami.cosem.classes.push import PushMessage
 from openami.cosem.client import Client, ClientParameters
-from openami.cosem.push import PushMessage
 from openami.device.link import Link
 from openami.dlms.apdu.ciphered import GeneralCiphering
-from openami.dlms.columns import Columns, decode_profile
+from openami.dlms.bulk.columns import Columns, decode_profile
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import Sap
 from openami.dlms.security.ciphering import Cipher, KeySet

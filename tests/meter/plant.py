@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from openami.cosem.push import PushMessage
+from openami.cosem.classes.push import PushMessage
 from openami.device.ring import Ring
 from openami.dlms.apdu.notification import DataNotificationConfirm
-from openami.dlms.columns import decode_profile
+from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.lifecycle.plan import Plan, meter_title

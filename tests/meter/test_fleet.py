@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from meter.house import DAY_S, INSTALLED_S, Hop, Reader, config_in, expected_wh
-from openami.cosem.disconnect import DisconnectControl
-from openami.cosem.measurement import Data, Register
+from openami.cosem.classes.disconnect import DisconnectControl
+from openami.cosem.classes.measurement import Data, Register
 from openami.dlms.obis import Obis
 from openami.meter.fleet import Fleet, make_room_for_descriptors
 from openami.meter.load import INTERVAL_S

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from device.lines import Line
 from meter.house import DAY_S, HEAD_END, INSTALLED_S, MeterInMemory, Reader, config_in, expected_wh
-from openami.cosem.access_control import AssociationLn, SapAssignment, SecuritySetup
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import Data, ProfileGeneric, Register
-from openami.cosem.push import PushSetup
+from openami.cosem.classes.access_control import AssociationLn, SapAssignment, SecuritySetup
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register
+from openami.cosem.classes.push import PushSetup
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.refusals import AccessError, AssociationError
-from openami.cosem.time_event import Clock
 from openami.device.storage import StorageError
-from openami.dlms.columns import decode_profile
+from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.data import OctetString
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis

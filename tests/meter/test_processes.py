@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from meter.plant import HISTORY_DAYS, HopProcess, Plant
+from openami.cosem.classes.disconnect import DisconnectControl
 from openami.cosem.client import ClientParameters
-from openami.cosem.disconnect import DisconnectControl
-from openami.dlms.columns import decode_profile
+from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import Sap
 from openami.dlms.security.ciphering import Cipher, KeySet

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from meter.house import CIPHER, DAY_S, HEAD_END, KEYS, MeterInMemory, Reader, config_in, parameters
-from openami.cosem.disconnect import DisconnectControl
-from openami.cosem.measurement import Data, Register
+from openami.cosem.classes.disconnect import DisconnectControl
+from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.refusals import AccessError, AssociationError
 from openami.device.storage import StorageError
 from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from openami.cosem.disconnect import ControlState
+from openami.cosem.classes.disconnect import ControlState
 from openami.dlms.security.counters import EXHAUSTED, CounterBlock
 from openami.meter.state import COUNTERS_SINCE_S, SPARE_PER_S, CounterStore, StateStore
 

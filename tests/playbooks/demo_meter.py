@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from openami.cosem.access_control import SapAssignment, SapName
+from openami.cosem.classes.access_control import SapAssignment, SapName
+from openami.cosem.classes.disconnect import ControlState, Disconnector, disconnect_control
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.client import Client, ClientParameters, Steps
 from openami.cosem.device import (
     ALL,
@@ -17,12 +20,9 @@ from openami.cosem.device import (
     Grant,
     LogicalDevice,
 )
-from openami.cosem.disconnect import ControlState, Disconnector, disconnect_control
-from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.model import InterfaceClass
-from openami.cosem.profile import MemoryBuffer, profile_generic
 from openami.cosem.server import ServerConnection
-from openami.cosem.time_event import Clock
+from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms.apdu.acse import AUTHENTICATION, Aarq
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.apdu.selective import CaptureObject

@@ -4,7 +4,7 @@
 from dataclasses import replace
 from typing import Any
 
-from openami.cosem.base_names import BaseNames
+from openami.cosem.asking.base_names import BaseNames
 from openami.cosem.device import (
     DEFAULT_CONFORMANCE,
     FULL_ACCESS,
@@ -13,7 +13,7 @@ from openami.cosem.device import (
 from openami.cosem.kinds import OCTETS
 from openami.cosem.model import InterfaceClass, Method, Refused
 from openami.cosem.server import ServerConnection
-from openami.cosem.short_names import ShortNames
+from openami.cosem.serving.short_names import ShortNames
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.association import ApplicationContext, State

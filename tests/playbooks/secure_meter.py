@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from dlmskeys import SUITE_0, credentials, keys, master_key, seeded
-from openami.cosem.access_control import SecuritySetup, SecuritySetupV1
+from openami.cosem.classes.access_control import SecuritySetup, SecuritySetupV1
 from openami.cosem.device import FULL_ACCESS, SECURITY_SETUP, AssociationPolicy, Ciphering, Grant
-from openami.cosem.security_setup import security_setup, security_setup_v1
-from openami.cosem.soft_keys import SoftCertificates, SoftKeyStore
+from openami.cosem.serving.security_setup import security_setup, security_setup_v1
+from openami.cosem.serving.soft_keys import SoftCertificates, SoftKeyStore
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.security.agreement import Parties

@@ -4,8 +4,8 @@
 from dataclasses import replace
 from typing import Any
 
+from openami.cosem.asking.association import ALL_SERVICES
 from openami.cosem.client import Client
-from openami.cosem.client_association import ALL_SERVICES
 from openami.cosem.device import (
     FULL_ACCESS,
     AssociationPolicy,

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from openami.cosem.client_access import Invoke, Operation, Read, Write
-from openami.cosem.client_association import ALL_SERVICES
+from openami.cosem.asking.access import Invoke, Operation, Read, Write
+from openami.cosem.asking.association import ALL_SERVICES
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.device import ALL, READ_ALL, Grant
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.refusals import (
     AccessError,
     ExceptionResponseError,

@@ -16,33 +16,33 @@ from openami.cosem.behaviour.host import Host, Life
 from openami.cosem.behaviour.localtime import SECOND_US
 from openami.cosem.behaviour.mbus_client import MbusSlave
 from openami.cosem.behaviour.pushing import Pushing
-from openami.cosem.image_transfer import (
+from openami.cosem.classes.image_transfer import (
     ImageBlock,
     ImageInitiation,
     ImageTransfer,
     ImageTransferStatus,
 )
-from openami.cosem.mbus import MBusClientV1
-from openami.cosem.measurement import ExtendedRegister, ScalerUnit
-from openami.cosem.model import InterfaceClass
-from openami.cosem.payment import (
+from openami.cosem.classes.mbus import MBusClientV1
+from openami.cosem.classes.measurement import ExtendedRegister, ScalerUnit
+from openami.cosem.classes.payment import (
     Account,
     Credit,
     CreditStatus,
     TokenGateway,
     TokenStatusCode,
 )
-from openami.cosem.protection import (
+from openami.cosem.classes.protection import (
     CommunicationPortProtection,
     FunctionControl,
     FunctionDefinition,
     FunctionStatus,
     PortProtectionMode,
 )
-from openami.cosem.push import PushSetupV2, SendDestinationAndMethod
+from openami.cosem.classes.push import PushSetupV2, SendDestinationAndMethod
+from openami.cosem.classes.tariff import ActionSpecification, Script, ScriptTable
+from openami.cosem.classes.time_event import ExecutionTime, ScheduledScript, SingleActionSchedule
+from openami.cosem.model import InterfaceClass
 from openami.cosem.refusals import AccessError
-from openami.cosem.tariff import ActionSpecification, Script, ScriptTable
-from openami.cosem.time_event import ExecutionTime, ScheduledScript, SingleActionSchedule
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.data import DoubleLongUnsigned, Integer, OctetString, Structure

@@ -9,13 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from dlmskeys import SUITE_1, SUITES, credentials, pair
-from openami.cosem.access_control import (
+from openami.cosem.classes.access_control import (
     CertificateByEntity,
     CertificateBySerial,
     CertificateInfo,
     SecuritySetupV1,
 )
-from openami.cosem.measurement import Data
+from openami.cosem.classes.measurement import Data
 from openami.cosem.model import Method
 from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.codes import ActionResult

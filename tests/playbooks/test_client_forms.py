@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openami.cosem.client_association import DEFAULT_CONFORMANCE
-from openami.cosem.measurement import Data, Register
+from openami.cosem.asking.association import DEFAULT_CONFORMANCE
+from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.refusals import (
     AccessError,
     ExceptionResponseError,

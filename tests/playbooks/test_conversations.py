@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openami.cosem.access_control import (
+from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
     AssociationLn,
     AssociationStatus,
     SapAssignment,
 )
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.client import Client
 from openami.cosem.device import READ_ALL, AssociationPolicy, LogicalDevice
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.server import ServerConnection
-from openami.cosem.time_event import Clock
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.initiate import Conformance

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlmskeys import SUITE_0, SUITE_1, SUITE_2, keys
-from openami.cosem.measurement import Data
+from openami.cosem.classes.measurement import Data
 from openami.cosem.refusals import AssociationError
 from openami.dlms.apdu.initiate import InitiateRequest
 from openami.dlms.association import State

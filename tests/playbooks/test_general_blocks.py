@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openami.cosem.client_access import Read
-from openami.cosem.client_association import ALL_SERVICES
-from openami.cosem.measurement import Data, ProfileGeneric, Register
+from openami.cosem.asking.access import Read
+from openami.cosem.asking.association import ALL_SERVICES
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register
 from openami.cosem.refusals import (
     ExceptionResponseError,
     TooLongError,
     UnexpectedAnswerError,
 )
 from openami.cosem.server import MALFORMED, NOT_POSSIBLE, NOT_SUPPORTED, TOO_LONG
-from openami.cosem.server_blocks import LONGEST_REQUEST_OCTETS
+from openami.cosem.serving.blocks import LONGEST_REQUEST_OCTETS
 from openami.dlms.apdu.block import GeneralBlockTransfer, cut
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.block_transfer import MAX_REPEATS

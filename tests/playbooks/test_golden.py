@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from openami.cosem.classes.measurement import Data
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.client import Client, ClientParameters, Steps
-from openami.cosem.measurement import Data
-from openami.cosem.time_event import Clock
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.acse import Aarq
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest

@@ -11,7 +11,7 @@ from openami.cosem.behaviour.guarding import GuardedConnection
 from openami.cosem.behaviour.localtime import SECOND_US
 from openami.cosem.client import Client
 from openami.cosem.refusals import AssociationError, AuthenticationError
-from openami.cosem.watching import SecurityReport
+from openami.cosem.serving.watching import SecurityReport
 from openami.dlms.association import State
 from openami.dlms.sap import Sap
 from openami.dlms.security.ciphering import Cipher

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openami.cosem.classes.disconnect import DisconnectControl
+from openami.cosem.classes.measurement import Register
 from openami.cosem.client import Client
-from openami.cosem.disconnect import DisconnectControl
-from openami.cosem.measurement import Register
 from openami.cosem.refusals import (
     AccessError,
     AuthenticationError,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openami.cosem.measurement import Data
+from openami.cosem.classes.measurement import Data
 from openami.cosem.refusals import AccessError, UnexpectedAnswerError
 from openami.dlms.apdu.action import (
     ActionRequestWithList,

@@ -8,7 +8,7 @@ import pytest
 from openami.cosem.device import (
     Ciphering,
 )
-from openami.cosem.notices import Sender, blocks_of, seal
+from openami.cosem.serving.notices import Sender, blocks_of, seal
 from openami.dlms.apdu.notification import (
     DataNotification,
     EventNotification,

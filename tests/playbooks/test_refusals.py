@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from openami.cosem.disconnect import DisconnectControl
-from openami.cosem.measurement import Data, ProfileGeneric, Register
+from openami.cosem.classes.disconnect import DisconnectControl
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register
 from openami.cosem.refusals import (
     AccessError,
 )

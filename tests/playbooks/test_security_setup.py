@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from dlmskeys import SUITE_0, SUITE_1, SUITE_2, SUITES, credentials, keys
-from openami.cosem.access_control import (
+from openami.cosem.classes.access_control import (
     KeyData,
     KeyId,
     SecuritySetup,
     SecuritySetupV1,
     WrappedKey,
 )
+from openami.cosem.classes.measurement import Data
 from openami.cosem.device import SECURITY_SETUP
-from openami.cosem.measurement import Data
 from openami.cosem.model import Method
 from openami.cosem.refusals import AccessError, AssociationError, ExceptionResponseError
-from openami.cosem.security_setup import KeyOffer, wrap_keys
+from openami.cosem.serving.security_setup import KeyOffer, wrap_keys
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.faults import ServiceError
 from openami.dlms.errors import SecurityError

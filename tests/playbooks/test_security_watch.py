@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLnV3, UserListEntry
-from openami.cosem.measurement import Register
+from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, AssociationLnV3, UserListEntry
+from openami.cosem.classes.measurement import Register
 from openami.cosem.refusals import (
     AssociationError,
     ExceptionResponseError,
     ReleaseRefusedError,
 )
 from openami.cosem.server import NOT_POSSIBLE, ServerConnection
-from openami.cosem.watching import SecurityIncident, SecurityReport
+from openami.cosem.serving.watching import SecurityIncident, SecurityReport
 from openami.dlms.apdu.acse import (
     Aare,
     AcseServiceUser,

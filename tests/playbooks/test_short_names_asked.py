@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlmskeys import SUITE_1
-from openami.cosem.access_control import (
+from openami.cosem.asking.base_names import BaseNames, Known
+from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
     AssociationLn,
     SapAssignment,
 )
-from openami.cosem.associations import AssociationSnV4, ShortNameElement
-from openami.cosem.base_names import BaseNames, Known
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.client import ListedObject
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.refusals import (
     AccessError,
     AssociationError,
@@ -27,7 +27,7 @@ from openami.cosem.refusals import (
     ServiceRefusedError,
     UnexpectedAnswerError,
 )
-from openami.cosem.time_event import Clock
+from openami.cosem.serving.administration import AssociationSnV4, ShortNameElement
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.initiate import Conformance

@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from dlmskeys import SUITE_0
 from kindvalues import data_of
 from openami.cosem import model
-from openami.cosem.access_control import (
+from openami.cosem.asking.base_names import BaseNames
+from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
     AttributeAccess,
     SecuritySetup,
     UserListEntry,
 )
-from openami.cosem.associations import (
+from openami.cosem.classes.chapters import CHAPTERS
+from openami.cosem.classes.measurement import Register, ScalerUnit
+from openami.cosem.device import FULL_ACCESS, READ_ALL, SECURITY_SETUP, AssociationPolicy, Grant
+from openami.cosem.model import REGISTRY, Access
+from openami.cosem.refusals import AccessError, AssociationError
+from openami.cosem.server import ServerConnection
+from openami.cosem.serving.administration import (
     AccessDescription,
     AssociationSn,
     AssociationSnV1,
@@ -25,13 +32,6 @@ from openami.cosem.associations import (
     AssociationSnV4,
     ShortNameElement,
 )
-from openami.cosem.base_names import BaseNames
-from openami.cosem.chapters import CHAPTERS
-from openami.cosem.device import FULL_ACCESS, READ_ALL, SECURITY_SETUP, AssociationPolicy, Grant
-from openami.cosem.measurement import Register, ScalerUnit
-from openami.cosem.model import REGISTRY, Access
-from openami.cosem.refusals import AccessError, AssociationError
-from openami.cosem.server import ServerConnection
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.acse import Aare
 from openami.dlms.apdu.codes import DataAccessResult

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from openami.cosem.base_names import BaseNames
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import Data, Register, ScalerUnit
+from openami.cosem.asking.base_names import BaseNames
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import Data, Register, ScalerUnit
 from openami.cosem.refusals import (
     NoShortNameError,
     NotNegotiatedError,

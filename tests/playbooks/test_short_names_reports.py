@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.device import Grant
-from openami.cosem.measurement import Data, Register
 from openami.cosem.model import Refused
 from openami.cosem.refusals import UnexpectedAnswerError
 from openami.dlms import apdu as apdus

@@ -3,8 +3,8 @@
 
 import pytest
 
-from openami.cosem.disconnect import ControlState
-from openami.cosem.measurement import Register
+from openami.cosem.classes.disconnect import ControlState
+from openami.cosem.classes.measurement import Register
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.acse import Aare, AcseServiceUser, AssociationResult
 from openami.dlms.apdu.codes import DataAccessResult

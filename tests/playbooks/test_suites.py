@@ -10,22 +10,22 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dlmskeys import SUITE_0, SUITE_1, SUITE_2, SUITES, credentials, pair
-from openami.cosem.access_control import (
+from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
     AssociationLn,
     AssociationLnV3,
     SecuritySetupV1,
 )
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import Data, Register
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.device import ALL, AssociationPolicy, Grant
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import Data, Register
 from openami.cosem.refusals import (
     AccessError,
     AssociationError,
     AuthenticationError,
     ExceptionResponseError,
 )
-from openami.cosem.time_event import Clock
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.acse import Aare, Aarq, AcseServiceUser
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult

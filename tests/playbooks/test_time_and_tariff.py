@@ -10,17 +10,16 @@ from openami.cosem.behaviour.bindings import bring_to_life
 from openami.cosem.behaviour.host import Host
 from openami.cosem.behaviour.localtime import MINUTE_US, from_us
 from openami.cosem.behaviour.registers import Quantity
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import (
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import (
     DemandRegister,
     ProfileGeneric,
     Register,
     ScalerUnit,
     SortMethod,
 )
-from openami.cosem.references import AttributeReference, ObjectReference
-from openami.cosem.refusals import AccessError
-from openami.cosem.tariff import (
+from openami.cosem.classes.references import AttributeReference, ObjectReference
+from openami.cosem.classes.tariff import (
     ActionSpecification,
     ActivityCalendar,
     Crossing,
@@ -35,7 +34,8 @@ from openami.cosem.tariff import (
     Season,
     Week,
 )
-from openami.cosem.time_event import Clock, ScheduledScript
+from openami.cosem.classes.time_event import Clock, ScheduledScript
+from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import DoubleLongUnsigned, Integer, LongUnsigned, OctetString
 from openami.dlms.datetimes import CosemDateTime

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from openami.cosem.client_access import Write
-from openami.cosem.client_association import ALL_SERVICES, DEFAULT_CONFORMANCE
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import Data, Register
-from openami.cosem.notices import confirmation_of
+from openami.cosem.asking.access import Write
+from openami.cosem.asking.association import ALL_SERVICES, DEFAULT_CONFORMANCE
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.refusals import UnexpectedAnswerError
 from openami.cosem.server import NOT_POSSIBLE, NOT_SUPPORTED, ServerConnection
+from openami.cosem.serving.notices import confirmation_of
 from openami.dlms.apdu.acse import Aare, AcseServiceUser
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.apdu.notification import (

@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
+from openami.cosem.classes.measurement import ProfileGeneric, Register
 from openami.cosem.client import ClientParameters
-from openami.cosem.measurement import ProfileGeneric, Register
 from openami.cosem.refusals import ExceptionResponseError
 from openami.dlms.gateway import GatewayRoute
 from openami.dlms.hdlc.address import Station

@@ -12,8 +12,8 @@ from openami.coap.layer import Transmission
 from openami.coap.message import Message, path_options
 from openami.coap.numbers import Code, Type
 from openami.coap.peer import PeerSettings
+from openami.cosem.classes.measurement import Register
 from openami.cosem.client import ClientParameters
-from openami.cosem.measurement import Register
 from openami.dlms.errors import DecodeError
 from openami.dlms.hls import Mechanism
 from openami.runtime.errors import UserError

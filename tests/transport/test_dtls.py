@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from openami.cosem.classes.measurement import Register
 from openami.cosem.client import ClientParameters
-from openami.cosem.measurement import Register
 from openami.dlms.hls import Mechanism
 from openami.lifecycle.authority import Authority
 from openami.runtime.errors import ConfigurationError, UserError

@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
+from openami.cosem.asking.association import ALL_SERVICES
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register
 from openami.cosem.client import ClientParameters
-from openami.cosem.client_association import ALL_SERVICES
 from openami.cosem.device import FULL_ACCESS
-from openami.cosem.measurement import Data, ProfileGeneric, Register
 from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.notification import EventNotification
 from openami.dlms.data import Array, DoubleLongUnsigned, OctetString

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from openami.cosem.classes.measurement import ProfileGeneric, Register
 from openami.cosem.client import ClientParameters
-from openami.cosem.measurement import ProfileGeneric, Register
 from openami.dlms.association import State
 from openami.dlms.hdlc.address import Station
 from openami.dlms.hdlc.link import LinkTimings

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
+from openami.cosem.classes.measurement import Register
 from openami.cosem.client import ClientParameters
-from openami.cosem.measurement import Register
 from openami.cosem.server import ServerConnection
 from openami.dlms.hls import Mechanism
 from openami.runtime.errors import UserError

@@ -18,7 +18,7 @@ from openami.cosem.conformance.runner import Crossing, Result
 from openami.cosem.conformance.suite import Planned
 from openami.dlms.apdu.acse import Aare
 from openami.dlms.errors import DlmsError
-from openami.dlms.translate import Node, TranslationKeys, describe
+from openami.dlms.recordings.translate import Node, TranslationKeys, describe
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from openami.cli.conformance_profile import Profile
 from openami.cli.connecting import Stop
+from openami.cosem.classes.measurement import Data
 from openami.cosem.conformance.case import (
     Ask,
     Connect,
@@ -24,7 +25,6 @@ from openami.cosem.conformance.declaration import DeclaredAssociation
 from openami.cosem.conformance.runner import Result, Stopped, attempt
 from openami.cosem.conformance.suite import Planned
 from openami.cosem.conformance.trial import Trial
-from openami.cosem.measurement import Data
 from openami.cosem.refusals import ExceptionResponseError
 from openami.dlms.errors import DlmsError
 from openami.dlms.hdlc.frame import Frame

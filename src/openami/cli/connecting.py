@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from openami.cli.read_options import ReadOptions, refusal
-from openami.cosem.base_names import BaseNames
+from openami.cosem.asking.association import Steps
+from openami.cosem.asking.base_names import BaseNames
+from openami.cosem.classes.measurement import Data
 from openami.cosem.client import ClientParameters
-from openami.cosem.client_association import Steps
-from openami.cosem.measurement import Data
 from openami.cosem.refusals import ExceptionResponseError
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis

@@ -16,9 +16,9 @@ import click
 from openami.cli.octets_input import from_base64, from_content, from_file, from_hex
 from openami.cli.telegram_json import lines as table
 from openami.cli.telegram_json import time_text, to_json
-from openami.dlms.framings import FRAMINGS
-from openami.dlms.habits import BY_NAME, INVERTED_DEVIATION, LENIENT
-from openami.dlms.translate import Node, Translation, TranslationKeys, describe
+from openami.dlms.recordings.framings import FRAMINGS
+from openami.dlms.recordings.habits import BY_NAME, INVERTED_DEVIATION, LENIENT
+from openami.dlms.recordings.translate import Node, Translation, TranslationKeys, describe
 from openami.runtime.errors import ExitCode, UserError
 
 _KEY_OCTETS: Final = (16, 32)

@@ -7,7 +7,7 @@ from typing import Final
 
 from openami.cli.connecting import Work
 from openami.cli.places import Objects
-from openami.cosem.access_control import (
+from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
     AccessRights,
     AssociationLn,
@@ -15,6 +15,7 @@ from openami.cosem.access_control import (
     ObjectListElement,
     SapAssignment,
 )
+from openami.cosem.classes.measurement import ProfileGeneric
 from openami.cosem.dump import (
     Dump,
     DumpedAttribute,
@@ -24,7 +25,6 @@ from openami.cosem.dump import (
     is_secret,
 )
 from openami.cosem.literals import text_or_hex
-from openami.cosem.measurement import ProfileGeneric
 from openami.cosem.model import Access
 from openami.cosem.refusals import AccessError
 from openami.dlms import data as axdr_data

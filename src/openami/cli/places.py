@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from openami.cosem import chapters
-from openami.cosem.access_control import CURRENT_ASSOCIATION, ObjectListElement
+from openami.cosem.asking.association import Steps
+from openami.cosem.classes import chapters
+from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, ObjectListElement
 from openami.cosem.client import Client, ListedObject
-from openami.cosem.client_association import Steps
 from openami.cosem.model import Attribute, InterfaceClass, Method, declared
 from openami.cosem.refusals import AccessError
 from openami.dlms.obis import Obis

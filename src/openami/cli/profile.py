@@ -19,7 +19,7 @@ from openami.cli.meter_options import meter_options
 from openami.cli.profile_files import SUFFIXES, RowFile, check_suffix, open_rows
 from openami.cli.profiles import Cell, Shape, read_shape
 from openami.cli.progress import Bar, bar
-from openami.cosem.measurement import ProfileGeneric
+from openami.cosem.classes.measurement import ProfileGeneric
 from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.selective import ByEntry, ByRange

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from openami.cosem.asking.association import Steps
+from openami.cosem.classes.measurement import ProfileGeneric, ScalerUnit
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.client import Client
-from openami.cosem.client_association import Steps
 from openami.cosem.literals import plain
-from openami.cosem.measurement import ProfileGeneric, ScalerUnit
 from openami.cosem.obis_names import describe
 from openami.cosem.refusals import AccessError
-from openami.cosem.time_event import Clock
 from openami.dlms.apdu.selective import CaptureObject
-from openami.dlms.columns import decode_profile
+from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.data import Data, FixedInteger, Structure
 from openami.dlms.obis import Obis
 from openami.dlms.units import scaled, symbol

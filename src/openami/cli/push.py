@@ -17,11 +17,11 @@ from openami.cli.pushes import Inbox, Push, PushKeys
 from openami.cli.simulate import secured_for
 from openami.cli.telegram_json import time_text, to_json, unit_text, value_text
 from openami.cosem.obis_names import describe as describe_obis
-from openami.dlms import p1
 from openami.dlms.errors import DlmsError
-from openami.dlms.framings import frames
-from openami.dlms.recorded import Framed
-from openami.dlms.translate import describe
+from openami.dlms.recordings import p1
+from openami.dlms.recordings.framings import frames
+from openami.dlms.recordings.recorded import Framed
+from openami.dlms.recordings.translate import describe
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
 from openami.runtime.files import read_json, read_toml, write_json

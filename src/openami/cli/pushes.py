@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from openami.dlms import p1
 from openami.dlms.apdu.block import Assembler, GeneralBlockTransfer
 from openami.dlms.apdu.ciphered import (
     BY_GLO,
@@ -30,10 +29,11 @@ from openami.dlms.apdu.signed import GeneralSigning
 from openami.dlms.apdu.write import InformationReport
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
+from openami.dlms.recordings import p1
+from openami.dlms.recordings.translate import Translation, describe
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.dlms.security.suites import SecurityControl
-from openami.dlms.translate import Translation, describe
 
 MOST_REMEMBERED: Final = 100_000
 """How many counters are remembered of all meters together."""

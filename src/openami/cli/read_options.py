@@ -13,7 +13,7 @@ from typing import Any, Final
 from openami.cli.security_options import CIPHERS, ENVELOPES, Protection
 from openami.coap.block import LARGEST_EXPONENT
 from openami.coap.peer import PeerSettings
-from openami.cosem.base_names import BaseNames
+from openami.cosem.asking.base_names import BaseNames
 from openami.cosem.client import ClientParameters
 from openami.dlms.errors import DlmsError
 from openami.dlms.gateway import GatewayRoute

@@ -24,7 +24,7 @@ from openami.cli.scanning import (
     find_servers,
     numbers,
 )
-from openami.cosem.access_control import CURRENT_ASSOCIATION, ObjectListElement
+from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, ObjectListElement
 from openami.cosem.dump import access_of
 from openami.cosem.model import Access, declared
 from openami.cosem.obis_names import describe

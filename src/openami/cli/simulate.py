@@ -29,7 +29,7 @@ from openami.cosem.behaviour.bindings import bring_to_life
 from openami.cosem.behaviour.host import Happened, Host
 from openami.cosem.device import Ciphering
 from openami.cosem.dump import Dump, DumpError
-from openami.cosem.short_names import ShortNames
+from openami.cosem.serving.short_names import ShortNames
 from openami.cosem.simulation import Secrets, bind_methods, refer_by_short_names, simulated
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.counters import CounterBlock

@@ -13,9 +13,9 @@ from typing import Final
 
 from openami.cosem.behaviour.acting import Inside
 from openami.cosem.behaviour.host import Life
+from openami.cosem.classes.push import PushSetup
 from openami.cosem.device import Ciphering, LogicalDevice
 from openami.cosem.model import Refused
-from openami.cosem.push import PushSetup
 from openami.dlms.apdu.ciphered import GeneralGloCiphering
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority

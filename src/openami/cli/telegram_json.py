@@ -22,9 +22,9 @@ from openami.dlms.data import (
 )
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
-from openami.dlms.readings import Reading
-from openami.dlms.seals import Seal
-from openami.dlms.translate import Node, Translation, type_name
+from openami.dlms.recordings.readings import Reading
+from openami.dlms.recordings.seals import Seal
+from openami.dlms.recordings.translate import Node, Translation, type_name
 from openami.dlms.units import symbol
 
 Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from openami.cli.octets_input import from_base64, from_content, from_hex
-from openami.dlms.framings import FRAMINGS
+from openami.dlms.recordings.framings import FRAMINGS
 from openami.dlms.xmlform import schema
 from openami.dlms.xmlform.document import from_xml, to_xml
 from openami.dlms.xmlform.element import XmlError

@@ -13,9 +13,9 @@ from openami.cli.connecting import Meter, Work, run_with_meter
 from openami.cli.meter_options import meter_options
 from openami.cli.places import Objects, Place, Target
 from openami.cli.values import by_class, given_type, shown
+from openami.cosem.asking.association import Steps
 from openami.cosem.choices import RAW
 from openami.cosem.client import Client
-from openami.cosem.client_association import Steps
 from openami.cosem.kinds import Kind
 from openami.cosem.literals import to_typed
 from openami.cosem.model import Attribute

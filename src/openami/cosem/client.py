@@ -2,7 +2,7 @@
 """The services that a client asks for: GET, SET, ACTION and ACCESS, whole or in blocks.
 
 DLMS UA 1000-2 Ed. 10, 9.3.6 to 9.3.9.  Each service is a generator after the contract of
-`client_association`: it yields APDUs to send and is sent those that came back.  A row of an
+`asking.association`: it yields APDUs to send and is sent those that came back.  A row of an
 interface class says what travels and what comes back: ``get(Register.value, at=energy)`` returns
 an `int`.
 """
@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from openami.cosem.access_control import CURRENT_ASSOCIATION, AssociationLn, ObjectListElement
-from openami.cosem.client_access import (
+from openami.cosem.asking.access import (
     Accessed,
     Operation,
     Selection,
@@ -20,16 +19,16 @@ from openami.cosem.client_access import (
     results_of,
     selective,
 )
-from openami.cosem.client_association import (
+from openami.cosem.asking.association import (
     LONGEST_VALUE_OCTETS,
     ClientAssociation,
     ClientParameters,
     Entropy,
     Steps,
 )
-from openami.cosem.client_lists import act_list, get_list, set_list
-from openami.cosem.client_short_names import Report, ShortNameServices
-from openami.cosem.client_transfer import (
+from openami.cosem.asking.lists import act_list, get_list, set_list
+from openami.cosem.asking.short_names import Report, ShortNameServices
+from openami.cosem.asking.transfer import (
     IDS,
     blocks_of_get,
     invoke,
@@ -37,8 +36,13 @@ from openami.cosem.client_transfer import (
     tell_to_write,
     write,
 )
+from openami.cosem.classes.access_control import (
+    CURRENT_ASSOCIATION,
+    AssociationLn,
+    ObjectListElement,
+)
+from openami.cosem.classes.measurement import ProfileGeneric
 from openami.cosem.kinds import KindError
-from openami.cosem.measurement import ProfileGeneric
 from openami.cosem.model import Attribute, InterfaceClass, Method
 from openami.cosem.refusals import AccessError, UnexpectedAnswerError
 from openami.dlms import data as axdr_data

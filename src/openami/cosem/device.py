@@ -15,7 +15,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from openami.cosem.access_control import (
+from openami.cosem.classes.access_control import (
     AccessRights,
     AttributeAccess,
     MethodAccess,
@@ -23,7 +23,7 @@ from openami.cosem.access_control import (
     UserListEntry,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method, Refused
-from openami.cosem.short_names import ShortNames
+from openami.cosem.serving.short_names import ShortNames
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.apdu.selective import ByEntry, ByRange

@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from openami.cosem.device import LogicalDevice
-from openami.cosem.faults import (
+from openami.cosem.model import Attribute
+from openami.cosem.serving.association import Around, ServerAssociation
+from openami.cosem.serving.faults import (
     MALFORMED,
     NOT_DECIPHERED,
     NOT_POSSIBLE,
     NOT_SUPPORTED,
     TOO_LONG,
 )
-from openami.cosem.model import Attribute
-from openami.cosem.opening import Entropy, Rejected, context_of
-from openami.cosem.server_association import Around, ServerAssociation
-from openami.cosem.watching import SecurityWatch
+from openami.cosem.serving.opening import Entropy, Rejected, context_of
+from openami.cosem.serving.watching import SecurityWatch
 from openami.dlms.apdu.acse import AcseServiceUser
 from openami.dlms.apdu.notification import (
     DataNotification,

@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine
 from typing import Final
 
-from openami.cosem.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.refusals import AccessError
 from openami.dlms.errors import DlmsError
 from openami.exchange.commands import TRANSITIONS, CommandKind, CommandState

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from openami.cosem.push import PushMessage
+from openami.cosem.classes.push import PushMessage
 from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.security.envelopes import decode_envelope, open_envelope

@@ -4,9 +4,9 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import Data, Register
-from openami.dlms.columns import decode_profile
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import Data, Register
+from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.obis import Obis
 from openami.exchange.channels import Channel
 from openami.headend.associations import MeterSession

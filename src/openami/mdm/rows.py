@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from openami.dlms.axdr import encode_length, read_length
-from openami.dlms.columns import Columns, decode_profile
+from openami.dlms.bulk.columns import Columns, decode_profile
 from openami.dlms.errors import DecodeError
 from openami.exchange.channels import PROFILE_CHANNELS
 from openami.exchange.quality import Quality, quality_of_status

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from openami.cosem.classes.disconnect import ControlState, Disconnector
 from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
-from openami.cosem.disconnect import ControlState, Disconnector
 from openami.cosem.model import Refused
 from openami.cosem.server import ServerConnection
-from openami.cosem.watching import SecurityWatch
+from openami.cosem.serving.watching import SecurityWatch
 from openami.device.storage import StorageError, set_aside
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.datetimes import CosemDateTime

@@ -9,13 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from openami.cosem.access_control import SapAssignment, SapName, SecuritySetup
-from openami.cosem.device import ALL, Grant
-from openami.cosem.disconnect import Disconnector, disconnect_control
-from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
-from openami.cosem.model import InterfaceClass
-from openami.cosem.profile import profile_generic
-from openami.cosem.push import (
+from openami.cosem.classes.access_control import SapAssignment, SapName, SecuritySetup
+from openami.cosem.classes.disconnect import Disconnector, disconnect_control
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
+from openami.cosem.classes.push import (
     MESSAGE_A_XDR,
     TRANSPORT_TCP,
     PushSetup,
@@ -23,7 +20,10 @@ from openami.cosem.push import (
     SendDestinationAndMethod,
     push_setup,
 )
-from openami.cosem.time_event import Clock, ClockBase
+from openami.cosem.classes.time_event import Clock, ClockBase
+from openami.cosem.device import ALL, Grant
+from openami.cosem.model import InterfaceClass
+from openami.cosem.serving.profile import profile_generic
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import Data as CosemData
 from openami.dlms.data import (

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from openami.cosem.push import PushMessage
+from openami.cosem.classes.push import PushMessage
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher

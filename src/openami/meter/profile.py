@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from openami.cosem.profile import EncodedRows
+from openami.cosem.serving.profile import EncodedRows
 from openami.device.ring import Ring
 from openami.meter.metrology import ClosedInterval
 

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import Final
 
-from openami.cosem.watching import SecurityIncident, SecurityReport
+from openami.cosem.serving.watching import SecurityIncident, SecurityReport
 from openami.device.storage import StorageError
 from openami.dlms.apdu.notification import DataNotificationConfirm
 from openami.dlms.sap import ALL_STATION, MANAGEMENT_LOGICAL_DEVICE

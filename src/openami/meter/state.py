@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from openami.cosem.disconnect import ControlState
+from openami.cosem.classes.disconnect import ControlState
 from openami.device.cell import Cell
 from openami.dlms.security.counters import EXHAUSTED, InvocationCounter
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from openami.cosem.behaviour.bindings import bring_to_life
 from openami.cosem.behaviour.host import CLOCK, Happened, Host, Life
 from openami.cosem.behaviour.localtime import SECOND_US, Zone, to_us
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.device import LogicalDevice
 from openami.cosem.model import InterfaceClass
-from openami.cosem.time_event import Clock
 from openami.dlms.datetimes import LAST_DAY, CosemDateTime
 
 NOON = to_us(datetime(2026, 1, 1, 12, tzinfo=UTC))

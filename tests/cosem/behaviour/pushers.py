@@ -10,11 +10,8 @@ from openami.cosem.behaviour.pushing import (
     Pushing,
     push,
 )
-from openami.cosem.device import LogicalDevice
-from openami.cosem.measurement import Data, ProfileGeneric, Register, ScalerUnit
-from openami.cosem.model import Refused
-from openami.cosem.profile import MemoryBuffer, profile_generic
-from openami.cosem.push import (
+from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
+from openami.cosem.classes.push import (
     ConfirmationParameters,
     MessageType,
     PushObject,
@@ -27,7 +24,10 @@ from openami.cosem.push import (
     SendDestinationAndMethod,
     TransportService,
 )
-from openami.cosem.references import Window
+from openami.cosem.classes.references import Window
+from openami.cosem.device import LogicalDevice
+from openami.cosem.model import Refused
+from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.apdu.selective import CaptureObject

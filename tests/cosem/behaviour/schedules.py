@@ -3,10 +3,10 @@
 
 from cosem.behaviour.life import World
 from openami.cosem.behaviour.localtime import Zone
-from openami.cosem.measurement import Data
+from openami.cosem.classes.measurement import Data
+from openami.cosem.classes.tariff import ActionSpecification, Script, ScriptTable
+from openami.cosem.classes.time_event import ScheduledScript
 from openami.cosem.model import InterfaceClass
-from openami.cosem.tariff import ActionSpecification, Script, ScriptTable
-from openami.cosem.time_event import ScheduledScript
 from openami.dlms.data import Data as AxdrData
 from openami.dlms.data import LongUnsigned
 from openami.dlms.obis import Obis

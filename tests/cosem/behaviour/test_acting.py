@@ -2,9 +2,9 @@
 import pytest
 
 from openami.cosem.behaviour.acting import Actors, Inside
+from openami.cosem.classes.measurement import Data, Register, ScalerUnit
 from openami.cosem.device import LogicalDevice
 from openami.cosem.kinds import KindError
-from openami.cosem.measurement import Data, Register, ScalerUnit
 from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import DoubleLongUnsigned, Integer, Unsigned, VisibleString

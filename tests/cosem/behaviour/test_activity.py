@@ -13,10 +13,9 @@ from openami.cosem.behaviour.activity import Activities
 from openami.cosem.behaviour.localtime import MINUTE_US, Zone
 from openami.cosem.behaviour.registers import Quantity
 from openami.cosem.behaviour.special_days import SPECIAL_DAYS
-from openami.cosem.measurement import Register, ScalerUnit
-from openami.cosem.model import Refused
-from openami.cosem.references import ObjectReference
-from openami.cosem.tariff import (
+from openami.cosem.classes.measurement import Register, ScalerUnit
+from openami.cosem.classes.references import ObjectReference
+from openami.cosem.classes.tariff import (
     ActionSpecification,
     ActivityCalendar,
     DayProfile,
@@ -30,6 +29,7 @@ from openami.cosem.tariff import (
     SpecialDaysTable,
     Week,
 )
+from openami.cosem.model import Refused
 from openami.dlms.data import DoubleLongUnsigned, Integer, OctetString
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis

@@ -3,7 +3,13 @@ from typing import Any
 
 import pytest
 
-from openami.cosem.access_control import (
+from openami.cosem.behaviour.administration import (
+    Administration,
+    administered,
+    sap_assignment,
+    users,
+)
+from openami.cosem.classes.access_control import (
     AccessRights,
     AssociationLn,
     AssociationLnV3,
@@ -14,13 +20,7 @@ from openami.cosem.access_control import (
     SapName,
     UserListEntry,
 )
-from openami.cosem.associations import AssociationLnV2, AssociationSnV3
-from openami.cosem.behaviour.administration import (
-    Administration,
-    administered,
-    sap_assignment,
-    users,
-)
+from openami.cosem.classes.measurement import Data, Register, ScalerUnit
 from openami.cosem.device import (
     READ_ALL,
     AssociationPolicy,
@@ -29,8 +29,8 @@ from openami.cosem.device import (
     Rights,
     object_list_element,
 )
-from openami.cosem.measurement import Data, Register, ScalerUnit
 from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.serving.administration import AssociationLnV2, AssociationSnV3
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import DoubleLongUnsigned, VisibleString
 from openami.dlms.hls import Mechanism

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from cosem.behaviour.life import BERLIN, NOON, World
 from kindvalues import data_of
-from openami.cosem import chapters
 from openami.cosem.behaviour.bindings import BEHAVIOURS
 from openami.cosem.behaviour.localtime import DAY_US, HOUR_US
+from openami.cosem.classes import chapters
 from openami.cosem.kinds import KindError
 from openami.cosem.model import REGISTRY, InterfaceClass, Refused
 from openami.dlms.obis import Obis

@@ -21,14 +21,14 @@ from openami.cosem.behaviour.calling import Answering, Connecting
 from openami.cosem.behaviour.mbus_client import MbusSlave
 from openami.cosem.behaviour.port_protection import PortProtection
 from openami.cosem.behaviour.pushing import Pushing
-from openami.cosem.image_transfer import ImageTransfer
-from openami.cosem.internet import NtpSetup
-from openami.cosem.mbus import MBusClient, MBusClientV1
+from openami.cosem.classes.image_transfer import ImageTransfer
+from openami.cosem.classes.internet import NtpSetup
+from openami.cosem.classes.mbus import MBusClient, MBusClientV1
+from openami.cosem.classes.payment import Account, Charge, Credit, TokenGateway
+from openami.cosem.classes.protection import CommunicationPortProtection, DataProtection
+from openami.cosem.classes.push import PushSetup, PushSetupV1, PushSetupV2, PushSetupV3
+from openami.cosem.classes.setup_ports import AutoAnswer, AutoConnect
 from openami.cosem.model import InterfaceClass
-from openami.cosem.payment import Account, Charge, Credit, TokenGateway
-from openami.cosem.protection import CommunicationPortProtection, DataProtection
-from openami.cosem.push import PushSetup, PushSetupV1, PushSetupV2, PushSetupV3
-from openami.cosem.setup_ports import AutoAnswer, AutoConnect
 from openami.dlms.obis import Obis
 from prepayment import ACCOUNT, GATEWAY, Tokens
 

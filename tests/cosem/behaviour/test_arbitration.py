@@ -11,11 +11,11 @@ from cosem.behaviour.life import BERLIN, NOON, World
 from cosem.behaviour.schedules import Noted, script
 from openami.cosem.behaviour.arbitration import Arbiter
 from openami.cosem.behaviour.waveform import CaptureStatus, Waveform
-from openami.cosem.data_tables import MeasurementDataMonitoring, TriggerSource
+from openami.cosem.classes.data_tables import MeasurementDataMonitoring, TriggerSource
+from openami.cosem.classes.monitoring import Arbitrator
+from openami.cosem.classes.tariff import ActionSpecification, Script, ScriptTable
+from openami.cosem.classes.time_event import ScheduledScript
 from openami.cosem.model import Refused
-from openami.cosem.monitoring import Arbitrator
-from openami.cosem.tariff import ActionSpecification, Script, ScriptTable
-from openami.cosem.time_event import ScheduledScript
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import Array, BitString, CompactArray, Integer, Long, Structure, Unsigned

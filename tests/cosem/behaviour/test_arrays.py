@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 
 from openami.cosem.behaviour.acting import Inside
 from openami.cosem.behaviour.arrays import Arrays
-from openami.cosem.device import LogicalDevice
-from openami.cosem.kinds import KindError
-from openami.cosem.measurement import Data
-from openami.cosem.model import Refused
-from openami.cosem.protection import (
+from openami.cosem.classes.measurement import Data
+from openami.cosem.classes.protection import (
     ArrayElement,
     ArrayEntry,
     ArrayManager,
     ArrayRange,
     EntryNumbers,
 )
+from openami.cosem.device import LogicalDevice
+from openami.cosem.kinds import KindError
+from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import (
     Array,

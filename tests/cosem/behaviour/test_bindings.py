@@ -5,9 +5,9 @@ from cosem.behaviour.life import BERLIN, Calendar, World, at
 from openami.cosem.behaviour.bindings import BEHAVIOURS, Behaviour, bring_to_life
 from openami.cosem.behaviour.host import Happened, Host, Life
 from openami.cosem.behaviour.localtime import UTC_ZONE
-from openami.cosem.chapters import CHAPTERS
+from openami.cosem.classes.chapters import CHAPTERS
+from openami.cosem.classes.measurement import Data
 from openami.cosem.device import LogicalDevice
-from openami.cosem.measurement import Data
 from openami.cosem.model import REGISTRY
 from openami.dlms.data import Unsigned
 from openami.dlms.obis import Obis

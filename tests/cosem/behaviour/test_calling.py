@@ -19,9 +19,8 @@ from openami.cosem.behaviour.calling import (
     auto_connect,
 )
 from openami.cosem.behaviour.localtime import SECOND_US
-from openami.cosem.model import Refused
-from openami.cosem.references import Window
-from openami.cosem.setup_ports import (
+from openami.cosem.classes.references import Window
+from openami.cosem.classes.setup_ports import (
     AllowedCaller,
     AutoAnswer,
     AutoAnswerMode,
@@ -31,6 +30,7 @@ from openami.cosem.setup_ports import (
     CallType,
     NumberOfRings,
 )
+from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis

@@ -8,7 +8,7 @@ import pytest
 from cosem.behaviour.life import BERLIN, SYDNEY, World, at
 from openami.cosem.behaviour.host import CLOCK
 from openami.cosem.behaviour.localtime import Zone
-from openami.cosem.measurement import (
+from openami.cosem.classes.measurement import (
     CAPTURE_OBJECT,
     ProfileGeneric,
     ProfileGenericV0,
@@ -17,7 +17,7 @@ from openami.cosem.measurement import (
     SortMethod,
 )
 from openami.cosem.model import Refused
-from openami.cosem.profile import MemoryBuffer
+from openami.cosem.serving.profile import MemoryBuffer
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.selective import ByEntry, ByRange, CaptureObject
 from openami.dlms.data import (

@@ -6,9 +6,9 @@ import pytest
 from cosem.behaviour.life import BERLIN, SYDNEY, World, at
 from openami.cosem.behaviour.clock import Timekeeper
 from openami.cosem.behaviour.host import CLOCK
-from openami.cosem.measurement import ProfileGeneric
+from openami.cosem.classes.measurement import ProfileGeneric
+from openami.cosem.classes.time_event import Clock, PresetTime
 from openami.cosem.model import InterfaceClass, Refused
-from openami.cosem.time_event import Clock, PresetTime
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import Data, Integer, Long, OctetString, Structure
 from openami.dlms.datetimes import ClockStatus, CosemDateTime

@@ -5,14 +5,14 @@ import pytest
 
 from cosem.behaviour.life import World
 from openami.cosem.behaviour.counters import COUNTERS, Counters
-from openami.cosem.g3 import G3MacSetup, G3MacSetupV3, G3Neighbour, PosTableEntry
-from openami.cosem.model import REGISTRY, InterfaceClass, Refused
-from openami.cosem.prime import (
+from openami.cosem.classes.g3 import G3MacSetup, G3MacSetupV3, G3Neighbour, PosTableEntry
+from openami.cosem.classes.prime import (
     PrimeLlcSscsSetup,
     PrimeMacNetworkAdministration,
     PrimePhyCounters,
 )
-from openami.cosem.sfsk import MacCounter, SFskMacCounters
+from openami.cosem.classes.sfsk import MacCounter, SFskMacCounters
+from openami.cosem.model import REGISTRY, InterfaceClass, Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import BitString, Structure
 from openami.dlms.obis import Obis

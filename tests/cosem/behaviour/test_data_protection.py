@@ -6,10 +6,8 @@ import pytest
 from cosem.behaviour.test_layers import BOTH, CENTRE, KEY_INFOS, METER, ends, layer
 from openami.cosem.behaviour.data_protection import Protecting, data_protection
 from openami.cosem.behaviour.layers import LayerKeys, put_on, take_off
-from openami.cosem.device import LogicalDevice
-from openami.cosem.measurement import Data, Register, ScalerUnit
-from openami.cosem.model import Refused
-from openami.cosem.protection import (
+from openami.cosem.classes.measurement import Data, Register, ScalerUnit
+from openami.cosem.classes.protection import (
     AgreedKey,
     AttributesToGet,
     DataProtection,
@@ -21,7 +19,9 @@ from openami.cosem.protection import (
     ProtectionParameters,
     ProtectionType,
 )
-from openami.cosem.references import AttributeReference, ByEntryNumber, RestrictedAttribute
+from openami.cosem.classes.references import AttributeReference, ByEntryNumber, RestrictedAttribute
+from openami.cosem.device import LogicalDevice
+from openami.cosem.model import Refused
 from openami.dlms import data
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import DoubleLongUnsigned, Integer, OctetString, Structure, Unsigned

@@ -9,7 +9,7 @@ from cosem.behaviour.life import BERLIN, NOON, World, at
 from openami.cosem.behaviour.demand import Demand
 from openami.cosem.behaviour.localtime import HOUR_US
 from openami.cosem.behaviour.registers import Quantity
-from openami.cosem.measurement import DemandRegister, ExtendedRegister, ScalerUnit
+from openami.cosem.classes.measurement import DemandRegister, ExtendedRegister, ScalerUnit
 from openami.cosem.model import Refused
 from openami.dlms.data import DoubleLongUnsigned, Integer, LongUnsigned, Unsigned
 from openami.dlms.obis import Obis

@@ -2,9 +2,9 @@
 import pytest
 
 from openami.cosem.behaviour.functions import Functions, NoSink
+from openami.cosem.classes.protection import FunctionControl, FunctionDefinition, FunctionStatus
+from openami.cosem.classes.references import ObjectReference
 from openami.cosem.model import Refused
-from openami.cosem.protection import FunctionControl, FunctionDefinition, FunctionStatus
-from openami.cosem.references import ObjectReference
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.obis import Obis
 

@@ -12,13 +12,6 @@ from cosem.behaviour.test_data_protection import Ring, Scope
 from cosem.behaviour.test_layers import BOTH, ends, layer
 from cosem.behaviour.test_mbus import CLIENT, HEADER, RECORDS, WATER, Bus
 from cosem.behaviour.test_networks import Server
-from openami.cosem.access_control import (
-    CURRENT_ASSOCIATION,
-    AssociatedPartners,
-    AssociationLn,
-    SapAssignment,
-    SapName,
-)
 from openami.cosem.behaviour.bindings import BEHAVIOURS
 from openami.cosem.behaviour.calling import Answering, Connecting
 from openami.cosem.behaviour.hosted_payment import LivingAccount, LivingGateway
@@ -27,19 +20,25 @@ from openami.cosem.behaviour.mbus_client import MbusSlave
 from openami.cosem.behaviour.networks import Diagnosis
 from openami.cosem.behaviour.port_protection import PortProtection
 from openami.cosem.behaviour.pushing import Pushing
-from openami.cosem.cellular import GsmDiagnostic, RegistrationStatus
-from openami.cosem.disconnect import DisconnectControl
-from openami.cosem.image_transfer import (
+from openami.cosem.classes.access_control import (
+    CURRENT_ASSOCIATION,
+    AssociatedPartners,
+    AssociationLn,
+    SapAssignment,
+    SapName,
+)
+from openami.cosem.classes.cellular import GsmDiagnostic, RegistrationStatus
+from openami.cosem.classes.disconnect import DisconnectControl
+from openami.cosem.classes.image_transfer import (
     ImageBlock,
     ImageInitiation,
     ImageTransfer,
     ImageTransferStatus,
 )
-from openami.cosem.internet import Ipv4Setup, Ipv6Setup, NtpSetup, TcpUdpSetup
-from openami.cosem.mbus import MBusClientV1
-from openami.cosem.measurement import Data, ExtendedRegister, Register, ScalerUnit
-from openami.cosem.model import InterfaceClass, Refused
-from openami.cosem.payment import (
+from openami.cosem.classes.internet import Ipv4Setup, Ipv6Setup, NtpSetup, TcpUdpSetup
+from openami.cosem.classes.mbus import MBusClientV1
+from openami.cosem.classes.measurement import Data, ExtendedRegister, Register, ScalerUnit
+from openami.cosem.classes.payment import (
     Account,
     AccountModeAndStatus,
     AccountStatus,
@@ -50,7 +49,7 @@ from openami.cosem.payment import (
     TokenGateway,
     TokenStatusCode,
 )
-from openami.cosem.protection import (
+from openami.cosem.classes.protection import (
     ArrayManager,
     AttributesToGet,
     CommunicationPortProtection,
@@ -59,8 +58,9 @@ from openami.cosem.protection import (
     FunctionStatus,
     PortProtectionMode,
 )
-from openami.cosem.push import PushSetup
-from openami.cosem.setup_ports import AutoAnswer, AutoConnect, NumberOfRings
+from openami.cosem.classes.push import PushSetup
+from openami.cosem.classes.setup_ports import AutoAnswer, AutoConnect, NumberOfRings
+from openami.cosem.model import InterfaceClass, Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import (
     Array,

@@ -16,14 +16,14 @@ from openami.cosem.behaviour.image import (
     Verdict,
     image_transfer,
 )
-from openami.cosem.device import LogicalDevice
-from openami.cosem.image_transfer import (
+from openami.cosem.classes.image_transfer import (
     ImageBlock,
     ImageInitiation,
     ImageToActivate,
     ImageTransfer,
     ImageTransferStatus,
 )
+from openami.cosem.device import LogicalDevice
 from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import Integer

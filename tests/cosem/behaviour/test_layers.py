@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from dlmskeys import SUITE_0, SUITES, credentials, keys
 from openami.cosem.behaviour.layers import LayerKeys, bits_of, envelop, put_on, take_off
-from openami.cosem.protection import (
+from openami.cosem.classes.protection import (
     AgreedKey,
     IdentifiedKey,
     KeyInfo,

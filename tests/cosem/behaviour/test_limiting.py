@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from cosem.behaviour.life import BERLIN, NOON, at
 from cosem.behaviour.schedules import Noted, script
 from openami.cosem.behaviour.localtime import from_us
-from openami.cosem.disconnect import ControlState, DisconnectControl
-from openami.cosem.measurement import Register, ScalerUnit
-from openami.cosem.references import AttributeReference
-from openami.cosem.tariff import (
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
+from openami.cosem.classes.measurement import Register, ScalerUnit
+from openami.cosem.classes.references import AttributeReference
+from openami.cosem.classes.tariff import (
     ActionSpecification,
     Crossing,
     EmergencyProfile,
@@ -21,7 +21,7 @@ from openami.cosem.tariff import (
     Script,
     ScriptTable,
 )
-from openami.cosem.time_event import ScheduledScript
+from openami.cosem.classes.time_event import ScheduledScript
 from openami.dlms.data import DoubleLongUnsigned, Integer, VisibleString
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis

@@ -23,7 +23,7 @@ from openami.cosem.behaviour.mbus_client import (
     mbus_client,
 )
 from openami.cosem.behaviour.mbus_records import MbusRecord, encode_record, read_records
-from openami.cosem.mbus import (
+from openami.cosem.classes.mbus import (
     CaptureDefinitionElement,
     EncryptionKeyStatus,
     MBusClient,

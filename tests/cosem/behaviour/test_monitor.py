@@ -13,12 +13,12 @@ from cosem.behaviour.life import BERLIN, NOON, World
 from cosem.behaviour.schedules import Noted, script
 from openami.cosem.behaviour.crossing import Sides
 from openami.cosem.behaviour.parameters import Parameters
-from openami.cosem.measurement import Data, Register, ScalerUnit
+from openami.cosem.classes.measurement import Data, Register, ScalerUnit
+from openami.cosem.classes.monitoring import ParameterMonitor, ParameterMonitorV1, SensorManager
+from openami.cosem.classes.references import AttributeReference
+from openami.cosem.classes.tariff import Crossing, RegisterMonitor
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.model import Refused
-from openami.cosem.monitoring import ParameterMonitor, ParameterMonitorV1, SensorManager
-from openami.cosem.references import AttributeReference
-from openami.cosem.tariff import Crossing, RegisterMonitor
-from openami.cosem.time_event import Clock
 from openami.dlms import data as axdr_data
 from openami.dlms.data import (
     Array,

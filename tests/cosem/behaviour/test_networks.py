@@ -13,14 +13,14 @@ from openami.cosem.behaviour.networks import (
     ipv6_setup,
     ntp_setup,
 )
-from openami.cosem.cellular import (
+from openami.cosem.classes.cellular import (
     AdjacentCell,
     GsmDiagnosticV1,
     LteMonitoring,
     LteNetworkParameters,
     RegistrationStatus,
 )
-from openami.cosem.internet import (
+from openami.cosem.classes.internet import (
     CoapBlockTransfers,
     CoapDiagnostic,
     Ipv4Setup,
@@ -30,10 +30,10 @@ from openami.cosem.internet import (
     NtpSetup,
     TcpUdpSetup,
 )
+from openami.cosem.classes.mbus import LinkStatus, MBusDiagnostic, MBusMasterPortSetup
+from openami.cosem.classes.references import Baud
 from openami.cosem.kinds import LONG_UNSIGNED
-from openami.cosem.mbus import LinkStatus, MBusDiagnostic, MBusMasterPortSetup
 from openami.cosem.model import Refused
-from openami.cosem.references import Baud
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import (
     Array,

@@ -6,9 +6,8 @@ import pytest
 from openami.cosem.behaviour import account_state, credit
 from openami.cosem.behaviour.account import AccountEvent, AccountSettings
 from openami.cosem.behaviour.credit import CreditEvent, CreditUnit
-from openami.cosem.disconnect import ControlState
-from openami.cosem.model import Refused
-from openami.cosem.payment import (
+from openami.cosem.classes.disconnect import ControlState
+from openami.cosem.classes.payment import (
     AccountStatus,
     ChargePerUnitScaling,
     ChargeTableElement,
@@ -21,6 +20,7 @@ from openami.cosem.payment import (
     TokenStatusCode,
     UnitCharge,
 )
+from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import BitString
 from openami.dlms.datetimes import CosemDateTime

@@ -5,9 +5,9 @@ import pytest
 
 from openami.cosem.behaviour.account_state import AccountSettings
 from openami.cosem.behaviour.credit import CreditUnit
+from openami.cosem.classes.payment import CreditStatus, PaymentMode, TokenGatewayConfiguration
+from openami.cosem.classes.references import AttributeReference
 from openami.cosem.model import Refused
-from openami.cosem.payment import CreditStatus, PaymentMode, TokenGatewayConfiguration
-from openami.cosem.references import AttributeReference
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.data import BitString
 from prepayment import (

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openami.cosem.behaviour.account import Accounting
+from openami.cosem.classes.payment import CollectionConfiguration, CreditStatus
 from openami.cosem.model import Refused
-from openami.cosem.payment import CollectionConfiguration, CreditStatus
 from prepayment import EMERGENCY, ENERGY_CHARGE, SECOND, TOKEN_CREDIT, Meter
 
 

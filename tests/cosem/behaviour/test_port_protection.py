@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from openami.cosem.behaviour.localtime import SECOND_US
 from openami.cosem.behaviour.port_protection import PortProtection, port_protection
-from openami.cosem.protection import (
+from openami.cosem.classes.protection import (
     CommunicationPortProtection,
     PortProtectionMode,
     PortProtectionStatus,

@@ -30,14 +30,14 @@ from openami.cosem.behaviour.pushing import (
     PushSettings,
     PushStage,
 )
-from openami.cosem.push import (
+from openami.cosem.classes.push import (
     ConfirmationParameters,
     PushObject,
     PushOperationMethod,
     PushSetup,
     RepetitionDelay,
 )
-from openami.cosem.references import ByDate, ByEntryNumber, Window
+from openami.cosem.classes.references import ByDate, ByEntryNumber, Window
 from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.data import (
     Array,

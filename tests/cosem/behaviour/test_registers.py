@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from cosem.behaviour.life import NOON, World
 from openami.cosem.behaviour.registers import Quantity
-from openami.cosem.measurement import ExtendedRegister, Register, ScalerUnit
+from openami.cosem.classes.measurement import ExtendedRegister, Register, ScalerUnit
+from openami.cosem.classes.references import ObjectReference
+from openami.cosem.classes.tariff import RegisterActivation, RegisterActMask
 from openami.cosem.model import Refused
-from openami.cosem.references import ObjectReference
-from openami.cosem.tariff import RegisterActivation, RegisterActMask
 from openami.dlms import data as axdr_data
 from openami.dlms.data import (
     Array,

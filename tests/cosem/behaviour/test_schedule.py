@@ -10,8 +10,8 @@ from cosem.behaviour.schedules import TABLE, Noted
 from openami.cosem.behaviour.due import Next
 from openami.cosem.behaviour.localtime import DAY_US, is_between, last_date
 from openami.cosem.behaviour.special_days import SPECIAL_DAYS, SpecialDays
+from openami.cosem.classes.tariff import Schedule, ScheduleEntry, SpecialDay, SpecialDaysTable
 from openami.cosem.model import Refused
-from openami.cosem.tariff import Schedule, ScheduleEntry, SpecialDay, SpecialDaysTable
 from openami.dlms.data import (
     BitString,
     LongUnsigned,

@@ -5,15 +5,15 @@ import pytest
 
 from cosem.behaviour.life import World
 from openami.cosem.behaviour.scripts import ScriptService
-from openami.cosem.disconnect import (
+from openami.cosem.classes.disconnect import (
     ControlState,
     DisconnectControl,
     DisconnectControlV1,
 )
-from openami.cosem.measurement import Data, Register, ScalerUnit
+from openami.cosem.classes.measurement import Data, Register, ScalerUnit
+from openami.cosem.classes.tariff import ActionSpecification, Script, ScriptTable
+from openami.cosem.classes.time_event import ScheduledScript
 from openami.cosem.model import Refused
-from openami.cosem.tariff import ActionSpecification, Script, ScriptTable
-from openami.cosem.time_event import ScheduledScript
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import DoubleLongUnsigned, Enum, Integer, LongUnsigned, Unsigned
 from openami.dlms.obis import Obis

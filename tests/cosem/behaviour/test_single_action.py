@@ -7,8 +7,8 @@ from cosem.behaviour.life import BERLIN, SYDNEY, World, at
 from cosem.behaviour.schedules import Noted, script
 from openami.cosem.behaviour.localtime import Zone
 from openami.cosem.behaviour.single_action import TYPES, fits
+from openami.cosem.classes.time_event import ExecutionTime, SingleActionSchedule
 from openami.cosem.model import Refused
-from openami.cosem.time_event import ExecutionTime, SingleActionSchedule
 from openami.dlms.data import Array, OctetString, Structure
 from openami.dlms.obis import Obis
 

@@ -9,7 +9,7 @@ from cosem.behaviour.life import BERLIN, NOON, at
 from openami.cosem.behaviour.localtime import SECOND_US
 from openami.cosem.behaviour.null_data import compress, expand
 from openami.cosem.behaviour.sorting import SortedBuffer
-from openami.cosem.measurement import SortMethod
+from openami.cosem.classes.measurement import SortMethod
 from openami.dlms import data as axdr_data
 from openami.dlms.data import (
     Array,

@@ -2,10 +2,10 @@
 from cosem.behaviour.life import World
 from openami.cosem.behaviour.hosted_payment import NoSupply
 from openami.cosem.behaviour.supply import ArbitratedSupply, OwnSupply, Supply
-from openami.cosem.disconnect import DisconnectControl, Disconnector
-from openami.cosem.monitoring import Arbitrator, ArbitratorRequest
-from openami.cosem.tariff import ActionSpecification, Script, ScriptTable
-from openami.cosem.time_event import ScheduledScript
+from openami.cosem.classes.disconnect import DisconnectControl, Disconnector
+from openami.cosem.classes.monitoring import Arbitrator, ArbitratorRequest
+from openami.cosem.classes.tariff import ActionSpecification, Script, ScriptTable
+from openami.cosem.classes.time_event import ScheduledScript
 from openami.dlms.data import BitString, Integer
 from openami.dlms.obis import Obis
 from prepayment import Breaker

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cosem.behaviour.life import BERLIN, NOON, World, at
 from openami.cosem.behaviour.compact import describe, untagged
 from openami.cosem.behaviour.tables import StatusWord, Table, meanings
-from openami.cosem.data_tables import (
+from openami.cosem.classes.data_tables import (
     CaptureMethod,
     CompactColumn,
     CompactData,
@@ -22,10 +22,10 @@ from openami.cosem.data_tables import (
     TableCellDefinition,
     UtilityTables,
 )
-from openami.cosem.measurement import Data as DataObject
-from openami.cosem.measurement import ProfileGeneric, Register, ScalerUnit
+from openami.cosem.classes.measurement import Data as DataObject
+from openami.cosem.classes.measurement import ProfileGeneric, Register, ScalerUnit
+from openami.cosem.classes.references import ByDate, ByEntryNumber, RestrictedAttribute
 from openami.cosem.model import InterfaceClass, Refused
-from openami.cosem.references import ByDate, ByEntryNumber, RestrictedAttribute
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import (

@@ -2,8 +2,8 @@
 import pytest
 
 from openami.cosem.behaviour.token_gateway import STEPS
+from openami.cosem.classes.payment import TokenDeliveryMethod, TokenStatusCode
 from openami.cosem.model import Refused
-from openami.cosem.payment import TokenDeliveryMethod, TokenStatusCode
 from openami.dlms.apdu.codes import ActionResult
 from prepayment import SECOND, Meter
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cosem.behaviour.life import BERLIN
 from openami.cosem.behaviour import windows
 from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
-from openami.cosem.references import Window
+from openami.cosem.classes.references import Window
 from openami.dlms.datetimes import DAYLIGHT_SAVINGS_BEGIN, LAST_DAY, SECOND_LAST_DAY, CosemDateTime
 
 

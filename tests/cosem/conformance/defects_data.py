@@ -8,13 +8,13 @@ import pytest
 
 from cosem.conformance.defects import Damage, Defect, answering, asked, initiate, patched
 from cosem.conformance.subject import Subject
+from openami.cosem.classes.measurement import Data, Register
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.device import View
-from openami.cosem.measurement import Data, Register
 from openami.cosem.model import InterfaceClass, Refused
-from openami.cosem.profile import EncodedRows, MemoryBuffer
-from openami.cosem.services import ServiceContext
-from openami.cosem.time_event import Clock
-from openami.cosem.writing import Incoming
+from openami.cosem.serving.profile import EncodedRows, MemoryBuffer
+from openami.cosem.serving.services import ServiceContext
+from openami.cosem.serving.writing import Incoming
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.access import AccessResponse
 from openami.dlms.apdu.codes import DataAccessResult

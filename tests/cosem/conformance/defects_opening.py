@@ -15,8 +15,8 @@ from cosem.conformance.defects import (
     patched,
 )
 from cosem.conformance.subject import Subject, sound_meter
-from openami.cosem import server_association
-from openami.cosem.access_control import UserListEntry
+from openami.cosem.classes.access_control import UserListEntry
+from openami.cosem.serving import association as server_association
 from openami.dlms.apdu.acse import (
     Aare,
     AcseServiceUser,

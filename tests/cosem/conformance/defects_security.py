@@ -9,7 +9,7 @@ from cosem.conformance.defects import Damage, Defect, answering, patched
 from cosem.conformance.defects_opening import data_instead_of_exceptions
 from cosem.conformance.subject import Subject, sound_meter
 from openami.cosem.model import InterfaceClass
-from openami.cosem.soft_keys import SoftKeyStore
+from openami.cosem.serving.soft_keys import SoftKeyStore
 from openami.dlms.security import ciphering, common_form
 from openami.dlms.security.channel import PLAIN, Role, SecureChannel
 from openami.dlms.security.counters import CounterBlock, InvocationCounter, ReceiveWindow

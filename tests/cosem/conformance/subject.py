@@ -23,9 +23,9 @@ from openami.cosem.device import (
     Ciphering,
     Grant,
 )
-from openami.cosem.opening import referencing_of
 from openami.cosem.server import ServerConnection
-from openami.cosem.short_names import ShortNames
+from openami.cosem.serving.opening import referencing_of
+from openami.cosem.serving.short_names import ShortNames
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.errors import DecodeError
 from openami.dlms.hdlc.address import Station

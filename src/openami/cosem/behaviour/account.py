@@ -35,8 +35,7 @@ from openami.cosem.behaviour.credit import (
 from openami.cosem.behaviour.localtime import SECOND_US, UTC_ZONE, Zone
 from openami.cosem.behaviour.supply import Supply
 from openami.cosem.behaviour.top_up import shares
-from openami.cosem.model import Refused
-from openami.cosem.payment import (
+from openami.cosem.classes.payment import (
     Account,
     AccountStatus,
     Charge,
@@ -45,6 +44,7 @@ from openami.cosem.payment import (
     CreditStatus,
     PaymentMode,
 )
+from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.datetimes import CosemDateTime
 

@@ -12,7 +12,7 @@ from typing import Final
 from openami.cosem.behaviour.charge import ChargeState
 from openami.cosem.behaviour.credit import CreditState
 from openami.cosem.behaviour.localtime import DAY_US, SECOND_US
-from openami.cosem.payment import AccountStatus, PaymentMode
+from openami.cosem.classes.payment import AccountStatus, PaymentMode
 from openami.dlms.datetimes import CosemDateTime
 
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.registers import Counts
+from openami.cosem.classes.references import ObjectReference
+from openami.cosem.classes.tariff import RegisterActivation, RegisterActMask
 from openami.cosem.model import Refused
-from openami.cosem.references import ObjectReference
-from openami.cosem.tariff import RegisterActivation, RegisterActMask
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 
 FIRST_INDEX: Final = 1

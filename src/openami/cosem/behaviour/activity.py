@@ -17,9 +17,9 @@ from openami.cosem.behaviour.due import Next
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import Rule, Zone, last_date, times_of_day
 from openami.cosem.behaviour.special_days import SPECIAL_DAYS, SpecialDays, special_day_id
+from openami.cosem.classes.tariff import ActivityCalendar, DayProfileAction
+from openami.cosem.classes.time_event import ScheduledScript
 from openami.cosem.model import Refused
-from openami.cosem.tariff import ActivityCalendar, DayProfileAction
-from openami.cosem.time_event import ScheduledScript
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.datetimes import CosemDateTime, CosemTime
 from openami.dlms.errors import DecodeError

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final, Protocol, runtime_checkable
 
-from openami.cosem.access_control import (
+from openami.cosem.behaviour.results import as_action
+from openami.cosem.classes.access_control import (
     AssociationLn,
     AssociationLnV3,
     ObjectListElement,
@@ -20,10 +21,9 @@ from openami.cosem.access_control import (
     SapName,
     UserListEntry,
 )
-from openami.cosem.associations import AssociationLnV2, AssociationSnV3
-from openami.cosem.behaviour.results import as_action
 from openami.cosem.device import AssociationPolicy, Grant, LogicalDevice, Rights
 from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.serving.administration import AssociationLnV2, AssociationSnV3
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.hls import Mechanism
 from openami.dlms.security.suites import NO_PROTECTION, SecurityPolicy

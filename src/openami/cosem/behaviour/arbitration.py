@@ -10,8 +10,8 @@ numbered and what a tie means are not checked twice.
 from typing import Any, Final
 
 from openami.cosem.behaviour.host import Life
+from openami.cosem.classes.monitoring import Arbitrator, ArbitratorRequest
 from openami.cosem.model import Refused
-from openami.cosem.monitoring import Arbitrator, ArbitratorRequest
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import Array, BitString
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from openami.cosem.behaviour.acting import Inside
 from openami.cosem.behaviour.results import as_action
+from openami.cosem.classes.protection import ArrayEntry, ArrayManager, ArrayRange, EntryNumbers
+from openami.cosem.classes.references import ATTRIBUTE_REFERENCE, AttributeReference
 from openami.cosem.kinds import KindError
 from openami.cosem.model import Refused
-from openami.cosem.protection import ArrayEntry, ArrayManager, ArrayRange, EntryNumbers
-from openami.cosem.references import ATTRIBUTE_REFERENCE, AttributeReference
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import Array, Data, FixedInteger, LongUnsigned, Structure
 

@@ -19,8 +19,7 @@ from typing import Final, Protocol, runtime_checkable
 from openami.cosem.behaviour import windows
 from openami.cosem.behaviour.localtime import SECOND_US, UTC_ZONE, Zone
 from openami.cosem.behaviour.results import as_action, no_argument
-from openami.cosem.model import Refused
-from openami.cosem.setup_ports import (
+from openami.cosem.classes.setup_ports import (
     AutoAnswer,
     AutoAnswerMode,
     AutoAnswerStatus,
@@ -28,6 +27,7 @@ from openami.cosem.setup_ports import (
     AutoConnectMode,
     CallType,
 )
+from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult
 
 

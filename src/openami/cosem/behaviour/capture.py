@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Profiles that capture: at the end of each period, or when told (class 7, 4.3.6).
 
-Reading and selecting rows is the business of `openami.cosem.profile`; `sorting` keeps them in
+Reading and selecting rows is the business of `cosem.serving.profile`; `sorting` keeps them in
 order.  A period that ended while the device was off, or that a set clock skipped, leaves no row;
 one that a clock set back by a synchronisation ends again leaves none either.
 """
@@ -16,9 +16,9 @@ from openami.cosem.behaviour.localtime import MINUTE_US, next_boundary, to_us
 from openami.cosem.behaviour.null_data import expand, tell_with_null_data
 from openami.cosem.behaviour.results import as_action
 from openami.cosem.behaviour.sorting import UNSORTED, CaptureBuffer, SortedBuffer
-from openami.cosem.measurement import ProfileGeneric, ProfileGenericV0, SortMethod
+from openami.cosem.classes.measurement import ProfileGeneric, ProfileGenericV0, SortMethod
 from openami.cosem.model import Attribute, Refused
-from openami.cosem.profile import profile_generic
+from openami.cosem.serving.profile import profile_generic
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import SelectiveAccess

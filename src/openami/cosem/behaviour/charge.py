@@ -17,9 +17,9 @@ from typing import Final, Protocol
 
 from openami.cosem.behaviour.credit import has_bit, shown
 from openami.cosem.behaviour.localtime import SECOND_US, Zone
+from openami.cosem.classes.payment import Charge, ChargeConfiguration, ChargeType, UnitCharge
+from openami.cosem.classes.references import AttributeReference
 from openami.cosem.model import Refused
-from openami.cosem.payment import Charge, ChargeConfiguration, ChargeType, UnitCharge
-from openami.cosem.references import AttributeReference
 from openami.dlms.obis import Obis
 
 _TEN: Final = Fraction(10)

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from openami.cosem.behaviour.host import MOST_MINUTES, ClockPort, Life, zone_of
 from openami.cosem.behaviour.localtime import GOOD, MINUTE_US, SECOND_US, Zone, to_us
+from openami.cosem.classes.time_event import Clock, PresetTime
 from openami.cosem.model import Refused
-from openami.cosem.time_event import Clock, PresetTime
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.datetimes import ClockStatus, CosemDateTime
 from openami.dlms.obis import Obis

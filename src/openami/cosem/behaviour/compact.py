@@ -12,15 +12,15 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from openami.cosem.behaviour.capture import element
 from openami.cosem.behaviour.host import Life
-from openami.cosem.data_tables import (
+from openami.cosem.classes.data_tables import (
     CaptureMethod,
     CompactColumn,
     CompactData,
     CompactDataV1,
 )
-from openami.cosem.measurement import ProfileGeneric
+from openami.cosem.classes.measurement import ProfileGeneric
+from openami.cosem.classes.references import ByDate, ByEntryNumber, RestrictedAttribute, Restriction
 from openami.cosem.model import Refused
-from openami.cosem.references import ByDate, ByEntryNumber, RestrictedAttribute, Restriction
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.apdu.fields import SelectiveAccess

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.results import as_action
-from openami.cosem.g3 import G3MacSetup, G3MacSetupV3
+from openami.cosem.classes.g3 import G3MacSetup, G3MacSetupV3
+from openami.cosem.classes.prime import PrimeLlcSscsSetup, PrimeMacNetworkAdministration
+from openami.cosem.classes.sfsk import Desynchronizations, MacCounter, SFskMacCounters
 from openami.cosem.model import Attribute, InterfaceClass, Method, Refused
-from openami.cosem.prime import PrimeLlcSscsSetup, PrimeMacNetworkAdministration
-from openami.cosem.sfsk import Desynchronizations, MacCounter, SFskMacCounters
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import Data
 

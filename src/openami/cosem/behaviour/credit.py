@@ -16,8 +16,8 @@ from typing import Final
 
 from openami.cosem.behaviour import windows
 from openami.cosem.behaviour.localtime import Zone
+from openami.cosem.classes.payment import Credit, CreditConfiguration, CreditStatus
 from openami.cosem.model import Refused
-from openami.cosem.payment import Credit, CreditConfiguration, CreditStatus
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import BitString, DoubleLong
 from openami.dlms.datetimes import CosemDateTime

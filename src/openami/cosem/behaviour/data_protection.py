@@ -20,10 +20,7 @@ from openami.cosem.behaviour.acting import Inside
 from openami.cosem.behaviour.layers import LayerKeys, Layers, bits_of, put_on, take_off
 from openami.cosem.behaviour.results import as_action
 from openami.cosem.behaviour.selected import value_of
-from openami.cosem.device import LogicalDevice
-from openami.cosem.kinds import KindError
-from openami.cosem.model import Refused
-from openami.cosem.protection import (
+from openami.cosem.classes.protection import (
     AgreedKey,
     AttributesToGet,
     DataProtection,
@@ -34,7 +31,10 @@ from openami.cosem.protection import (
     ProtectionParameters,
     WrappedKeyInfo,
 )
-from openami.cosem.references import RestrictedAttribute
+from openami.cosem.classes.references import RestrictedAttribute
+from openami.cosem.device import LogicalDevice
+from openami.cosem.kinds import KindError
+from openami.cosem.model import Refused
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import Structure

@@ -15,7 +15,7 @@ from openami.cosem.behaviour.due import SYNCHRONISATION_US
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import HOUR_US, SECOND_US, next_boundary
 from openami.cosem.behaviour.registers import Counter, number
-from openami.cosem.measurement import DemandRegister, ExtendedRegister, ScalerUnit
+from openami.cosem.classes.measurement import DemandRegister, ExtendedRegister, ScalerUnit
 from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.data import FixedInteger

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disconnect control of a device that has been brought to life (class 70, 4.5.8).
 
-The states, triggers and modes stand in `openami.cosem.disconnect`; here they meet the host's
+The states, triggers and modes stand in `cosem.classes.disconnect`; here they meet the host's
 breaker, and the scripts of limiters, monitors and credits, which are local triggers.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openami.cosem.behaviour.host import Life
-from openami.cosem.disconnect import (
+from openami.cosem.classes.disconnect import (
     MODES,
     ControlState,
     DisconnectControl,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from openami.cosem.behaviour.results import as_action
+from openami.cosem.classes.protection import FunctionControl, FunctionDefinition, FunctionStatus
+from openami.cosem.classes.references import ObjectReference
 from openami.cosem.model import Refused
-from openami.cosem.protection import FunctionControl, FunctionDefinition, FunctionStatus
-from openami.cosem.references import ObjectReference
 from openami.dlms.apdu.codes import ActionResult
 
 

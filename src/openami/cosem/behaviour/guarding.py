@@ -13,7 +13,7 @@ from typing import Final
 from openami.cosem.behaviour.port_protection import PortProtection
 from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
-from openami.cosem.watching import SecurityIncident, SecurityReport, SecurityWatch
+from openami.cosem.serving.watching import SecurityIncident, SecurityReport, SecurityWatch
 from openami.dlms.association import State
 from openami.dlms.hls import Mechanism
 from openami.dlms.security.curves import Entropy

@@ -13,13 +13,13 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 from openami.cosem.behaviour.acting import Actor, Actors, Inside
 from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
 from openami.cosem.behaviour.sorting import CaptureBuffer
+from openami.cosem.classes.disconnect import Breaker
+from openami.cosem.classes.measurement import ProfileGeneric
+from openami.cosem.classes.push import PushSink
+from openami.cosem.classes.time_event import Clock, ScheduledScript
 from openami.cosem.device import LogicalDevice
-from openami.cosem.disconnect import Breaker
 from openami.cosem.kinds import KindError
-from openami.cosem.measurement import ProfileGeneric
 from openami.cosem.model import InterfaceClass, Refused
-from openami.cosem.push import PushSink
-from openami.cosem.time_event import Clock, ScheduledScript
 from openami.dlms.data import Data, LongUnsigned, Structure
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis

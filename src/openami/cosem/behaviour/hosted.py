@@ -10,13 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol, runtime_checkable
 
-from openami.cosem.access_control import (
-    CURRENT_ASSOCIATION,
-    AssociatedPartners,
-    AssociationLn,
-    AssociationLnV3,
-    SapAssignment,
-)
 from openami.cosem.behaviour.administration import (
     Administration,
     Keeper,
@@ -61,19 +54,26 @@ from openami.cosem.behaviour.networks import (
 )
 from openami.cosem.behaviour.port_protection import PortProtection, port_protection
 from openami.cosem.behaviour.pushing import NEVER, AnyPushSetup, Pushing, PushTransport, push
-from openami.cosem.image_transfer import ImageToActivate, ImageTransfer, ImageTransferStatus
-from openami.cosem.internet import CoapDiagnostic, Ipv4Setup, Ipv6Setup, NtpSetup
-from openami.cosem.mbus import MBusClient, MBusDiagnostic
-from openami.cosem.measurement import ExtendedRegister, Register
-from openami.cosem.model import Attribute, InterfaceClass, Refused
-from openami.cosem.protection import (
+from openami.cosem.classes.access_control import (
+    CURRENT_ASSOCIATION,
+    AssociatedPartners,
+    AssociationLn,
+    AssociationLnV3,
+    SapAssignment,
+)
+from openami.cosem.classes.image_transfer import ImageToActivate, ImageTransfer, ImageTransferStatus
+from openami.cosem.classes.internet import CoapDiagnostic, Ipv4Setup, Ipv6Setup, NtpSetup
+from openami.cosem.classes.mbus import MBusClient, MBusDiagnostic
+from openami.cosem.classes.measurement import ExtendedRegister, Register
+from openami.cosem.classes.protection import (
     ArrayManager,
     CommunicationPortProtection,
     DataProtection,
     FunctionControl,
 )
-from openami.cosem.push import ConfirmationParameters, PushSetup, RepetitionDelay
-from openami.cosem.setup_ports import AutoAnswer, AutoConnect
+from openami.cosem.classes.push import ConfirmationParameters, PushSetup, RepetitionDelay
+from openami.cosem.classes.setup_ports import AutoAnswer, AutoConnect
+from openami.cosem.model import Attribute, InterfaceClass, Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.obis import Obis
 

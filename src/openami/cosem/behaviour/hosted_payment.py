@@ -17,10 +17,13 @@ from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.payment import payment
 from openami.cosem.behaviour.supply import OwnSupply, Supply
 from openami.cosem.behaviour.token_gateway import Gateway, TokenDecoder, TokenGatewayState
-from openami.cosem.kinds import NUMBER, KindError
-from openami.cosem.measurement import SCALER_UNIT, DemandRegister, ExtendedRegister, Register
-from openami.cosem.model import InterfaceClass, Refused
-from openami.cosem.payment import (
+from openami.cosem.classes.measurement import (
+    SCALER_UNIT,
+    DemandRegister,
+    ExtendedRegister,
+    Register,
+)
+from openami.cosem.classes.payment import (
     Account,
     AccountStatus,
     Charge,
@@ -30,7 +33,9 @@ from openami.cosem.payment import (
     PaymentMode,
     TokenGateway,
 )
-from openami.cosem.references import AttributeReference
+from openami.cosem.classes.references import AttributeReference
+from openami.cosem.kinds import NUMBER, KindError
+from openami.cosem.model import InterfaceClass, Refused
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.obis import Obis
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol, runtime_checkable
 
-from openami.cosem.image_transfer import (
+from openami.cosem.classes.image_transfer import (
     ImageBlock,
     ImageInitiation,
     ImageToActivate,

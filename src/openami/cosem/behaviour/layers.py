@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from openami.cosem.protection import (
+from openami.cosem.classes.protection import (
     AgreedKey,
     IdentifiedKey,
     KeyInfo,

@@ -15,7 +15,7 @@ from openami.cosem.behaviour.clock import to_calendar
 from openami.cosem.behaviour.crossing import as_number
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import SECOND_US
-from openami.cosem.tariff import EmergencyProfile, Limiter
+from openami.cosem.classes.tariff import EmergencyProfile, Limiter
 from openami.dlms.data import Data
 
 

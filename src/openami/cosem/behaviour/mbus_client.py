@@ -19,7 +19,7 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 from openami.cosem.behaviour.localtime import SECOND_US
 from openami.cosem.behaviour.mbus_records import MbusRecord, encode_record, read_records
 from openami.cosem.behaviour.results import as_action, no_argument
-from openami.cosem.mbus import (
+from openami.cosem.classes.mbus import (
     EncryptionKeyStatus,
     MBusClient,
     MBusClientV1,

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 from openami.cosem.behaviour.crossing import Sides, as_number
 from openami.cosem.behaviour.host import Life
+from openami.cosem.classes.monitoring import SensorManager
+from openami.cosem.classes.references import ATTRIBUTE_REFERENCE, AttributeReference
+from openami.cosem.classes.tariff import Crossing, RegisterMonitor
+from openami.cosem.classes.time_event import SCHEDULED_SCRIPT
 from openami.cosem.kinds import ANY, KindError, array, structure
-from openami.cosem.monitoring import SensorManager
-from openami.cosem.references import ATTRIBUTE_REFERENCE, AttributeReference
-from openami.cosem.tariff import Crossing, RegisterMonitor
-from openami.cosem.time_event import SCHEDULED_SCRIPT
 from openami.dlms.data import Data, FixedInteger, OctetString
 from openami.dlms.obis import Obis
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
 from openami.cosem.behaviour.results import as_action, no_argument
-from openami.cosem.internet import (
+from openami.cosem.classes.internet import (
     CoapBlockTransfers,
     CoapDiagnostic,
     CoapMessages,
@@ -24,8 +24,8 @@ from openami.cosem.internet import (
     NtpKey,
     NtpSetup,
 )
+from openami.cosem.classes.mbus import BroadcastFrames, LinkStatus, MBusDiagnostic
 from openami.cosem.kinds import DOUBLE_LONG_UNSIGNED, ENUM, OCTETS, KindError, structure
-from openami.cosem.mbus import BroadcastFrames, LinkStatus, MBusDiagnostic
 from openami.cosem.model import Access, Attribute, InterfaceClass, Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import Array, Data, OctetString

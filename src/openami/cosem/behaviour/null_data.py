@@ -9,7 +9,7 @@ null-data is a value of its own is left as it is.
 from datetime import timedelta
 from itertools import pairwise
 
-from openami.cosem.measurement import ProfileGeneric
+from openami.cosem.classes.measurement import ProfileGeneric
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.fields import SelectiveAccess
 from openami.dlms.data import Array, Data, Structure

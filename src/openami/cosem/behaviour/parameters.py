@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from openami.cosem.behaviour.host import Life
+from openami.cosem.classes.monitoring import ChangedParameter, ParameterMonitor, ParameterMonitorV1
+from openami.cosem.classes.references import AttributeReference
 from openami.cosem.model import Attribute, InterfaceClass, Refused
-from openami.cosem.monitoring import ChangedParameter, ParameterMonitor, ParameterMonitorV1
-from openami.cosem.references import AttributeReference
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import Data, OctetString, Structure

@@ -12,8 +12,7 @@ from openami.cosem.behaviour.account_state import AccountEvent
 from openami.cosem.behaviour.charge import ChargeUnit
 from openami.cosem.behaviour.credit import CreditEvent, CreditUnit, fitting, shown
 from openami.cosem.behaviour.results import no_argument
-from openami.cosem.model import Refused
-from openami.cosem.payment import (
+from openami.cosem.classes.payment import (
     Account,
     AccountModeAndStatus,
     AccountStatus,
@@ -25,6 +24,7 @@ from openami.cosem.payment import (
     CurrentCreditStatus,
     TokenGatewayConfiguration,
 )
+from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import BitString
 

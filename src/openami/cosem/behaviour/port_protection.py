@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from openami.cosem.behaviour.localtime import SECOND_US
-from openami.cosem.protection import (
+from openami.cosem.classes.protection import (
     CommunicationPortProtection,
     PortProtectionMode,
     PortProtectionStatus,

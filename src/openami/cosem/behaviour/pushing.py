@@ -21,9 +21,7 @@ from openami.cosem.behaviour import windows
 from openami.cosem.behaviour.layers import Layers
 from openami.cosem.behaviour.localtime import SECOND_US, UTC_ZONE, Zone
 from openami.cosem.behaviour.selected import value_of
-from openami.cosem.device import LogicalDevice
-from openami.cosem.model import Refused
-from openami.cosem.push import (
+from openami.cosem.classes.push import (
     PushObject,
     PushOperationMethod,
     PushSetup,
@@ -32,6 +30,8 @@ from openami.cosem.push import (
     RepetitionDelay,
     SendDestinationAndMethod,
 )
+from openami.cosem.device import LogicalDevice
+from openami.cosem.model import Refused
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.apdu.selective import CaptureObject

@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import HOUR_US
+from openami.cosem.classes.measurement import ExtendedRegister, Register, ScalerUnit
 from openami.cosem.kinds import NUMBER
-from openami.cosem.measurement import ExtendedRegister, Register, ScalerUnit
 from openami.dlms.data import Data, FixedInteger
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis

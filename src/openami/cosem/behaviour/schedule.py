@@ -21,9 +21,9 @@ from openami.cosem.behaviour.localtime import (
     times_of_day,
 )
 from openami.cosem.behaviour.special_days import special_day_id
+from openami.cosem.classes.tariff import EnableDisable, EntryRange, Schedule, ScheduleEntry
+from openami.cosem.classes.time_event import ScheduledScript
 from openami.cosem.model import Refused
-from openami.cosem.tariff import EnableDisable, EntryRange, Schedule, ScheduleEntry
-from openami.cosem.time_event import ScheduledScript
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.datetimes import CosemDate, CosemTime
 from openami.dlms.errors import DecodeError

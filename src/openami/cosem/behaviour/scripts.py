@@ -10,8 +10,8 @@ from typing import Final
 
 from openami.cosem.behaviour.host import DEEPEST, Life
 from openami.cosem.behaviour.results import as_action
+from openami.cosem.classes.tariff import ActionSpecification, ScriptTable
 from openami.cosem.model import Refused
-from openami.cosem.tariff import ActionSpecification, ScriptTable
 from openami.dlms.apdu.codes import ActionResult
 
 

@@ -9,10 +9,10 @@ choice of columns concern the rows of a profile.
 
 from typing import Any, Final
 
+from openami.cosem.classes.measurement import ProfileGeneric
+from openami.cosem.classes.references import ByDate, ByEntryNumber, Restriction
 from openami.cosem.device import LogicalDevice
-from openami.cosem.measurement import ProfileGeneric
 from openami.cosem.model import InterfaceClass, Refused
-from openami.cosem.references import ByDate, ByEntryNumber, Restriction
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.selective import ByEntry, ByRange, CaptureObject

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 from openami.cosem.behaviour.due import Done, Next
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import MINUTE_US, Rule, Zone
+from openami.cosem.classes.time_event import ExecutionTime, SingleActionSchedule
 from openami.cosem.model import Refused
-from openami.cosem.time_event import ExecutionTime, SingleActionSchedule
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.errors import DecodeError
 

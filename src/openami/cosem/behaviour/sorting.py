@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
-from openami.cosem.measurement import SortMethod
-from openami.cosem.profile import EncodedRows, ProfileBuffer
+from openami.cosem.classes.measurement import SortMethod
+from openami.cosem.serving.profile import EncodedRows, ProfileBuffer
 from openami.dlms import data as axdr_data
 from openami.dlms.data import BitString, Data, FixedInteger, Float32, Float64, Structure
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.localtime import matches
+from openami.cosem.classes.tariff import SpecialDay, SpecialDaysTable
 from openami.cosem.model import Refused
-from openami.cosem.tariff import SpecialDay, SpecialDaysTable
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.datetimes import CosemDate
 from openami.dlms.errors import DecodeError

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from openami.cosem.behaviour.acting import Inside
-from openami.cosem.disconnect import ControlState, DisconnectControl, Disconnector, Trigger
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl, Disconnector, Trigger
+from openami.cosem.classes.monitoring import Arbitrator
 from openami.cosem.kinds import BOOLEAN
 from openami.cosem.model import Refused
-from openami.cosem.monitoring import Arbitrator
 from openami.dlms.data import BitString, Structure, Unsigned
 from openami.dlms.obis import Obis
 

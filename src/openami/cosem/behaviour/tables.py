@@ -8,9 +8,14 @@ bits, and a table that says what they mean.
 from typing import Any
 
 from openami.cosem.behaviour.host import Life
-from openami.cosem.data_tables import RegisterTable, StatusBits, StatusMapping, UtilityTables
-from openami.cosem.measurement import SCALER_UNIT
-from openami.cosem.measurement import Data as DataObject
+from openami.cosem.classes.data_tables import (
+    RegisterTable,
+    StatusBits,
+    StatusMapping,
+    UtilityTables,
+)
+from openami.cosem.classes.measurement import SCALER_UNIT
+from openami.cosem.classes.measurement import Data as DataObject
 from openami.dlms.data import Array, BitString, Data, FixedInteger
 from openami.dlms.obis import Obis
 

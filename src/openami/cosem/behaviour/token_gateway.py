@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from openami.cosem.behaviour.localtime import UTC_ZONE, Zone
-from openami.cosem.model import Refused
-from openami.cosem.payment import (
+from openami.cosem.classes.payment import (
     TokenDeliveryMethod,
     TokenGateway,
     TokenStatus,
     TokenStatusCode,
 )
+from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import BitString
 

@@ -9,8 +9,8 @@ does, to the first token credit.
 from collections.abc import Iterable, Sequence
 
 from openami.cosem.behaviour.credit import CreditUnit, fitting
+from openami.cosem.classes.payment import CreditConfiguration, CreditType, TokenGatewayConfiguration
 from openami.cosem.model import Refused
-from openami.cosem.payment import CreditConfiguration, CreditType, TokenGatewayConfiguration
 from openami.dlms.apdu.codes import ActionResult
 
 

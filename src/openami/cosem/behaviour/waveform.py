@@ -14,7 +14,11 @@ from enum import IntEnum
 from typing import Any
 
 from openami.cosem.behaviour.host import Life
-from openami.cosem.data_tables import MeasurementDataMonitoring, TriggerOrigin, TriggerSource
+from openami.cosem.classes.data_tables import (
+    MeasurementDataMonitoring,
+    TriggerOrigin,
+    TriggerSource,
+)
 from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import CompactArray, FixedInteger, Long

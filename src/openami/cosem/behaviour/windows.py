@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time
 
 from openami.cosem.behaviour.localtime import MINUTE_US, UTC_ZONE, Rule, Zone, to_us
-from openami.cosem.references import Window
+from openami.cosem.classes.references import Window
 from openami.dlms.datetimes import LAST_DAY, SECOND_LAST_DAY, CosemDateTime
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from openami.cosem.access_control import CURRENT_ASSOCIATION
+from openami.cosem.classes.access_control import CURRENT_ASSOCIATION
 from openami.cosem.conformance.answers import refused
 from openami.cosem.conformance.case import (
     Case,

@@ -8,7 +8,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from openami.cosem.access_control import CURRENT_ASSOCIATION
+from openami.cosem.classes.access_control import CURRENT_ASSOCIATION
 from openami.cosem.conformance.answers import Opened, accepted, no_data
 from openami.cosem.conformance.case import (
     Case,

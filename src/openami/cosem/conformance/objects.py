@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from openami.cosem import chapters
-from openami.cosem.access_control import CURRENT_ASSOCIATION, SapAssignment
+from openami.cosem.classes import chapters
+from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, SapAssignment
 from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.trial import Trial
 from openami.cosem.conformance.walk import CLAUSE, Attempt, object_list, walk

@@ -4,10 +4,10 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from openami.cosem.classes.measurement import ProfileGeneric
 from openami.cosem.client import Client, Selection
 from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.trial import Trial
-from openami.cosem.measurement import ProfileGeneric
 from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.selective import ByEntry, ByRange, CaptureObject
 from openami.dlms.data import Array, Data, Structure

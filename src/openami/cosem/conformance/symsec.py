@@ -10,7 +10,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final
 
-from openami.cosem.access_control import SecuritySetup
+from openami.cosem.classes.access_control import SecuritySetup
 from openami.cosem.client import Client
 from openami.cosem.conformance.answers import refused
 from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script

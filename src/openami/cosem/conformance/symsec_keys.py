@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from openami.cosem.access_control import KeyId, SecuritySetup, WrappedKey
+from openami.cosem.classes.access_control import KeyId, SecuritySetup, WrappedKey
 from openami.cosem.conformance.answers import not_opened
 from openami.cosem.conformance.case import Failed, Inconclusive, Need, NotApplicable, Script
 from openami.cosem.conformance.symsec import security_case
 from openami.cosem.conformance.trial import PROBE, Trial, Undo
 from openami.cosem.conformance.walk import require_method
 from openami.cosem.refusals import AccessError, ExceptionResponseError
-from openami.cosem.security_setup import wrap_keys
+from openami.cosem.serving.security_setup import wrap_keys
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher, KeySet

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
-from openami.cosem.access_control import CURRENT_ASSOCIATION
-from openami.cosem.base_names import BaseNames
+from openami.cosem.asking.base_names import BaseNames
+from openami.cosem.classes.access_control import CURRENT_ASSOCIATION
 from openami.cosem.client import Client, ClientParameters, Steps
 from openami.cosem.conformance.case import (
     Connect,

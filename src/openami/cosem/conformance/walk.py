@@ -8,7 +8,7 @@ as long as the run for one association.
 from dataclasses import dataclass
 from typing import Final
 
-from openami.cosem.access_control import AssociationLn, AttributeAccess, ObjectListElement
+from openami.cosem.classes.access_control import AssociationLn, AttributeAccess, ObjectListElement
 from openami.cosem.client import Client
 from openami.cosem.conformance.case import Failed, NotApplicable, Script
 from openami.cosem.conformance.data_ln import OBJECT_LIST

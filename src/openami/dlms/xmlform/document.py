@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from types import MappingProxyType
 from typing import Final
 
-from openami.dlms import data, framings
+from openami.dlms import data
 from openami.dlms.errors import DecodeError
 from openami.dlms.hdlc.address import Address
 from openami.dlms.hdlc.control import CONTROLS, Kind
@@ -25,6 +25,7 @@ from openami.dlms.hdlc.frame import FLAG, Frame, read_header
 from openami.dlms.hdlc.llc import OCTETS as LLC_OCTETS
 from openami.dlms.hdlc.llc import take_off_if_there
 from openami.dlms.mbus import FRAME_OCTETS, START, MbusFrame
+from openami.dlms.recordings import framings
 from openami.dlms.sap import Sap
 from openami.dlms.wrapper import HEADER_OCTETS, VERSION, WrapperFrame
 from openami.dlms.xmlform import values

@@ -28,7 +28,7 @@ from openami.dlms.data import (
     VisibleString,
 )
 from openami.dlms.errors import DecodeError
-from openami.dlms.tree import type_name
+from openami.dlms.recordings.tree import type_name
 from openami.dlms.xmlform.element import Element
 
 NULL: Final = "null-data"

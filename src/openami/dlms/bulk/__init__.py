@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Profile buffers to columns of numbers, without a Python object a cell."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading what was recorded or overheard: frames, sessions, pushes, faults and habits."""
