@@ -18,7 +18,12 @@ from dlms_cosem.dlms_data import OctetStringData
 from dlms_cosem.protocol.xdlms import ActionRequestNormal, GeneralGlobalCipher, GetRequestNormal
 from dlms_cosem.protocol.xdlms.conformance import Conformance
 from dlms_cosem.protocol.xdlms.invoke_id_and_priority import InvokeIdAndPriority
-from dlms_cosem.security import HighLevelSecurityGmacAuthentication, NoSecurityAuthentication
+from dlms_cosem.security import (
+    HighLevelSecurityGmacAuthentication,
+    NoSecurityAuthentication,
+    SecurityControlField,
+    encrypt,
+)
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
@@ -82,6 +87,33 @@ def encode_request(ask):
         nonlocal octets
         octets = GetRequestNormal(
             cosem_attribute=attribute, invoke_id_and_priority=InvokeIdAndPriority(1, True, True)
+        ).to_bytes()
+
+    per_s = timed(work, ask["seconds"])
+    return per_s, len(octets)
+
+
+def encode_protected_request(ask):
+    attribute = cosem.CosemAttribute(
+        interface=enumerations.CosemInterface.REGISTER,
+        instance=cosem.Obis(1, 0, 1, 8, 0, 255),
+        attribute=2,
+    )
+    guek, gak = bytes.fromhex(ask["guek"]), bytes.fromhex(ask["gak"])
+    title = bytes.fromhex(ask["client_title"])
+    control = SecurityControlField(security_suite=0, authenticated=True, encrypted=True)
+    octets = b""
+
+    def work(counter):
+        nonlocal octets
+        plain = GetRequestNormal(
+            cosem_attribute=attribute, invoke_id_and_priority=InvokeIdAndPriority(1, True, True)
+        ).to_bytes()
+        octets = GeneralGlobalCipher(
+            system_title=title,
+            security_control=control,
+            invocation_counter=counter,
+            ciphered_text=encrypt(control, title, counter, guek, plain, gak),
         ).to_bytes()
 
     per_s = timed(work, ask["seconds"])
@@ -176,6 +208,7 @@ TASKS = {
     "decode_profile_blocks": decode_profile_blocks,
     "decode_protected": decode_protected,
     "encode_request": encode_request,
+    "encode_protected_request": encode_protected_request,
     "round_trips": round_trips,
 }
 

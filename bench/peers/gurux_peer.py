@@ -97,6 +97,19 @@ def encode_request(ask):
     return per_s, len(octets)
 
 
+def encode_protected_request(ask):
+    made = client(ask, protected=True)
+    register = GXDLMSRegister("1.0.1.8.0.255")
+    octets = b""
+
+    def work(_):
+        nonlocal octets
+        octets = made.read(register, 2)[0]
+
+    per_s = timed(work, ask["seconds"])
+    return per_s, len(octets)
+
+
 def round_trips(ask):
     made = client(ask, protected=ask["protected"])
     link = socket.create_connection(("127.0.0.1", ask["port"]))
@@ -142,6 +155,7 @@ TASKS = {
     "decode_profile_blocks": decode_profile_blocks,
     "decode_protected": decode_protected,
     "encode_request": encode_request,
+    "encode_protected_request": encode_protected_request,
     "round_trips": round_trips,
 }
 
