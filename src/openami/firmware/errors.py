@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why an image is refused: one reason, a sentence, and the place in the image."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum, unique
 
 
@@ -50,7 +50,10 @@ class FirmwareError(Exception):
     """Anything that this room refuses."""
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), self.args
+        """Travel between processes however the error was built, by name or by position."""
+        if not is_dataclass(self):
+            return type(self), self.args
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(eq=False)
@@ -69,9 +72,6 @@ class ImageError(FirmwareError):
 
     def __str__(self) -> str:
         return f"{self.reason.sentence} ({self.detail}), at {self.place}"
-
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
 
 class KeyFormatError(FirmwareError):
