@@ -28,7 +28,7 @@ def seeds() -> Iterator[bytes]:
 
 def main() -> None:
     name, seconds = sys.argv[1], float(sys.argv[2])
-    with atheris.instrument_imports(include=["openami.dlms", "openami.cosem"]):
+    with atheris.instrument_imports(include=["openami.dlms", "openami.cosem", "openami.firmware"]):
         from fuzz.targets import TARGETS  # noqa: PLC0415  what is imported here is instrumented
         from openami.dlms.errors import DlmsError  # noqa: PLC0415
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
+from firmware.made import DEVICE, OURS, image_of
 from openami.cli import telegram_json
 from openami.coap.errors import CoapError
 from openami.coap.message import Message
@@ -43,6 +44,11 @@ from openami.dlms.security.counters import CounterBlock
 from openami.dlms.wrapper import WrapperReader
 from openami.dlms.xmlform.document import from_xml, to_xml
 from openami.dlms.xmlform.element import NAMESPACE, XmlError
+from openami.firmware import cbor
+from openami.firmware.errors import FirmwareError
+from openami.firmware.image import Image
+from openami.firmware.tlv import Area, decode_area, encode_area
+from openami.firmware.verify import Policy, verify
 from playbooks import named_meter
 from playbooks.demo_meter import (
     CLIENT_TITLE,
@@ -62,6 +68,9 @@ RECORDING_KEYS = translate.TranslationKeys(
     encryption_key=KEYS.encryption_key, system_title=METER_TITLE
 )
 """Without an authentication key, so that what is sealed is opened without its tag."""
+
+POLICY: Final = Policy(keys=(OURS,), counter=1, decryption_key=DEVICE)
+IMAGE: Final = image_of(octets=40, sw_type="APP", encrypted=True)
 
 LONGEST_STREAM_OCTETS: Final = 400
 """Octet by octet costs their square; faults do not need more."""
@@ -283,6 +292,31 @@ def hdlc_station(octets: bytes) -> object:
     return station
 
 
+def firmware_image(octets: bytes) -> object:
+    """Read an image, judge it, and write it again; each time the first octets may be sound."""
+    front = IMAGE.encode()
+    for end in (0, 4, 32, IMAGE.header.payload_end, len(front)):
+        with suppress(FirmwareError):
+            found = Image.decode(front[:end] + octets)
+            assert found.encode() == front[:end] + octets
+            verify(found, POLICY)
+    return None
+
+
+def firmware_tlvs(octets: bytes) -> object:
+    for area in Area:
+        with suppress(FirmwareError):
+            found, end = decode_area(area.value.to_bytes(2, "little") + octets, 0, area)
+            assert encode_area(area, found) == (area.value.to_bytes(2, "little") + octets)[:end]
+    return None
+
+
+def firmware_cbor(octets: bytes) -> object:
+    with suppress(FirmwareError):
+        assert cbor.encode(cbor.decode(octets)) == octets
+    return None
+
+
 def certificate(octets: bytes) -> object:
     return Certificate.decode(octets)
 
@@ -322,4 +356,7 @@ TARGETS: Final[dict[str, Target]] = {
     "xml": written_as_xml,
     "xml-text": read_from_xml,
     "profile-blocks": profile_in_blocks,
+    "firmware-image": firmware_image,
+    "firmware-tlvs": firmware_tlvs,
+    "firmware-cbor": firmware_cbor,
 }

@@ -248,8 +248,6 @@ class Image:
             if at - start != header.protect_tlv_size:
                 detail = f"the header says {header.protect_tlv_size} octets, the area {at - start}"
                 raise ImageError(Reason.TLV_SIZE, detail, f"octet {start + 2}")
-            if not protected:
-                raise ImageError(Reason.TLV_SIZE, "a protected area without TLVs", f"octet {start}")
         unprotected, end = decode_area(octets, at, Area.UNPROTECTED)
         if end > limit:
             detail = f"it has {end} octets, the slot has {limit} for it"

@@ -183,6 +183,9 @@ def decode_area(octets: bytes, start: int, area: Area) -> tuple[tuple[Tlv, ...],
     if total < INFO.size:
         detail = f"the {area.word} area has {total} octets, less than its own head"
         raise ImageError(Reason.TLV_SIZE, detail, f"octet {start + 2}")
+    if total == INFO.size and area is Area.PROTECTED:
+        detail = "a protected area without TLVs"
+        raise ImageError(Reason.TLV_SIZE, detail, f"octet {start + 2}")
     end = start + total
     if end > len(octets):
         detail = f"the {area.word} area has {total} octets, {len(octets) - start} are left"

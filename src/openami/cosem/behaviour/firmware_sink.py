@@ -20,6 +20,7 @@ from openami.cosem.behaviour.image import ImageProgress, Verdict
 from openami.cosem.image_transfer import ImageToActivate, ImageTransferStatus
 from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult
+from openami.dlms.data import BitString
 from openami.firmware.errors import FirmwareError, ImageError
 from openami.firmware.state import UpdateState, UpdateStateError
 from openami.firmware.transfer import TransferError
@@ -50,14 +51,13 @@ class FirmwareSink:
         transfer = self._update.transfer
         if transfer is None:
             return None
-        bits = "".join("01"[there] for there in transfer.received)
-        octets = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8))
+        bits = BitString.from_bits("".join("01"[there] for there in transfer.received))
         status = transfer.status
         return ImageProgress(
             identifier=transfer.terms.identifier,
             size=transfer.terms.size,
             block_size=transfer.terms.block_octets,
-            received=octets,
+            received=bits.octets,
             status=ImageTransferStatus.INITIATED if status is None else ImageTransferStatus(status),
         )
 
