@@ -8,7 +8,7 @@ import pytest
 from firmware.device import ANCIENT, BLOCK, SEALED, SECOND, Device
 from openami.cosem.behaviour.firmware_sink import FirmwareSink
 from openami.cosem.behaviour.image import ImageReceiver, image_transfer
-from openami.cosem.image_transfer import (
+from openami.cosem.classes.image_transfer import (
     ImageBlock,
     ImageInitiation,
     ImageTransfer,

@@ -17,7 +17,7 @@ an activation is.
 from collections.abc import Callable
 
 from openami.cosem.behaviour.image import ImageProgress, Verdict
-from openami.cosem.image_transfer import ImageToActivate, ImageTransferStatus
+from openami.cosem.classes.image_transfer import ImageToActivate, ImageTransferStatus
 from openami.cosem.model import Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import BitString
