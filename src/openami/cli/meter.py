@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openami meter run|metrology|management` and `openami fleet run`."""
+"""`openami meter run|metrology|management|errors` and `openami fleet run`."""
 
 from pathlib import Path
 
 import click
 
+from openami.cli.measuring import errors
 from openami.meter import fleet as fleet_of_meters
 from openami.meter import management_process, metrology_process
 from openami.meter import run as backplane
@@ -59,6 +60,9 @@ def management(home: Path, uart: Path, *, verbose: bool) -> None:
     """Run the management module; `meter run` does it."""
     set_up_logs(verbose=verbose)
     run_until_stopped(lambda stop: management_process.serve(home.resolve(), uart, stop))
+
+
+meter.add_command(errors)
 
 
 @click.group()

@@ -3,7 +3,8 @@
 
 The bench is a meter of its own making, 5(100) A: a front end drawn at random is calibrated at two
 points, then each point of the tables is put on it for a while, all points at once as if they were
-so many meters.  The error is the registers' energy against the integral of the very waveform.
+so many meters.  By then the front end has drifted a little from what was calibrated.  The error is
+the registers' energy against the integral of the very waveform.
 
 `ERROR_LIMITS` are the limits at reference conditions.  `INFLUENCES` are the variations of the error
 that an influence may cause; `sure` tells whether the limit has more than one source.  What is
@@ -18,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from openami.meter.measuring.accumulators import Quantity
-from openami.meter.measuring.adc import Converter, drawn_converter, together
+from openami.meter.measuring.adc import Converter, drawn_converter, drifted, together
 from openami.meter.measuring.appliances import NOMINAL_V, Household, Spectral
 from openami.meter.measuring.calibration import Calibration, Reference, calibrate
 from openami.meter.measuring.chain import ALIGNED, Chain, ChainConfig
@@ -230,6 +231,7 @@ class Bench:
             nominal_a=NOMINAL_A, highest_code=self._converter.highest, sampling_hz=8000
         )
         self.calibration = self._calibrated()
+        self._converter = drifted(self._converter, seed)
 
     def _calibrated(self) -> Calibration:
         """Calibrate at In: gains and offsets at unity, lags at 0.5 inductive."""

@@ -7,7 +7,7 @@ What comes out are signed codes, as a sigma-delta converter gives them.  There i
 filter: the modelled waveforms end below half the sampling rate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -131,6 +131,24 @@ def drawn_converter(seed: int, *, noise_codes: float = 48.0) -> Converter:
         current=tuple(errors[PHASES:]),
         noise_codes=noise_codes,
         seed=seed,
+    )
+
+
+def drifted(converter: Converter, seed: int) -> Converter:
+    """Return the front end some summers later: what calibration did not see.
+
+    Gains have moved by up to 0.05 %, delays of the currents by up to 4 µs (0.07° at 50 Hz).
+    """
+    draw = np.random.Generator(np.random.PCG64([seed, 22])).uniform(-1, 1, (PHASES + CURRENTS, 2))
+
+    def moved(error: ChannelError, gain: float, delay_us: float) -> ChannelError:
+        return replace(error, gain=error.gain + gain, delay_us=error.delay_us + delay_us)
+
+    gains, delays = (5e-4 * draw[:, 0]).tolist(), (4 * draw[:, 1]).tolist()
+    return replace(
+        converter,
+        voltage=tuple(map(moved, converter.voltage, gains[:PHASES], [0.0] * PHASES)),
+        current=tuple(map(moved, converter.current, gains[PHASES:], delays[PHASES:])),
     )
 
 
