@@ -229,3 +229,31 @@ def test_a_key_may_have_a_password(tmp_path: Path) -> None:
     assert "needs a password: give --password" in str(refused.exception)
     assert runner.invoke(command, [*sign, "-p"], input="secret\n").exit_code == 0
     assert made.exists()
+
+
+def test_a_manifest_is_judged_with_its_image(openami: Run) -> None:
+    key = FOLDER / "suit-examples-pub.pem"
+    device = (
+        *("--vendor", "fa6b4a53-d5ad-5fdf-be9d-e663e4d41ffe"),
+        *("--class", "1492af1425695e48bf429b2d51f2ab45"),
+    )
+    words = ("image", "manifest", "-k", key, FOLDER / "suit-example1.cbor")
+    shown = openami(*words, *device)
+    assert shown.status == 0
+    assert "http://example.com/file.bin" in shown.out
+    assert "34,768" in shown.out
+    found = json.loads(openami(*words, *device, "--json").out)
+    assert found["valid"]
+    assert found["components"][0]["size"] == 34768
+    for more, reason in (
+        ((), "condition"),
+        ((*device, "--sequence", "2"), "sequence-low"),
+        ((*device, "--image", FOLDER / "good-1.2.3.bin"), "condition"),
+        ((*device, "-k", PUBLIC), None),
+    ):
+        outcome = openami(*words, *more, "--json")
+        assert json.loads(outcome.out)["reason"] == reason
+        assert outcome.status == (0 if reason is None else 1)
+    other = ("image", "manifest", "-k", PUBLIC, FOLDER / "suit-example1.cbor")
+    assert "refused, signature-wrong" in openami(*other).out
+    assert openami(*words, "--vendor", "12").status == 2

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
-from firmware.made import DEVICE, OURS, image_of
+from firmware.made import DEVICE, OURS, SIGNS, image_of
 from openami.cli import telegram_json
 from openami.coap.errors import CoapError
 from openami.coap.message import Message
@@ -47,6 +47,8 @@ from openami.dlms.xmlform.element import NAMESPACE, XmlError
 from openami.firmware import cbor
 from openami.firmware.errors import FirmwareError
 from openami.firmware.image import Image
+from openami.firmware.manifest import Envelope, seal
+from openami.firmware.manifest_run import Identity, plan
 from openami.firmware.tlv import Area, decode_area, encode_area
 from openami.firmware.verify import Policy, verify
 from playbooks import named_meter
@@ -317,6 +319,17 @@ def firmware_cbor(octets: bytes) -> object:
     return None
 
 
+def firmware_manifest(octets: bytes) -> object:
+    """Read an envelope, and run what a signer of ours might have written."""
+    with suppress(FirmwareError):
+        Envelope.decode(octets)
+    with suppress(FirmwareError):
+        common = cbor.encode({2: [[b"\x00"]], 4: octets})
+        envelope = Envelope.decode(seal({1: 1, 2: 0, 3: common, 20: octets}, SIGNS))
+        return plan(envelope.manifest(), Identity(slot=1))
+    return None
+
+
 def certificate(octets: bytes) -> object:
     return Certificate.decode(octets)
 
@@ -359,4 +372,5 @@ TARGETS: Final[dict[str, Target]] = {
     "firmware-image": firmware_image,
     "firmware-tlvs": firmware_tlvs,
     "firmware-cbor": firmware_cbor,
+    "firmware-manifest": firmware_manifest,
 }

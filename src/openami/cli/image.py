@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from openami.cli.image_files import FILE, NUMBER, image_of, key_of, octets_of, write
 from openami.cli.image_layout import as_json as layout_json
 from openami.cli.image_layout import drawing
+from openami.cli.image_manifest import manifest
 from openami.cli.image_sign import encrypt, sign
 from openami.firmware.encrypt import decrypt as decrypted
 from openami.firmware.errors import ImageError, Reason
@@ -43,11 +44,12 @@ from openami.runtime.errors import ExitCode, UserError
 
 @click.group()
 def image() -> None:
-    """Firmware images in MCUboot's format: sign, verify, inspect, encrypt, decrypt, keygen."""
+    """Firmware images in MCUboot's format: sign, verify, inspect, encrypt, and manifests."""
 
 
 image.add_command(sign)
 image.add_command(encrypt)
+image.add_command(manifest)
 
 
 @image.command("verify")
