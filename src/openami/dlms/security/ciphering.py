@@ -67,19 +67,40 @@ def check_key_size(name: str, key: bytes, size: int) -> None:
         raise SecurityError(f"the {name} has {len(key)} octets, not {size}", "key set", CLAUSE)
 
 
+class KeyService(Protocol):
+    """Global keys that are held elsewhere, as in a secure world: it seals and opens by itself.
+
+    The authentication key is part of what is authenticated, so it is the service that puts the
+    additional authenticated data together; see the table at the top.
+    """
+
+    def seal(self, control: SecurityControl, nonce: bytes, apdu: bytes, header: bytes) -> bytes:
+        """Return the body of an APDU that is protected as `control` says."""
+
+    def open(
+        self, control: SecurityControl, nonce: bytes, body: bytes, header: bytes
+    ) -> bytes | None:
+        """Return the APDU in a body; None when the tag does not match."""
+
+    def with_encryption_key(self, dedicated_key: bytes) -> "KeyService":
+        """Return the service of a dedicated key, with the same authentication key."""
+
+
 class Cipher:
     """Seals and opens APDUs with one key set; the key schedules are made once and kept.
 
     Attributes:
-        keys: The key set.
+        keys: The key set.  With a `KeyService` its octets are names: of a key's size, the same
+            for the same key, and no key.
         common: Authenticated encryption under the unicast key, once it was used; see
             `common_form`.
     """
 
-    __slots__ = ("_modes", "common", "keys")
+    __slots__ = ("_modes", "_service", "common", "keys")
 
-    def __init__(self, keys: KeySet) -> None:
+    def __init__(self, keys: KeySet, service: KeyService | None = None) -> None:
         self.keys = keys
+        self._service = service
         self.common: AuthenticatedEncryption | None = None
         self._modes: dict[int, _Mode] = {}
 
@@ -148,7 +169,8 @@ class Cipher:
                 suite=self.keys.suite,
                 encryption_key=dedicated_key,
                 authentication_key=self.keys.authentication_key,
-            )
+            ),
+            None if self._service is None else self._service.with_encryption_key(dedicated_key),
         )
 
     def _add_mode(self, octet: int) -> "_Mode":
@@ -163,8 +185,11 @@ class Cipher:
         encryption_key = keys.broadcast_key if control.broadcast else keys.encryption_key
         if encryption_key is None:
             raise SecurityError("no broadcast key is known", place, CLAUSE)
-        aead = AESGCM(encryption_key)
         mode: _Mode
+        if self._service is not None and (control.authenticated or control.encrypted):
+            mode = self._modes[octet] = _Served(control, self._service)
+            return mode
+        aead = AESGCM(encryption_key)
         match control.authenticated, control.encrypted:
             case True, True:
                 mode = AuthenticatedEncryption(control, aead, keys.authentication_key)
@@ -262,6 +287,26 @@ class _Encryption:
 
     def open(self, nonce: bytes, octets: bytes, header: bytes) -> bytes | None:  # noqa: ARG002
         return self._encrypt(nonce, octets[SECURITY_HEADER_OCTETS:], None)[:-FULL_TAG_OCTETS]
+
+
+class _Served:
+    """Any row, under keys that a `KeyService` holds."""
+
+    __slots__ = ("_service", "control", "octet")
+
+    def __init__(self, control: SecurityControl, service: KeyService) -> None:
+        self.control = control
+        self.octet = bytes((control,))
+        self._service = service
+
+    def seal(self, nonce: bytes, apdu: bytes, header: bytes) -> bytes:
+        return self._service.seal(self.control, nonce, apdu, header)
+
+    def open(self, nonce: bytes, octets: bytes, header: bytes) -> bytes | None:
+        body = octets[SECURITY_HEADER_OCTETS:]
+        if self.control.authenticated and len(body) < TAG_OCTETS:
+            raise _tag_missing(octets)
+        return self._service.open(self.control, nonce, body, header)
 
 
 def _title_refused(system_title: bytes) -> SecurityError:
