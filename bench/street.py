@@ -10,7 +10,8 @@ from typing import Final
 
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.client import ClientParameters
-from openami.cosem.device import ALL, AssociationPolicy, Ciphering, Grant, LogicalDevice
+from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
+from openami.cosem.rights import ALL, Grant
 from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import DoubleLongUnsigned, OctetString, Structure, Unsigned

@@ -21,7 +21,8 @@ from openami.concentrator.process import Concentrator
 from openami.cosem.classes.disconnect import ControlState, Disconnector, disconnect_control
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.push import PushMessage
-from openami.cosem.device import FULL_ACCESS, AssociationPolicy, Ciphering, LogicalDevice
+from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
+from openami.cosem.rights import FULL_ACCESS
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms import data

@@ -21,9 +21,10 @@ from openami.cosem.choices import RAW
 from openami.cosem.classes.access_control import SecuritySetup
 from openami.cosem.classes.cellular import GprsModemSetup
 from openami.cosem.classes.measurement import Data
-from openami.cosem.device import ALL, AssociationPolicy, Grant
+from openami.cosem.device import AssociationPolicy
 from openami.cosem.dump import SECRETS, Dump
 from openami.cosem.model import Attribute, InterfaceClass
+from openami.cosem.rights import ALL, Grant
 from openami.cosem.simulation import secrets_in
 from openami.dlms.data import LongUnsigned, OctetString, Structure
 from openami.dlms.obis import Obis

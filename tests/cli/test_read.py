@@ -203,7 +203,7 @@ def test_what_a_meter_refuses_is_one_sentence(
         (["tcp://127.0.0.1:1", "--title", "OAM", CLOCK], "--title 'OAM' must be 16 hex digits"),
         (["tcp://127.0.0.1:1", "--client", "x", CLOCK], "--client 'x' must be a whole number"),
         (["tcp://127.0.0.1:1", "--client", "70000", CLOCK], "must be 0 to 65535"),
-        (["tcp://127.0.0.1:1", "--mechanism", "rsa", CLOCK], "must be one of none, lls, gmac"),
+        (["tcp://127.0.0.1:1", "--mechanism", "rsa", CLOCK], "must be one of none, lls, hls, gmac"),
         (["tcp://127.0.0.1:1", "--mechanism", "lls", CLOCK], "a password is needed"),
         (["tcp://127.0.0.1:1", "--mechanism", "gmac", CLOCK], "keys is needed"),
         (

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cli.runs import Run
 from cli.served_meter import ServedMeter
 from dlmskeys import SUITE_0, SUITE_1, SUITE_2, keys, master_key, pair
+from openami.cli.read_options import MECHANISMS
 from openami.dlms.hls import Mechanism
 from openami.dlms.security.suites import SecurityPolicy, SecuritySuite
 from openami.transport.url import Url
@@ -87,10 +88,10 @@ def test_a_signature_proves_who_we_are(suite: SecuritySuite, run: Run, tmp_path:
     assert outcome.status == 0, outcome.err
 
 
-@pytest.mark.parametrize("name", ["md5", "sha1", "sha256"])
+@pytest.mark.parametrize("name", ["hls", "md5", "sha1", "sha256"])
 def test_a_secret_proves_who_we_are(name: str, run: Run) -> None:
     meter = SecureMeter(SUITE_0)
-    mechanism = Mechanism[f"HLS_{name.upper()}"]
+    mechanism = MECHANISMS[name]
     changed(meter, mechanism=mechanism, secret=b"very secret", ciphering=None, credentials=None)
     how = ["--mechanism", name, "--secret", "very secret", "--title", CLIENT_TITLE.hex()]
     with ServedMeter(PLAIN, meter=meter) as served:

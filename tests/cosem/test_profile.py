@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openami.cosem.classes.measurement import ProfileGeneric, SortMethod
-from openami.cosem.device import FULL_ACCESS, AssociationPolicy, LogicalDevice
+from openami.cosem.device import AssociationPolicy, LogicalDevice
 from openami.cosem.model import Refused
+from openami.cosem.rights import FULL_ACCESS
 from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from openami.cosem.device import READ_ALL, AssociationPolicy
+from openami.cosem.device import AssociationPolicy
+from openami.cosem.rights import READ_ALL
 from openami.cosem.server import ServerConnection
 from openami.dlms.association import State
 from openami.dlms.sap import Sap

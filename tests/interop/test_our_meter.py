@@ -8,7 +8,8 @@ import pytest
 from interop.meters import OPEN, PeerFailedError, listening, open_meter, peer
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION
 from openami.cosem.classes.disconnect import ControlState
-from openami.cosem.device import READ_ALL, AssociationPolicy
+from openami.cosem.device import AssociationPolicy
+from openami.cosem.rights import READ_ALL
 from openami.dlms.hls import Mechanism
 from playbooks.demo_meter import (
     CLIENT_TITLE,

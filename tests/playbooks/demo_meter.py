@@ -12,15 +12,9 @@ from openami.cosem.classes.disconnect import ControlState, Disconnector, disconn
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.time_event import Clock
 from openami.cosem.client import Client, ClientParameters, Steps
-from openami.cosem.device import (
-    ALL,
-    FULL_ACCESS,
-    AssociationPolicy,
-    Ciphering,
-    Grant,
-    LogicalDevice,
-)
+from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
 from openami.cosem.model import InterfaceClass
+from openami.cosem.rights import ALL, FULL_ACCESS, Grant
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms.apdu.acse import AUTHENTICATION, Aarq

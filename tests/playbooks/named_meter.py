@@ -5,13 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from openami.cosem.asking.base_names import BaseNames
-from openami.cosem.device import (
-    DEFAULT_CONFORMANCE,
-    FULL_ACCESS,
-    AssociationPolicy,
-)
+from openami.cosem.device import DEFAULT_CONFORMANCE, AssociationPolicy
 from openami.cosem.kinds import OCTETS
 from openami.cosem.model import InterfaceClass, Method, Refused
+from openami.cosem.rights import FULL_ACCESS
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.short_names import ShortNames
 from openami.dlms.apdu.codes import ActionResult

@@ -13,7 +13,8 @@ from cryptography.x509.oid import NameOID
 
 from dlmskeys import SUITE_0, credentials, keys, master_key, seeded
 from openami.cosem.classes.access_control import SecuritySetup, SecuritySetupV1
-from openami.cosem.device import FULL_ACCESS, SECURITY_SETUP, AssociationPolicy, Ciphering, Grant
+from openami.cosem.device import SECURITY_SETUP, AssociationPolicy, Ciphering
+from openami.cosem.rights import FULL_ACCESS, Grant
 from openami.cosem.serving.security_setup import security_setup, security_setup_v1
 from openami.cosem.serving.soft_keys import SoftCertificates, SoftKeyStore
 from openami.dlms.hls import Mechanism

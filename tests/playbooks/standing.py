@@ -6,12 +6,8 @@ from typing import Any
 
 from openami.cosem.asking.association import ALL_SERVICES
 from openami.cosem.client import Client
-from openami.cosem.device import (
-    FULL_ACCESS,
-    AssociationPolicy,
-    Ciphering,
-    PreEstablished,
-)
+from openami.cosem.device import AssociationPolicy, Ciphering, PreEstablished
+from openami.cosem.rights import FULL_ACCESS
 from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import (
     DataNotification,

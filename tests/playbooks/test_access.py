@@ -10,7 +10,6 @@ from openami.cosem.asking.access import Invoke, Operation, Read, Write
 from openami.cosem.asking.association import ALL_SERVICES
 from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
-from openami.cosem.device import ALL, READ_ALL, Grant
 from openami.cosem.refusals import (
     AccessError,
     ExceptionResponseError,
@@ -18,6 +17,7 @@ from openami.cosem.refusals import (
     TooLongError,
     UnexpectedAnswerError,
 )
+from openami.cosem.rights import ALL, READ_ALL, Grant
 from openami.cosem.server import MALFORMED, NOT_SUPPORTED, TOO_LONG
 from openami.dlms.apdu.access import AccessResponse
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult

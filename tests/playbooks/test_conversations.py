@@ -18,7 +18,8 @@ from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.time_event import Clock
 from openami.cosem.client import Client
-from openami.cosem.device import READ_ALL, AssociationPolicy, LogicalDevice
+from openami.cosem.device import AssociationPolicy, LogicalDevice
+from openami.cosem.rights import READ_ALL
 from openami.cosem.server import ServerConnection
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from openami.cosem.client import Client
-from openami.cosem.device import READ_ALL, AssociationPolicy
+from openami.cosem.device import AssociationPolicy
 from openami.cosem.refusals import (
     AssociationError,
     AuthenticationError,
 )
+from openami.cosem.rights import READ_ALL
 from openami.cosem.server import (
     NOT_POSSIBLE,
     ServerConnection,

@@ -20,9 +20,10 @@ from openami.cosem.classes.access_control import (
 )
 from openami.cosem.classes.chapters import CHAPTERS
 from openami.cosem.classes.measurement import Register, ScalerUnit
-from openami.cosem.device import FULL_ACCESS, READ_ALL, SECURITY_SETUP, AssociationPolicy, Grant
+from openami.cosem.device import SECURITY_SETUP, AssociationPolicy
 from openami.cosem.model import REGISTRY, Access
 from openami.cosem.refusals import AccessError, AssociationError
+from openami.cosem.rights import FULL_ACCESS, READ_ALL, Grant
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.administration import (
     AccessDescription,
@@ -51,6 +52,7 @@ from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.security.suites import SecurityPolicy
 from playbooks.demo_meter import CLOCK, ENERGY, LDN, MANAGER, NAME, NOTE, PUBLIC, READER, SAPS, aarq
+from playbooks.keeper import Keeper
 from playbooks.named_meter import MIRROR, OPEN, Line, NamedMeter, associated
 from playbooks.secure_meter import SecureMeter, secure_link
 from playbooks.secure_meter import changed as changed_policy
@@ -408,15 +410,15 @@ def test_clients_of_either_way_share_one_device() -> None:
 
 
 def test_the_secret_is_changed_for_the_next_association() -> None:
-    recorded: list[bytes] = []
+    keeper = Keeper()
     meter = NamedMeter()
     changing = (*READ_ALL, Grant(at=CURRENT_ASSOCIATION, invoke=(5, 6)))
-    meter.change(READER, grants=changing, record_secret=recorded.append)
+    meter.change(READER, grants=changing, keeper=keeper)
     link = associated(READER, meter=meter)
     change = AssociationSnV4.change_lls_secret
     link.run(link.client.act(change, b"new secret", at=CURRENT_ASSOCIATION))
 
-    assert recorded == [b"new secret"]
+    assert keeper.secrets == [b"new secret"]
     assert link.run(link.client.get(Register.value, at=ENERGY)) == 123_456, "this one goes on"
     link.run(link.client.release())
     with pytest.raises(AssociationError, match="authentication-failure"):
@@ -429,19 +431,19 @@ def test_the_secret_is_changed_for_the_next_association() -> None:
 
 
 def test_the_secret_of_hls_is_changed_too() -> None:
-    recorded: list[bytes] = []
+    keeper = Keeper()
     meter = NamedMeter()
     meter.change(
         READER,
         mechanism=Mechanism.HLS_MD5,
         grants=(*READ_ALL, Grant(at=CURRENT_ASSOCIATION, invoke=(5, 6))),
-        record_secret=recorded.append,
+        keeper=keeper,
     )
     terms: dict[str, Any] = {"mechanism": Mechanism.HLS_MD5, "meter": meter}
     link = associated(READER, **terms)
     change = AssociationSnV4.change_hls_secret
     link.run(link.client.act(change, b"new secret", at=CURRENT_ASSOCIATION))
-    assert recorded == [b"new secret"]
+    assert keeper.secrets == [b"new secret"]
     associated(READER, secret=b"new secret", **terms)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from openami.cosem.classes.measurement import Data, Register
-from openami.cosem.device import Grant
 from openami.cosem.model import Refused
 from openami.cosem.refusals import UnexpectedAnswerError
+from openami.cosem.rights import Grant
 from openami.dlms import apdu as apdus
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.initiate import Conformance

@@ -19,13 +19,14 @@ from openami.cosem.classes.access_control import (
 from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.classes.time_event import Clock
-from openami.cosem.device import ALL, AssociationPolicy, Grant
+from openami.cosem.device import AssociationPolicy
 from openami.cosem.refusals import (
     AccessError,
     AssociationError,
     AuthenticationError,
     ExceptionResponseError,
 )
+from openami.cosem.rights import ALL, Grant
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.acse import Aare, Aarq, AcseServiceUser
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult

@@ -12,7 +12,7 @@ import pytest
 from openami.cosem.asking.association import ALL_SERVICES
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register
 from openami.cosem.client import ClientParameters
-from openami.cosem.device import FULL_ACCESS
+from openami.cosem.rights import FULL_ACCESS
 from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.notification import EventNotification
 from openami.dlms.data import Array, DoubleLongUnsigned, OctetString

@@ -260,7 +260,7 @@ conformance = ["get", "selective-access", "block-transfer-with-get-or-read", "se
 
 [manager]
 client = 1
-mechanism = "gmac"                # none lls md5 sha1 gmac sha256
+mechanism = "gmac"                # none lls hls md5 sha1 gmac sha256
 guek_file = "guek.hex"            # 32 hex digits; for OpenAMI's meters: keys_file = "keys.json"
 gak_file = "gak.hex"
 #master_key_file = "kek.hex"      # for cases that replace keys

@@ -7,6 +7,7 @@ from typing import Final
 
 from openami.cli.connecting import Work
 from openami.cli.places import Objects
+from openami.cli.read_options import MECHANISMS
 from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
     AccessRights,
@@ -31,7 +32,6 @@ from openami.dlms import data as axdr_data
 from openami.dlms.apdu.selective import ByEntry
 from openami.dlms.data import Array, FixedInteger
 from openami.dlms.errors import DlmsError
-from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.runtime.errors import UserError
 
@@ -40,15 +40,7 @@ ENTRIES_IN_USE: Final = 7
 NO_ROWS: Final = b"\x01\x00"
 NOT_ASKED: Final = "not asked: it is a secret"
 ITSELF: Final = "the list of these objects"
-NAMES: Final = {
-    Mechanism.LOWEST: "none",
-    Mechanism.LLS: "lls",
-    Mechanism.HLS_GMAC: "gmac",
-    Mechanism.HLS_MD5: "md5",
-    Mechanism.HLS_SHA1: "sha1",
-    Mechanism.HLS_SHA256: "sha256",
-    Mechanism.HLS_ECDSA: "ecdsa",
-}
+NAMES: Final = {mechanism: name for name, mechanism in MECHANISMS.items()}
 
 Said = Callable[[int, int, str], None]
 """Told how many of how many attributes are read, and which is next."""
@@ -91,7 +83,7 @@ class Dumper:
         return Dump(
             client=parameters.client_sap,
             server=parameters.server_sap,
-            mechanism=NAMES.get(parameters.mechanism, "none"),
+            mechanism=NAMES[parameters.mechanism],
             association_version=version,
             system_title=client.context.server_title,
             taken=taken,

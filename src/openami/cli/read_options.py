@@ -40,6 +40,7 @@ TOOL_TITLE: Final = bytes.fromhex("4F414DF000000001")  # ours, where none is giv
 MECHANISMS: Final[Mapping[str, Mechanism]] = {
     "none": Mechanism.LOWEST,
     "lls": Mechanism.LLS,
+    "hls": Mechanism.HLS,
     "gmac": Mechanism.HLS_GMAC,
     "md5": Mechanism.HLS_MD5,
     "sha1": Mechanism.HLS_SHA1,
@@ -47,7 +48,13 @@ MECHANISMS: Final[Mapping[str, Mechanism]] = {
     "ecdsa": Mechanism.HLS_ECDSA,
 }
 SECRET_MECHANISMS: Final = frozenset(
-    {Mechanism.LLS, Mechanism.HLS_MD5, Mechanism.HLS_SHA1, Mechanism.HLS_SHA256}
+    {
+        Mechanism.LLS,
+        Mechanism.HLS,
+        Mechanism.HLS_MD5,
+        Mechanism.HLS_SHA1,
+        Mechanism.HLS_SHA256,
+    }
 )
 TITLED_MECHANISMS: Final = frozenset({Mechanism.HLS_SHA256, Mechanism.HLS_ECDSA})
 """Their proofs hold both system titles."""

@@ -7,7 +7,7 @@ the answer.  Each client SAP has an association of its own, which runs the state
 what has no place, no permission or no sense is answered with an exception-response.
 
 Protection is asked for in one place (`SecureChannel`, from the policy of the client), rights in
-another (`device.View`).
+another (`rights.View`).
 """
 
 from collections import deque

@@ -86,9 +86,10 @@ class Mechanism(IntEnum):
         return max(CHALLENGE_OCTETS, self.shortest_challenge_octets)
 
 
-_WITH_SECRET: Final = frozenset(
+HLS_WITH_SECRET: Final = frozenset(
     {Mechanism.HLS, Mechanism.HLS_MD5, Mechanism.HLS_SHA1, Mechanism.HLS_SHA256}
 )
+"""Mechanisms of HLS that know a secret; the others prove keys."""
 
 ManufacturerProof = Callable[[bytes, bytes], bytes]
 """Gives f(challenge) of mechanism 2, from the secret and the challenge."""
@@ -148,7 +149,7 @@ class Handshake:
             raise SecurityError(problem, self._place, CLAUSE)
         if self.mechanism is Mechanism.HLS_GMAC and self.cipher is None:
             raise SecurityError("no global keys are known", self._place, CLAUSE)
-        if self.mechanism in _WITH_SECRET and not self.secret:
+        if self.mechanism in HLS_WITH_SECRET and not self.secret:
             raise SecurityError("no HLS secret is known", self._place, CLAUSE)
         if self.mechanism is Mechanism.HLS_ECDSA and self.credentials is None:
             raise SecurityError("no signing keys are known", self._place, CLAUSE)

@@ -21,8 +21,8 @@ from openami.cosem.classes.push import (
     push_setup,
 )
 from openami.cosem.classes.time_event import Clock, ClockBase
-from openami.cosem.device import ALL, Grant
 from openami.cosem.model import InterfaceClass
+from openami.cosem.rights import ALL, Grant
 from openami.cosem.serving.profile import profile_generic
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import Data as CosemData

@@ -21,15 +21,9 @@ from openami.cosem.classes.access_control import (
     UserListEntry,
 )
 from openami.cosem.classes.measurement import Data, Register, ScalerUnit
-from openami.cosem.device import (
-    READ_ALL,
-    AssociationPolicy,
-    Grant,
-    LogicalDevice,
-    Rights,
-    object_list_element,
-)
+from openami.cosem.device import AssociationPolicy, LogicalDevice
 from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.rights import READ_ALL, Grant, Rights, object_list_element
 from openami.cosem.serving.administration import AssociationLnV2, AssociationSnV3
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import DoubleLongUnsigned, VisibleString

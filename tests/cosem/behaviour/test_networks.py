@@ -120,6 +120,9 @@ def test_a_time_server_and_its_keys() -> None:
     for key in (b"old", b"new"):
         thing.invocations[2](Structure((DoubleLongUnsigned(7), OctetString(key))))
     assert thing.authentication_keys == (NtpKey(7, b"new"),)
+    del thing.values[NtpSetup.server_address.index]
+    assert refused(thing, 1, 0) == ActionResult.OBJECT_UNAVAILABLE
+    assert server.asked == [b"ntp"]
     assert refused(thing, 3, DoubleLongUnsigned(8)) == ActionResult.OBJECT_UNDEFINED
     assert refused(thing, 3, OctetString(b"7")) == ActionResult.TYPE_UNMATCHED
     thing.invocations[3](DoubleLongUnsigned(7))

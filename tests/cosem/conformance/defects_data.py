@@ -10,8 +10,8 @@ from cosem.conformance.defects import Damage, Defect, answering, asked, initiate
 from cosem.conformance.subject import Subject
 from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.classes.time_event import Clock
-from openami.cosem.device import View
 from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.rights import View
 from openami.cosem.serving.profile import EncodedRows, MemoryBuffer
 from openami.cosem.serving.services import ServiceContext
 from openami.cosem.serving.writing import Incoming

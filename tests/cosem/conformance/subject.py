@@ -15,14 +15,8 @@ from openami.cosem.conformance.declaration import (
 )
 from openami.cosem.conformance.runner import Result, attempt
 from openami.cosem.conformance.suite import BY_ID
-from openami.cosem.device import (
-    ALL,
-    DEFAULT_CONFORMANCE,
-    SECURITY_SETUP,
-    AssociationPolicy,
-    Ciphering,
-    Grant,
-)
+from openami.cosem.device import DEFAULT_CONFORMANCE, SECURITY_SETUP, AssociationPolicy, Ciphering
+from openami.cosem.rights import ALL, Grant
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.opening import referencing_of
 from openami.cosem.serving.short_names import ShortNames

@@ -73,9 +73,7 @@ from openami.dlms.security.channel import SecureChannel
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow
 from openami.dlms.security.envelopes import added_octets
-from openami.dlms.security.suites import (
-    SecurityPolicy,
-)
+from openami.dlms.security.suites import SecurityPolicy
 
 T = TypeVar("T")
 Steps = Generator[bytes, bytes, T]
@@ -461,6 +459,7 @@ class ClientAssociation:
             own_challenge=challenge,
             peer_challenge=aare.responding_authentication_value,
             secret=parameters.secret,
+            manufacturer=parameters.manufacturer,
             cipher=parameters.cipher,
             credentials=self._credentials,
         )

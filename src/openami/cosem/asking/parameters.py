@@ -8,7 +8,7 @@ from openami.cosem.asking.base_names import BaseNames
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.association import ApplicationContext
 from openami.dlms.block_transfer import DEFAULT_WINDOW
-from openami.dlms.hls import Mechanism
+from openami.dlms.hls import ManufacturerProof, Mechanism, encrypted_challenge
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.credentials import Credentials, KeyScheme
@@ -54,7 +54,8 @@ class ClientParameters:
         client_sap: The client's service access point.
         server_sap: The logical device's.
         mechanism: How to authenticate.
-        secret: The password of LLS, or the secret of HLS with a hash.
+        secret: The password of LLS, or the secret of HLS of the manufacturer or with a hash.
+        manufacturer: What mechanism 2 computes from secret and challenge.
         cipher: The global keys; with them the application context is ciphered.
         system_title: The client's; needed with keys.
         server_title: The meter's, if it is known: no other may answer.
@@ -89,6 +90,7 @@ class ClientParameters:
     server_sap: int = MANAGEMENT_LOGICAL_DEVICE
     mechanism: Mechanism = Mechanism.LOWEST
     secret: bytes = field(default=b"", repr=False)
+    manufacturer: ManufacturerProof = encrypted_challenge
     cipher: Cipher | None = field(default=None, repr=False)
     system_title: bytes = b""
     server_title: bytes = b""

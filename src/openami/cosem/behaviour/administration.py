@@ -10,10 +10,11 @@ before a method answers, a `Keeper` of the host keeps.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final
 
 from openami.cosem.behaviour.results import as_action
 from openami.cosem.classes.access_control import (
+    CURRENT_ASSOCIATION,
     AssociationLn,
     AssociationLnV3,
     ObjectListElement,
@@ -21,32 +22,22 @@ from openami.cosem.classes.access_control import (
     SapName,
     UserListEntry,
 )
-from openami.cosem.device import AssociationPolicy, Grant, LogicalDevice, Rights
+from openami.cosem.device import AssociationPolicy, Keeper, LogicalDevice
 from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.rights import Grant, Rights
 from openami.cosem.serving.administration import AssociationLnV2, AssociationSnV3
 from openami.dlms.apdu.codes import ActionResult
-from openami.dlms.hls import Mechanism
+from openami.dlms.errors import SecurityError
+from openami.dlms.hls import HLS_WITH_SECRET, SHORTEST_CHALLENGE_OCTETS, Mechanism
 from openami.dlms.security.suites import NO_PROTECTION, SecurityPolicy
 
+_WITH_SECRET: Final = HLS_WITH_SECRET | {Mechanism.LLS}
 _READ: Final = frozenset({1, 3, 4, 6})
 _WRITE: Final = frozenset({2, 3, 5, 6})
 _AUTHENTICATED: Final = frozenset({4, 5, 6})
 _DEMANDS: Final = 0xFC
 """Bits of an access mode of version 3 that demand protection."""
 _AUTHENTICATED_REQUEST: Final = SecurityPolicy.AUTHENTICATED_REQUEST
-
-
-@runtime_checkable
-class Keeper(Protocol):
-    """Who keeps what an administrator changed; a port of the host."""
-
-    def keep(self, client_sap: int, policy: AssociationPolicy) -> None:
-        """Make a client's new secret and rights durable.
-
-        Raises:
-            Refused: They cannot be kept; nothing is changed then.
-        """
-        ...
 
 
 class Forgetful:
@@ -98,12 +89,22 @@ class Administration:
         """Take another secret of HLS, or another password of LLS.
 
         Raises:
-            Refused: The client authenticates without a secret, or the new one is empty.
+            Refused: The client authenticates without a secret, or the new one is empty, or longer
+                than mechanism 2 can use.
         """
         policy = self.policy
-        if policy.mechanism is Mechanism.LOWEST or not secret:
+        if policy.mechanism not in _WITH_SECRET or not secret:
             raise Refused(ActionResult.READ_WRITE_DENIED)
+        if policy.mechanism is Mechanism.HLS:
+            try:
+                policy.manufacturer(secret, bytes(SHORTEST_CHALLENGE_OCTETS))
+            except SecurityError:
+                raise Refused(ActionResult.READ_WRITE_DENIED) from None
         self._replace(replace(policy, secret=secret))
+
+    def change_users(self, users: tuple[UserListEntry, ...]) -> None:
+        """Let these users associate as the client; from the first on, an AARQ must name one."""
+        self._replace(replace(self.policy, user_list=users))
 
     def add_object(self, element: ObjectListElement) -> None:
         """Let the client see an object with these rights, instead of those it had to it.
@@ -137,7 +138,13 @@ class Administration:
         return thing
 
     def _grants(self, *, without: InterfaceClass) -> Iterable[Grant]:
-        """Return the rights to every object but one, object by object."""
+        """Return the rights to every object but one, object by object.
+
+        The client's own association object is none of the device's: rights to it go on.
+        """
+        for grant in self.policy.grants:
+            if grant.at in {None, CURRENT_ASSOCIATION}:
+                yield replace(grant, at=CURRENT_ASSOCIATION)
         view = self._device.view(self.policy)
         for thing in view.visible():
             if thing is not without:
@@ -196,27 +203,39 @@ def administered(
     thing.bind_method(declared.remove_object, as_action(administration.remove_object))
     thing.bind_sink(declared.secret, administration.change_secret)
     if isinstance(thing, AssociationLnV2 | AssociationLnV3):
-        users(thing)
+        users(thing, administration.change_users)
     return administration
 
 
-def users(thing: AssociationLnV2 | AssociationLnV3 | AssociationSnV3) -> None:
-    """Bind the methods that add and remove users of an association."""
+def users(
+    thing: AssociationLnV2 | AssociationLnV3 | AssociationSnV3,
+    changed: Callable[[tuple[UserListEntry, ...]], None] = lambda _users: None,
+) -> None:
+    """Bind the methods that add and remove users of an association.
+
+    Args:
+        thing: With its list.
+        changed: Hears of the new list first, and may refuse it.
+    """
     declared: Any = type(thing)
     thing.values.setdefault(declared.user_list.index, ())
+
+    def change(listed: tuple[UserListEntry, ...]) -> None:
+        changed(listed)
+        thing.user_list = listed
 
     def add(user: UserListEntry) -> None:
         if any(known.user_id == user.user_id for known in thing.user_list):
             raise Refused(ActionResult.OTHER_REASON)
-        thing.user_list = (*thing.user_list, user)
+        change((*thing.user_list, user))
 
     def remove(user: UserListEntry) -> None:
         if user not in thing.user_list:
             raise Refused(ActionResult.OBJECT_UNDEFINED)
-        thing.user_list = tuple(known for known in thing.user_list if known != user)
+        change(tuple(known for known in thing.user_list if known != user))
 
-    thing.bind_method(declared.add_user, add)
-    thing.bind_method(declared.remove_user, remove)
+    thing.bind_method(declared.add_user, as_action(add))
+    thing.bind_method(declared.remove_user, as_action(remove))
 
 
 def sap_assignment(

@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from openami.cosem.behaviour.administration import (
     Administration,
-    Keeper,
     administered,
     sap_assignment,
 )
@@ -73,6 +72,7 @@ from openami.cosem.classes.protection import (
 )
 from openami.cosem.classes.push import ConfirmationParameters, PushSetup, RepetitionDelay
 from openami.cosem.classes.setup_ports import AutoAnswer, AutoConnect
+from openami.cosem.device import Keeper
 from openami.cosem.model import Attribute, InterfaceClass, Refused
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.obis import Obis

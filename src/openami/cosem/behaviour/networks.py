@@ -156,6 +156,8 @@ def ntp_setup(thing: NtpSetup, server: TimeServer) -> NtpSetup:
     def synchronize() -> None:
         if not thing.activated:
             raise Refused(ActionResult.READ_WRITE_DENIED)
+        if thing.reader(NtpSetup.server_address.index) is None:
+            raise Refused(ActionResult.OBJECT_UNAVAILABLE)  # there is nobody to ask
         server.synchronize(thing)
 
     def add(argument: Data) -> None:

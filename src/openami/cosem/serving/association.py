@@ -7,10 +7,10 @@ module runs the state table, takes protection off and puts it on, and lets throu
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from openami.cosem.behaviour.administration import Administration
 from openami.cosem.classes.access_control import AssociationStatus
 from openami.cosem.device import AssociationPolicy, LogicalDevice
 from openami.cosem.model import Attribute, Refused
@@ -34,11 +34,11 @@ from openami.cosem.serving.opening import (
     standing,
 )
 from openami.cosem.serving.own_association import (
-    ASSOCIATED_RIGHTS,
     NO_USER,
     PENDING_RIGHTS,
     Told,
     association_object,
+    has_version_3,
 )
 from openami.cosem.serving.own_association_sn import Actions
 from openami.cosem.serving.referencing import Services
@@ -397,28 +397,23 @@ class ServerAssociation:
             raise Refused(ActionResult.OTHER_REASON) from None
         return opened.handshake.reply(ciphering.counters.next() if ciphering else 0)
 
-    def _change_secret(self, secret: bytes) -> None:
-        """Use another secret from the next association on, of this client on any connection."""
-        if self._policy.record_secret is None:
-            raise Refused(ActionResult.READ_WRITE_DENIED)
-        self._policy.record_secret(secret)
-        self._policy = replace(self._policy, secret=secret)
-        self._device.associations[self._policy.client_sap] = self._policy
-
     def _new_services(self, opened: Opened) -> Services:
-        view = self._device.view(self._policy)
-        if self._policy.short_names is not None:
-            user = opened.user or NO_USER
-            actions = Actions(self._reply_to_hls, self._change_secret, user)
-            return ShortNameServices(self._device, self._policy, opened, actions)
-        rights = PENDING_RIGHTS if opened.handshake else ASSOCIATED_RIGHTS
-        told = Told(self._status, self._reply_to_hls, opened.user or NO_USER)
-        association = association_object(self._policy, opened.context, view, rights, told)
+        policy, user = self._policy, opened.user or NO_USER
+        view = self._device.view(policy)
+        administration = Administration(
+            self._device, policy.client_sap, keeper=policy.keeper, bitwise=has_version_3(policy)
+        )
+        if policy.short_names is not None:
+            actions = Actions(self._reply_to_hls, administration, user)
+            return ShortNameServices(self._device, policy, opened, actions)
+        told = Told(self._status, self._reply_to_hls, administration, user)
+        own = association_object(policy, opened.context, view, told)
         return LogicalNameServices(
             ServiceContext(
                 view=view,
-                association=association,
-                association_rights=rights,
+                association=own.thing,
+                association_rights=PENDING_RIGHTS if opened.handshake else own.associated,
+                associated_rights=own.associated,
                 conformance=Conformance(opened.context.conformance),
                 room_octets=opened.context.max_send_pdu_octets,
             ),

@@ -2,7 +2,7 @@
 """One item of a request: an attribute read or written, a method invoked.
 
 DLMS UA 1000-2 Ed. 10, 9.3.6 to 9.3.9.  GET, SET, ACTION and ACCESS, alone or in lists, come here
-for each of their items; rights and demands of protection are those of `device.View`.
+for each of their items; rights and demands of protection are those of `rights.View`.
 
 Attribute 0 stands for all attributes of an object (9.3.6).  Its value is a structure of all of
 them in the order of their index, with null-data for one that this client may not read, not under
@@ -13,9 +13,9 @@ Where it was not negotiated it is an attribute that nobody may reach.
 
 from typing import Final
 
-from openami.cosem.device import invocable, writable
 from openami.cosem.kinds import KindError
 from openami.cosem.model import Refused
+from openami.cosem.rights import invocable, writable
 from openami.cosem.serving.services import ServiceContext
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.action import ActionOutcome

@@ -11,7 +11,6 @@ from typing import Final
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, AssociationLn
 from openami.cosem.serving.accessing import AccessService
 from openami.cosem.serving.faults import NOT_SUPPORTED, TOO_LONG
-from openami.cosem.serving.own_association import ASSOCIATED_RIGHTS
 from openami.cosem.serving.reading import GetService
 from openami.cosem.serving.referencing import Handler, Replied
 from openami.cosem.serving.services import ServiceContext
@@ -96,7 +95,7 @@ class LogicalNameServices:
             return Replied(TOO_LONG, accepted=False)
         accepted = response[3] == ActionResult.SUCCESS
         if accepted:
-            self.terms.association_rights = ASSOCIATED_RIGHTS
+            self.terms.association_rights = self.terms.associated_rights
         return Replied(response, accepted)
 
     def _note_confirmation(self, apdu: bytes) -> None:

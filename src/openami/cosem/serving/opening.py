@@ -414,6 +414,7 @@ def _handshake(
             own_challenge=own_challenge,
             peer_challenge=aarq.calling_authentication_value or b"",
             secret=policy.secret,
+            manufacturer=policy.manufacturer,
             cipher=ciphering.cipher if ciphering else None,
             credentials=credentials,
         )

@@ -5,8 +5,9 @@ DLMS UA 1000-1 Ed. 12, 4.4.4.  Each association has one of its own, made when it
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from openami.cosem.behaviour.administration import Administration, administered
 from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
     AssociatedPartners,
@@ -16,8 +17,9 @@ from openami.cosem.classes.access_control import (
     UserListEntry,
     XdlmsContextInfo,
 )
-from openami.cosem.device import AssociationPolicy, Rights, View, object_list_element
+from openami.cosem.device import AssociationPolicy
 from openami.cosem.model import Access
+from openami.cosem.rights import Rights, View, object_list_element, rights_of
 from openami.dlms.apdu.initiate import DLMS_VERSION
 from openami.dlms.association import AssociationContext
 from openami.dlms.data import BitString, OctetString, VisibleString
@@ -25,13 +27,10 @@ from openami.dlms.data import BitString, OctetString, VisibleString
 _OWN_ATTRIBUTES: Final = frozenset(
     row.index for row in AssociationLnV3.attributes() if row.access & Access.READ
 )
+_REPLY_TO_HLS: Final = frozenset({AssociationLn.reply_to_hls_authentication.index})
+_SECRET: Final = AssociationLn.secret.index
 
-ASSOCIATED_RIGHTS: Final = Rights(_OWN_ATTRIBUTES, frozenset(), frozenset())
-PENDING_RIGHTS: Final = Rights(
-    _OWN_ATTRIBUTES,
-    frozenset(),
-    frozenset({AssociationLn.reply_to_hls_authentication.index}),
-)
+PENDING_RIGHTS: Final = Rights(_OWN_ATTRIBUTES, frozenset(), _REPLY_TO_HLS)
 """While passes 3 and 4 of HLS are due."""
 
 
@@ -45,29 +44,36 @@ class Told(NamedTuple):
     """How far it has come."""
     reply_to_hls: Callable[[bytes], bytes]
     """Checks f(StoC) and returns f(CtoS)."""
+    administration: Administration
+    """Changes what the client finds when it associates next."""
     user: UserListEntry = NO_USER
     """Whom the AARQ named."""
 
 
+class OwnAssociation(NamedTuple):
+    """The object, and what its client may do with it after all passes of HLS."""
+
+    thing: AssociationLn | AssociationLnV3
+    associated: Rights
+
+
+def has_version_3(policy: AssociationPolicy) -> bool:
+    """Tell whether users, and access modes with protection, need version 3 of the class."""
+    return policy.is_protected or bool(policy.user_list) or policy.keeper is not None
+
+
 def association_object(
-    policy: AssociationPolicy,
-    context: AssociationContext,
-    view: View,
-    rights: Rights,
-    told: Told,
-) -> AssociationLn | AssociationLnV3:
+    policy: AssociationPolicy, context: AssociationContext, view: View, told: Told
+) -> OwnAssociation:
     """Return the object.
 
     Args:
         policy: Of the client.
         context: What was negotiated.
         view: The objects that the client sees.
-        rights: What the client may do with this object.
-        told: What the association itself knows.
+        told: What the association itself knows and does.
     """
-    # Users and access modes with protection need version 3.
-    needs_3 = policy.is_protected or bool(policy.user_list)
-    declared = AssociationLnV3 if needs_3 else AssociationLn
+    declared = AssociationLnV3 if has_version_3(policy) else AssociationLn
     own = declared(
         CURRENT_ASSOCIATION,
         associated_partners_id=AssociatedPartners(context.client_sap, context.server_sap),
@@ -83,6 +89,13 @@ def association_object(
         authentication_mechanism_name=OctetString(context.mechanism.oid),
         security_setup_reference=policy.security_setup,
     )
+    own.bind(declared.association_status, told.status)
+    if isinstance(own, AssociationLnV3):
+        own.user_list, own.current_user = policy.user_list, told.user
+    if policy.keeper is not None:
+        administered(own, told.administration)
+    rights = _associated(own, policy)
+    own.bind_method(declared.reply_to_hls_authentication, told.reply_to_hls)
     own.bind(
         declared.object_list,
         lambda: (
@@ -90,8 +103,20 @@ def association_object(
             *(object_list_element(thing, view.rights(thing)) for thing in view.visible()),
         ),
     )
-    own.bind(declared.association_status, told.status)
-    if isinstance(own, AssociationLnV3):
-        own.user_list, own.current_user = policy.user_list, told.user
-    own.bind_method(declared.reply_to_hls_authentication, told.reply_to_hls)
-    return own
+    return OwnAssociation(own, rights)
+
+
+def _associated(own: AssociationLn | AssociationLnV3, policy: AssociationPolicy) -> Rights:
+    """Return what grants let the client do; what describes the association it may always read."""
+    declared: Any = type(own)  # mypy looks for __hash__ where a class object has its own
+    actions = frozenset(own.invocations)
+    granted = rights_of(declared, CURRENT_ASSOCIATION, actions, policy.grants)
+    is_changed = _SECRET in own.sinks and _SECRET in granted.write
+    demands = {_SECRET: granted.attributes[_SECRET]} if _SECRET in granted.attributes else {}
+    return Rights(
+        _OWN_ATTRIBUTES,
+        frozenset({_SECRET}) if is_changed else frozenset(),
+        granted.invoke,
+        attributes=demands,
+        methods=granted.methods,
+    )

@@ -8,17 +8,11 @@ is that of `short_names.ShortNames`.  `own_association` is the same for logical 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from openami.cosem.behaviour.administration import Administration, users
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, UserListEntry
-from openami.cosem.device import (
-    AssociationPolicy,
-    Exchange,
-    Rights,
-    View,
-    object_list_element,
-    readable,
-    rights_of,
-)
+from openami.cosem.device import AssociationPolicy
 from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.rights import Exchange, Rights, View, object_list_element, readable, rights_of
 from openami.cosem.serving.administration import (
     SHORT_NAME_ELEMENT,
     AccessDescription,
@@ -38,7 +32,7 @@ from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.fields import SelectiveAccess
 from openami.dlms.data import Array, BitString, Data, FixedInteger, Structure
-from openami.dlms.hls import Mechanism
+from openami.dlms.hls import HLS_WITH_SECRET, Mechanism
 from openami.dlms.obis import Obis
 
 BY_CLASS: Final = 1
@@ -65,11 +59,6 @@ _VERSIONS: Final = (
     AssociationSnV3,
     AssociationSnV4,
 )
-_SECRET_OF: Final = {Mechanism.LLS: CHANGE_LLS_SECRET} | dict.fromkeys(
-    (Mechanism.HLS, Mechanism.HLS_MD5, Mechanism.HLS_SHA1, Mechanism.HLS_SHA256),
-    CHANGE_HLS_SECRET,
-)
-"""Which method changes the secret, by mechanism; keys are changed by the security setup."""
 
 
 class Actions(NamedTuple):
@@ -77,8 +66,8 @@ class Actions(NamedTuple):
 
     reply_to_hls: Callable[[bytes], bytes]
     """Checks f(StoC) and returns f(CtoS)."""
-    change_secret: Callable[[bytes], None]
-    """Takes a new secret; may refuse."""
+    administration: Administration
+    """Changes what the client finds when it associates next."""
     user: UserListEntry = NO_USER
     """Whom the AARQ named."""
 
@@ -118,12 +107,7 @@ class OwnAssociation:
         self._bind_methods()
         questions = frozenset(own.invocations)
         own.bind_method(AssociationSn.reply_to_hls_authentication, actions.reply_to_hls)
-        changing = _SECRET_OF.get(policy.mechanism)
-        if changing == CHANGE_LLS_SECRET:
-            own.bind_method(AssociationSn.change_lls_secret, actions.change_secret)
-        elif changing is not None:
-            own.bind_method(AssociationSn.change_hls_secret, actions.change_secret)
-        changes = frozenset({changing}) if changing is not None else frozenset[int]()
+        changes = self._bind_changes(policy, actions.administration)
         declared: Any = type(own)  # mypy looks for __hash__ where a class object has its own
         granted = rights_of(declared, CURRENT_ASSOCIATION, changes, policy.grants)
         self.associated = Rights(
@@ -132,6 +116,25 @@ class OwnAssociation:
             questions | granted.invoke,
             methods=granted.methods,
         )
+
+    def _bind_changes(
+        self, policy: AssociationPolicy, administration: Administration
+    ) -> frozenset[int]:
+        """Bind what changes the association for the next time, and return its methods."""
+        own = self.thing
+        if policy.keeper is None:
+            return frozenset()
+        changes: set[int] = set()
+        if policy.mechanism is Mechanism.LLS:
+            own.bind_method(AssociationSn.change_lls_secret, administration.change_secret)
+            changes.add(CHANGE_LLS_SECRET)
+        elif policy.mechanism in HLS_WITH_SECRET:  # keys are changed by the security setup
+            own.bind_method(AssociationSn.change_hls_secret, administration.change_secret)
+            changes.add(CHANGE_HLS_SECRET)
+        if isinstance(own, AssociationSnV3):
+            users(own, administration.change_users)
+            changes |= {type(own).add_user.index, type(own).remove_user.index}
+        return frozenset(changes)
 
     def _bind_attributes(self, policy: AssociationPolicy, user: UserListEntry) -> None:
         own = self.thing

@@ -9,8 +9,8 @@ in blocks (`06`); block numbers have 16 bits.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from openami.cosem.device import readable
 from openami.cosem.model import Refused
+from openami.cosem.rights import readable
 from openami.cosem.serving.services import Blocks
 from openami.cosem.serving.short_name_terms import LongRequest, ShortNameTerms
 from openami.dlms import data as axdr_data

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from openami.cosem.device import Exchange
+from openami.cosem.rights import Exchange
 from openami.cosem.serving.faults import NOT_POSSIBLE
 from openami.dlms.apdu.faults import ConfirmedServiceError, ErrorCategory, FailedService
 from openami.dlms.apdu.initiate import (

@@ -3,7 +3,7 @@
 
 Answers that do not fit into the client's PDU size travel in blocks, taken from octets that were
 encoded once.  GET is `reading`, SET and ACTION are `writing`, ACCESS is `accessing`; what each
-does to an object is `items`, and who may do what is `device.View`.
+does to an object is `items`, and who may do what is `rights.View`.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from openami.cosem.classes.access_control import AssociationLn, AssociationLnV3
-from openami.cosem.device import Exchange, Rights, View, index_of, readable
 from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.rights import Exchange, Rights, View, index_of, readable
 from openami.cosem.serving.faults import NotNegotiated
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.initiate import Conformance
@@ -36,6 +36,7 @@ class ServiceContext:
         view: The objects as this client sees them.
         association: The object of the association itself.
         association_rights: What the client may do with that.
+        associated_rights: What it may do once all passes of HLS are done.
         conformance: As negotiated.
         room_octets: The longest plain response; protection already subtracted.
         exchange: The protection of the request that is being answered.
@@ -44,6 +45,7 @@ class ServiceContext:
     view: View
     association: AssociationObject
     association_rights: Rights
+    associated_rights: Rights
     conformance: Conformance
     room_octets: int
     exchange: Exchange = field(default_factory=Exchange)

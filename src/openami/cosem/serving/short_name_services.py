@@ -10,8 +10,9 @@ ConfirmedServiceError.
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from openami.cosem.device import AssociationPolicy, Exchange, LogicalDevice, readable
+from openami.cosem.device import AssociationPolicy, LogicalDevice
 from openami.cosem.model import Attribute, Refused
+from openami.cosem.rights import Exchange, readable
 from openami.cosem.serving.faults import TOO_LONG
 from openami.cosem.serving.opening import Opened
 from openami.cosem.serving.own_association_sn import Actions, OwnAssociation

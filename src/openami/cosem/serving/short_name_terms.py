@@ -2,15 +2,15 @@
 """What the services of one short name association share: variables, rights, negotiated bits.
 
 DLMS UA 1000-2 Ed. 10, 9.3.12.  A short name is looked up here and nowhere else; who may do what is
-`device.View`, as it is for logical names.
+`rights.View`, as it is for logical names.
 """
 
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from openami.cosem.device import Exchange, Rights, View, invocable
 from openami.cosem.kinds import KindError
 from openami.cosem.model import InterfaceClass, Method, Refused
+from openami.cosem.rights import Exchange, Rights, View, invocable
 from openami.cosem.serving.short_names import CURRENT_ASSOCIATION_NAME, ShortNames
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult

@@ -9,9 +9,9 @@ comes in blocks (`07`) whose numbers have 16 bits.
 from collections.abc import Sequence
 from typing import Final
 
-from openami.cosem.device import writable
 from openami.cosem.kinds import KindError
 from openami.cosem.model import Refused
+from openami.cosem.rights import writable
 from openami.cosem.serving.short_name_terms import LongRequest, ShortNameTerms
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.initiate import Conformance
