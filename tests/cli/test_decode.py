@@ -100,7 +100,7 @@ def test_truncated_octets_print_a_finding_and_fail() -> None:
         (("c401", "--guek", "xx" * 16), "--guek: digit 1 is not hexadecimal"),
         (("c401", "--gak", "00" * 16), "--gak serves only together with --guek"),
         (("c401", "--title", "00" * 8), "--title serves only together with --guek"),
-        (("c401", "--guek", "00" * 16, "--title", "00"), "--title has 1 octets: give 8"),
+        (("c401", "--guek", "00" * 16, "--title", "00"), "--title has 1 octet: give 8"),
     ],
 )
 def test_what_is_asked_wrongly_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
@@ -171,7 +171,7 @@ def test_a_dedicated_key_opens_a_service() -> None:
         (("-f", "absent", "00"), "give them in one place"),
         (("-f", "absent"), "absent cannot be read"),
         (("--base64", "ä"), "BASE64 is not base64"),
-        (("00", "--dek", "00"), "--dek has 1 octets: give 16 or 32"),
+        (("00", "--dek", "00"), "--dek has 1 octet: give 16 or 32"),
     ],
 )
 def test_options_that_do_not_fit_are_one_sentence(

@@ -199,6 +199,7 @@ def test_what_a_meter_refuses_is_one_sentence(
     [
         (["127.0.0.1:1", CLOCK], "'127.0.0.1:1' is not an address"),
         (["tcp://127.0.0.1:1", "1.8.0"], "'1.8.0' is no OBIS code"),
+        (["tcp://127.0.0.1:1", "1-0:1.8.0"], "missing, mostly 255: write 1.0.1.8.0.255"),
         (["tcp://127.0.0.1:1", "--guek", "12", CLOCK], "--guek must be 32 hex digits"),
         (["tcp://127.0.0.1:1", "--title", "OAM", CLOCK], "--title 'OAM' must be 16 hex digits"),
         (["tcp://127.0.0.1:1", "--client", "x", CLOCK], "--client 'x' must be a whole number"),

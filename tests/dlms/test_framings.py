@@ -102,7 +102,7 @@ def test_what_is_wrong_is_a_finding_and_the_rest_is_shown() -> None:
     assert sentences == [
         "FCS is wrong",
         "no LLC header stands before the APDU",
-        "invoke-id-and-priority needs 1 octets",
+        "invoke-id-and-priority needs 1 octet",
         "the last frame is cut off after 9 octets",
     ]
     assert "GetResponseNormal" in labels(translation.tree)

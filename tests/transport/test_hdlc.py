@@ -267,6 +267,40 @@ def test_an_optical_port_is_opened_in_mode_e(tmp_path: Path) -> None:
     asyncio.run(conversation())
 
 
+def test_a_pseudo_terminal_is_served_as_an_optical_port_too(tmp_path: Path) -> None:
+    async def conversation() -> None:
+        lines = Lines()
+        path = tmp_path / "line"
+        served = serve_line(PtyLine, path, lines.accept, STATION, SETTINGS)
+        for mode_e in (True, False, True):
+            settings = HdlcSettings(physical=17, mode_e=mode_e, baud=19200)
+            async with open_session(Url.serial(str(path)), PARAMETERS, hdlc=settings) as found:
+                assert await found.run(found.client.get(Register.value, at=ENERGY)) == 123_456
+        served.close()
+        await served.gone()
+
+    asyncio.run(conversation())
+
+
+def test_a_head_that_sits_on_nothing(tmp_path: Path) -> None:
+    async def conversation() -> None:
+        silent: SerialLine = PtyLine(tmp_path / "head", lambda _octets: None, 300)
+        silent.open()
+        pair = link_pair(READER, 1, SETTINGS)
+        settings = HdlcSettings(physical=17, mode_e=True)
+        with pytest.raises(WireError, match="called in mode E, at 300 baud, did not answer"):
+            await dial_hdlc(
+                Url.serial(str(tmp_path / "head")),
+                lambda _wire: Remembering(),
+                pair,
+                settings=settings,
+                limits=Limits(connect_timeout_s=0.1),
+            )
+        silent.close()
+
+    asyncio.run(conversation())
+
+
 def test_a_meter_that_knows_no_mode_e(tmp_path: Path) -> None:
     async def conversation() -> None:
         other = IdentificationMessage(manufacturer="OAM", modes="", identification="X")

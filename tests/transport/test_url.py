@@ -45,6 +45,12 @@ def test_anything_else_is_refused_with_place_value_and_remedy(text: str, problem
     assert refusal.value.exit_code is ExitCode.ASKED_WRONGLY
 
 
+def test_tools_are_told_all_that_they_could_write() -> None:
+    for text in ("tcp://127.0.0.1", "http://127.0.0.1:1", "/dev/ttyUSB0"):
+        with pytest.raises(UserError, match=r"coaps, dtls, hdlc\+tcp, tcp, tls, udp.*/dev/ttyUSB0"):
+            Url.parse(text, schemes=ALL_SCHEMES)
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_an_address_or_refused(text: str) -> None:
     try:

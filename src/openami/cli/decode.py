@@ -16,6 +16,7 @@ import click
 from openami.cli.octets_input import from_base64, from_content, from_file, from_hex
 from openami.cli.telegram_json import lines as table
 from openami.cli.telegram_json import time_text, to_json
+from openami.dlms.errors import in_octets
 from openami.dlms.recordings.framings import FRAMINGS
 from openami.dlms.recordings.habits import BY_NAME, INVERTED_DEVIATION, LENIENT
 from openami.dlms.recordings.translate import Node, Translation, TranslationKeys, describe
@@ -125,7 +126,7 @@ def _sized(text: str | None, name: str, sizes: tuple[int, ...]) -> bytes:
     octets = from_hex(text, name, secret=True)
     if len(octets) not in sizes:
         wanted = " or ".join(map(str, sizes))
-        sentence = f"{name} has {len(octets)} octets: give {wanted}, in hexadecimal"
+        sentence = f"{name} has {in_octets(len(octets))}: give {wanted}, in hexadecimal"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY)
     return octets
 

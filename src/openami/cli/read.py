@@ -46,7 +46,7 @@ def read(  # noqa: PLR0913  one parameter an option
 ) -> int:
     """Read attributes of a meter at URL.
 
-    URL is tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT, hdlc+tcp://HOST:PORT or
+    URL is tcp, tls, udp, dtls, coap, coaps or hdlc+tcp://HOST:PORT, or
     hdlc+serial:///dev/ttyUSB0.
 
     ATTRIBUTE is a number, a name such as scaler_unit, or all.

@@ -18,7 +18,7 @@ from openami.cosem.model import REGISTRY, Access, InterfaceClass, declared
 from openami.cosem.obis_names import describe
 from openami.cosem.serving.named import to_named
 from openami.dlms import data as axdr_data
-from openami.dlms.errors import DecodeError
+from openami.dlms.errors import DecodeError, in_octets
 from openami.dlms.obis import Obis
 from openami.dlms.security.suites import SecurityPolicy
 
@@ -231,7 +231,7 @@ class Dump:
     def checked(self) -> Self:
         """Return itself; raises `ValueError` for what no association can have."""
         if len(self.system_title) not in {0, 8}:
-            raise ValueError(f"system_title has {len(self.system_title)} octets, not 8")
+            raise ValueError(f"system_title has {in_octets(len(self.system_title))}, not 8")
         if not 0 <= self.client <= 0xFFFF or not 0 <= self.server <= 0xFFFF:
             raise ValueError("client and server are 0 to 65535")
         return self

@@ -9,7 +9,7 @@ lengths cannot occur: no APDU holds more than 4 GiB.  Values with a type tag are
 from dataclasses import dataclass
 from typing import Final, Self
 
-from openami.dlms.errors import DecodeError
+from openami.dlms.errors import DecodeError, in_octets
 
 CLAUSE: Final = "IEC 61334-6, 6"
 LONGEST_LENGTH: Final = 0xFFFFFFFF
@@ -48,7 +48,7 @@ def read_length(octets: bytes, offset: int, what: str) -> tuple[int, int]:
         raise DecodeError(f"length {length:02X} of {what} is not A-XDR", octets, offset, CLAUSE)
     end = offset + 1 + size
     if end > len(octets):
-        raise DecodeError(f"length of {what} needs {size} octets", octets, offset + 1, CLAUSE)
+        raise DecodeError(f"length of {what} needs {in_octets(size)}", octets, offset + 1, CLAUSE)
     return int.from_bytes(octets[offset + 1 : end]), end
 
 
@@ -72,7 +72,7 @@ class Reader:
         """Return the next `count` octets."""
         end = self.offset + count
         if end > len(self.octets):
-            raise DecodeError(f"{what} needs {count} octets", self.octets, self.offset, CLAUSE)
+            raise DecodeError(f"{what} needs {in_octets(count)}", self.octets, self.offset, CLAUSE)
         taken = self.octets[self.offset : end]
         self.offset = end
         return taken

@@ -7,6 +7,7 @@ Tags are one octet here: all that ACSE uses are below 31.  A length of 80 (indef
 from typing import Final
 
 from openami.dlms.axdr import Reader
+from openami.dlms.errors import in_octets
 
 CLAUSE: Final = "ITU-T X.690, 8.1"
 
@@ -26,7 +27,7 @@ def read_tlv(reader: Reader, what: str) -> tuple[int, Reader]:
     length = reader.length(what)
     end = reader.offset + length
     if end > len(reader.octets):
-        problem = f"{what} needs {length} octets, {reader.remaining} are left"
+        problem = f"{what} needs {in_octets(length)}, {reader.remaining} are left"
         raise reader.refusal(problem, clause=CLAUSE)
     # The octets before stay, so that a refusal inside names its place in the whole APDU.
     inside = Reader(reader.octets[:end], reader.offset)

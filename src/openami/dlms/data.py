@@ -47,7 +47,7 @@ from openami.dlms.datatypes import (
     Utf8String,
     VisibleString,
 )
-from openami.dlms.errors import DecodeError
+from openami.dlms.errors import DecodeError, in_octets
 from openami.dlms.typedescription import TypeDescription, read_type_description
 
 __all__ = [
@@ -214,7 +214,7 @@ def _fixed(kind: type[FixedInteger | Float32 | Float64]) -> _ContentReader:
         try:
             return make(kind, unpack_from(octets, offset)[0]), offset + size
         except struct.error:
-            problem = f"{kind.__name__} needs {size} octets"
+            problem = f"{kind.__name__} needs {in_octets(size)}"
             raise DecodeError(problem, octets, offset, CLAUSE) from None
 
     return read_fixed
@@ -224,7 +224,7 @@ def _counted(octets: bytes, offset: int, what: str) -> tuple[bytes, int]:
     length, start = read_length(octets, offset, what)
     end = start + length
     if end > len(octets):
-        raise DecodeError(f"{what} needs {length} octets", octets, start, CLAUSE)
+        raise DecodeError(f"{what} needs {in_octets(length)}", octets, start, CLAUSE)
     return octets[start:end], end
 
 
@@ -265,7 +265,7 @@ def _read_bit_string(octets: bytes, offset: int, _levels: int) -> tuple[Data, in
     bits, start = read_length(octets, offset, "bit-string")
     end = start + (bits + 7) // 8
     if end > len(octets):
-        raise DecodeError(f"bit-string needs {end - start} octets", octets, start, CLAUSE)
+        raise DecodeError(f"bit-string needs {in_octets(end - start)}", octets, start, CLAUSE)
     return BitString(octets[start:end], bits), end
 
 
@@ -275,7 +275,7 @@ def _fixed_octets(kind: type[FixedOctets]) -> _ContentReader:
     def read_octets(octets: bytes, offset: int, _levels: int) -> tuple[Data, int]:
         end = offset + size
         if end > len(octets):
-            problem = f"{kind.__name__} needs {size} octets"
+            problem = f"{kind.__name__} needs {in_octets(size)}"
             raise DecodeError(problem, octets, offset, CLAUSE)
         return kind(octets[offset:end]), end
 

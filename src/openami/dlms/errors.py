@@ -15,6 +15,11 @@ Every error says what was refused, where, and by which clause::
 from dataclasses import dataclass, fields, is_dataclass
 
 
+def in_octets(count: int) -> str:
+    """Return ``1 octet`` or ``2 octets``, for the sentences of errors."""
+    return "1 octet" if count == 1 else f"{count} octets"
+
+
 class DlmsError(Exception):
     """Anything that the protocol core refuses."""
 

@@ -7,6 +7,14 @@ from typing import Final, NamedTuple, Self
 _GROUPS: Final = re.compile(
     r"(\d{1,3})[.\-](\d{1,3})[.:](\d{1,3})\.(\d{1,3})\.(\d{1,3})[.*](\d{1,3})"
 )
+_SHORT: Final = re.compile(r"(\d{1,3})[.\-](\d{1,3})[.:](\d{1,3})\.(\d{1,3})\.(\d{1,3})")
+"""As bills and displays print a code: without F, which is mostly 255."""
+
+
+def _remedy(text: str) -> str:
+    if (short := _SHORT.fullmatch(text.strip())) is not None:
+        return f"its sixth number is missing, mostly 255: write {'.'.join(short.groups())}.255"
+    return "write six numbers of 0 to 255, such as 1.0.1.8.0.255"
 
 
 class Obis(NamedTuple):
@@ -25,9 +33,7 @@ class Obis(NamedTuple):
         found = _GROUPS.fullmatch(text.strip())
         groups = tuple(int(group) for group in found.groups()) if found else ()
         if not groups or max(groups) > 0xFF:
-            raise ValueError(
-                f"{text!r} is no OBIS code: write six numbers of 0 to 255, such as 1.0.1.8.0.255"
-            )
+            raise ValueError(f"{text!r} is no OBIS code: {_remedy(text)}")
         return cls(*groups)
 
     @classmethod

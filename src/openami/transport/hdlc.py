@@ -361,6 +361,11 @@ class HdlcServerWire(HdlcWire):
     def is_open(self) -> bool:
         return self._reason is None
 
+    @property
+    def has_links(self) -> bool:
+        """Whether a client has a link."""
+        return bool(self._pairs)
+
     def _watch(self) -> None:
         """Close a line on which nobody speaks."""
         if self._idle_s is None or self._reason is not None:

@@ -9,7 +9,13 @@ from typing import Final, cast
 from openami.dlms.errors import DecodeError
 from openami.dlms.hdlc.address import Address, Station
 from openami.dlms.hdlc.link import Pair
-from openami.dlms.mode_e import OPENING_BAUD, ClientOpening, with_even_parity
+from openami.dlms.mode_e import (
+    OPENING_BAUD,
+    ClientOpening,
+    IdentificationMessage,
+    ServerOpening,
+    with_even_parity,
+)
 from openami.runtime.errors import ExitCode, UserError
 from openami.transport.carrier import AcceptCarrier
 from openami.transport.endpoint import BACKLOG, cannot_dial, cannot_listen
@@ -22,12 +28,14 @@ from openami.transport.hdlc import (
     HdlcSettings,
     HdlcWire,
 )
-from openami.transport.serial import SerialLine
+from openami.transport.serial import PtyLine, SerialLine
 from openami.transport.url import Url
 from openami.transport.wire import DEFAULT_LIMITS, Limits, WireError
 
 BITS_PER_OCTET: Final = 10  # start, eight data, stop
 POLL_S: Final = 0.02
+IDENTIFICATION: Final = IdentificationMessage(manufacturer="OAM", baud="5", identification="1")
+"""What a simulated optical port says of itself: 9600 baud, mode E."""
 
 
 class TcpLine(asyncio.Protocol):
@@ -134,19 +142,24 @@ async def dial_hdlc(
     """
     name = url.path or f"{url.host}:{url.port}"
     wire = HdlcClientWire(pair, settings, name, accept)
+    asked, remedy = f"server {pair.server}", "check line, speed, server address and its size"
+    opens = settings.mode_e and url.scheme == "hdlc+serial"
     try:
         async with asyncio.timeout(limits.connect_timeout_s):
             if url.scheme == "hdlc+serial":
                 await _open_serial(url, wire, settings)
+                opens = False
             else:
                 await _open_tcp(url, wire)
             wire.connect()
             await wire.opened
     except TimeoutError as error:
         await _abandon(wire, "no answer in time")
-        late = f"{url}: server {pair.server} did not answer within {limits.connect_timeout_s:g} s"
-        remedy = "check line, speed, server address and its size"
-        raise WireError(f"{late}: {remedy}") from error
+        if opens:
+            asked = "a meter that was called in mode E, at 300 baud,"
+            remedy = "check that the head sits on the optical port, or try without --mode-e"
+        late = f"{asked} did not answer within {limits.connect_timeout_s:g} s"
+        raise WireError(f"{url}: {late}: {remedy}") from error
     except (WireError, DecodeError) as error:
         await _abandon(wire, str(error))
         raise WireError(f"{url}: {error}") from error
@@ -265,9 +278,41 @@ def serve_line(
     station: Station,
     settings: HdlcSettings = DEFAULT_SETTINGS,
 ) -> HdlcServerWire:
-    """Serve a serial line, or with `PtyLine` a pseudo-terminal that `path` will name."""
+    """Serve a serial line, or with `PtyLine` a pseudo-terminal that `path` will name.
+
+    A pseudo-terminal is an optical port, too: it has no speed, so a client may open it in mode E
+    or speak HDLC at once.
+    """
     wire = HdlcServerWire(station, settings, str(path), accept)
-    line = line_class(path, wire.octets, settings.baud)
+    port = OpticalPort(wire)
+    line = line_class(path, port.octets if line_class is PtyLine else wire.octets, settings.baud)
+    port.line = line
     SerialPort(wire, line)
     line.open()
     return wire
+
+
+class OpticalPort:
+    """What comes before HDLC on an optical port: a meter that is opened in mode E.
+
+    Attributes:
+        line: The line, once it is there.
+    """
+
+    def __init__(self, wire: HdlcServerWire) -> None:
+        self._wire = wire
+        self._opening: ServerOpening | None = None
+        self.line: SerialLine | None = None
+
+    def octets(self, octets: bytes) -> None:
+        """Take what the line brought; a request message counts only where no link stands."""
+        if octets[0] & 0x7F == ord("/") and not self._wire.has_links:
+            self._opening = ServerOpening(IDENTIFICATION)
+        if self._opening is None or self.line is None:
+            self._wire.octets(octets)
+            return
+        answer, speed = self._opening.receive(octets)
+        if speed is not None:
+            self._opening = None
+            self.line.set_speed(speed)
+        self.line.send(with_even_parity(answer))

@@ -39,6 +39,15 @@ SERIAL: Final = re.compile(r"(?i:hdlc\+serial)://(?P<path>/[^\s?#]*[^\s?#/])")
 SERIAL_REMEDY: Final = "write hdlc+serial:///dev/ttyUSB0"
 
 
+def _remedy(schemes: Collection[Scheme]) -> str:
+    """Return what to write where these schemes are of use."""
+    if set(schemes) <= STREAMS:
+        return REMEDY
+    known = ", ".join(sorted(set(schemes) - {"hdlc+serial"}))
+    serial = ", or hdlc+serial:///dev/ttyUSB0" if "hdlc+serial" in schemes else ""
+    return f"write SCHEME://HOST:PORT with one of {known}, e.g. tcp://127.0.0.1:4059{serial}"
+
+
 @dataclass(frozen=True, slots=True)
 class Url:
     """Where to dial or to listen; port 0 lets the system choose one for a listener.
@@ -83,7 +92,7 @@ class Url:
             UserError: It is no address of ours; exit code 2.
         """
 
-        def refused(problem: str, remedy: str = REMEDY) -> UserError:
+        def refused(problem: str, remedy: str = _remedy(schemes)) -> UserError:
             sentence = f"{place} {text!r} {problem}: {remedy}"
             return UserError(sentence, ExitCode.ASKED_WRONGLY)
 

@@ -121,7 +121,7 @@ CONTEXT = "a109060760857405080101"
         (CONTEXT + "a6030301ff", "tag of calling_ap_title is 03, not 04"),
         (CONTEXT + "8a0109", "cannot have 9 unused bits"),
         (CONTEXT + "8a0107", "cannot have 7 unused bits"),
-        (CONTEXT + "8a00", "unused bits of sender_acse_requirements needs 1 octets"),
+        (CONTEXT + "8a00", "unused bits of sender_acse_requirements needs 1 octet"),
         (CONTEXT + "a9020200", "calling_ae_invocation_id needs 1 octet"),
         (CONTEXT + "a604040100ff", "octets after the end"),
         (CONTEXT + "be80040000", "not A-XDR"),

@@ -111,7 +111,7 @@ def test_no_tag_means_two_things() -> None:
     ("kind", "found", "sentence"),
     [
         (ServiceCiphering, "c00100", "C0 is no glo- or ded- tag, at octet 0 of 3"),
-        (GeneralGloCiphering, "db0141000000", "system-title has 1 octets, neither 0 nor 8"),
+        (GeneralGloCiphering, "db0141000000", "system-title has 1 octet, neither 0 nor 8"),
         (GeneralCiphering, "dd0000000000010003", "key-id 3 does not exist, at octet 8"),
         (GeneralCiphering, "dd00000000000103", "key-info choice 3 is not 0 to 2, at octet 7"),
     ],

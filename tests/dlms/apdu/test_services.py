@@ -109,7 +109,7 @@ def test_a_notification_with_a_typed_date_time() -> None:
 def test_a_date_time_has_12_octets_or_none() -> None:
     with pytest.raises(DecodeError, match="date-time has 3 octets, not 0 or 12"):
         DataNotification.decode(bytes.fromhex("0f00000001 03 010203 00"))
-    with pytest.raises(DecodeError, match="date-time has 1 octets"):
+    with pytest.raises(DecodeError, match="date-time has 1 octet"):
         EventNotification.decode(bytes.fromhex("c2010100" + "00" * 10))
 
 

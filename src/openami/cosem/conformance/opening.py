@@ -269,7 +269,7 @@ def _open_13(trial: Trial) -> Script[str | None]:
         if missing := (proposed & own) & ~found:
             raise Failed(f"{names}: {words_of(missing)} proposed and declared, and not granted")
         if extra := found & ~(own | free):
-            raise Failed(f"{names}: {words_of(extra)} granted, and not declared")
+            raise Failed(f"{names}: {words_of(extra)} granted, and not declared in `conformance`")
     return f"the last: {found:06X}"
 
 

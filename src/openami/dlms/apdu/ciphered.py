@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final, NamedTuple, Self, assert_never
 
 from openami.dlms.axdr import Reader, encode_octet_string
-from openami.dlms.errors import DecodeError
+from openami.dlms.errors import DecodeError, in_octets
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.5"
 
@@ -118,7 +118,7 @@ class GeneralGloCiphering:
         reader = Reader(octets).expect(cls.TAG, "APDU tag")
         title = reader.octet_string("system-title")
         if len(title) not in (0, 8):
-            problem = f"system-title has {len(title)} octets, neither 0 nor 8"
+            problem = f"system-title has {in_octets(len(title))}, neither 0 nor 8"
             raise reader.refusal(problem, back=len(title), clause=CLAUSE)
         apdu = cls(system_title=title, ciphered_service=reader.octet_string("ciphered-service"))
         reader.end()

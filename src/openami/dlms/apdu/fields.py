@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Self
 from openami.dlms import data
 from openami.dlms.axdr import Reader, encode_length, encode_octet_string
 from openami.dlms.data import Data
-from openami.dlms.errors import DecodeError
+from openami.dlms.errors import DecodeError, in_octets
 from openami.dlms.obis import Obis
 
 CLAUSE: Final = "IEC 62056-5-3, 9.5"
@@ -285,6 +285,6 @@ def read_date_time(reader: Reader) -> bytes:
     start = reader.offset
     octets = reader.octet_string("date-time")
     if len(octets) not in {0, _DATE_TIME_OCTETS}:
-        problem = f"date-time has {len(octets)} octets, not 0 or 12"
+        problem = f"date-time has {in_octets(len(octets))}, not 0 or 12"
         raise DecodeError(problem, reader.octets, start, CLAUSE)
     return octets

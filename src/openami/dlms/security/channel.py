@@ -31,7 +31,7 @@ from openami.dlms.apdu.ciphered import (
 )
 from openami.dlms.apdu.signed import GENERAL_SIGNING
 from openami.dlms.axdr import encode_length, read_length
-from openami.dlms.errors import DecodeError, SecurityError
+from openami.dlms.errors import DecodeError, SecurityError, in_octets
 from openami.dlms.security import common_form
 from openami.dlms.security.agreement import Parties
 from openami.dlms.security.ciphering import SYSTEM_TITLE_OCTETS, Cipher
@@ -384,7 +384,7 @@ class SecureChannel:
         length, start = read_length(octets, 1, "system-title")
         end = start + length
         if end > len(octets):
-            raise DecodeError(f"system-title needs {length} octets", octets, start, CLAUSE)
+            raise DecodeError(f"system-title needs {in_octets(length)}", octets, start, CLAUSE)
         if length:
             self._check_peer(octets[start:end])
         return end

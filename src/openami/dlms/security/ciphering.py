@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
-from openami.dlms.errors import DecodeError, SecurityError
+from openami.dlms.errors import DecodeError, SecurityError, in_octets
 from openami.dlms.security.counters import InvocationCounter
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 
@@ -64,7 +64,7 @@ class KeySet:
 def check_key_size(name: str, key: bytes, size: int) -> None:
     """Refuse a key that has not `size` octets."""
     if len(key) != size:
-        raise SecurityError(f"the {name} has {len(key)} octets, not {size}", "key set", CLAUSE)
+        raise SecurityError(f"the {name} has {in_octets(len(key))}, not {size}", "key set", CLAUSE)
 
 
 class KeyService(Protocol):
@@ -310,7 +310,7 @@ class _Served:
 
 
 def _title_refused(system_title: bytes) -> SecurityError:
-    problem = f"the sender's system title has {len(system_title)} octets, not 8"
+    problem = f"the sender's system title has {in_octets(len(system_title))}, not 8"
     return SecurityError(problem, f"system title {system_title.hex().upper() or '(none)'}", CLAUSE)
 
 
