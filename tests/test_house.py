@@ -56,6 +56,27 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+def is_module(name: str) -> bool:
+    """Tell whether `cosem.serving.blocks`, or the module before the last dot, is there."""
+    path = ROOT / "src" / "openami" / name.replace(".", "/")
+    return any(
+        each.with_suffix(".py").exists() or (each.is_dir() and each == path)
+        for each in (path, path.parent, path.parent.parent)
+    )
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.suffix == ".md" or "src" in p.parts], ids=named
+)
+def test_modules_that_are_spoken_of_are_there(path: Path) -> None:
+    packages = "|".join(p.name for p in (ROOT / "src/openami").iterdir() if p.is_dir())
+    spoken = re.findall(
+        rf"`(?:openami\.)?((?:{packages})(?:\.\w+)+)", path.read_text("utf-8", errors="replace")
+    )
+    files = ("toml", "json", "md")
+    assert [name for name in spoken if not name.endswith(files) and not is_module(name)] == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_loads_and_explains_itself(name: str) -> None:
     context = click.Context(openami)

@@ -434,7 +434,7 @@ class Client(ClientAssociation):
     ) -> Steps[bytes]:
         """Read the rows of a profile from `start` to `end`, both included, as encoded array.
 
-        `dlms.columns` makes columns of the octets.
+        `dlms.bulk.columns` makes columns of the octets.
         """
         selection = ByRange(
             restricting_object=CaptureObject(class_id=8, instance_id=clock, attribute_id=2),

@@ -2,7 +2,7 @@
 """Messages of the inbox to rows of readings, thousands at a time.
 
 A message carries profile rows (clock, status, four channels; docs/architecture.md, 4).  Messages
-whose rows have one shape are decoded together by `dlms.columns`; one that cannot be decoded is
+whose rows have one shape are decoded together by `dlms.bulk.columns`; one that cannot be decoded is
 named with its reason and holds up nobody.  A row's clock is the end of its interval; the store
 keeps the start.
 """

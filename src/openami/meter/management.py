@@ -206,7 +206,7 @@ class Management:
         except StorageError as error:
             log.error("%s: event %d is not in the log: %s", self.config.name, code, error)  # noqa: TRY400
 
-    # Breaker: the port of `cosem.disconnect` and metrology's answer ---------------------------
+    # Breaker: the port of `cosem.classes.disconnect` and metrology's answer ----------------------
 
     @property
     def wants_closed(self) -> bool:

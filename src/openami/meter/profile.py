@@ -91,7 +91,7 @@ def _rows(
 
 
 class RingBuffer:
-    """Rows of a ring, as the server of a profile generic asks for them (`cosem.profile`)."""
+    """Rows of a ring, as a profile generic is served from (`cosem.serving.profile`)."""
 
     def __init__(self, ring: Ring, kind: np.dtype[np.void]) -> None:
         self.ring = ring
