@@ -115,22 +115,37 @@ def test_the_update_is_carried_on_after_a_cut(story: object, image: Image) -> No
         assert cut.state.counter == carried.security_counter
 
 
-def test_the_power_is_cut_again_while_it_starts_and_carries_on() -> None:
+def cut_again_and_again(seed: int, every: int) -> None:
+    """Cut the power, start, carry on, and cut it again on the way, a few times."""
+    draw = random.Random(seed)
+    image = draw.choice([SECOND, SEALED])
     device = Device()
-    confirmed(device, SEALED)
-    draw = random.Random(5)
-    for done in range(0, len(device.flash.operations), 23):
-        first = Device(device.flash.after_cut(done, draw.randrange))
-        least = first.state
-        first.boot()
-        first.carry_on(SEALED)
-        flash = first.flash
-        for again in range(0, len(flash.operations) + 1, 11):
-            second = Device(flash.after_cut(again, draw.randrange))
-            assert second.state.counter >= least.counter
-            second.boot()
-            second.carry_on(SEALED)
-            assert second.version == "1.3.0+0"
+    confirmed(device, image)
+    for done in range(draw.randrange(every), len(device.flash.operations), every):
+        cut = Device(device.flash.after_cut(done, draw.randrange))
+        for _ in range(4):
+            least = cut.state.counter
+            cut.boot()
+            cut.carry_on(image)
+            again = draw.randrange(len(cut.flash.operations) + 1)
+            cut = Device(cut.flash.after_cut(again, draw.randrange))
+            assert cut.state.counter >= least
+        cut.boot()
+        cut.carry_on(image)
+        assert cut.version == "1.3.0+0"
+        assert cut.state.counter == 6
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_power_is_cut_again_while_it_starts_and_carries_on(seed: int) -> None:
+    cut_again_and_again(seed, every=17)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+def test_the_power_is_cut_again_and_again() -> None:
+    for seed in range(1000):
+        cut_again_and_again(seed, every=7)
 
 
 def test_blocks_that_were_torn_are_asked_for_again_and_no_others() -> None:

@@ -70,6 +70,21 @@ def test_the_counter_never_goes_back() -> None:
         journal.write(BootState(counter=6, confirmed=Bank.A))
 
 
+def test_a_cell_that_goes_bad_does_not_take_the_counter_back() -> None:
+    made = blank()
+    for counter in range(9):
+        StateJournal(made, SMALL).write(BootState(counter=counter, confirmed=Bank.A))
+        newest = max(
+            (found[0], at)
+            for at in range(SMALL.state.offset, SMALL.state.end, RECORD.size)
+            if (found := BootState.decode(made.read(at, RECORD.size))) is not None
+        )
+        made.content[newest[1] + 8] ^= 1
+        found = StateJournal(made, SMALL).read()
+        assert found is not None
+        assert found.counter == counter
+
+
 def test_a_cut_leaves_the_old_record_or_the_new_one() -> None:
     made = blank()
     for counter in range(12):

@@ -165,6 +165,28 @@ def test_blocks_come_in_any_order_and_again_and_after_a_restart() -> None:
     assert device.version == "1.3.0+0"
 
 
+@IMAGES
+def test_an_image_whose_size_nobody_tells(image: Image) -> None:
+    device = Device()
+    device.update.start(b"open", None, 128)
+    octets = image.encode()
+    for number in range(-(-len(octets) // 128)):
+        if number != 4:
+            device.update.write(number, octets[number * 128 : (number + 1) * 128])
+    update = device.update
+    with pytest.raises(TransferError, match="1 blocks are missing, the first are 4"):
+        update.finish()
+    with pytest.raises(TransferError, match="not 128"):
+        update.write(4, b"")
+    update.write(4, octets[4 * 128 : 5 * 128])
+    update.write(4, octets[4 * 128 : 5 * 128])
+    assert update.transfer is not None
+    assert (update.transfer.terms.identifier, update.transfer.terms.open_ended) == (b"open", True)
+    update.finish()
+    update.install()
+    assert device.boot().trial
+
+
 @pytest.mark.parametrize(
     ("identifier", "size", "block", "problem"),
     [

@@ -2,6 +2,7 @@
 """imgtool, MCUboot's own tool, reads what we write and writes what we read."""
 
 import json
+import random
 import subprocess
 from pathlib import Path
 
@@ -171,3 +172,28 @@ def test_what_imgtool_does_not_notice(run: Run, tmp_path: Path, payload: Path) -
     outcome = run("verify", "-k", key, "--json", odd)
     assert outcome.status == 1
     assert json.loads(outcome.out)["reason"] == "tlv-unprotected"
+
+
+def test_what_imgtool_refuses_is_refused(run: Run, tmp_path: Path) -> None:
+    """Whatever changes in the head or the TLVs: nothing is accepted that imgtool refuses."""
+    payload, key = tmp_path / "short.bin", tmp_path / "key.pem"
+    sound_file, odd = tmp_path / "sound.bin", tmp_path / "odd.bin"
+    payload.write_bytes(PAYLOAD[:64])
+    imgtool("keygen", "-t", "ecdsa-p256", "-k", key)
+    words = ("-k", key, "-H", "0x40", "--pad-header", "-S", SLOT, *PLAIN)
+    imgtool("sign", *words, payload, sound_file)
+    octets = sound_file.read_bytes()
+    draw = random.Random(11)
+    stricter = 0
+    for _ in range(20):
+        changed = bytearray(octets)
+        place = draw.choice([draw.randrange(32), draw.randrange(0x80, len(octets))])
+        changed[place] ^= 1 << draw.randrange(8)
+        odd.write_bytes(changed)
+        accepted = run("verify", "-k", key, odd).status == 0
+        done = subprocess.run(
+            [IMGTOOL, "verify", "-k", key, odd], capture_output=True, check=False, timeout=60
+        )
+        assert not accepted or done.returncode == 0, f"octet {place} is {changed[place]:02X}"
+        stricter += not accepted and done.returncode == 0
+    assert stricter, "imgtool passes over what a boot must not"

@@ -159,16 +159,25 @@ class StateJournal:
     def write(self, state: BootState) -> None:
         """Append a record, durable when this returns.
 
+        One that raises the counter is written twice: the first changes everything in one step, the
+        second outlives a cell that goes bad in the first.
+
         Raises:
             ValueError: The counter would go back.
         """
         newest = self._newest()
+        if newest is not None and state.counter < newest[2].counter:
+            counter = newest[2].counter
+            raise ValueError(f"the counter would go back from {counter} to {state.counter}")
+        self._append(state, newest)
+        if newest is None or state.counter > newest[2].counter:
+            self._append(state, self._newest())
+
+    def _append(self, state: BootState, newest: tuple[int, int, BootState] | None) -> None:
         if newest is None:
             self._begin(self._pages[0], state.encode(1))
             return
-        place, sequence, before = newest
-        if state.counter < before.counter:
-            raise ValueError(f"the counter would go back from {before.counter} to {state.counter}")
+        place, sequence, _ = newest
         record = state.encode(sequence + 1)
         page = place - place % self._page_octets
         for at in range(place + RECORD.size, page + self._page_octets, RECORD.size):

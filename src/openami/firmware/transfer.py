@@ -34,6 +34,8 @@ HEAD_OCTETS: Final = 128
 HEAD: Final = struct.Struct("<4sIIB111sI")
 MARK: Final = struct.Struct("<BBHI")
 LONGEST_IDENTIFIER: Final = 111
+OPEN_ENDED: Final = 0x80
+"""Bit of the identifier's length: the size is that of the room."""
 SPARE_MARKS: Final = 48
 """For statuses, and for blocks that a power cut tore."""
 
@@ -52,11 +54,17 @@ class Mark(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What is transferred, and how it is cut."""
+    """What is transferred, and how it is cut.
+
+    Attributes:
+        size: Of the image; or of the room for it, where its size is not known before its end.
+        open_ended: Whether the size is not known.
+    """
 
     identifier: bytes
     size: int
     block_octets: int
+    open_ended: bool = False
 
     @property
     def blocks(self) -> int:
@@ -67,7 +75,8 @@ class Terms:
         return min(self.block_octets, self.size - number * self.block_octets)
 
     def encode(self) -> bytes:
-        fields = (self.size, self.block_octets, len(self.identifier), self.identifier)
+        length = len(self.identifier) | (OPEN_ENDED if self.open_ended else 0)
+        fields = (self.size, self.block_octets, length, self.identifier)
         body = HEAD.pack(MAGIC, *fields, 0)[:-4]
         return body + zlib.crc32(body).to_bytes(4, "little")
 
@@ -76,7 +85,12 @@ class Terms:
         magic, size, block_octets, length, identifier, crc = HEAD.unpack(octets)
         if magic != MAGIC or crc != zlib.crc32(octets[:-4]):
             return None
-        return cls(identifier=identifier[:length], size=size, block_octets=block_octets)
+        return cls(
+            identifier=identifier[: length & ~OPEN_ENDED],
+            size=size,
+            block_octets=block_octets,
+            open_ended=bool(length & OPEN_ENDED),
+        )
 
 
 def check(terms: Terms, flash_map: FlashMap) -> None:
@@ -145,8 +159,9 @@ class Transfer:
 
     @property
     def missing(self) -> list[int]:
-        """Numbers of the blocks that are not there."""
-        return [number for number, there in enumerate(self._there) if not there]
+        """Numbers of the blocks that are not there; open-ended, up to the last one that is."""
+        last = self._there.rfind(1) + 1 if self.terms.open_ended else self.terms.blocks
+        return [number for number in range(last) if not self._there[number]]
 
     def write(self, number: int, octets: bytes) -> None:
         """Keep a block, durable when this returns; the same one again is not written.
@@ -157,6 +172,8 @@ class Transfer:
         terms = self.terms
         if not 0 <= number < terms.blocks:
             raise TransferError(f"block {number} is none: there are 0 to {terms.blocks - 1}")
+        if terms.open_ended and octets:
+            octets = octets.ljust(terms.octets_of(number), ERASED)
         if len(octets) != terms.octets_of(number):
             wanted = terms.octets_of(number)
             raise TransferError(f"block {number} has {len(octets)} octets, not {wanted}")
@@ -274,7 +291,7 @@ class Transfer:
         for kind, _, number, crc in MARK.iter_unpack(marks[:used]):
             if kind == Mark.BLOCK:
                 self._marked.setdefault(number, set()).add(crc)
-            elif kind == Mark.PAGE:
+            elif kind == Mark.PAGE and number * self._map.page_octets < self.terms.size:
                 self._clear[number] = crc
             elif kind == Mark.STATUS and crc == zlib.crc32(bytes((kind, number & 0xFF))):
                 self.status = number
@@ -285,6 +302,6 @@ class Transfer:
             self._there[number] = good or page in clear
 
     def _is_clear(self, page: int) -> bool:
-        here = self._page(page) if page * self._map.page_octets < self.terms.size else b""
+        here = self._page(page)
         crc = self._clear[page]
-        return bool(here) and crc in {zlib.crc32(here), zlib.crc32(self._scratch(len(here)))}
+        return crc in {zlib.crc32(here), zlib.crc32(self._scratch(len(here)))}

@@ -105,28 +105,42 @@ class Update:
             missing=0 if self.transfer is None else len(self.transfer.missing),
         )
 
-    def check(self, identifier: bytes, size: int, block_octets: int) -> None:
+    def check(self, identifier: bytes, size: int | None, block_octets: int) -> None:
         """Refuse what `start` would refuse of an image, whatever the state.
 
         Raises:
             TransferError: It cannot fit.
         """
-        check(Terms(identifier=identifier, size=size, block_octets=block_octets), self._map)
+        check(self._terms(identifier, size, block_octets), self._map)
 
-    def start(self, identifier: bytes, size: int, block_octets: int) -> None:
+    def start(self, identifier: bytes, size: int | None, block_octets: int) -> None:
         """Make room for an image.
+
+        Args:
+            identifier: Of the transfer; means something to whoever transfers.
+            size: In octets; None where it is not known before the end, as in PSA's own call.  The
+                last block may then be short, and everything behind it stays erased.
+            block_octets: A power of two up to a page.
 
         Raises:
             UpdateStateError: Something is there: `cancel` and `clean` first.
             TransferError: It cannot fit.
         """
         self._may(Call.START)
-        terms = Terms(identifier=identifier, size=size, block_octets=block_octets)
+        terms = self._terms(identifier, size, block_octets)
         check(terms, self._map)
         bank = self._state.confirmed.other
         self._forget(bank)
         self._move(Call.START, candidate=bank, error="")
         self.transfer = Transfer.begin(self._flash, self._map, bank, terms)
+
+    def _terms(self, identifier: bytes, size: int | None, block_octets: int) -> Terms:
+        return Terms(
+            identifier=identifier,
+            size=self._map.room if size is None else size,
+            block_octets=block_octets,
+            open_ended=size is None,
+        )
 
     def write(self, number: int, octets: bytes) -> None:
         """Keep one block.
