@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
+from openami.transport.carrier import Awaited
 from openami.transport.hdlc import HdlcServerWire
 from playbooks.demo_meter import DemoMeter, entropy
 
@@ -22,7 +23,7 @@ class Serving:
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
         answer = self.server.receive(source, apdu)
-        if answer is None and isinstance(self.wire, HdlcServerWire):
+        if answer is None and isinstance(self.wire, Awaited):
             self.wire.silent(destination, source)
         while answer is not None:
             self.wire.send(destination, source, answer)

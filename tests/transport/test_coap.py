@@ -12,8 +12,11 @@ from openami.coap.layer import Transmission
 from openami.coap.message import Message, path_options
 from openami.coap.numbers import Code, Type
 from openami.coap.peer import PeerSettings
-from openami.cosem.classes.measurement import Register
+from openami.cosem.asking.association import ALL_SERVICES
+from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.client import ClientParameters
+from openami.cosem.rights import FULL_ACCESS
+from openami.dlms.data import OctetString
 from openami.dlms.errors import DecodeError
 from openami.dlms.hls import Mechanism
 from openami.runtime.errors import UserError
@@ -24,7 +27,8 @@ from openami.transport.datagrams import UdpPort
 from openami.transport.dtlsport import DtlsPort
 from openami.transport.url import Url
 from openami.transport.wire import WireError
-from playbooks.demo_meter import ENERGY, PASSWORD, READER, DemoMeter
+from playbooks.demo_meter import ENERGY, NOTE, PASSWORD, READER, DemoMeter
+from transport.hdlcmeter import Serving as Silenced
 from transport.hdlcmeter import until
 from transport.parties import CONCENTRATOR, METER, Pki, Remembering
 from transport.relay import BadLine, open_relay
@@ -112,6 +116,55 @@ def test_a_session_on_a_bad_line() -> None:
             for _ in range(20):
                 got = await session.run(session.client.get(Register.value, at=ENERGY))
                 assert got == 123_456
+        relay.close()
+        await port.close()
+
+    play(act)
+
+
+@pytest.mark.parametrize("confirmable", [True, False])
+def test_general_blocks_arrive_whole_and_in_order(*, confirmable: bool) -> None:
+    async def act() -> None:
+        scene = Scene()
+        port, wire = await scene.open(replace(QUICK, confirmable=confirmable))
+        sent = [bytes((number,)) * (100 if number % 3 else 3000) for number in range(40)]
+        for apdu in sent:
+            wire.send(16, 1, apdu)
+        await until(lambda: bool(scene.there))
+        there = scene.there[0]
+
+        def all_there() -> bool:
+            carrier = there.wire
+            assert isinstance(carrier, CoapWire)
+            carrier.silent(1, 16)
+            return len(there.frames) == len(sent)
+
+        await until(all_there)
+        assert [apdu for _, _, apdu in there.frames] == sent
+        wire.close()
+        await port.close()
+
+    play(act)
+
+
+@pytest.mark.parametrize("every", [3, 4])
+def test_general_blocks_on_a_bad_line(every: int) -> None:
+    async def act() -> None:
+        meter = DemoMeter()
+        meter.associations[READER] = replace(meter.associations[READER], grants=FULL_ACCESS)
+        port = await listen_coap(
+            any_port("coap"), lambda wire: Silenced(wire, meter), settings=QUICK
+        )
+        relay = await open_relay(port.url, BadLine(every))
+        parameters = replace(
+            PARAMETERS, conformance=ALL_SERVICES, max_receive_pdu_octets=200, block_window=4
+        )
+        value = OctetString(bytes(range(256)) * 12)
+        async with open_session(
+            relay.url("coap"), parameters, coap=QUICK, timeout_s=1.0
+        ) as session:
+            await session.run(session.client.set(Data.value, value, at=NOTE))
+            assert await session.run(session.client.get(Data.value, at=NOTE)) == value
         relay.close()
         await port.close()
 

@@ -18,10 +18,10 @@ from openami.dlms.apdu.notification import EventNotification
 from openami.dlms.data import Array, DoubleLongUnsigned, OctetString
 from openami.dlms.hdlc.address import Station
 from openami.dlms.hls import Mechanism
-from openami.transport.carrier import Carrier
+from openami.transport.carrier import Awaited, Carrier
 from openami.transport.client import OpenSession, open_session
+from openami.transport.coapwire import listen_coap
 from openami.transport.endpoint import listen
-from openami.transport.hdlc import HdlcServerWire
 from openami.transport.hdlcpoint import listen_hdlc
 from openami.transport.udp import listen_udp
 from openami.transport.url import Url
@@ -70,7 +70,7 @@ class Losing(Serving):
         if self.loses(apdu):
             return
         answer = self.server.receive(source, apdu)
-        if answer is None and isinstance(self.wire, HdlcServerWire):
+        if answer is None and isinstance(self.wire, Awaited):
             self.wire.silent(destination, source)
         while answer is not None:
             if not self.loses(answer):
@@ -92,6 +92,10 @@ async def served(scheme: str, made: list[Serving]) -> AsyncIterator[Url]:
         port = await listen_udp(url, accept)
         yield port.url
         await port.close()
+    elif scheme == "coap":
+        datagrams = await listen_coap(url, accept)
+        yield datagrams.url
+        await datagrams.close()
     elif scheme == "tcp":
         listener = await listen(url, accept)
         yield listener.url
@@ -114,7 +118,7 @@ def hold(scheme: str, talk: Callable[[OpenSession, list[Serving]], object]) -> N
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "udp", "hdlc+tcp"])
+@pytest.mark.parametrize("scheme", ["tcp", "udp", "coap", "hdlc+tcp"])
 def test_long_values_go_both_ways(scheme: str) -> None:
     async def talk(meter: OpenSession, _made: list[Serving]) -> None:
         assert await meter.run(meter.client.get(ProfileGeneric.buffer, at=LOAD_PROFILE)) == WHOLE

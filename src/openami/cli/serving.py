@@ -12,7 +12,7 @@ from openami.dlms.hdlc.address import Station
 from openami.dlms.sap import ALL_STATION
 from openami.runtime.errors import ExitCode, UserError
 from openami.transport.anywhere import listen_anywhere
-from openami.transport.hdlc import HdlcServerWire
+from openami.transport.carrier import Awaited
 from openami.transport.hdlcpoint import listen_hdlc, serve_line
 from openami.transport.serial import PtyLine, SerialLine
 from openami.transport.tls import Secured
@@ -40,7 +40,7 @@ class Conversation:
         if destination not in {self._device.sap, ALL_STATION}:
             return
         answer = self._server.receive(source, apdu)
-        if answer is None and isinstance(self._wire, HdlcServerWire):
+        if answer is None and isinstance(self._wire, Awaited):
             self._wire.silent(destination, source)
         while answer is not None and destination != ALL_STATION:
             self._wire.send(destination, source, answer)

@@ -5,8 +5,13 @@ Both ends may ask and both may answer.  A request that is longer than a block go
 blocks, and the response is gathered from Block2 blocks; a request that comes in blocks is handed
 over whole, and a long response is kept until its last block was fetched.  A response goes out with
 the acknowledgement when it is ready in time, and on its own otherwise.
+
+Our requests go one after the other: blocks of two requests to one resource could not be told apart,
+and what is cut into several requests would arrive in any order.  The next one goes when the peer
+has the whole of the former, which its acknowledgement says, or has answered it.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -110,6 +115,11 @@ class _Asked:
     gathered: bytearray = field(default_factory=bytearray)
     etag: bytes | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the block that was sent last is the end of the payload."""
+        return self.sent + (1 << (self.exponent + 4)) >= len(self.payload)
+
 
 @dataclass(slots=True)
 class _Owed:
@@ -139,6 +149,8 @@ class CoapPeer:
         self._entropy = entropy
         self._handles = 0
         self._asked: dict[bytes, _Asked] = {}
+        self._queue: deque[_Asked] = deque()
+        self._current: _Asked | None = None  # of which the peer does not have the whole yet
         self._owed: dict[int, _Owed] = {}
         self._gathering: dict[_Key, bytearray] = {}
         self._kept: dict[_Key, tuple[int, tuple[Option, ...], bytes]] = {}
@@ -175,7 +187,8 @@ class CoapPeer:
             exponent=self._settings.size_exponent,
             due_s=now + self._settings.response_s,
         )
-        self._ask_block(asked, now)
+        self._queue.append(asked)
+        self._ask_next(now)
         return asked.handle
 
     def respond(
@@ -227,6 +240,20 @@ class CoapPeer:
 
     # Our own requests -----------------------------------------------------------------------------
 
+    def _ask_next(self, now: float) -> None:
+        """Begin the next request, if the peer has the whole of the one before."""
+        while self._current is None and self._queue:
+            asked = self._queue.popleft()
+            self._ask_block(asked, now)
+            if asked.confirmable or not asked.is_whole:  # else nothing will acknowledge it
+                self._current = asked
+
+    def _through(self, asked: _Asked, now: float) -> None:
+        """Learn that nothing of a request is left to be sent."""
+        if self._current is asked:
+            self._current = None
+            self._ask_next(now)
+
     def _ask_block(self, asked: _Asked, now: float) -> None:
         """Send the request, or its next block."""
         options, payload = asked.options, asked.payload
@@ -257,8 +284,10 @@ class CoapPeer:
                     self._requested(message, now, events)
                 else:
                     self._answered(message, now, events)
-            case Acknowledged():
-                pass  # the response comes on its own
+            case Acknowledged(message_id):
+                asked = self._current  # the response comes on its own
+                if asked is not None and asked.message_id == message_id and asked.is_whole:
+                    self._through(asked, now)
             case Rejected(message_id):
                 self._fail_id(message_id, "the peer rejected the message (RST)", now, events)
             case GivenUp(message_id):
@@ -275,6 +304,7 @@ class CoapPeer:
         self._asked.pop(asked.token, None)
         self.layer.abandon(asked.message_id, now)
         events.append(Failed(asked.handle, reason))
+        self._through(asked, now)
 
     def _answered(self, message: Message, now: float, events: list[PeerEvent]) -> None:
         asked = self._asked.get(message.token)
@@ -301,7 +331,7 @@ class CoapPeer:
         if block2 is not None and is_success(message.code):
             self._gather(asked, message, block2, now, events)
             return
-        self._finish(asked, message, message.payload, events)
+        events.append(self._finish(asked, message, message.payload, now))
 
     def _goes_on(self, asked: _Asked, code: int, block1: Block | None, now: float) -> bool:
         """Send the next block of the request if the peer asks for it."""
@@ -337,19 +367,18 @@ class CoapPeer:
             asked.etag = etag
             asked.gathered += message.payload
             if not block.more:
-                self._finish(asked, message, bytes(asked.gathered), events)
+                events.append(self._finish(asked, message, bytes(asked.gathered), now))
                 return
             following = Block(block.number + 1, more=False, exponent=block.exponent)
             self._send(asked, (*asked.options, (BLOCK2, following.encode())), b"", now)
             return
         self._fail(asked, reason, now, events)
 
-    def _finish(
-        self, asked: _Asked, message: Message, payload: bytes, events: list[PeerEvent]
-    ) -> None:
+    def _finish(self, asked: _Asked, message: Message, payload: bytes, now: float) -> Answered:
         self._asked.pop(asked.token, None)
         options = without(message.options, BLOCK1, BLOCK2, SIZE1, SIZE2)
-        events.append(Answered(asked.handle, message.code, options, payload))
+        self._through(asked, now)
+        return Answered(asked.handle, message.code, options, payload)
 
     # The peer's requests --------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from openami.exchange.events import EventCode
 from openami.exchange.uplink import PUSH_CLIENT
 from openami.meter.management import Management
 from openami.transport.anywhere import OpenPort, listen_anywhere
-from openami.transport.carrier import Carrier
+from openami.transport.carrier import Awaited, Carrier
 from openami.transport.endpoint import dial
 from openami.transport.reconnect import Reconnector
 from openami.transport.tls import Expected, Role, Secured, Tls, client_tls, server_tls
@@ -58,6 +58,8 @@ class MeterLine:
         except StorageError as error:
             log.error("%s: a request stays unanswered: %s", self._management.config.name, error)  # noqa: TRY400
             return
+        if answer is None and isinstance(self._wire, Awaited):
+            self._wire.silent(destination, source)
         while answer is not None and destination != ALL_STATION:
             self._answer(source, answer)
             answer = self._server.following()

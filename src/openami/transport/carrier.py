@@ -44,5 +44,13 @@ class Polled(Protocol):
         """Poll for an APDU that is to come without being asked for."""
 
 
+@runtime_checkable
+class Awaited(Protocol):
+    """A carrier whose peer waits for something to each message, be it nothing."""
+
+    def silent(self, source: int, destination: int) -> None:
+        """Say that the message of `destination` to `source` gets no APDU."""
+
+
 AcceptCarrier = Callable[[Carrier], WireHandler]
 """Called when a carrier is ready; `WireError` refuses the peer."""

@@ -138,6 +138,15 @@ class CoapWire:
             self.coap.request(Code.POST, options, payload, now_s, confirmable=confirmable)
         self._flush()
 
+    def silent(self, source: int, destination: int) -> None:
+        """Answer the request of `destination` with nothing, at once: no APDU will."""
+        del source
+        waiting = next((each for each in self._waiting if each.client == destination), None)
+        if waiting is not None:
+            self._waiting.remove(waiting)
+            self.coap.respond(waiting.handle, Code.CHANGED, b"", self._loop.time())
+            self._flush()
+
     def datagram(self, octets: bytes) -> None:
         """Take a datagram of the peer."""
         for event in self.coap.receive(octets, self._loop.time()):
