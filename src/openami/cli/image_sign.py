@@ -116,7 +116,9 @@ def sign(  # noqa: PLR0913, PLR0917  one for each option
 
 @click.command()
 @click.option("-k", "--key", type=FILE, required=True, help="Private key that signs it anew.")
-@click.option("-E", "--encrypt", "recipient", type=FILE, required=True, help="For this public key.")
+@click.option(
+    "-E", "--encrypt", "--enc-key", "recipient", type=FILE, required=True, help="For this key."
+)
 @click.option("--encrypt-keylen", type=click.Choice(list(_SIZES)), default="128")
 @_password_option
 @click.argument("source", type=FILE)

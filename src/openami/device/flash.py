@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flash of a device in a file: what `firmware` writes outlives a power cut.
+
+The file holds what a chip would, octet for octet, and refuses what a chip could not do: writing
+over what is not erased.  `sync` is an fdatasync; the name of a new file is durable with the first.
+"""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from openami.device.storage import (
+    StorageError,
+    create,
+    synchronise,
+    synchronise_name,
+    write_all,
+)
+from openami.firmware.flash import ERASED, PAGE_OCTETS, UNIT_OCTETS, FlashError
+
+
+class FlashFile:
+    """An open flash; the port `firmware.flash.Flash`."""
+
+    def __init__(
+        self, path: Path, descriptor: int, octets: int, page_octets: int, *, new: bool
+    ) -> None:
+        """See `open`."""
+        self.path = path
+        self._descriptor = descriptor
+        self._octets, self._page_octets = octets, page_octets
+        self._nameless = new
+
+    @classmethod
+    def open(cls, path: Path, octets: int, *, page_octets: int = PAGE_OCTETS) -> Self:
+        """Open a flash of so many octets, or make an erased one.
+
+        Raises:
+            StorageError: The file cannot be opened or created, or has another size.
+        """
+        if not path.exists():
+            descriptor = create(path, ERASED * octets)
+            return cls(path, descriptor, octets, page_octets, new=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be opened ({error.strerror}): permit reading and writing it"
+            ) from error
+        found = os.fstat(descriptor).st_size
+        if found != octets:
+            os.close(descriptor)
+            raise StorageError(f"{path} has {found} octets, the flash {octets}: it is another one")
+        return cls(path, descriptor, octets, page_octets, new=False)
+
+    def read(self, offset: int, count: int) -> bytes:
+        self._inside(offset, count)
+        return os.pread(self._descriptor, count, offset)
+
+    def program(self, offset: int, octets: bytes) -> None:
+        if offset % UNIT_OCTETS or len(octets) % UNIT_OCTETS:
+            problem = f"{len(octets)} octets at {offset:#x} are no whole units of {UNIT_OCTETS}"
+            raise FlashError(f"{problem}: fill them up with FF")
+        if self.read(offset, len(octets)).strip(ERASED):
+            raise FlashError(f"the flash at {offset:#x} is not erased: erase its page first")
+        write_all(self.path, self._descriptor, octets, offset)
+
+    def erase(self, offset: int) -> None:
+        self._inside(offset, self._page_octets)
+        if offset % self._page_octets:
+            raise FlashError(f"no page begins at {offset:#x}")
+        write_all(self.path, self._descriptor, ERASED * self._page_octets, offset)
+
+    def sync(self) -> None:
+        synchronise(self.path, self._descriptor)
+        if self._nameless:
+            synchronise_name(self.path)
+            self._nameless = False
+
+    def close(self) -> None:
+        """Sync and close."""
+        try:
+            self.sync()
+        finally:
+            os.close(self._descriptor)
+
+    def _inside(self, offset: int, count: int) -> None:
+        if not 0 <= offset <= offset + count <= self._octets:
+            raise FlashError(
+                f"{count} octets at {offset:#x} are outside of a flash of {self._octets:#x}"
+            )
