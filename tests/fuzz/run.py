@@ -15,6 +15,7 @@ import atheris  # type: ignore[import-untyped]  # brings no types
 HEX = frozenset("0123456789abcdefABCDEF \n")
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 LONGEST_OCTETS = 4096
+CORES = ["openami.dlms", "openami.cosem", "openami.firmware", "openami.psa"]
 
 
 def seeds() -> Iterator[bytes]:
@@ -28,7 +29,9 @@ def seeds() -> Iterator[bytes]:
 
 def main() -> None:
     name, seconds = sys.argv[1], float(sys.argv[2])
-    with atheris.instrument_imports(include=["openami.dlms", "openami.cosem", "openami.firmware"]):
+    with atheris.instrument_imports(
+        include=["openami.dlms", "openami.cosem", "openami.firmware", "openami.psa"]
+    ):
         from fuzz.targets import TARGETS  # noqa: PLC0415  what is imported here is instrumented
         from openami.dlms.errors import DlmsError  # noqa: PLC0415
 

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Final
 
 from firmware.made import DEVICE, OURS, SIGNS, image_of
+from fuzz.psa_targets import PSA_TARGETS
 from openami.cli import telegram_json
 from openami.coap.errors import CoapError
 from openami.coap.message import Message
@@ -373,4 +374,5 @@ TARGETS: Final[dict[str, Target]] = {
     "firmware-tlvs": firmware_tlvs,
     "firmware-cbor": firmware_cbor,
     "firmware-manifest": firmware_manifest,
+    **PSA_TARGETS,
 }

@@ -3,7 +3,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -28,10 +27,11 @@ from openami.psa.formats import public_point
 from openami.psa.lifecycle import LifeCycle
 from openami.psa.status import PsaError, Status
 from psaworld import World
+from vectors import vectors
 
-VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "psa"
-TOKEN = (VECTORS / "eat-good.cbor").read_bytes()
-_KEY: Any = load_der_public_key((VECTORS / "eat-iak.pub.der").read_bytes())
+(ROW,) = vectors("psa/tokens.toml")
+TOKEN: bytes = ROW["octets"]
+_KEY: Any = load_der_public_key(bytes.fromhex(ROW["public_key"]))
 POINT = public_point(_KEY)
 
 ES256 = algorithms.ecdsa(algorithms.SHA_256)
@@ -78,7 +78,7 @@ def test_a_token_made_elsewhere_is_read() -> None:
     assert claims.certification_reference == "0123456789012-12345"
     message = cose.Sign1.decode(TOKEN)
     assert message.encode() == TOKEN
-    assert claims.encode() == message.payload
+    assert claims.encode() == message.payload == bytes.fromhex(ROW["claims"])
 
 
 @pytest.mark.parametrize("octets", [32, 48, 64])

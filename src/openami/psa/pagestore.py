@@ -27,6 +27,7 @@ from openami.psa.flash import ERASED, PAGE_OCTETS, FlashError, PageFlash
 from openami.psa.status import PsaError, Status
 
 MAGIC: Final = b"PSAs"
+LAST_GENERATION: Final = 0xFFFFFFFF
 _HEADER: Final = struct.Struct("<4sI")
 _LENGTH: Final = struct.Struct("<I")
 _ENTRY: Final = struct.Struct("<BI")
@@ -129,6 +130,9 @@ class PageStore:
             raise PsaError(Status.STORAGE_FAILURE, str(error), "flash store") from error
         generations = [_generation(octets) for octets in halves]
         found = max((each, half) for half, each in enumerate(generations))
+        if found[0] == LAST_GENERATION:
+            problem = f"generation {found[0]} is none that a part lives to see"
+            raise PsaError(Status.DATA_CORRUPT, problem, "flash store")
         if found[0]:
             self._generation, self._half = found
             self._replay(halves[self._half])
