@@ -47,6 +47,9 @@ UNCONFIRMED_IDS: Final = tuple(
 LENGTH_OCTETS: Final = 4
 """Of the raw data in a block, at most; that of an empty block is one octet long."""
 
+MOST_EMPTY_BLOCKS: Final = 16
+"""A meter that goes on sending blocks with nothing in them is stopped."""
+
 FirstBlock = Callable[[DataBlock], bytes]
 """Returns the request that carries the first block."""
 
@@ -69,7 +72,7 @@ def blocks_of_get(client: ClientAssociation, answer: bytes, number: int, what: s
         length += len(block.result)
         if block.last_block:
             break
-        _check_length(length, f"read {what}")
+        _check_length(length, expected, f"read {what}")
         request = GetRequestNext(invoke_id_and_priority=IDS[number], block_number=expected)
         answer = yield from client.exchange(request.encode(), "the next block")
     return b"".join(parts)
@@ -88,7 +91,7 @@ def set_in_blocks(
         answer = yield from client.exchange(request, "a write request")
         if answer[1:2] != bytes((SetResponseDatablock.CHOICE,)):
             return answer
-        SetResponseDatablock.decode(answer)
+        _check_taken(SetResponseDatablock.decode(answer), block, number, "a write request")
     raise UnexpectedAnswerError("a write request", "the last block was not answered with a result")
 
 
@@ -105,7 +108,7 @@ def act_in_blocks(
         answer = yield from client.exchange(request, "a method")
         if answer[1:2] != bytes((ActionResponseNextPblock.CHOICE,)):
             return answer
-        ActionResponseNextPblock.decode(answer)
+        _check_taken(ActionResponseNextPblock.decode(answer), block, number, "a method")
     raise UnexpectedAnswerError("a method", "the last block was not answered with a result")
 
 
@@ -122,7 +125,7 @@ def blocks_of_action(
         raw += block.raw_data
         if block.last_block:
             break
-        _check_length(len(raw), "a method")
+        _check_length(len(raw), expected, "a method")
         request = ActionRequestNextPblock(invoke_id_and_priority=IDS[number], block_number=expected)
         answer = yield from client.exchange(request.encode(), "the next block of a method")
         if answer[1:2] == bytes((ActionResponseNormal.CHOICE,)):
@@ -166,6 +169,19 @@ def check_invoke_id(answer: bytes, number: int, request: str) -> None:
     if len(answer) > 2 and answer[2] & 0x0F != number:
         problem = f"it answers the request with invoke-id {answer[2] & 0x0F}, not {number}"
         raise UnexpectedAnswerError(request, problem)
+
+
+def _check_taken(
+    answer: SetResponseDatablock | ActionResponseNextPblock,
+    block: DataBlock,
+    number: int,
+    request: str,
+) -> None:
+    """Refuse what acknowledges another block than that which was sent last."""
+    if answer.block_number != block.block_number:
+        problem = f"block {answer.block_number} is acknowledged, not {block.block_number}"
+        raise UnexpectedAnswerError(request, problem)
+    check_invoke_id(answer.encode(), number, request)
 
 
 def tell_to_write(
@@ -229,7 +245,10 @@ def fits(client: ClientAssociation, request: bytes, blocks: Conformance) -> bool
     return len(request) <= client.room_octets or not client.context.conformance & blocks
 
 
-def _check_length(length: int, request: str) -> None:
+def _check_length(length: int, blocks: int, request: str) -> None:
+    if blocks > length + MOST_EMPTY_BLOCKS:
+        problem = f"{length} octets came in {blocks} blocks, and there is no end to them"
+        raise UnexpectedAnswerError(request, problem)
     if length > LONGEST_VALUE_OCTETS:
         problem = f"it goes on behind {LONGEST_VALUE_OCTETS} octets"
         raise UnexpectedAnswerError(request, problem)
