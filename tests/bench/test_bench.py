@@ -20,6 +20,7 @@ SECTIONS = [
     pytest.param("meter_reads", [{"openami"}] * 3),
     pytest.param("memory", [{"openami", "bare asyncio"}] * 2),
     pytest.param("lake", [{"openami"}] * 5),
+    pytest.param("measuring", [{"openami"}] * 3),
 ]
 
 

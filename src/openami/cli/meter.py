@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openami meter run|metrology|management|errors` and `openami fleet run`."""
+"""`openami meter run|metrology|management|errors|display` and `openami fleet run`."""
 
 from pathlib import Path
 
 import click
 
 from openami.cli.measuring import errors
+from openami.cli.meter_display import display
 from openami.meter import fleet as fleet_of_meters
 from openami.meter import management_process, metrology_process
 from openami.meter import run as backplane
@@ -63,6 +64,7 @@ def management(home: Path, uart: Path, *, verbose: bool) -> None:
 
 
 meter.add_command(errors)
+meter.add_command(display)
 
 
 @click.group()

@@ -125,6 +125,21 @@ class Journal:
             os.close(self._descriptor)
 
 
+def peek(path: Path) -> list[bytes]:
+    """Return the payloads of a journal that another process has open; none where there is no file.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    try:
+        octets = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be read ({error.strerror}): permit reading it"
+        ) from error
+    return _sound(octets)[0]
+
+
 def _body(length: int, sequence: int, synced: int, payload: bytes) -> bytes:
     return struct.pack(">HII", length, sequence, synced) + payload
 

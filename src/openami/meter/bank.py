@@ -162,22 +162,30 @@ class MetrologyBank:
         self.failing = sentence
 
     def _restore(self, payload: bytes) -> None:
-        kind, meter_id = HEAD.unpack_from(payload)
+        meter_id, record = decode_record(payload)
         meter = self.meters.get(meter_id)
         if meter is None:
             return  # carried by another process now
-        if kind == BREAKER:
-            meter.restore(BreakerChange.decode(payload[HEAD.size :]))
-        else:
-            interval = ClosedInterval.decode(payload[HEAD.size :])
-            meter.restore(interval)
-            self._note_interval(meter_id, interval)
+        meter.restore(record)
+        if isinstance(record, ClosedInterval):
+            self._note_interval(meter_id, record)
 
     def _note_interval(self, meter_id: int, interval: ClosedInterval) -> None:
         kept = self.kept[meter_id]
         if kept and interval.sequence <= kept[-1].sequence:
             return  # written twice, because the disk failed between writing and syncing
         kept.append(interval)
+
+
+def decode_record(payload: bytes) -> tuple[int, ClosedInterval | BreakerChange]:
+    """Return a journal record, and the meter id it is of.
+
+    Raises:
+        struct.error: The octets are not those of a record.
+    """
+    kind, meter_id = HEAD.unpack_from(payload)
+    of = BreakerChange if kind == BREAKER else ClosedInterval
+    return meter_id, of.decode(payload[HEAD.size :])
 
 
 def _encode(meter_id: int, record: ClosedInterval | BreakerChange) -> bytes:

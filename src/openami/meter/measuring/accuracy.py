@@ -225,38 +225,38 @@ class Bench:
     """
 
     def __init__(self, seed: int = 1, frames: int = 20, converter: Converter | None = None) -> None:
-        self._converter = converter or drawn_converter(seed)
+        self.converter = converter or drawn_converter(seed)
         self._frames = frames
-        self._config = ChainConfig(
-            nominal_a=NOMINAL_A, highest_code=self._converter.highest, sampling_hz=8000
+        self.config = ChainConfig(
+            nominal_a=NOMINAL_A, highest_code=self.converter.highest, sampling_hz=8000
         )
         self.calibration = self._calibrated()
-        self._converter = drifted(self._converter, seed)
+        self.converter = drifted(self.converter, seed)
 
     def _calibrated(self) -> Calibration:
         """Calibrate at In: gains and offsets at unity, lags at 0.5 inductive."""
-        rate, count = self._config.sampling_hz, 10 * self._config.frame
-        constants = Calibration.nominal(self._converter)
-        analyser = self._config.analyser()
+        rate, count = self.config.sampling_hz, 10 * self.config.frame
+        constants = Calibration.nominal(self.converter)
+        analyser = self.config.analyser()
         for load in (Load.UNITY, Load.INDUCTIVE):
             source = Point(load=load, current_in=1.0).source(rate)
             told = Reference(
                 voltage_v=NOMINAL_V, current_a=NOMINAL_A, lag_deg=degrees(acos(load.value[0]))
             )
-            samples = together([self._converter.sample(source, 0, count)])
+            samples = together([self.converter.sample(source, 0, count)])
             constants = calibrate(samples, told, constants, analyser, rate)
         return constants
 
     def errors_percent(self, points: list[Point]) -> list[float]:
         """Return the error of each point, in percent of the true energy."""
-        rate, size = self._config.sampling_hz, self._config.frame
-        chain = Chain(self._config, self.calibration.repeated(len(points)))
+        rate, size = self.config.sampling_hz, self.config.frame
+        chain = Chain(self.config, self.calibration.repeated(len(points)))
         sources = [point.source(rate) for point in points]
         true_ws = np.zeros(len(points))
         warm = chain.energy.micro[:, TOTAL, Quantity.ACTIVE_IMPORT].copy()
         for frame in range(WARM_FRAMES + self._frames):
             first = frame * size
-            chain.feed(together([self._converter.sample(each, first, size) for each in sources]))
+            chain.feed(together([self.converter.sample(each, first, size) for each in sources]))
             if frame == WARM_FRAMES - 1:
                 warm = chain.energy.micro[:, TOTAL, Quantity.ACTIVE_IMPORT].copy()
             elif frame >= WARM_FRAMES:
