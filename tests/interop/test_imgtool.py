@@ -85,6 +85,51 @@ def test_each_signs_with_the_others_key(run: Run, tmp_path: Path, payload: Path,
     imgtool("verify", "-k", public, made)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("ed25519", ("--pure",)),
+        ("ed25519", ("--sha", "512")),
+        ("ecdsa-p256", ("--public-key-format", "full")),
+        ("ecdsa-p256", ("--pad-sig",)),
+        ("ecdsa-p256", ("--overwrite-only", "--pad")),
+        ("rsa-3072", ("--load-addr", "0x20000000")),
+    ],
+    ids=lambda each: each if isinstance(each, str) else each[0],
+)
+def test_other_forms_that_imgtool_writes(
+    run: Run, tmp_path: Path, payload: Path, kind: str, options: tuple[str, ...]
+) -> None:
+    key, made = tmp_path / "key.pem", tmp_path / "made.bin"
+    imgtool("keygen", "-t", kind, "-k", key)
+    words = ("-k", key, "-H", "0x200", "--pad-header", "-S", SLOT, *PLAIN)
+    imgtool("sign", *words, *options, payload, made)
+    sound(run, "verify", "-k", key, "--counter", "5", made)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--compression", "lzma2"), "unsupported"),
+        (("--non-bootable",), "not-bootable"),
+        (("-e", "big"), "magic"),
+        (("-R", "0", "--pad"), "trailing"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else each[0],
+)
+def test_forms_that_are_refused_by_name(
+    run: Run, tmp_path: Path, options: tuple[str, ...], reason: str
+) -> None:
+    key, made, payload = (tmp_path / name for name in ("key.pem", "made.bin", "app.bin"))
+    payload.write_bytes(bytes(range(256)) * 40)
+    imgtool("keygen", "-t", "ecdsa-p256", "-k", key)
+    words = ("-k", key, "-H", "0x200", "--pad-header", "-S", SLOT, *PLAIN)
+    imgtool("sign", *words, *options, payload, made)
+    outcome = run("verify", "-k", key, "--json", made)
+    assert outcome.status == 1
+    assert json.loads(outcome.out)["reason"] == reason
+
+
 @pytest.mark.parametrize("bits", ["128", "256"])
 @pytest.mark.parametrize("kind", ["ecdsa-p256", "x25519"])
 def test_their_encrypted_image_is_opened(

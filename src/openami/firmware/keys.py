@@ -11,7 +11,8 @@ RSA 2048    RSA2048_PSS  SHA256      the hash; MGF1 with SHA-256, salt of 32 oct
 RSA 3072    RSA3072_PSS  SHA256      likewise
 ==========  ===========  ==========  ==============================================================
 
-KEYHASH is the hash of the public key: SubjectPublicKeyInfo in DER, of RSA keys PKCS #1.
+KEYHASH is the hash of the public key: SubjectPublicKeyInfo in DER, of RSA keys PKCS #1; made as the
+image's own hash is, which for Ed25519 may be SHA-512 too.
 """
 
 import hashlib
@@ -91,6 +92,14 @@ class VerifyingKey:
     def keyhash(self) -> bytes:
         """The public key as KEYHASH holds it."""
         return HASHES[self.hash_type](self.octets).digest()
+
+    def is_named_by(self, keyhash: bytes) -> bool:
+        """Return whether a key hash is of this key; its length tells by which hash."""
+        return any(
+            make(self.octets).digest() == keyhash
+            for make in HASHES.values()
+            if make().digest_size == len(keyhash)
+        )
 
     def verifies(self, signature: bytes, digest: bytes, signed: bytes, *, pure: bool) -> bool:
         """Return whether a signature was made over an image, by its digest or by itself."""

@@ -180,7 +180,7 @@ def _signatures(image: Image) -> Iterator[tuple[Tlv, Tlv]]:
 def _selected(selector: Tlv, keys: tuple[VerifyingKey, ...]) -> VerifyingKey | None:
     full = selector.type == TlvType.PUBKEY
     for key in keys:
-        if selector.value == (key.octets if full else key.keyhash):
+        if key.octets == selector.value if full else key.is_named_by(selector.value):
             return key
     return None
 
