@@ -13,6 +13,7 @@ from openami.psa.attributes import ATTRIBUTES_OCTETS, KeyAttributes, Usage
 from openami.psa.flash import ERASED, PAGE_OCTETS, MemoryFlash
 from openami.psa.formats import public_point
 from openami.psa.keystore import Key
+from openami.psa.lifecycle import LifeCycle
 from openami.psa.pagestore import PageStore
 from openami.psa.protected import ProtectedStorage, StoredCounter, storage_key
 from openami.psa.status import PsaError
@@ -65,7 +66,7 @@ def protected_image(octets: bytes) -> object:
     with suppress(PsaError):
         store.commit({b"table": octets[:100], b"\x02" + bytes(4) + b"\x01" + bytes(7): octets})
         counter = StoredCounter(PageStore(MemoryFlash(2)), 0)
-        return ProtectedStorage(store, storage_key(b"key"), counter, Noise())
+        return ProtectedStorage(store, storage_key(b"key", LifeCycle.SECURED), counter, Noise())
     return None
 
 

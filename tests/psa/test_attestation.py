@@ -235,6 +235,14 @@ def test_any_octets_are_claims_or_refused(octets: bytes) -> None:
             assert error.status in {Status.INVALID_ARGUMENT, Status.NOT_SUPPORTED}  # noqa: PT017
 
 
+@pytest.mark.parametrize("state", LifeCycle)
+def test_only_some_states_are_believed(state: LifeCycle) -> None:
+    meter = Meter(lifecycle=state)
+    claims = verify_token(meter.attestation.get_token(-1, bytes(32)), meter.point)
+    assert claims.lifecycle == state
+    assert claims.trustworthy is (state in {LifeCycle.SECURED, LifeCycle.NON_PSA_ROT_DEBUG})
+
+
 def test_a_device_that_does_not_know_itself_makes_no_token() -> None:
     wrong = Meter(implementation_id=b"")
     assert status_of(lambda: wrong.attestation.get_token(-1, bytes(32))) is (

@@ -41,7 +41,7 @@ def refused(status: Status) -> Iterator[None]:
 
 
 CREATIONS = {
-    "no type": (replace(AES, type=KeyType.NONE), Status.INVALID_ARGUMENT),
+    "no type": (replace(AES, type=KeyType.NONE), Status.NOT_SUPPORTED),
     "unknown type": (replace(AES, type=0x7001), Status.NOT_SUPPORTED),
     "unknown usage": (replace(AES, usage=1 << 20), Status.INVALID_ARGUMENT),
     "volatile with an id": (replace(AES, id=3), Status.INVALID_ARGUMENT),

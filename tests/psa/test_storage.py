@@ -12,6 +12,7 @@ from openami.psa import algorithms
 from openami.psa.attributes import PERSISTENT, KeyAttributes, KeyType, Usage
 from openami.psa.flash import PAGE_OCTETS, MemoryFlash
 from openami.psa.keystore import KeyStore
+from openami.psa.lifecycle import STAGES, LifeCycle
 from openami.psa.pagestore import PageStore
 from openami.psa.protected import (
     NONCE_OCTETS,
@@ -26,7 +27,7 @@ from openami.psa.storage import CreateFlags, InternalTrustedStorage, KeysInStora
 from powercuts import Record, RecordedFlash, blank
 from psaworld import CLIENT, OTHER, Noise
 
-KEY = storage_key(b"the hardware unique key")
+KEY = storage_key(b"the hardware unique key", LifeCycle.SECURED)
 PAGES = 4
 
 
@@ -272,11 +273,20 @@ def test_an_older_flash_is_refused_as_a_whole() -> None:
 
 def test_the_table_of_another_device_is_refused() -> None:
     chip = filled()
-    other = storage_key(b"another hardware unique key")
+    other = storage_key(b"another hardware unique key", LifeCycle.SECURED)
     assert status_of(lambda: chip.protected(other)) is Status.INVALID_SIGNATURE
     for table in (b"", bytes(NONCE_OCTETS + TAG_OCTETS), bytes(99)):
         forged = swapped(chip, lambda held, table=table: held | {b"table": table})
         assert status_of(forged.protected) is Status.INVALID_SIGNATURE
+
+
+@pytest.mark.parametrize("state", LifeCycle)
+def test_the_key_is_there_while_the_life_cycle_permits_it(state: LifeCycle) -> None:
+    huk = b"the hardware unique key"
+    if STAGES[state].keys:
+        assert storage_key(huk, state) == KEY, "what was provisioned stays readable"
+    else:
+        assert status_of(lambda: storage_key(huk, state)) is Status.NOT_PERMITTED
 
 
 def test_a_counter_one_behind_is_a_cut_and_is_made_up_for() -> None:

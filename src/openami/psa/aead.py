@@ -92,7 +92,6 @@ class AeadOperation(Operation):
     def update_ad(self, octets: bytes) -> None:
         """psa_aead_update_ad: authenticate `octets` without encrypting them."""
         with self._call(Call.UPDATE_AD):
-            self._need_lengths()
             self._ad_octets += len(octets)
             if self._lengths is not None and self._ad_octets > self._lengths[0]:
                 raise self._refused(f"additional data was to have {self._lengths[0]} octets")
@@ -104,7 +103,6 @@ class AeadOperation(Operation):
     def update(self, octets: bytes) -> bytes:
         """psa_aead_update: encrypt or decrypt; what comes out of a decryption is not proven yet."""
         with self._call(Call.UPDATE):
-            self._need_lengths()
             self._data_octets += len(octets)
             if self._lengths is not None:
                 if self._ad_octets < self._lengths[0]:
@@ -145,6 +143,7 @@ class AeadOperation(Operation):
             raise PsaError(Status.INVALID_SIGNATURE, problem, algorithms.named(self._alg))
 
     def _start(self, nonce: bytes) -> None:
+        self._need_lengths()
         if len(nonce) not in NONCES_OCTETS[self._alg]:
             allowed = NONCES_OCTETS[self._alg]
             problem = f"the nonce has {len(nonce)} octets, not {allowed[0]} to {allowed[-1]}"
@@ -166,7 +165,6 @@ class AeadOperation(Operation):
             raise PsaError(Status.BAD_STATE, problem, type(self).__name__)
 
     def _check_whole(self) -> None:
-        self._need_lengths()
         if self._lengths not in {None, (self._ad_octets, self._data_octets)}:
             came = f"{self._ad_octets} and {self._data_octets}"
             raise self._refused(f"lengths were to be {self._lengths}, and {came} octets came")

@@ -29,7 +29,7 @@ from typing import Any, Final, Self
 import cbor2
 
 from openami.psa import cose
-from openami.psa.lifecycle import LifeCycle
+from openami.psa.lifecycle import STAGES, LifeCycle
 from openami.psa.status import PsaError, Status
 
 CHALLENGES_OCTETS: Final = frozenset({32, 48, 64})
@@ -135,6 +135,11 @@ class Claims:
     certification_reference: str = ""
     verification_service: str = ""
     profile: str = PROFILE
+
+    @property
+    def trustworthy(self) -> bool:
+        """Whether the device's life cycle lets a verifier believe what it measured."""
+        return STAGES[LifeCycle.of_claim(self.lifecycle)].trustworthy
 
     def encode(self) -> bytes:
         """Return the map of claims, in the newer profile's keys and deterministic order."""

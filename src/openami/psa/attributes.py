@@ -178,8 +178,8 @@ def _known_type(number: int, place: str) -> KeyType:
     try:
         found = KeyType(number)
     except ValueError:
-        problem = f"key type 0x{number:04X} is not implemented"
-        raise PsaError(Status.NOT_SUPPORTED, problem, place) from None
+        found = KeyType.NONE
     if found is KeyType.NONE:
-        raise PsaError(Status.INVALID_ARGUMENT, "a key needs a type", place)
+        problem = f"key type 0x{number:04X} is not implemented"
+        raise PsaError(Status.NOT_SUPPORTED, problem, place)
     return found

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from openami.psa.formats import Random
+from openami.psa.lifecycle import STAGES, LifeCycle
 from openami.psa.pagestore import PageStore
 from openami.psa.status import PsaError, Status
 from openami.psa.storage import (
@@ -77,8 +78,15 @@ class StoredCounter:
         self._store.commit({self._name: _COUNTER.pack(self.read() + 1)})
 
 
-def storage_key(hardware_unique_key: bytes) -> bytes:
-    """Return the key of protected storage that a device's unique key gives."""
+def storage_key(hardware_unique_key: bytes, state: LifeCycle) -> bytes:
+    """Return the key of protected storage that a device's unique key gives.
+
+    Raises:
+        PsaError: NOT_PERMITTED, the life cycle of the device permits no use of its keys.
+    """
+    if not STAGES[state].keys:
+        problem = "in this state of its life the device uses no keys"
+        raise PsaError(Status.NOT_PERMITTED, problem, f"life cycle {state.name.lower()}")
     derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=KEY_LABEL)
     return derivation.derive(hardware_unique_key)
 
