@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLAUSES: list[dict[str, Any]] = tomllib.loads(
     (ROOT / "docs" / "conformance.toml").read_text(encoding="utf-8")
 )["clause"]
-CORES = ("dlms", "cosem", "coap")
+CORES = ("dlms", "cosem", "coap", "psa")
 STATES = {"built", "part", "absent"}
 
 
