@@ -124,6 +124,10 @@ def test_a_dedicated_key_joins_the_store() -> None:
     link.run(link.client.associate())
     assert link.run(link.client.get(Register.value, at=ENERGY)) == 123_456
     assert any(apdu[:1] == b"\xd0" for apdu in link.wire), "under the dedicated key"
+    during = len(world.keys._volatile)
+    link.run(link.client.release())
+    link.server.lost()
+    assert len(world.keys._volatile) == during - 1 == 2, "it went with its association"
 
 
 def test_policies_are_kept() -> None:

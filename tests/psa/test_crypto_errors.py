@@ -269,6 +269,7 @@ def test_capacity_only_shrinks_and_ends() -> None:
     assert status_of(lambda: operation.output_bytes(31)) is Status.INSUFFICIENT_DATA
     assert operation.get_capacity() == 0
     assert status_of(lambda: operation.output_bytes(1)) is Status.INSUFFICIENT_DATA
+    assert status_of(lambda: derivation(world, None).output_bytes(-1)) is Status.INVALID_ARGUMENT
     prf = world.crypto.key_derivation()
     prf.setup(PRF)
     assert prf.get_capacity() == UNLIMITED_OCTETS

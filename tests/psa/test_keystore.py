@@ -363,6 +363,17 @@ def test_builtin_keys_serve_whom_they_are_for() -> None:
         KeyStore(MemoryCabinet(), Noise(), [BuiltinKey(KEPT, bytes(16), frozenset({OTHER}))])
 
 
+def test_without_entropy_no_key_is_made() -> None:
+    def broken(octets: int) -> bytes:
+        raise PsaError(Status.INSUFFICIENT_ENTROPY, f"{octets} octets are too many", "source")
+
+    keys = KeyStore(MemoryCabinet(), broken)
+    with refused(Status.INSUFFICIENT_ENTROPY):
+        keys.generate_key(CLIENT, replace(KEPT, bits=128))
+    with refused(Status.INVALID_HANDLE):
+        keys.attributes(CLIENT, KEPT.id)
+
+
 def test_no_identifiers_are_left_at_some_point() -> None:
     world = World()
     world.keys._next_volatile = VOLATILE_IDS.stop - 1

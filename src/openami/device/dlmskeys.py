@@ -17,10 +17,11 @@ them.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
+from weakref import finalize
 
 from openami.dlms.errors import SecurityError
 from openami.dlms.security.agreement import OtherInfo, derive_key
@@ -102,7 +103,7 @@ class GlobalKeyIds:
 class PsaKeyService:
     """Global keys in a key store: what `dlms.security.ciphering.Cipher` asks for."""
 
-    __slots__ = ("_client", "_ids", "_keys", "_random")
+    __slots__ = ("__weakref__", "_client", "_ids", "_keys", "_random")
 
     def __init__(self, keys: KeyStore, client: int, random: Random, ids: GlobalKeyIds) -> None:
         self._keys = keys
@@ -142,12 +143,14 @@ class PsaKeyService:
             return apdu
 
     def with_encryption_key(self, dedicated_key: bytes) -> "PsaKeyService":
-        """Return the service of a dedicated key, which lives in the store as a volatile key."""
+        """Return the service of a dedicated key; the key leaves the store when the service goes."""
         with refusals():
             made = global_key_attributes(self._ids.suite)
             key_id = self._keys.import_key(self._client, made, dedicated_key)
         ids = replace(self._ids, encryption=key_id, broadcast=None)
-        return PsaKeyService(self._keys, self._client, self._random, ids)
+        made_for_it = PsaKeyService(self._keys, self._client, self._random, ids)
+        finalize(made_for_it, _destroy, self._keys, self._client, key_id).atexit = False
+        return made_for_it
 
     def _key_id(self, control: SecurityControl) -> int:
         if not control.broadcast:
@@ -168,6 +171,11 @@ class PsaKeyService:
     def _decrypt(self, key_id: int, nonce: bytes, aad: bytes, octets: bytes) -> bytes:
         operation = aead.AeadOperation(self._keys, self._client, self._random)
         return aead.aead_decrypt(operation, (key_id, GCM_12), nonce, aad, octets)
+
+
+def _destroy(keys: KeyStore, client: int, key_id: int) -> None:
+    with suppress(PsaError):  # its client is gone, and took it along
+        keys.destroy_key(client, key_id)
 
 
 class PsaSigner:

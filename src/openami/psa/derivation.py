@@ -255,6 +255,8 @@ class KeyDerivation(Operation):
                 return number.to_bytes(curve.octets)
 
     def _read(self, octets: int) -> bytes:
+        if octets < 0:
+            raise self._refused(f"{octets} octets cannot be read")
         if octets > self._capacity:
             left, self._capacity = self._capacity, 0
             problem = f"{octets} octets were asked and {left} are left"
