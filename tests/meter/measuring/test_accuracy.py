@@ -2,6 +2,7 @@
 """Class 0.5 S: the tables are whole, and a calibrated meter is within them everywhere."""
 
 import json
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -136,6 +137,27 @@ def test_the_command_prints_the_table_and_draws_it(tmp_path: Path) -> None:
     assert found["within"] is True
     assert len(found["errors"]) == len(walked(1).rows)
     assert {row["limit_sure"] for row in found["influences"]} == {False}
+
+
+def test_the_documented_table_is_what_the_command_prints() -> None:
+    document = Path(__file__).resolve().parents[3] / "docs" / "metrology.md"
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in document.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\| [0-9.]+ \| [+-]", line)
+    ]
+    told = {
+        (load, float(row[0])): (float(row[place]), float(row[place + 1].strip("±")))
+        for row in rows
+        for load, place in ((Load.UNITY, 1), (Load.INDUCTIVE, 3), (Load.CAPACITIVE, 5))
+        if row[place]
+    }
+    measured = Bench(seed=1).walk().rows
+    assert len(told) == len(measured)
+    for row in measured:
+        error, limit = told[row.load, row.current_in]
+        assert error == pytest.approx(row.error_percent, abs=0.003)
+        assert limit == row.limit_percent
 
 
 def test_a_plot_that_cannot_be_written_is_told(tmp_path: Path) -> None:

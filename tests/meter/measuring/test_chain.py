@@ -17,7 +17,7 @@ from openami.meter.measuring.accumulators import (
     RegistersDamagedError,
     obis_c,
 )
-from openami.meter.measuring.adc import Converter, Samples, drawn_converter, together
+from openami.meter.measuring.adc import ChannelError, Converter, Samples, drawn_converter, together
 from openami.meter.measuring.appliances import (
     Household,
     Resistive,
@@ -141,6 +141,19 @@ def test_harmonics_to_the_fortieth(frequency_hz: float) -> None:
     assert thd[0, 0] == pytest.approx(wanted, rel=1e-3)
     assert thd[0, 3] == pytest.approx(wanted, rel=1e-3)
     assert np.isnan(thd[0, 4])  # no current there
+
+
+def test_harmonics_of_a_current_that_lags_are_set_right() -> None:
+    late = replace(CLEAN, current=(ChannelError(delay_us=62.5),) * 4)  # half a sample
+    harmonics = tuple(Harmonic(order=order, part=0.05) for order in (5, 20, 39))
+    home = Household(supply=Supply(harmonics=harmonics), appliances=(Resistive(power_w=2300),))
+    constants = replace(Calibration.nominal(late), lag=np.array([[0.5, 0.5, 0.5, 0.0]]))
+    chain = Chain(CONFIG, constants)
+    (*_, last) = chain.feed(together([late.sample(home, 0, 3 * CONFIG.frame)]))
+    voltage, current = last.spectrum.phasors[0, 0], last.spectrum.phasors[0, 3]
+    for order in (1, 5, 20, 39):
+        ohms = voltage[order - 1] / current[order - 1]
+        assert ohms == pytest.approx(23.0, rel=1e-3), order
 
 
 def test_orders_beyond_half_the_sampling_rate_are_no_number() -> None:

@@ -30,7 +30,7 @@ from openami.meter.measuring.adc import CURRENTS, Codes, Samples
 from openami.meter.measuring.calibration import Calibration
 from openami.meter.measuring.pulses import Pulse, pulses, step_micro_wh
 from openami.meter.measuring.signal import PHASES, Floats
-from openami.meter.measuring.spectrum import Analyser, Spectrum, hann
+from openami.meter.measuring.spectrum import ORDERS, Analyser, Complexes, Spectrum, hann
 
 Flags = npt.NDArray[np.bool_]
 
@@ -159,6 +159,7 @@ class Chain:
         self._window = window / window.sum()
         self._step = step_micro_wh(config.imp_per_kwh)
         self._taps = delay_taps(ALIGNED - calibration.lag)
+        self._evened = evened(calibration.lag, config.nominal_hz / config.sampling_hz)
         self._waiting: list[Samples] = []
         self._waiting_samples = 0
         self._frames = 0
@@ -218,6 +219,7 @@ class Chain:
         waves = self._aligned(self._physical(codes))
         voltage, current = waves[:, :PHASES], waves[:, PHASES:-1]
         spectrum = self._analyser.take(waves, PHASES, DEAD_V * self.config.nominal_v)
+        spectrum.phasors[:, PHASES:] *= self._evened
         rms = np.sqrt(np.einsum("mcn,n->mc", waves**2, self._window))
         starting = self.config.starting * self.config.nominal_a
         counted = rms[:, PHASES:-1] >= starting
@@ -306,3 +308,21 @@ def delay_taps(delay: Floats) -> Floats:
             if other != tap:
                 taps[..., tap] *= (delay - other) / (tap - other)
     return taps
+
+
+def evened(lag: Floats, fundamental: float) -> Complexes:
+    """Return what the delay's taps take from each order, to be given back, (..., 40).
+
+    Above the 10th order the taps are no pure delay any more; phasors are set right by what the
+    taps do at the nominal frequency.
+
+    Args:
+        lag: Of each channel, in samples.
+        fundamental: Nominal frequency, as a part of the sampling rate.
+    """
+    turn = -2j * np.pi * fundamental * np.arange(1, ORDERS + 1)
+    delay = (ALIGNED - lag)[..., np.newaxis]
+    taps = delay_taps(ALIGNED - lag)
+    done = taps @ np.exp(turn * np.arange(HISTORY + 1)[:, np.newaxis])
+    back: Complexes = np.exp(turn * delay) / done
+    return back
