@@ -43,11 +43,14 @@ _HASHES: Final = {
 
 
 def global_key_attributes(suite: SecuritySuite, *, authentication: bool = False) -> KeyAttributes:
-    """Return what a global key is created with; lifetime and identifier are the caller's."""
+    """Return what a global key is created with; lifetime and identifier are the caller's.
+
+    It is used with each APDU, so the store may keep a copy at hand.
+    """
     return KeyAttributes(
         type=KeyType.RAW_DATA if authentication else KeyType.AES,
         bits=8 * suite.key_octets,
-        usage=Usage.ENCRYPT | Usage.DECRYPT,
+        usage=Usage.ENCRYPT | Usage.DECRYPT | Usage.CACHE,
         alg=GCM_12,
     )
 
