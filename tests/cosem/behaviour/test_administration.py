@@ -26,7 +26,7 @@ from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.rights import READ_ALL, Grant, Rights, object_list_element
 from openami.cosem.serving.administration import AssociationLnV2, AssociationSnV3
 from openami.dlms.apdu.codes import ActionResult
-from openami.dlms.data import DoubleLongUnsigned, VisibleString
+from openami.dlms.data import DoubleLongUnsigned, Structure, VisibleString
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.security.suites import SecurityPolicy
@@ -166,6 +166,9 @@ def test_users_come_and_go(declared: Any) -> None:
     with pytest.raises(Refused):
         thing.invocations[add](UserListEntry(1, VisibleString("Eve")))
     assert thing.user_list == (ada,)
+    for name in (None, Structure((VisibleString("Eve"),))):
+        with pytest.raises(Refused):
+            thing.invocations[add](UserListEntry(2, name))
     with pytest.raises(Refused):
         thing.invocations[remove](UserListEntry(1, VisibleString("Eve")))
     thing.invocations[remove](ada)

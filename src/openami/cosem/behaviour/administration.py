@@ -27,6 +27,7 @@ from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.rights import Grant, Rights
 from openami.cosem.serving.administration import AssociationLnV2, AssociationSnV3
 from openami.dlms.apdu.codes import ActionResult
+from openami.dlms.data import OctetString, VisibleString
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import HLS_WITH_SECRET, SHORTEST_CHALLENGE_OCTETS, Mechanism
 from openami.dlms.security.suites import NO_PROTECTION, SecurityPolicy
@@ -225,6 +226,8 @@ def users(
         thing.user_list = listed
 
     def add(user: UserListEntry) -> None:
+        if not isinstance(user.user_name, VisibleString | OctetString):
+            raise Refused(ActionResult.TYPE_UNMATCHED)
         if any(known.user_id == user.user_id for known in thing.user_list):
             raise Refused(ActionResult.OTHER_REASON)
         change((*thing.user_list, user))
