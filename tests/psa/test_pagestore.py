@@ -176,6 +176,31 @@ def test_what_was_written_by_something_else_is_not_taken_for_blank() -> None:
     assert caught.value.status is Status.DATA_CORRUPT
 
 
+def test_a_record_that_fades_is_no_cut_unless_it_is_the_last() -> None:
+    record, ends = recorded(blank(2), [{b"a": b"1"}, {b"b": b"2"}, {b"c": b"3"}])
+    (octets,) = record.left(ends[-1])[0]
+    starts = [step.offset for step in record.steps if not isinstance(step, Synchronised)]
+    second, third = starts[-2:]
+    whole = {b"a": b"1", b"b": b"2", b"c": b"3"}
+    for at in range(second, third):
+        faded = bytearray(octets)
+        faded[at] ^= 0x04
+        found: object
+        try:
+            found = held(mounted(bytes(faded)))
+        except PsaError as error:
+            found = error.status
+        if at == third - 1:
+            assert found == whole, "filling says nothing"
+        elif second < at < second + 4:
+            assert found == {b"a": b"1"}, "a length that grew to the end looks like a cut"
+        else:
+            assert found is Status.DATA_CORRUPT
+    faded = bytearray(octets)
+    faded[third + 9] ^= 0x04
+    assert held(mounted(bytes(faded))) == {b"a": b"1", b"b": b"2"}
+
+
 def test_flash_takes_no_second_write() -> None:
     flash = MemoryFlash(1)
     flash.program(0, b"\x00")

@@ -13,7 +13,8 @@ happens as a whole or not at all.  When the half is full, what is live moves to 
 The new half is complete and durable before its header is written, and the header before anything
 else happens, so the half with the highest generation is always whole.  Numbers are little-endian.
 A record that was cut is no record; before the next commit the live entries move, because nothing
-can be written over its remains.
+can be written over its remains.  So a record that is damaged with others behind it was not cut:
+the part forgets, and the store is refused rather than rolled back.
 
 This guards against accidents.  Against who can write the flash, `protected` adds cryptography.
 """
@@ -150,7 +151,10 @@ class PageStore:
                     self._entries[name] = value
             at += _padded(RECORD_OCTETS + len(entries))
         self._end = at
-        self._clean = octets.count(ERASED, at) == len(octets) - at
+        self._clean = _erased_from(octets, at)
+        if not self._clean and not _torn(octets, at):
+            problem = f"the record at octet {at} of its half is damaged, and others follow it"
+            raise PsaError(Status.DATA_CORRUPT, problem, "flash store")
 
 
 def _padded(octets: int) -> int:
@@ -192,6 +196,22 @@ def _sound_entries(half: bytes, at: int) -> bytes | None:
     if _CHECKSUM.unpack_from(half, end)[0] != crc32(half[at:end]):
         return None
     return half[at + _LENGTH.size : end]
+
+
+def _erased_from(half: bytes, at: int) -> bool:
+    return half.count(ERASED, at) == len(half) - at
+
+
+def _torn(half: bytes, at: int) -> bool:
+    """Tell whether what stands at `at` can be what a power cut left of the last record.
+
+    Nothing is written behind a record that was cut.  A length that was programmed in part has
+    more ones than it should, so it reaches no less far.
+    """
+    if at + _LENGTH.size > len(half):
+        return True
+    end = at + _padded(RECORD_OCTETS + _LENGTH.unpack_from(half, at)[0])
+    return end >= len(half) or _erased_from(half, end)
 
 
 def _read_entries(entries: bytes) -> Iterator[tuple[bytes, bytes | None]]:
