@@ -82,10 +82,16 @@ class MeterConfig:
     event_entries: int
     push_first_s: float  # pause before a push is sent again, doubled each time
     push_most_s: float
+    waveforms: bool = False  # what is replayed passes through the measuring chain
 
     @property
     def name(self) -> str:
         return f"meter {self.title.hex().upper()}"
+
+    @property
+    def remark(self) -> str:
+        """What is said of the load behind its home and week."""
+        return ", measured from simulated waveforms" if self.waveforms else ""
 
     @property
     def profile_entries(self) -> int:
@@ -129,6 +135,7 @@ class MeterConfig:
             event_entries=profile.whole("event_entries", 512, least=16, most=65_535),
             push_first_s=push.number("first_s", 5.0),
             push_most_s=push.number("most_s", 60.0),
+            waveforms=file.table("metrology").flag("waveforms", default=False),
         )
         file.refuse_unknown()
         return config

@@ -66,7 +66,7 @@ class FleetMeter:
                 calendar_us=clock.now_us,
                 real_us=real_us,
                 entropy=os.urandom,
-                replayed=lambda at_s: str(load.week(at_s)),
+                replayed=lambda at_s: f"{load.week(at_s)}{config.remark}",
             ),
         )
         self.uplink = MeterUplink(self.management)

@@ -48,7 +48,7 @@ class ManagementProcess:
                 calendar_us=clock.now_us,
                 real_us=real_us,
                 entropy=os.urandom,
-                replayed=lambda at_s: str(load.week(at_s)),
+                replayed=lambda at_s: f"{load.week(at_s)}{config.remark}",
             ),
         )
         self.end.bind(self.management)

@@ -17,6 +17,7 @@ from openami.exchange.events import EventCode
 from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig
 from openami.meter.instrument import MetrologyEnd
+from openami.meter.measuring.measured_load import MeasuredLoad
 from openami.meter.metrology import Metrology
 from openami.meter.replay import ReplayedLoad
 from openami.runtime.clock import MICROSECONDS, Clock
@@ -44,8 +45,9 @@ class DescriptorLine(SerialLine):
 
 def metrology_of(config: MeterConfig) -> Metrology:
     """Return the measuring chain of a meter with its replayed load behind it."""
+    replayed = ReplayedLoad(config.meter_id, config.seed)
     return Metrology(
-        ReplayedLoad(config.meter_id, config.seed),
+        MeasuredLoad(replayed, config.meter_id) if config.waveforms else replayed,
         config.installed_s,
         config.capture_period_s,
         phase=config.meter_id,
