@@ -9,6 +9,7 @@ an `int`.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from openami.cosem.asking.access import (
@@ -93,6 +94,12 @@ def name_of(class_id: int, at: Obis, index: int, kind: str = "attribute") -> str
     return f"{kind} {index} of {at} (class {class_id})"
 
 
+@lru_cache(maxsize=4096)
+def _descriptor(class_id: int, at: Obis, index: int) -> bytes:
+    """Return the nine octets of an attribute descriptor; the same rows are read again and again."""
+    return class_id.to_bytes(2) + bytes(at) + bytes((index & 0xFF,))
+
+
 def _row_name(row: Row, at: Obis) -> str:
     kind = "attribute" if isinstance(row, Attribute) else "method"
     owner = row.owner
@@ -168,7 +175,7 @@ class Client(ClientAssociation):
         if wanted & self._granted != wanted:
             self.require(Conformance(wanted), "a read request")
         number = self._next_id()
-        descriptor = class_id.to_bytes(2) + bytes(at) + bytes((index & 0xFF,))
+        descriptor = _descriptor(class_id, at, index)
         access = b"\x00" if selection is None else encode_access(selective(selection))
         answer = yield from self.exchange(
             _GET_HEADS[number] + descriptor + access, "a read request"

@@ -88,6 +88,10 @@ TRANSITIONS: Final[Mapping[tuple[State, Primitive], State]] = MappingProxyType(
 )
 
 
+_SERVICE: Final = Primitive.SERVICE
+_ASSOCIATED: Final = State.ASSOCIATED
+
+
 @dataclass(slots=True)
 class Association:
     """One application association, seen from either side."""
@@ -96,6 +100,8 @@ class Association:
 
     def sent(self, primitive: Primitive) -> None:
         """Record what we are about to send; refuse it while nothing is on the wire yet."""
+        if primitive is _SERVICE and self.state is _ASSOCIATED:
+            return  # the commonest arrow of the table leads back to where it begins
         self._step(primitive, LocalProtocolError)
 
     def received(self, primitive: Primitive) -> None:

@@ -100,7 +100,8 @@ class TlsWire(Wire):
                     self._farewell_received()
                     return
                 self._spoken = True
-                self._receive(octets)
+                if not self._take(octets, len(octets)):
+                    self._receive(octets)
         except ssl.SSLWantReadError:
             pass  # the rest of a record is on its way
         except ssl.SSLZeroReturnError:

@@ -110,6 +110,8 @@ class Wire(asyncio.BufferedProtocol):
         self._gone: list[asyncio.Future[None]] = []
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
+        self._longest = limits.max_apdu_octets
+        self._is_timed = limits.idle_timeout_s is not None
         self._begun_s: float | None = None  # when the frame now arriving began
         self._last_frame_s = 0.0
 
@@ -145,10 +147,11 @@ class Wire(asyncio.BufferedProtocol):
         """
         if self._handler is None or self._reason is not None:
             raise WireError(f"nothing can be sent to {self.name}: {self._reason or 'not open yet'}")
-        if len(apdu) > self._limits.max_apdu_octets:
-            longest = self._limits.max_apdu_octets
-            raise WireError(f"an APDU of {len(apdu)} octets does not fit a frame of {longest}")
-        self._transmit(HEADER.pack(VERSION, source, destination, len(apdu)) + apdu)
+        length = len(apdu)
+        if length > self._longest:
+            longest = self._longest
+            raise WireError(f"an APDU of {length} octets does not fit a frame of {longest}")
+        self._transmit(HEADER.pack(VERSION, source, destination, length) + apdu)
         if self._paused:
             self._check_buffered()
 
@@ -213,7 +216,8 @@ class Wire(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._receive(bytes(self._buffer[:nbytes]))
+        if not self._take(self._buffer, nbytes):
+            self._receive(bytes(self._buffer[:nbytes]))
 
     def eof_received(self) -> bool:
         if self._reason is None:
@@ -265,19 +269,30 @@ class Wire(asyncio.BufferedProtocol):
         if self.opened is not None and not self.opened.done():
             self.opened.set_result(None)
 
+    def _take(self, octets: bytes | memoryview, size: int) -> bool:
+        """Deliver what is exactly one frame, as nearly all reads are; return whether it was."""
+        handler = self._handler
+        if handler is None or self._reason is not None or self._begun_s is not None:
+            return False
+        if size <= HEADER_OCTETS:
+            return False
+        version, source, destination, length = HEADER.unpack_from(octets)
+        if version != VERSION or size != HEADER_OCTETS + length or length > self._longest:
+            return False
+        if self._is_timed:
+            self._last_frame_s = self._loop.time()
+        try:
+            handler.frame(source, destination, bytes(octets[HEADER_OCTETS:size]))
+        except DlmsError as error:
+            self.refuse(str(error))
+        return True
+
     def _receive(self, octets: bytes) -> None:
         """Deliver the frames in `octets`."""
         if (handler := self._handler) is None or self._reason is not None:
             return
         reader = self._reader
         try:
-            if not reader.pending and len(octets) > HEADER_OCTETS:
-                version, source, destination, length = HEADER.unpack_from(octets)
-                whole = len(octets) == HEADER_OCTETS + length
-                if version == VERSION and whole and length <= reader.max_apdu_octets:
-                    self._last_frame_s = self._loop.time()
-                    handler.frame(source, destination, octets[HEADER_OCTETS:])
-                    return
             for frame in reader.feed(octets):
                 if self._reason is not None:
                     return

@@ -92,6 +92,7 @@ __all__ = [
 ]
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4"
+_SERVICE: Final = Primitive.SERVICE
 
 
 class ClientAssociation:
@@ -205,14 +206,14 @@ class ClientAssociation:
             ServiceRefusedError: It answered with a confirmed service error.
             SecurityError: The answer is not protected as agreed.
         """
-        self._machine.sent(Primitive.SERVICE)
+        self._machine.sent(_SERVICE)
         if not self.parameters.confirmed:
             raise LocalProtocolError(request, "ASSOCIATED, where nothing is answered")
         return self._exchange(apdu, request)
 
     def tell(self, apdu: bytes, request: str) -> Steps[None]:
         """Send one service APDU that nothing answers; raises as `exchange`."""
-        self._machine.sent(Primitive.SERVICE)
+        self._machine.sent(_SERVICE)
         octets = apdu if self.channel is None else self.channel.protect(apdu)
         if len(octets) <= self.context.max_send_pdu_octets:
             yield OneWay(octets)

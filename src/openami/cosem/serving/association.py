@@ -264,8 +264,8 @@ class ServerAssociation:
             channel.replace(ciphering.cipher, ciphering.window, ciphering.policy)
 
     def _added_octets(self, channel: SecureChannel, protection: Protection) -> int:
-        general = protection.envelope is Envelope.GENERAL
-        signed = protection.signature is not Signature.NONE or channel.signs or self._may_sign
+        general = protection.envelope is _GENERAL
+        signed = protection.signature is not _UNSIGNED or channel.signs or self._may_sign
         if not general and not signed:
             return PROTECTION_OCTETS
         return added_octets(
@@ -443,6 +443,8 @@ _NO_SERVICE: Final[dict[bytes, Callable[[ServerAssociation, bytes], bytes | None
 _ALL_PROTECTION: Final = AUTHENTICATED | ENCRYPTED | SIGNED
 """A report answers no request: what its rows ask of requests is met."""
 DEDICATED: Final = frozenset({Envelope.DED, Envelope.GENERAL_DED})
+_GENERAL: Final = Envelope.GENERAL
+_UNSIGNED: Final = Signature.NONE
 _INCIDENTS: Final[Mapping[object, SecurityIncident]] = MappingProxyType(
     {
         AcseServiceUser.AUTHENTICATION_FAILURE: SecurityIncident.AUTHENTICATION_FAILED,

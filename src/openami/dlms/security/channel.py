@@ -71,6 +71,10 @@ _GENERAL: Final = bytes((GENERAL_CIPHERING,))
 _SIGNING: Final = bytes((GENERAL_SIGNING,))
 _CIPHERED: Final = AUTHENTICATED | ENCRYPTED
 
+# Each look at a member of an Enum class costs as much as ten of these.
+_GLO: Final = Envelope.GLO
+_UNSIGNED: Final = Signature.NONE
+
 
 class _Route(NamedTuple):
     """What the tag of a protected APDU tells."""
@@ -234,11 +238,7 @@ class SecureChannel:
         if like is None:
             special = self.general or self.sign or self.scheme or self._dedicated
             return not special and self._control == control
-        return (
-            like.envelope is Envelope.GLO
-            and like.control == control
-            and like.signature is Signature.NONE
-        )
+        return like.envelope is _GLO and like.control == control and like.signature is _UNSIGNED
 
     def _cipher(self, apdu: bytes, like: Protection | None, owed: int) -> bytes:
         tag = apdu[0]

@@ -23,7 +23,7 @@ from openami.dlms.security.ciphering import (
     AuthenticatedEncryption,
 )
 from openami.dlms.security.counters import CounterBlock, InvocationCounter, ReceiveWindow
-from openami.dlms.security.envelopes import Envelope, Protection
+from openami.dlms.security.envelopes import UNPROTECTED, Envelope, Protection
 
 LONGEST_OCTETS: Final = 0x7F
 """What a length of one octet can say."""
@@ -32,6 +32,9 @@ _HEAD_OCTETS: Final = 2
 _BODY_AT: Final = _HEAD_OCTETS + SECURITY_HEADER_OCTETS
 _ADDED_OCTETS: Final = SECURITY_HEADER_OCTETS + TAG_OCTETS
 _GLO: Final = {row.plain: row.glo for row in SERVICE_TAGS}
+_ENVELOPE: Final = Envelope.GLO
+_SCHEME: Final = UNPROTECTED.scheme
+_SIGNATURE: Final = UNPROTECTED.signature
 
 
 def seal(
@@ -74,4 +77,6 @@ def open_short(
         return None
     counter = InvocationCounter(int.from_bytes(octets[3:_BODY_AT]))
     window.accept(counter)
-    return apdu, Protection(mode.control, Envelope.GLO, system_title, counter)
+    # As `Protection(control, Envelope.GLO, title, counter)`, at a quarter of its cost.
+    row = (mode.control, _ENVELOPE, system_title, counter, b"", _SCHEME, _SIGNATURE)
+    return apdu, tuple.__new__(Protection, row)

@@ -67,6 +67,9 @@ class Signature(Enum):
     """Ciphered, then signed."""
 
 
+_UNSIGNED: Final = Signature.NONE
+
+
 class Protection(NamedTuple):
     """How an APDU arrived."""
 
@@ -83,7 +86,7 @@ class Protection(NamedTuple):
     @property
     def bits(self) -> int:
         """The bits of the security control octet, and `SIGNED` if the APDU is."""
-        return self.control if self.signature is Signature.NONE else self.control | SIGNED
+        return self.control if self.signature is _UNSIGNED else self.control | SIGNED
 
 
 UNPROTECTED: Final = Protection(SecurityControl(0), Envelope.NONE, b"", InvocationCounter(0))
