@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A device's flash in a file: what a chip refuses, and an update through power cuts."""
 
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -9,11 +10,20 @@ import pytest
 from device.power import Recorder, images
 from firmware.device import FIRST, FLASH_OCTETS, POLICY, SEALED, SMALL
 from openami.device import flash as module
-from openami.device.flash import FlashFile
+from openami.device.flash import FlashFile, StoragePages
 from openami.device.storage import StorageError
+from openami.firmware.bank import (
+    M2351,
+    M2351_FLASH_OCTETS,
+    M2351_LOG,
+    M2351_STORAGE,
+    Region,
+)
 from openami.firmware.boot import Running, boot, prepare
 from openami.firmware.flash import FlashError
 from openami.firmware.update import Update
+from openami.psa import flash as psa
+from openami.psa.pagestore import PageStore
 
 
 def opened(path: Path) -> FlashFile:
@@ -93,3 +103,42 @@ def test_an_update_outlives_a_power_cut_at_every_write(
         found.add(str(running.verified.version))
         after.close()
     assert found == {"1.2.3+0", "1.3.0+0"}
+
+
+def test_secure_storage_and_firmware_share_one_flash(tmp_path: Path) -> None:
+    flash = FlashFile.open(tmp_path / "flash", M2351_FLASH_OCTETS)
+    prepare(flash, M2351, POLICY, FIRST.encode())
+    pages = StoragePages(flash, M2351_STORAGE)
+    assert pages.pages == 8
+    store = PageStore(pages)
+    for number in range(300):
+        store.commit({b"key": bytes(50 + number)})
+    flash.close()
+
+    again = FlashFile.open(tmp_path / "flash", M2351_FLASH_OCTETS)
+    assert PageStore(StoragePages(again, M2351_STORAGE)).get(b"key") == bytes(349)
+    assert isinstance(boot(again, M2351, POLICY), Running)
+    again.close()
+
+
+def test_storage_stays_inside_its_pages(tmp_path: Path) -> None:
+    flash = FlashFile.open(tmp_path / "flash", M2351_FLASH_OCTETS)
+    pages = StoragePages(flash, M2351_STORAGE)
+    pages.program(0, bytes(8))
+    for attempt in (
+        lambda: pages.read(M2351_STORAGE.octets - 4, 8),
+        lambda: pages.program(-8, bytes(8)),
+        lambda: pages.program(0, bytes(8)),
+        lambda: pages.erase(8),
+    ):
+        with pytest.raises(psa.FlashError):
+            attempt()
+    with pytest.raises(ValueError, match="made of pages"):
+        StoragePages(flash, Region(1, 2048))
+    flash.close()
+
+
+def test_the_parts_of_the_flash_do_not_overlap() -> None:
+    parts = sorted((*M2351.slots, M2351.state, M2351.scratch, M2351_STORAGE, M2351_LOG))
+    for one, following in pairwise(parts):
+        assert one.end <= following.offset

@@ -3,9 +3,12 @@
 
 The file holds what a chip would, octet for octet, and refuses what a chip could not do: writing
 over what is not erased.  `sync` is an fdatasync; the name of a new file is durable with the first.
+`StoragePages` gives a part of it to the storage of the secure world, which has a port of its own.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +19,9 @@ from openami.device.storage import (
     synchronise_name,
     write_all,
 )
-from openami.firmware.flash import ERASED, PAGE_OCTETS, UNIT_OCTETS, FlashError
+from openami.firmware.bank import Region
+from openami.firmware.flash import ERASED, PAGE_OCTETS, UNIT_OCTETS, Flash, FlashError
+from openami.psa import flash as psa
 
 
 class FlashFile:
@@ -89,3 +94,50 @@ class FlashFile:
             raise FlashError(
                 f"{count} octets at {offset:#x} are outside of a flash of {self._octets:#x}"
             )
+
+
+class StoragePages:
+    """Some pages of a flash; the port `psa.flash.PageFlash`."""
+
+    def __init__(self, flash: Flash, region: Region) -> None:
+        """Give away a region of whole pages.
+
+        Raises:
+            ValueError: It is not.
+        """
+        if region.offset % psa.PAGE_OCTETS or region.octets % psa.PAGE_OCTETS:
+            raise ValueError(f"{region} is not made of pages of {psa.PAGE_OCTETS} octets")
+        self._flash, self._region = flash, region
+
+    @property
+    def pages(self) -> int:
+        return self._region.octets // psa.PAGE_OCTETS
+
+    def read(self, offset: int, octets: int) -> bytes:
+        with _told_as_psa():
+            return self._flash.read(self._place(offset, octets), octets)
+
+    def program(self, offset: int, octets: bytes) -> None:
+        with _told_as_psa():
+            self._flash.program(self._place(offset, len(octets)), octets)
+
+    def erase(self, page: int) -> None:
+        with _told_as_psa():
+            self._flash.erase(self._place(page * psa.PAGE_OCTETS, psa.PAGE_OCTETS))
+
+    def synchronise(self) -> None:
+        with _told_as_psa():
+            self._flash.sync()
+
+    def _place(self, offset: int, octets: int) -> int:
+        if not 0 <= offset <= offset + octets <= self._region.octets:
+            raise FlashError(f"{octets} octets at {offset} are outside of {self._region}")
+        return self._region.offset + offset
+
+
+@contextmanager
+def _told_as_psa() -> Iterator[None]:
+    try:
+        yield
+    except (FlashError, StorageError) as error:
+        raise psa.FlashError(str(error)) from error

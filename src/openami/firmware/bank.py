@@ -94,6 +94,10 @@ M2351: Final = FlashMap(
     scratch=Region(0x45000, 0x800),
 )
 M2351_FLASH_OCTETS: Final = 0x80000
+M2351_STORAGE: Final = Region(0x40000, 0x4000)
+"""Not touched here: internal and protected storage of the secure world."""
+M2351_LOG: Final = Region(0x46000, 0x2000)
+"""Not touched here either."""
 
 
 def load(flash: Flash, flash_map: FlashMap, bank: Bank, policy: Policy) -> Verified:
