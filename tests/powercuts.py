@@ -111,12 +111,12 @@ class RecordedFlash(MemoryFlash):
         super().program(offset, octets)
         self._record.steps.append(Write(self._number, offset, octets))
 
-    def erase(self, page: int) -> None:
-        super().erase(page)
+    def erase(self, offset: int) -> None:
+        super().erase(offset)
         blank = bytes((ERASED,)) * PAGE_OCTETS
-        self._record.steps.append(Write(self._number, page * PAGE_OCTETS, blank))
+        self._record.steps.append(Write(self._number, offset, blank))
 
-    def synchronise(self) -> None:
+    def sync(self) -> None:
         self._record.steps.append(Synchronised(self._number))
 
 

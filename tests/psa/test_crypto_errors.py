@@ -35,6 +35,8 @@ MATERIAL = {
     KeyType.RAW_DATA: bytes(16),
 }
 
+EXPORTABLE = KeyAttributes(type=KeyType.HMAC, usage=Usage.EXPORT)
+
 Call = Callable[[Any, int], object]
 ROWS: list[tuple[str, KeyType, int, Call, Status]] = [
     ("hash_compute: no hash", AES, 0, lambda c, _: c.hash_compute(GCM, b""), Status.INVALID_ARGUMENT),
@@ -94,6 +96,9 @@ ROWS: list[tuple[str, KeyType, int, Call, Status]] = [
     ("wrap_key: with padding", AES, 0x0BC00200, lambda c, k: c.wrap_key(k, 0x0BC00200, k), Status.NOT_SUPPORTED),
     ("wrap_key: HMAC key", KeyType.HMAC, algorithms.AES_KW, lambda c, k: c.wrap_key(k, algorithms.AES_KW, k), Status.INVALID_ARGUMENT),
     ("wrap_key: no such key inside", AES, algorithms.AES_KW, lambda c, k: c.wrap_key(k, algorithms.AES_KW, 9), Status.INVALID_HANDLE),
+    ("wrap_key: one block", AES, algorithms.AES_KW, lambda c, k: c.wrap_key(k, algorithms.AES_KW, c.import_key(EXPORTABLE, bytes(8))), Status.INVALID_ARGUMENT),
+    ("wrap_key: half a block", AES, algorithms.AES_KW, lambda c, k: c.wrap_key(k, algorithms.AES_KW, c.import_key(EXPORTABLE, bytes(20))), Status.INVALID_ARGUMENT),
+    ("wrap_key: not exportable", AES, algorithms.AES_KW, lambda c, k: c.wrap_key(k, algorithms.AES_KW, c.import_key(KeyAttributes(type=AES), bytes(16))), Status.NOT_PERMITTED),
     ("unwrap_key: altered", AES, algorithms.AES_KW, lambda c, k: c.unwrap_key(KeyAttributes(type=AES), k, algorithms.AES_KW, bytes(24)), Status.INVALID_SIGNATURE),
     ("unwrap_key: too short", AES, algorithms.AES_KW, lambda c, k: c.unwrap_key(KeyAttributes(type=AES), k, algorithms.AES_KW, bytes(7)), Status.INVALID_SIGNATURE),
     ("generate_random: too much", AES, 0, lambda c, _: c.generate_random(LARGEST_RANDOM_OCTETS + 1), Status.INVALID_ARGUMENT),

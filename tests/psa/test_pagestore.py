@@ -132,11 +132,11 @@ class FailingFlash(MemoryFlash):
         self._count()
         super().program(offset, octets)
 
-    def erase(self, page: int) -> None:
+    def erase(self, offset: int) -> None:
         self._count()
-        super().erase(page)
+        super().erase(offset)
 
-    def synchronise(self) -> None:
+    def sync(self) -> None:
         self._count()
 
 
@@ -208,6 +208,8 @@ def test_flash_takes_no_second_write() -> None:
         flash.program(0, b"\x00")
     with pytest.raises(FlashError, match="flash has 2048 octets"):
         flash.read(2047, 2)
+    with pytest.raises(FlashError, match="no page begins at 5"):
+        MemoryFlash(2).erase(5)
     flash.erase(0)
     assert flash.read(0, 1) == bytes((ERASED,))
 

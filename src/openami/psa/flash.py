@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flash as the room sees it: pages that are erased whole and programmed once.
 
-Erased octets are FF.  What was programmed or erased is durable behind the next `synchronise`; until
+Erased octets are FF.  What was programmed or erased is durable behind the next `sync`; until
 then a power cut may lose it, or leave a part of it.  Real flash does nothing there; a file does.
 """
 
@@ -30,10 +30,10 @@ class PageFlash(Protocol):
     def program(self, offset: int, octets: bytes) -> None:
         """Write octets where the pages are erased."""
 
-    def erase(self, page: int) -> None:
-        """Make a page all FF."""
+    def erase(self, offset: int) -> None:
+        """Make the page that begins at `offset` all FF."""
 
-    def synchronise(self) -> None:
+    def sync(self) -> None:
         """Return when all of the above is durable."""
 
 
@@ -55,12 +55,13 @@ class MemoryFlash:
             raise FlashError(f"flash at {offset} is programmed already: erase its page first")
         self.octets[offset:end] = octets
 
-    def erase(self, page: int) -> None:
-        self._check(page * PAGE_OCTETS, PAGE_OCTETS)
-        start = page * PAGE_OCTETS
-        self.octets[start : start + PAGE_OCTETS] = bytes((ERASED,)) * PAGE_OCTETS
+    def erase(self, offset: int) -> None:
+        self._check(offset, PAGE_OCTETS)
+        if offset % PAGE_OCTETS:
+            raise FlashError(f"no page begins at {offset}")
+        self.octets[offset : offset + PAGE_OCTETS] = bytes((ERASED,)) * PAGE_OCTETS
 
-    def synchronise(self) -> None:
+    def sync(self) -> None:
         """Memory is as durable as it gets."""
 
     def _check(self, offset: int, octets: int) -> None:

@@ -93,7 +93,7 @@ class PageStore:
             if self._clean and self._end + len(record) <= self._half_octets:
                 self._clean = False  # until it is durable, what stands behind the log is unknown
                 self._flash.program(self._half * self._half_octets + self._end, record)
-                self._flash.synchronise()
+                self._flash.sync()
                 self._end += len(record)
                 self._clean = True
             else:
@@ -113,12 +113,12 @@ class PageStore:
         half = 1 - self._half
         start, record = half * self._half_octets, _record(entries)
         self._clean = False
-        for page in range(start // PAGE_OCTETS, (start + self._half_octets) // PAGE_OCTETS):
+        for page in range(start, start + self._half_octets, PAGE_OCTETS):
             self._flash.erase(page)
         self._flash.program(start + HEADER_OCTETS, record)
-        self._flash.synchronise()
+        self._flash.sync()
         self._flash.program(start, _header(self._generation + 1))
-        self._flash.synchronise()
+        self._flash.sync()
         self._half, self._generation = half, self._generation + 1
         self._end, self._clean = HEADER_OCTETS + len(record), True
 
