@@ -257,3 +257,17 @@ def test_a_manifest_is_judged_with_its_image(openami: Run) -> None:
     other = ("image", "manifest", "-k", PUBLIC, FOLDER / "suit-example1.cbor")
     assert "refused, signature-wrong" in openami(*other).out
     assert openami(*words, "--vendor", "12").status == 2
+
+
+def test_the_page_on_firmware_shows_what_works(
+    openami: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "firmware.md"
+    lines = page.read_text("utf-8").splitlines()
+    shown = [line.split()[1:] for line in lines if line.startswith("openami image ")]
+    commands = [words for words in shown if "UUID" not in words]
+    monkeypatch.chdir(tmp_path)
+    Path("app.bin").write_bytes(PAYLOAD)
+    for words in commands:
+        assert openami(*words).status == 0, words
+    assert {words[1] for words in shown} == set(command.commands)
