@@ -121,11 +121,11 @@ class StoragePages:
         with _told_as_psa():
             self._flash.program(self._place(offset, len(octets)), octets)
 
-    def erase(self, page: int) -> None:
+    def erase(self, offset: int) -> None:
         with _told_as_psa():
-            self._flash.erase(self._place(page * psa.PAGE_OCTETS, psa.PAGE_OCTETS))
+            self._flash.erase(self._place(offset, psa.PAGE_OCTETS))
 
-    def synchronise(self) -> None:
+    def sync(self) -> None:
         with _told_as_psa():
             self._flash.sync()
 
