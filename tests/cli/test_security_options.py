@@ -102,6 +102,17 @@ def test_a_secret_proves_who_we_are(name: str, run: Run) -> None:
         assert "proof" in outcome.sentence
 
 
+def test_keys_may_prove_and_protect_nothing_else(run: Run) -> None:
+    meter = SecureMeter(SUITE_0)
+    changed(meter, plain_context=True)
+    with ServedMeter(PLAIN, meter=meter) as served:
+        outcome = run(served.url, *global_keys(SUITE_0), "--plain-context", "yes", ENERGY)
+        assert outcome.status == 0, outcome.err
+        outcome = run(served.url, *global_keys(SUITE_0), ENERGY)
+        assert outcome.status == 1
+        assert "application-context-name-not-supported" in outcome.sentence
+
+
 @pytest.mark.parametrize("policy", [0, 1, 2])
 def test_less_than_both_is_sent_where_the_meter_takes_it(policy: int, run: Run) -> None:
     least = SecurityPolicy.from_version_0(policy)

@@ -49,6 +49,7 @@ WORDS: Final[tuple[tuple[str, str], ...]] = (
     ("--coap-payload", "coap://: frame (wrapper) or apdu (bare).  [frame]"),
     ("--coap-confirm", "coap://: repeat until acknowledged, yes or no.  [yes]"),
     ("--coap-block", "coap://: octets in a block, 16 to 1024.  [1024]"),
+    ("--plain-context", "Keys prove who we are and protect nothing else, yes or no.  [no]"),
     ("--short-names", "Refer to objects by short name (SN), yes or no.  [no]"),
     ("--mode-e", "hdlc+serial: open at 300 baud as an optical port, yes or no.  [no]"),
 )

@@ -248,6 +248,7 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "coap_confirm": switch,
     "coap_block": block_exponent,
     "short_names": switch,
+    "plain_context": switch,
 }
 SHOWN: Final = frozenset(PARSERS) - {"secret", "guek", "gak", "kek"}  # may stand in an error
 FILES: Final = frozenset(name for name, parser in PARSERS.items() if parser is Path)
@@ -283,6 +284,7 @@ class ReadOptions:
     coap_confirm: bool = True
     coap_block: int = LARGEST_EXPONENT
     short_names: bool = False
+    plain_context: bool = False
     ciphered: bool = False  # whether --cipher was said, and not `none`
     protection: Protection = field(default_factory=Protection)
 
@@ -326,6 +328,7 @@ class ReadOptions:
             mechanism=chosen,
             secret=(self.secret or b"") if chosen in SECRET_MECHANISMS else b"",
             cipher=cipher,
+            plain_context=self.plain_context,
             system_title=(self.title or own_title or TOOL_TITLE) if titled else self.title or b"",
             server_title=self.peer_title or b"",
             policy=protection.policy,

@@ -126,6 +126,7 @@ class AssociationPolicy:
         secret: The password of LLS, or the secret of HLS of the manufacturer or with a hash.
         manufacturer: What mechanism 2 computes from secret and challenge.
         ciphering: With it the application context is ciphered, without it plain.
+        plain_context: The context is plain all the same: the keys serve HLS with GMAC alone.
         credentials: For HLS with ECDSA, signatures, and keys that travel with an APDU.
         grants: The client's rights.
         conformance: The most that is negotiated.
@@ -149,6 +150,7 @@ class AssociationPolicy:
     secret: bytes = field(default=b"", repr=False)
     manufacturer: ManufacturerProof = encrypted_challenge
     ciphering: Ciphering | None = None
+    plain_context: bool = False
     credentials: Credentials | None = None
     grants: tuple[Grant, ...] = ()
     conformance: Conformance = DEFAULT_CONFORMANCE
@@ -160,6 +162,11 @@ class AssociationPolicy:
     pre_established: PreEstablished | None = None
     short_names: ShortNames | None = None
     keeper: Keeper | None = None
+
+    @property
+    def service_ciphering(self) -> Ciphering | None:
+        """What protects services; None in a plain context."""
+        return None if self.plain_context else self.ciphering
 
     @property
     def is_protected(self) -> bool:

@@ -55,10 +55,10 @@ def new_channel(
     parameters: ClientParameters, counters: CounterBlock | None, window: ReceiveWindow
 ) -> SecureChannel | None:
     """Return the protection of an association; None in a plain context."""
-    if parameters.cipher is None or counters is None:
+    if parameters.service_cipher is None or counters is None:
         return None
     return SecureChannel(
-        cipher=parameters.cipher,
+        cipher=parameters.service_cipher,
         role=Role.CLIENT,
         own_title=parameters.system_title,
         peer_title=parameters.server_title,

@@ -57,6 +57,8 @@ class ClientParameters:
         secret: The password of LLS, or the secret of HLS of the manufacturer or with a hash.
         manufacturer: What mechanism 2 computes from secret and challenge.
         cipher: The global keys; with them the application context is ciphered.
+        plain_context: Keep the application context plain though there are keys: they serve HLS
+            with GMAC alone.
         system_title: The client's; needed with keys.
         server_title: The meter's, if it is known: no other may answer.
         policy: The least protection of requests and responses.
@@ -92,6 +94,7 @@ class ClientParameters:
     secret: bytes = field(default=b"", repr=False)
     manufacturer: ManufacturerProof = encrypted_challenge
     cipher: Cipher | None = field(default=None, repr=False)
+    plain_context: bool = False
     system_title: bytes = b""
     server_title: bytes = b""
     policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
@@ -114,7 +117,12 @@ class ClientParameters:
 
     @property
     def application_context(self) -> ApplicationContext:
-        """Logical or short names, ciphered if there are keys."""
+        """Logical or short names, ciphered if there are keys for it."""
         return ApplicationContext.of(
-            short_names=self.short_names is not None, ciphered=self.cipher is not None
+            short_names=self.short_names is not None, ciphered=self.service_cipher is not None
         )
+
+    @property
+    def service_cipher(self) -> Cipher | None:
+        """What protects services; None in a plain context."""
+        return None if self.plain_context else self.cipher

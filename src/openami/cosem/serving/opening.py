@@ -133,7 +133,7 @@ def context_of(policy: AssociationPolicy | None) -> ApplicationContext:
     if policy is None:
         return ApplicationContext.LN
     return ApplicationContext.of(
-        short_names=policy.short_names is not None, ciphered=policy.ciphering is not None
+        short_names=policy.short_names is not None, ciphered=policy.service_ciphering is not None
     )
 
 
@@ -252,7 +252,7 @@ def _initiate_response(
 
 def _offered(policy: AssociationPolicy) -> Conformance:
     offered = policy.conformance
-    if policy.ciphering is not None:
+    if policy.service_ciphering is not None:
         offered |= Conformance.GENERAL_PROTECTION
     return referencing_of(policy).offered(offered)
 
@@ -326,7 +326,7 @@ def _channel(
     client_title: bytes,
     credentials: Credentials | None,
 ) -> SecureChannel | None:
-    ciphering = policy.ciphering
+    ciphering = policy.service_ciphering
     if ciphering is None:
         return None
     return SecureChannel(
@@ -376,7 +376,7 @@ def _negotiate(policy: AssociationPolicy, request: InitiateRequest) -> tuple[Con
     max_send = request.client_max_receive_pdu_size or UNLIMITED_PDU_OCTETS
     # General block transfer cuts what is protected already, so that any size does.
     in_blocks = bool(conformance & Conformance.GENERAL_BLOCK_TRANSFER)
-    overhead = PROTECTION_OCTETS if policy.ciphering and not in_blocks else 0
+    overhead = PROTECTION_OCTETS if policy.service_ciphering and not in_blocks else 0
     if max_send < SMALLEST_ROOM_OCTETS + overhead:
         raise refused(InitiateError.PDU_SIZE_TOO_SHORT)
     return conformance, max_send
