@@ -4,7 +4,7 @@
 import pytest
 
 from openami.psa import algorithms as alg
-from openami.psa.attributes import KeyType, Usage
+from openami.psa.attributes import BUILTIN_IDS, USER_IDS, VOLATILE_IDS, KeyType, Usage
 from openami.psa.status import PsaError, Status
 
 ENCODINGS = {
@@ -100,6 +100,13 @@ def test_lengths_that_no_algorithm_has_are_refused() -> None:
         with pytest.raises(PsaError) as caught:
             alg.check_tag(alg.shortened_tag(base, octets))
         assert caught.value.status is Status.INVALID_ARGUMENT
+
+
+def test_ranges_of_identifiers_are_those_of_the_specification() -> None:
+    """Users have 1 to 3FFFFFFF, vendors 40000000 to 7FFFFFFF; the parts of it are our own."""
+    assert (USER_IDS[0], USER_IDS[-1]) == (1, 0x3FFFFFFF)
+    assert (BUILTIN_IDS[0], VOLATILE_IDS[-1]) == (0x40000000, 0x7FFFFFFF)
+    assert BUILTIN_IDS[-1] + 1 == VOLATILE_IDS[0] == 0x70000000
 
 
 def test_status_usage_and_type_have_the_numbers_of_the_specification() -> None:
