@@ -100,6 +100,21 @@ def test_the_repetition_test_fails_at_its_cutoff_and_not_before() -> None:
             source(100)
 
 
+def test_the_proportion_test_fails_at_its_cutoff_and_not_before() -> None:
+    cutoff = Assessment().proportion_cutoff
+    others = [octet for octet in Noise(b"z")(3 * APT_WINDOW) if octet != 0xA5]
+    for count, fails in ((cutoff - 1, False), (cutoff, True)):
+        window = [each for at in range(count) for each in (0xA5, others[at])]
+        window += others[count : APT_WINDOW - count]
+        assert len(window) == APT_WINDOW
+        source = HealthTested(Scripted(iter([*window, 0xA5, 0xA5, *others])))
+        if fails:
+            with pytest.raises(PsaError, match=f"A5 came {cutoff} times in 512 octets"):
+                source(2 * cutoff - 1)
+        else:
+            source(APT_WINDOW + 2)
+
+
 def test_a_source_that_is_broken_from_the_start_gives_nothing() -> None:
     for source in (bytes, lambda octets: Noise()(octets - 1)):
         with pytest.raises(PsaError) as caught:
@@ -140,6 +155,19 @@ def test_the_generator_gives_the_nonces_of_rfc_6979(message: str, digest: str, n
     seed = bytes.fromhex(PRIVATE + digest)
     drbg = HmacDrbg(lambda octets: seed[:octets], seed_octets=len(seed))
     assert drbg(32).hex() == nonce, message
+
+
+def test_the_generator_goes_on_as_rfc_6979_does() -> None:
+    """A.1.2: two candidates are refused, so three follow one another."""
+    seed = bytes.fromhex(
+        "009a4d6792295a7f730fc3f2b49cbc0f62e862272f01795edf0d54db760f156d0dac04c0322b3a204224"
+    )
+    drbg = HmacDrbg(lambda octets: seed[:octets], seed_octets=len(seed))
+    assert [drbg(32).hex() for _ in range(3)] == [
+        "9305a46de7ff8eb107194debd3fd48aa20d5e7656cbe0ea69d2a8d4e7c67314a",
+        "c70c78608a3b5be9289be90ef6e81a9e2c1516d5751d2f75f50033e45f73bdeb",
+        "475e80e992140567fcc3a50dab90fe84bcd7bb03638e9c4656a06f37f6508a7c",
+    ]
 
 
 def test_the_generator_takes_fresh_entropy_in_time() -> None:
