@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fuzz one target for some seconds, guided by coverage: `python -m fuzz.run NAME SECONDS`.
+"""Fuzz targets one after the other, guided by coverage: `python -m fuzz.run FOLDER SECONDS NAME…`.
 
-The corpus is every octet string of the test vectors.  A defect ends the process with status 1; the
-octets that caused it stand on standard error, and go into `regressions.toml` with its cure.
+Each has the same share of the seconds and a process of its own; instrumenting the modules takes
+long and is done once for all.  The corpus is every octet string of the test vectors.  What a target
+says goes into FOLDER/NAME; a defect ends with the octets that caused it, which go into
+`regressions.toml` with its cure.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +15,14 @@ from tempfile import TemporaryDirectory
 
 import atheris  # type: ignore[import-untyped]  # brings no types
 
+CORES = ["openami.coap", "openami.cosem", "openami.dlms", "openami.firmware", "openami.psa"]
+with atheris.instrument_imports(include=CORES):  # what is imported here is instrumented
+    from fuzz.targets import TARGETS, Target
+    from openami.dlms.errors import DlmsError
+
 HEX = frozenset("0123456789abcdefABCDEF \n")
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 LONGEST_OCTETS = 4096
-CORES = ["openami.dlms", "openami.cosem", "openami.firmware", "openami.psa"]
 
 
 def seeds() -> Iterator[bytes]:
@@ -27,15 +34,8 @@ def seeds() -> Iterator[bytes]:
                 yield bytes.fromhex(digits)
 
 
-def main() -> None:
-    name, seconds = sys.argv[1], float(sys.argv[2])
-    with atheris.instrument_imports(
-        include=["openami.dlms", "openami.cosem", "openami.firmware", "openami.psa"]
-    ):
-        from fuzz.targets import TARGETS  # noqa: PLC0415  what is imported here is instrumented
-        from openami.dlms.errors import DlmsError  # noqa: PLC0415
-
-    target = TARGETS[name]
+def fuzz(name: str, target: Target, seconds: float) -> None:
+    """Fuzz in this process, which ends with it."""
 
     def one(octets: bytes) -> None:
         try:
@@ -62,6 +62,19 @@ def main() -> None:
         ]
         atheris.Setup(arguments, one)
         atheris.Fuzz()
+
+
+def main() -> None:
+    folder, seconds, names = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+    for name in names:
+        sys.stderr.flush()
+        child = os.fork()
+        if child == 0:
+            log = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(log, sys.stderr.fileno())
+            fuzz(name, TARGETS[name], seconds / len(names))
+            os._exit(0)
+        os.waitpid(child, 0)
 
 
 if __name__ == "__main__":
