@@ -124,6 +124,13 @@ def test_the_plot_holds_every_point_and_every_limit() -> None:
     assert error_plot(bad).count("var(--harm)") == 1
 
 
+@pytest.fixture
+def walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = walked(1)
+    monkeypatch.setattr(Bench, "walk", lambda _bench: found)
+
+
+@pytest.mark.usefixtures("walked_once")
 def test_the_command_prints_the_table_and_draws_it(tmp_path: Path) -> None:
     file = tmp_path / "errors.svg"
     done = CliRunner().invoke(openami, ["meter", "errors", "--plot", str(file)])
@@ -160,7 +167,21 @@ def test_the_documented_table_is_what_the_command_prints() -> None:
         assert limit == row.limit_percent
 
 
+@pytest.mark.usefixtures("walked_once")
 def test_a_plot_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     done = CliRunner().invoke(openami, ["meter", "errors", "--plot", str(tmp_path / "no" / "x")])
     assert isinstance(done.exception, UserError)
     assert "name another file" in str(done.exception)
+
+
+@pytest.mark.usefixtures("walked_once")
+def test_a_chain_out_of_class_ends_with_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = walked(1)
+    bad = replace(errors, rows=(replace(errors.rows[0], error_percent=5.0), *errors.rows[1:]))
+    monkeypatch.setattr(Bench, "walk", lambda _bench: bad)
+    done = CliRunner().invoke(openami, ["meter", "errors"])
+    assert "OUTSIDE" in done.output
+    assert isinstance(done.exception, UserError)
+    assert "not within class 0.5 S" in str(done.exception)
+    done = CliRunner().invoke(openami, ["meter", "errors", "--seed", "-1"])
+    assert "-1 is no seed" in str(done.exception)

@@ -34,7 +34,7 @@ from openami.meter.measuring.calibration import (
 from openami.meter.measuring.chain import ALIGNED, Chain, ChainConfig, Frame
 from openami.meter.measuring.pulses import step_micro_wh
 from openami.meter.measuring.replayed import ReplayedSource
-from openami.meter.measuring.signal import Harmonic, Supply
+from openami.meter.measuring.signal import Flicker, Harmonic, Supply
 from openami.meter.replay import ReplayedLoad
 
 CONFIG = ChainConfig()
@@ -315,11 +315,54 @@ def test_a_reference_that_cannot_be_is_refused() -> None:
 
 
 def test_a_replayed_half_hour_is_measured_to_the_last_wh() -> None:
-    load, rate = ReplayedLoad(1, 1), 4000
+    """Twenty parts of the half-hour are measured beside each other, as if by so many meters."""
+    load, rate, parts, step_s = ReplayedLoad(1, 1), 4000, 20, 6
     config = ChainConfig(sampling_hz=rate)
     source = ReplayedSource(load=load, supply=Supply(sampling_hz=rate), start_s=MONDAY_S)
+    chain = Chain(config, Calibration.nominal(CLEAN, parts))
+    part_s = INTERVAL_S // parts
+    for at in range(0, part_s, step_s):
+        firsts = [(part * part_s + at) * rate for part in range(parts)]
+        blocks = [CLEAN.sample(source, first, step_s * rate) for first in firsts]
+        chain.feed(together(blocks))
+    assert chain.counted_samples == part_s * rate
+    measured_wh = chain.energy.micro[:, TOTAL, Quantity.ACTIVE_IMPORT].sum() / 1e6
+    assert measured_wh == pytest.approx(load.interval_wh(MONDAY_S), abs=0.01)
+    assert load.interval_wh(MONDAY_S) > 50
+
+
+def test_sixty_hertz_has_frames_of_twelve_cycles() -> None:
+    config = ChainConfig(sampling_hz=7680, nominal_hz=60)
+    supply = Supply(sampling_hz=7680, frequency_hz=59.9, voltage_v=225.0)
+    load = Spectral(power_w=3 * 230 * 5 * 0.8, power_factor=0.8, phases=(1, 2, 3))
+    home = Household(supply=supply, appliances=(load,))
     chain = Chain(config, Calibration.nominal(CLEAN))
-    for at in range(0, INTERVAL_S, 20):
-        chain.feed(together([CLEAN.sample(source, at * rate, 20 * rate)]))
-    measured_wh = chain.energy.micro[0, TOTAL, Quantity.ACTIVE_IMPORT] / 1e6
-    assert measured_wh == pytest.approx(load.interval_wh(MONDAY_S), abs=0.5)
+    (*_, last) = chain.feed(together([CLEAN.sample(home, 0, 4 * config.frame)]))
+    assert last.frequency_hz[0] == pytest.approx(59.9, abs=5e-4)
+    assert last.active_w[0, TOTAL] == pytest.approx(3 * 225 * 5 * 0.8, rel=2e-4)
+    assert last.half_cycle_v[0] == pytest.approx(225.0, rel=5e-3)
+    assert last.half_cycle_v.shape == (1, 3, 24)
+
+
+def test_a_direct_component_that_calibration_did_not_see_is_tracked_away() -> None:
+    error = ChannelError(offset=0.02)  # 10 V and 3.6 A
+    drifting = replace(CLEAN, voltage=(error,) * 3, current=(error,) * 4)
+    chain = Chain(CONFIG, Calibration.nominal(drifting))
+    frames: list[Frame] = []
+    block = together([drifting.sample(balanced(690), 0, CONFIG.frame)])  # whole cycles: it repeats
+    for _ in range(600):
+        frames += chain.feed(block)
+    assert frames[0].active_w[0, TOTAL] == pytest.approx(690 + 3 * 10 * 3.6, rel=0.01)
+    assert frames[-1].active_w[0, TOTAL] == pytest.approx(690, rel=1e-4)
+    assert frames[-1].voltage_v[0] == pytest.approx(230, rel=1e-4)
+
+
+def test_flicker_and_the_neutral_are_seen() -> None:
+    supply = Supply(flicker=Flicker(depth=0.05, frequency_hz=8.8))
+    home = Household(supply=supply, appliances=(Resistive(power_w=2300, phases=(1, 2)),))
+    _, frames = chain_of(home, frames=6)
+    halves = np.concatenate([frame.half_cycle_v[0, 0] for frame in frames[1:]])
+    assert halves.max() == pytest.approx(230 * 1.05, rel=5e-3)
+    assert halves.min() == pytest.approx(230 * 0.95, rel=5e-3)
+    # Two phases of 5 A, 120° apart, return as one of 5 A.
+    assert frames[-1].current_a[0] == pytest.approx([5, 5, 0, 5], rel=0.03)

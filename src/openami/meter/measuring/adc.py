@@ -152,5 +152,6 @@ def drifted(converter: Converter, seed: int) -> Converter:
     )
 
 
-def _delays(errors: tuple[ChannelError, ...]) -> Floats:
-    return np.array([error.delay_us * MICRO for error in errors])
+def _delays(errors: tuple[ChannelError, ...]) -> Floats | None:
+    delays = np.array([error.delay_us * MICRO for error in errors])
+    return delays if delays.any() else None

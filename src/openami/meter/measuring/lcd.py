@@ -161,7 +161,7 @@ DIGIT: Final = {
     "g": ((9, 26), (11, 23.5), (21, 23.5), (23, 26), (21, 28.5), (11, 28.5)),
 }
 """Corners of each segment of a digit 32 wide and 52 high."""
-PITCH: Final = 38
+PITCH: Final = 42
 
 
 def face(screen: Screen, plate: str = "") -> str:
@@ -189,10 +189,10 @@ def sheet(screens: Sequence[Screen], plate: str = "", columns: int = 2) -> str:
 def _face(screen: Screen, plate: str) -> Iterator[str]:
     yield element("rect", x=1, y=1, width=WIDTH - 2, height=HEIGHT - 2, rx=14, class_="case")
     yield element("rect", x=28, y=24, width=504, height=204, rx=6, class_="glass")
-    yield from _digits(screen, screen.code, CODE_DIGITS, (46, 42, 0.5))
+    yield from _digits(screen, screen.code, CODE_DIGITS, (46, 38, 0.64))
     yield from _phases(screen)
     yield from _quadrants(screen)
-    yield from _digits(screen, screen.value, VALUE_DIGITS, (46, 92, 1.1))
+    yield from _digits(screen, screen.value, VALUE_DIGITS, (46, 98, 1.02))
     yield from _units(screen)
     yield from _tariffs(screen)
     yield from _alarm(screen)
@@ -216,9 +216,9 @@ def _digits(
             points = " ".join(f"{n * PITCH + a:g},{b:g}" for a, b in corners)
             inside.append(element("polygon", points=points, class_=_class(name in lit, screen)))
         inside += [
-            element("circle", cx=n * PITCH + 33, cy=49, r=3, class_=_class(mark == ".", screen)),
-            element("circle", cx=n * PITCH + 33, cy=16, r=3, class_=_class(mark == ":", screen)),
-            element("circle", cx=n * PITCH + 33, cy=36, r=3, class_=_class(mark == ":", screen)),
+            element("circle", cx=n * PITCH + 35, cy=49, r=3.6, class_=_class(mark == ".", screen)),
+            element("circle", cx=n * PITCH + 35, cy=16, r=3.2, class_=_class(mark == ":", screen)),
+            element("circle", cx=n * PITCH + 35, cy=36, r=3.2, class_=_class(mark == ":", screen)),
         ]
     move = f"translate({x} {y}) scale({scale}) skewX(-5)"
     yield element("g", "".join(inside), transform=move)
@@ -226,7 +226,7 @@ def _digits(
 
 def _phases(screen: Screen) -> Iterator[str]:
     for n, name in enumerate(PHASE_NAMES):
-        yield text(196 + 34 * n, 60, name, _class(n + 1 in screen.phases, screen))
+        yield text(240 + 34 * n, 60, name, _class(n + 1 in screen.phases, screen))
 
 
 def _quadrants(screen: Screen) -> Iterator[str]:

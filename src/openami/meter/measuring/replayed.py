@@ -9,12 +9,15 @@ no energy: what the load would have drawn in it is not drawn.
 
 from dataclasses import dataclass
 from math import acos, sqrt
+from typing import Final
 
 import numpy as np
 
 from openami.meter.load import Load
 from openami.meter.measuring.appliances import with_neutral
 from openami.meter.measuring.signal import Floats, Harmonic, Supply, waves
+
+CARRIES: Final = 1e-3  # of the nominal amplitude: a voltage below carries no energy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +48,16 @@ class ReplayedSource:
 
     def current_a(self, first: int, count: int, delays_s: Floats | None = None) -> Floats:
         rate = self.sampling_hz
-        shape = self._shape(self.supply.moment(first, count, delays_s).angle)
         seconds = range(first // rate, (first + max(count, 1) - 1) // rate + 1)
-        amplitudes = [self._amplitude(second) for second in seconds]
-        of_sample = (first + np.arange(count)) // rate - seconds[0]
-        return with_neutral(shape * np.array(amplitudes)[of_sample])
+        whole = self.supply.moment(seconds[0] * rate, len(seconds) * rate)
+        shape = self._shape(whole.angle)
+        amplitudes = self._amplitudes(seconds, whole.voltage_v * shape)
+        skipped = first - seconds[0] * rate
+        if delays_s is not None:
+            shape = self._shape(self.supply.moment(first, count, delays_s).angle)
+        else:
+            shape = shape[:, skipped : skipped + count]
+        return with_neutral(shape * np.repeat(amplitudes, rate)[skipped : skipped + count])
 
     def _shape(self, angle: Floats) -> Floats:
         shape = np.sin(angle - acos(self.power_factor))
@@ -58,11 +66,16 @@ class ReplayedSource:
         result: Floats = shape * np.array(self.shares)[:, np.newaxis]
         return result
 
-    def _amplitude(self, second: int) -> float:
-        """Return the current's amplitude in one second, A; 0 where the voltage can carry none."""
+    def _amplitudes(self, seconds: range, unit_power: Floats) -> Floats:
+        """Return the current's amplitude in each second, A; 0 where the voltage can carry none.
+
+        Args:
+            seconds: Numbers of the seconds.
+            unit_power: Power of each of their samples at an amplitude of 1 A, (3, n).
+        """
         rate = self.sampling_hz
-        moment = self.supply.moment(second * rate, rate)
-        unit_ws = float((moment.voltage_v * self._shape(moment.angle)).sum()) / rate
-        if unit_ws <= self.supply.voltage_v * sqrt(2) * 1e-3:
-            return 0.0
-        return self.load.power_w(self.start_s + second) / unit_ws
+        unit_ws = unit_power.sum(axis=0).reshape(len(seconds), rate).sum(axis=1) / rate
+        wanted_ws = np.array([self.load.power_w(self.start_s + each) for each in seconds])
+        carries = unit_ws > self.supply.voltage_v * sqrt(2) * CARRIES
+        amplitudes: Floats = np.where(carries, wanted_ws / np.where(carries, unit_ws, 1), 0.0)
+        return amplitudes
