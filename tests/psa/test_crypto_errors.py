@@ -319,6 +319,17 @@ def test_pairs_and_des_keys_are_derived_as_the_specification_says() -> None:
     assert world.crypto.export_key(des) == formats.odd_parity(stream[:24])
 
 
+def test_a_number_that_is_no_private_key_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = formats.CURVES[256].order
+    numbers = iter([2**256 - 1, order, order - 1, order - 2])
+    operation = derivation(World(), Usage.DERIVE)
+    monkeypatch.setattr(operation, "_read", lambda octets: next(numbers).to_bytes(octets))
+    world_key = operation.output_key(KeyAttributes(type=PAIR, bits=256, usage=Usage.EXPORT))
+    assert next(numbers, None) is None, "order - 1 gives the order, which is none"
+    exported = operation._keys.export_key(operation._client, world_key)
+    assert int.from_bytes(exported) == order - 1
+
+
 @given(st.binary(max_size=200), st.sampled_from([CBC, PKCS7, ECB, algorithms.CTR]))
 def test_decryption_inverts_encryption(octets: bytes, alg: int) -> None:
     world = World()
