@@ -91,7 +91,7 @@ ROWS: list[tuple[str, KeyType, int, Call, Status]] = [
     ("raw_key_agreement: symmetric key", AES, ECDH, lambda c, k: c.raw_key_agreement(ECDH, k, b""), Status.INVALID_ARGUMENT),
     ("raw_key_agreement: no point", PAIR, ECDH, lambda c, k: c.raw_key_agreement(ECDH, k, b"\x04" + bytes(64)), Status.INVALID_ARGUMENT),
     ("raw_key_agreement: other curve", PAIR, ECDH, lambda c, k: c.raw_key_agreement(ECDH, k, b"\x04" + bytes(96)), Status.INVALID_ARGUMENT),
-    ("key_agreement: as AES", PAIR, ECDH, lambda c, k: c.key_agreement(k, b"", ECDH, KeyAttributes(type=AES)), Status.INVALID_ARGUMENT),
+    ("key_agreement: as AES", PAIR, ECDH, lambda c, k: c.key_agreement(k, c.export_public_key(k), ECDH, KeyAttributes(type=AES)), Status.INVALID_ARGUMENT),
     ("wrap_key: cipher", AES, CBC, lambda c, k: c.wrap_key(k, CBC, k), Status.INVALID_ARGUMENT),
     ("wrap_key: with padding", AES, 0x0BC00200, lambda c, k: c.wrap_key(k, 0x0BC00200, k), Status.NOT_SUPPORTED),
     ("wrap_key: HMAC key", KeyType.HMAC, algorithms.AES_KW, lambda c, k: c.wrap_key(k, algorithms.AES_KW, k), Status.INVALID_ARGUMENT),

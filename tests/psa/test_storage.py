@@ -223,11 +223,23 @@ def test_an_entry_of_another_client_or_uid_is_not_taken() -> None:
         for call in (
             lambda it=storage: it.get(CLIENT, 1, 0, 99),
             lambda it=storage: it.get_info(CLIENT, 1),
-            lambda it=storage: it.set(CLIENT, 1, b"new"),
-            lambda it=storage: it.remove(CLIENT, 1),
         ):
             assert status_of(call) is Status.INVALID_SIGNATURE
         assert storage.get(OTHER, 1, 0, 99) == b"another secret"
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x00" * 60])
+def test_what_was_damaged_can_be_set_anew_unless_it_was_written_once(octets: bytes) -> None:
+    chip = filled()
+    chip.protected().set(CLIENT, 3, b"for ever", CreateFlags.WRITE_ONCE)
+    damaged = {name_of(CLIENT, uid): octets for uid in (1, 2, 3)}
+    storage = swapped(chip, lambda held: held | damaged).protected()
+    storage.set(CLIENT, 1, b"new")
+    assert storage.get(CLIENT, 1, 0, 9) == b"new"
+    storage.remove(CLIENT, 2)
+    assert status_of(lambda: storage.get(CLIENT, 2, 0, 9)) is Status.DOES_NOT_EXIST
+    assert status_of(lambda: storage.set(CLIENT, 3, b"new")) is Status.NOT_PERMITTED
+    assert status_of(lambda: storage.remove(CLIENT, 3)) is Status.NOT_PERMITTED
 
 
 @given(st.data())

@@ -3,19 +3,21 @@
 
 Each entry is sealed with AES-256-GCM under a key that only this device has; client, uid, flags
 and size are authenticated with it, so that no entry passes for another's.  A table, sealed too,
-holds the tag of each entry and the value of a monotonic counter::
+holds the flags and the tag of each entry, and the value of a monotonic counter::
 
     entry  flags 1 | nonce 12 | ciphertext | tag 16
-    table  nonce 12 | ciphertext of counter 8, then (name 13, tag 16) of each entry | tag 16
+    table  nonce 12 | ciphertext of counter 8, then (name 13, flags 1, tag 16) each | tag 16
 
 An old copy of an entry has not the tag in the table; an old copy of the whole flash has not the
-counter.  A change commits entry and table at once and then advances the counter; a power cut
+counter.  What was damaged can be set anew, or removed, unless it was written once.
+
+A change commits entry and table at once and then advances the counter; a power cut
 between the two leaves the table one ahead, and the next start advances the counter.
 """
 
 import struct
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -47,7 +49,7 @@ SUPPORT: Final = 0
 
 _TABLE: Final = b"table"
 _COUNTER: Final = struct.Struct("<Q")
-_ROW: Final = struct.Struct("13s16s")
+_ROW: Final = struct.Struct("13sB16s")
 _AAD: Final = struct.Struct("<13sBI")
 
 
@@ -91,6 +93,13 @@ def storage_key(hardware_unique_key: bytes, state: LifeCycle) -> bytes:
     return derivation.derive(hardware_unique_key)
 
 
+class _Row(NamedTuple):
+    """What the table knows of an entry."""
+
+    flags: CreateFlags
+    tag: bytes
+
+
 class ProtectedStorage:
     """psa_ps_set, psa_ps_get, psa_ps_get_info, psa_ps_remove.
 
@@ -101,7 +110,7 @@ class ProtectedStorage:
             an older state, or lost its table.
     """
 
-    __slots__ = ("_aead", "_counter", "_random", "_store", "_tags")
+    __slots__ = ("_aead", "_counter", "_random", "_store", "_table")
 
     AREA: Final = 2
 
@@ -112,24 +121,23 @@ class ProtectedStorage:
         self._aead = AESGCM(key)
         self._counter = counter
         self._random = random
-        self._tags = self._open_table()
+        self._table = self._open_table()
 
     def set(self, client: int, uid: int, data: bytes, flags: int = 0) -> None:
         """psa_ps_set.
 
         Raises:
             PsaError: INVALID_ARGUMENT, NOT_SUPPORTED (flags), NOT_PERMITTED (written once),
-                INVALID_SIGNATURE (what stands there was altered), INSUFFICIENT_STORAGE,
-                STORAGE_FAILURE.
+                INSUFFICIENT_STORAGE, STORAGE_FAILURE.
         """
         name = entry_name(self.AREA, client, uid)
         wanted = checked_flags(flags, uid)
-        if name in self._tags:
-            check_changeable(self._open(name, uid)[0], uid)
+        if name in self._table:
+            check_changeable(self._table[name].flags, uid)
         nonce = self._random(NONCE_OCTETS)
         sealed = self._aead.encrypt(nonce, data, _AAD.pack(name, wanted, len(data)))
-        tags = {**self._tags, name: sealed[-TAG_OCTETS:]}
-        self._commit({name: bytes((wanted,)) + nonce + sealed}, tags)
+        table = {**self._table, name: _Row(wanted, sealed[-TAG_OCTETS:])}
+        self._commit({name: bytes((wanted,)) + nonce + sealed}, table)
 
     def get(self, client: int, uid: int, offset: int, octets: int) -> bytes:
         """psa_ps_get.
@@ -149,8 +157,10 @@ class ProtectedStorage:
     def remove(self, client: int, uid: int) -> None:
         """psa_ps_remove; refused as `set` is, and with DOES_NOT_EXIST."""
         name = entry_name(self.AREA, client, uid)
-        check_changeable(self._open(name, uid)[0], uid)
-        self._commit({name: None}, {key: tag for key, tag in self._tags.items() if key != name})
+        if name not in self._table:
+            raise missing(uid)
+        check_changeable(self._table[name].flags, uid)
+        self._commit({name: None}, {key: row for key, row in self._table.items() if key != name})
 
     def create(self, client: int, uid: int, capacity: int, flags: int = 0) -> None:
         """psa_ps_create: not here; see `get_support`."""
@@ -166,8 +176,8 @@ class ProtectedStorage:
         return SUPPORT
 
     def _open(self, name: bytes, uid: int) -> tuple[CreateFlags, bytes]:
-        expected = self._tags.get(name)
-        if expected is None:
+        row = self._table.get(name)
+        if row is None:
             raise missing(uid)
         held = self._store.get(name)
         if held is None or len(held) < ENTRY_OVERHEAD_OCTETS:
@@ -180,22 +190,22 @@ class ProtectedStorage:
         except InvalidTag:
             problem = "the entry does not open: it was altered, or is another device's"
             raise PsaError(Status.INVALID_SIGNATURE, problem, place(uid)) from None
-        if sealed[-TAG_OCTETS:] != expected:
+        if sealed[-TAG_OCTETS:] != row.tag:
             problem = "the entry is an older one than the table says"
             raise PsaError(Status.DATA_CORRUPT, problem, place(uid))
         return CreateFlags(flags), data
 
-    def _commit(self, change: Mapping[bytes, bytes | None], tags: dict[bytes, bytes]) -> None:
+    def _commit(self, change: Mapping[bytes, bytes | None], table: dict[bytes, "_Row"]) -> None:
         plain = _COUNTER.pack(self._counter.read() + 1) + b"".join(
-            name + tag for name, tag in tags.items()
+            _ROW.pack(name, *row) for name, row in table.items()
         )
         nonce = self._random(NONCE_OCTETS)
-        table = nonce + self._aead.encrypt(nonce, plain, _TABLE)
-        self._store.commit({**change, _TABLE: table})
-        self._tags = tags
+        sealed = nonce + self._aead.encrypt(nonce, plain, _TABLE)
+        self._store.commit({**change, _TABLE: sealed})
+        self._table = table
         self._counter.advance()
 
-    def _open_table(self) -> dict[bytes, bytes]:
+    def _open_table(self) -> dict[bytes, "_Row"]:
         value = self._counter.read()
         held = self._store.get(_TABLE)
         if held is None:
@@ -214,7 +224,8 @@ class ProtectedStorage:
         elif stands != value:
             problem = f"the table is of {stands} and the counter at {value}: it was rolled back"
             raise PsaError(Status.DATA_CORRUPT, problem, "protected storage")
-        return dict(_ROW.iter_unpack(plain[_COUNTER.size :]))
+        rows = _ROW.iter_unpack(plain[_COUNTER.size :])
+        return {name: _Row(CreateFlags(flags), tag) for name, flags, tag in rows}
 
 
 def _no_support(client: int, uid: int, what: str) -> PsaError:
