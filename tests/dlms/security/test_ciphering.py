@@ -193,3 +193,55 @@ def test_key_wrap(row: dict[str, Any]) -> None:
             unwrap_key(master, bytes(altered))
     with pytest.raises(SecurityError, match="wrapped key of 3 octets"):
         unwrap_key(master, b"\x00" * 3)
+
+
+class RecordingService:
+    """A key service that writes down what it is asked, and knows one body."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+
+    def seal(self, control: SecurityControl, nonce: bytes, apdu: bytes, header: bytes) -> bytes:
+        self.asked.append(("seal", control, nonce, apdu, header))
+        return b"body"
+
+    def open(
+        self, control: SecurityControl, nonce: bytes, body: bytes, header: bytes
+    ) -> bytes | None:
+        self.asked.append(("open", control, nonce, body, header))
+        return b"apdu" if body[:4] == b"body" else None
+
+    def with_encryption_key(self, dedicated_key: bytes) -> "RecordingService":
+        self.asked.append(("dedicated", dedicated_key))
+        return self
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_key_service_seals_and_opens_in_place_of_keys(control: SecurityControl) -> None:
+    service = RecordingService()
+    cipher = Cipher(KEYS, service)
+    nonce = TITLE + b"\x00\x00\x00\x05"
+    assert cipher.seal(control, 5, TITLE, b"apdu", aad_prefix=b"h") == (
+        bytes((control, 0, 0, 0, 5)) + b"body"
+    )
+    body = b"body" + bytes(12)
+    sealed = bytes((control, 0, 0, 0, 5)) + body
+    assert cipher.open(sealed, TITLE, aad_prefix=b"h") == (control, 5, b"apdu")
+    assert service.asked == [
+        ("seal", control, nonce, b"apdu", b"h"),
+        ("open", control, nonce, body, b"h"),
+    ]
+    with pytest.raises(SecurityError, match="the tag does not match"):
+        cipher.open(bytes((control, 0, 0, 0, 5)) + bytes(16), TITLE)
+    with pytest.raises(SecurityError, match="neither bit of protection"):
+        cipher.open(bytes(21), TITLE)
+    with pytest.raises(SecurityError, match="security suite is 1"):
+        cipher.open(bytes((0x31, *bytes(20))), TITLE)
+    if control.authenticated:
+        with pytest.raises(DecodeError, match="tag needs 12 octets"):
+            cipher.open(bytes((control, 0, 0, 0, 5)) + b"short", TITLE)
+    assert cipher.common is None
+    dedicated = cipher.with_encryption_key(bytes(16))
+    assert service.asked[-1] == ("dedicated", bytes(16))
+    assert dedicated.keys.encryption_key == bytes(16)
+    assert dedicated.seal(control, 5, TITLE, b"apdu")[5:] == b"body"
