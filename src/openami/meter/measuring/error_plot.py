@@ -174,7 +174,9 @@ def _influences(rows: list[InfluenceRow], top: float) -> Iterator[str]:
             r=4.5,
             fill="var(--import)" if row.within else "var(--harm)",
         )
-        said = f"{row.variation_percent:+.4f} of ±{influence.limit_percent:g} %{doubt}"
+        said = (
+            f"{round(row.variation_percent, 4) + 0.0:+.4f} of ±{influence.limit_percent:g} %{doubt}"
+        )
         yield text(RIGHT, level + 5, said, "end soft")
 
 
