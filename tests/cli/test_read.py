@@ -62,7 +62,7 @@ def test_keys_make_the_management_client(served: ServedMeter, run: Run) -> None:
         assert outcome.status == 0, outcome.err
         assert outcome.out.splitlines() == [
             "1.0.1.8.0.255  123456 Wh",
-            "1.0.1.8.0.255  {0, 30}",
+            "1.0.1.8.0.255:scaler_unit  10^0 Wh",
             "0.0.42.0.0.255  0.0.42.0.0.255",
         ]
 
@@ -421,7 +421,7 @@ def test_an_object_is_named_in_words(served: ServedMeter, run: Run) -> None:
     outcome = run(served.url, *LLS, "--names", ENERGY, f"{ENERGY}:scaler_unit")
     assert outcome.out.splitlines() == [
         "1.0.1.8.0.255  123456 Wh  active energy import",
-        "1.0.1.8.0.255  {0, 30}  active energy import",
+        "1.0.1.8.0.255:scaler_unit  10^0 Wh  active energy import",
     ]
 
 

@@ -204,8 +204,8 @@ def tariffs_and_scripts() -> Iterator[Row]:
     masks = "0.0.14.0.0.255"
     yield "0.0.10.0.100.255", 9, 0, {
         "scripts": [
-            [1, [write(6, masks, 4, typed("octet-string", "01"))]],
-            [2, [write(6, masks, 4, typed("octet-string", "02"))]],
+            [rate, [write(6, masks, 4, code), write(1, "0.0.96.14.0.255", 2, code)]]
+            for rate, code in ((n, typed("octet-string", f"0{n}")) for n in (1, 2))
         ]
     }  # fmt: skip
     breaker = "0.0.96.3.10.255"
@@ -296,9 +296,63 @@ def ports() -> Iterator[Row]:
     yield register("0.1.24.2.1.255", 0, -2, 14)
 
 
+def payment() -> Iterator[Row]:
+    """An account that is not active yet: 30 ct a kWh, from a credit that tokens fill."""
+    energy, plain = reference(3, "1.0.1.8.0.255"), [3, -2]
+    price = [plain, energy, [["0x", 30]]]
+    yield "0.0.19.0.0.255", 111, 0, {
+        "account_mode_and_status": ["prepayment", "new"],
+        "credit_reference_list": ["0.0.19.10.0.255"],
+        "charge_reference_list": ["0.0.19.20.0.255"],
+        "currency": ["EUR", -2, "monetary"],
+        "low_credit_threshold": 200,
+    }  # fmt: skip
+    yield "0.0.19.10.0.255", 112, 0, {
+        "credit_type": "token", "priority": 1, "warning_threshold": 200,
+        "credit_configuration": typed("bit-string", "00001"),
+    }  # fmt: skip
+    yield "0.0.19.20.0.255", 113, 0, {
+        "charge_type": "consumption-based", "priority": 1,
+        "unit_charge_active": price, "unit_charge_passive": price,
+        "charge_configuration": typed("bit-string", "01"),
+    }  # fmt: skip
+    yield "0.0.19.40.0.255", 115, 0, {}
+
+
+def guards() -> Iterator[Row]:
+    tariff, sunday = "0.0.10.0.100.255", typed("bit-string", "0000001")
+    yield "0.0.12.0.0.255", 10, 0, {
+        "entries": [[1, False, tariff, 2, "12:00", 0xFFFF, sunday, typed("bit-string", ""),
+                     "0xFFFFFFFFFF", "0xFFFFFFFFFF"]],
+    }  # fmt: skip
+    off, on = ["0.0.10.0.106.255", 1], ["0.0.10.0.106.255", 2]
+    both = typed("bit-string", "11")
+    yield "0.0.96.3.20.255", 68, 0, {
+        "actions": [off, on], "permissions_table": [both, both],
+        "weightings_table": [[10, 1], [1, 5]],
+    }  # fmt: skip
+    yield "0.0.44.1.0.255", 122, 0, {
+        "activation_status": [[text("local display"), True]],
+        "function_list": [[text("local display"), []]],
+    }  # fmt: skip
+    yield "0.0.44.2.0.255", 124, 0, {
+        "protection_mode": "locked-on-failed-attempts", "allowed_failed_attempts": 3,
+        "initial_lockout_time": 60, "steepness_factor": 2, "max_lockout_time": 3600,
+        "port_reference": "0.0.25.0.0.255",
+    }  # fmt: skip
+    yield "0.0.66.0.0.255", 62, 0, {
+        "capture_objects": [column(62, "0.0.66.0.0.255", 4), column(8, CLOCK),
+                            column(3, "1.0.1.8.0.255"), column(3, "1.0.2.8.0.255")],
+        "template_id": 1, "capture_method": "implicit",
+    }  # fmt: skip
+    yield "0.0.16.2.0.255", 65, 0, {
+        "parameter_list": [reference(7, "1.0.99.1.0.255", 4), reference(71, "0.0.17.0.0.255", 4)],
+    }  # fmt: skip
+
+
 ROWS: Final = (
     *identity(), *clock_and_state(), *measured(), *profiles(), *tariffs_and_scripts(),
-    *control(), *ports(),
+    *control(), *ports(), *payment(), *guards(),
 )  # fmt: skip
 
 

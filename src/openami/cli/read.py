@@ -13,10 +13,11 @@ import click
 
 from openami.cli.connecting import Meter, Work, run_with_meter
 from openami.cli.meter_options import meter_options
-from openami.cli.places import Target
+from openami.cli.places import VALUE, Target
 from openami.cli.readings import Period, Reader, Reading, Table, said
 from openami.cosem.obis_names import describe
 from openami.dlms.errors import DlmsError
+from openami.dlms.obis import Obis
 from openami.runtime.errors import ExitCode, UserError
 
 
@@ -118,7 +119,22 @@ def render(found: Answers, form: str, *, names: bool = False) -> str:
         case "csv":
             return _csv(found)
         case _:
-            return "".join(line + "\n" for each in found for line in _lines(each, names=names))
+            often = _often(found)
+            return "".join(
+                line + "\n" for each in found for line in _lines(each, often, names=names)
+            )
+
+
+def _often(found: Answers) -> frozenset[Obis]:
+    """Return the objects of which several attributes were read: each is named, then."""
+    names = [each.place.obis for each in found if isinstance(each, Reading)]
+    return frozenset(name for name in names if names.count(name) > 1)
+
+
+def _label(found: Reading, often: frozenset[Obis]) -> str:
+    if found.place.obis not in often or found.place.attribute == VALUE:
+        return str(found.place.obis)
+    return f"{found.place.obis}:{found.row or found.place.attribute}"
 
 
 def _json(found: Reading | Table) -> dict[str, object]:
@@ -143,22 +159,22 @@ def _json(found: Reading | Table) -> dict[str, object]:
 
 
 def _csv(found: Answers) -> str:
-    out = io.StringIO()
+    out, often = io.StringIO(), _often(found)
     writer = csv.writer(out, lineterminator="\n")
     for each in found:
         if isinstance(each, Table):
             writer.writerow(each.columns)
             writer.writerows(each.rows)
         else:
-            writer.writerow([str(each.place.obis), said(each.value), each.unit])
+            writer.writerow([_label(each, often), said(each.value), each.unit])
     return out.getvalue()
 
 
-def _lines(found: Reading | Table, *, names: bool) -> Iterator[str]:
+def _lines(found: Reading | Table, often: frozenset[Obis], *, names: bool) -> Iterator[str]:
     """Yield a reading on one line, or a table with its columns aligned."""
     words = f"  {describe(found.place.obis)}" if names else ""
     if isinstance(found, Reading):
-        yield f"{found.place.obis}  {found.text}{words}"
+        yield f"{_label(found, often)}  {found.text}{words}"
         return
     if names:
         yield f"{found.place.obis}{words}"

@@ -55,11 +55,13 @@ class Reading:
     value: Json
     unit: str = ""
     words: str = ""
+    row: str = ""
+    members: str = ""
 
     @property
     def text(self) -> str:
-        """The value for people; a code by its name."""
-        shown = self.words or said(self.value)
+        """The value for people; codes and members by their names."""
+        shown = self.words or self.members or said(self.value)
         return f"{shown} {self.unit}" if self.unit else shown
 
 
@@ -107,6 +109,7 @@ class Reader:
         place = yield from self._objects.attribute(target)
         class_id, attribute = place.class_id, place.index
         found = Found(target.obis, class_id, attribute)
+        row = place.row.name if isinstance(place.row, Attribute) else ""
         if class_id == ProfileGeneric.class_id and attribute == VALUE:
             return (yield from self._profile(target.obis, period))
         value = yield from self._client.get_data(class_id, target.obis, attribute)
@@ -116,12 +119,18 @@ class Reader:
             meaning = yield from read_scaler_unit(self._client, class_id, target.obis)
             if meaning is not None:
                 number = scaled(int(value), meaning.scaler)
-                return Reading(found, number, symbol(meaning.unit))
+                return Reading(found, number, symbol(meaning.unit), row=row)
         dated = attribute in DATE_TIMES.get(class_id, ())
         named = attribute == 1 and isinstance(value, bytes) and len(value) == 6
         if named and isinstance(value, bytes):
-            return Reading(found, str(Obis.decode(value)))
-        return Reading(found, plain(value, dated=dated), words=_words(place, value))
+            return Reading(found, str(Obis.decode(value)), row=row)
+        return Reading(
+            found,
+            plain(value, dated=dated),
+            words=_words(place, value),
+            row=row,
+            members=_members(place, value),
+        )
 
     def _whole(self, target: Target) -> Steps[Table]:
         """Read every attribute of an object, in one request where the meter takes that."""
@@ -160,6 +169,15 @@ def _words(place: Place, value: Data) -> str:
         return ""
     named = to_named(place.row.kind, value)
     return named if isinstance(named, str) and isinstance(value, int) else ""
+
+
+def _members(place: Place, value: Data) -> str:
+    """Return a structure or an array with the names of its class; empty for all else."""
+    if place.index == SCALER_UNIT.get(place.class_id) and (meaning := _meaning(value)):
+        return f"10^{meaning.scaler} {symbol(meaning.unit)}".rstrip()
+    if isinstance(place.row, Attribute) and isinstance(value, Structure | Array):
+        return shown(place.row.kind, value)
+    return ""
 
 
 def _rows_of(class_id: int, version: int, target: Target) -> list[Attribute[Any]]:

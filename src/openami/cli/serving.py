@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from openami.cli.simulated_ports import Guard
+from openami.cosem.behaviour.guarding import GuardedConnection
 from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
 from openami.dlms.hdlc.address import Station
@@ -30,16 +32,22 @@ class _Sends(Protocol):
 class Conversation:
     """One connection to the device."""
 
-    def __init__(self, wire: _Sends, device: LogicalDevice) -> None:
+    def __init__(self, wire: _Sends, device: LogicalDevice, guard: Guard | None = None) -> None:
         self._wire = wire
         self._device = device
-        self._server = ServerConnection(device, entropy=os.urandom)
+        if guard is None:
+            self._server = ServerConnection(device, entropy=os.urandom)
+            self._receive: Callable[[int, bytes], bytes | None] = self._server.receive
+        else:
+            guarded = GuardedConnection(device, guard.protection, entropy=os.urandom)
+            self._server = guarded.server
+            self._receive = lambda source, apdu: guarded.receive(source, apdu, guard.now_us())
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
         """Answer one APDU; another logical device than ours does not answer."""
         if destination not in {self._device.sap, ALL_STATION}:
             return
-        answer = self._server.receive(source, apdu)
+        answer = self._receive(source, apdu)
         if answer is None and isinstance(self._wire, Awaited):
             self._wire.silent(destination, source)
         while answer is not None and destination != ALL_STATION:
@@ -64,7 +72,11 @@ class Opened:
 
 
 async def serve(
-    device: LogicalDevice, url: Url, physical: int = 0, secured: Secured | None = None
+    device: LogicalDevice,
+    url: Url,
+    physical: int = 0,
+    secured: Secured | None = None,
+    guard: Guard | None = None,
 ) -> Opened:
     """Let clients reach a device.
 
@@ -74,6 +86,7 @@ async def serve(
             there, or of a pseudo-terminal that is made.
         physical: The device's physical address on HDLC.
         secured: Its side of TLS or DTLS, and who is let in.
+        guard: Locks the port after failed attempts; None lets everybody try for ever.
 
     Raises:
         UserError: The port is taken or may not be opened, or a certificate is missing.
@@ -82,14 +95,14 @@ async def serve(
         case "hdlc+tcp":
             station = _station(device, physical)
             hdlc = await listen_hdlc(
-                url, lambda wire: Conversation(wire, device), station, limits=LIMITS
+                url, lambda wire: Conversation(wire, device, guard), station, limits=LIMITS
             )
             return Opened(hdlc.url, hdlc.close)
         case "hdlc+serial":
-            return _serve_line(device, Path(url.path), physical)
+            return _serve_line(device, Path(url.path), physical, guard)
         case _:
             port = await listen_anywhere(
-                url, lambda wire: Conversation(wire, device), secured=secured, limits=LIMITS
+                url, lambda wire: Conversation(wire, device, guard), secured=secured, limits=LIMITS
             )
             return Opened(port.url, port.close)
 
@@ -101,11 +114,12 @@ def _station(device: LogicalDevice, physical: int) -> Station:
         raise UserError(f"{error}: choose another --physical", ExitCode.ASKED_WRONGLY) from None
 
 
-def _serve_line(device: LogicalDevice, path: Path, physical: int) -> Opened:
+def _serve_line(device: LogicalDevice, path: Path, physical: int, guard: Guard | None) -> Opened:
     """Serve a serial line that is there, or a pseudo-terminal that is made and taken away."""
     is_line = path.exists() and not path.is_symlink()
     of = SerialLine if is_line else PtyLine
-    wire = serve_line(of, path, lambda line: Conversation(line, device), _station(device, physical))
+    station = _station(device, physical)
+    wire = serve_line(of, path, lambda line: Conversation(line, device, guard), station)
 
     async def close() -> None:
         wire.close("the service stops")

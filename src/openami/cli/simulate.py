@@ -4,7 +4,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ import click
 from openami.cli.load import Load, with_history
 from openami.cli.serving import SERVED, Opened, serve
 from openami.cli.simulated_keys import bind_security_setups
+from openami.cli.simulated_ports import TrialTokens, guard_of
 from openami.cli.simulating import (
     TICK_S,
     Calendar,
@@ -27,10 +28,12 @@ from openami.cli.simulating import (
 )
 from openami.cosem.behaviour.bindings import bring_to_life
 from openami.cosem.behaviour.host import Happened, Host
-from openami.cosem.device import Ciphering
+from openami.cosem.classes.payment import TokenGateway
+from openami.cosem.device import Ciphering, LogicalDevice
 from openami.cosem.dump import Dump, DumpError
 from openami.cosem.serving.short_names import ShortNames
 from openami.cosem.simulation import Secrets, bind_methods, refer_by_short_names, simulated
+from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher, KeySet
 from openami.dlms.security.counters import CounterBlock
 from openami.lifecycle.keys import MeterKeys
@@ -247,8 +250,10 @@ async def _run(wish: Simulation) -> None:
         measured=load,
         poll_us=round(max(1.0, wish.speed * TICK_S) * MICROSECONDS),
         push=pusher.sink if pusher else lambda _at: None,
+        port=_ports(made.device),
         report=lambda happened: None if wish.quiet else _report(happened),
     )
+    begun_us = calendar.now_us()
     life = bring_to_life(made.device, host)
     tell_energy = load.feed(life)
     bind_security_setups(made.device, ciphering, wish.keys, wish.keys_path)
@@ -256,15 +261,31 @@ async def _run(wish: Simulation) -> None:
     opened: list[Opened] = []
     try:
         for url in wish.listen:
-            each = await serve(made.device, url, wish.physical, wish.secured)
+            guard = guard_of(life, url.scheme)
+            each = await serve(made.device, url, wish.physical, wish.secured, guard)
             opened.append(each)  # at once: what is open is closed at the end
         _greet(wish, opened, made.left_out)
         schedule = Schedule(pusher, wish.push_every_s) if pusher and wish.push_every_s else None
-        living = Living(life, calendar, tell_energy, lambda: counters.follow(ciphering), schedule)
+        living = Living(
+            life,
+            calendar,
+            tell_energy,
+            lambda: counters.follow(ciphering),
+            begun_us,
+            schedule,
+        )
         await living.run(stop)
     finally:
         for each in opened:
             await each.close()
+
+
+def _ports(device: LogicalDevice) -> Callable[[Obis], object | None]:
+    """Return what a token gateway needs of its host; other objects do without."""
+    tokens = {
+        each.values[1]: TrialTokens() for each in device if each.class_id == TokenGateway.class_id
+    }
+    return tokens.get
 
 
 def _note(sentence: str) -> None:

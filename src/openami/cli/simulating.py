@@ -232,6 +232,8 @@ class Living:
         calendar: Its time.
         first: Done at each moment before objects act: what was measured meanwhile.
         last: Done a few times a second.
+        begun_us: The calendar time at which the device came to life: what was due since then has
+            its own moment, however long it took to open ports.
         pushes: What is pushed without being asked.
     """
 
@@ -239,12 +241,13 @@ class Living:
     calendar: Calendar
     first: Callable[[], None]
     last: Callable[[], None]
+    begun_us: int
     pushes: "Schedule | None" = None
     _reached_us: int = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Do so until `stop`."""
-        self._reached_us = self.calendar.now_us()
+        self._reached_us = self.begun_us
         while not stop.is_set():
             self._catch_up()
             if self.pushes is not None:
@@ -268,8 +271,9 @@ class Living:
                 actors.tick(self._reached_us)
         else:
             return
-        self.first()
-        self._reached_us = calendar.now_us()
+        with calendar.held(now_us):  # what became due since then has its own moment
+            self.first()
+        self._reached_us = now_us
 
 
 @dataclass(slots=True)

@@ -170,9 +170,9 @@ def structure(make: Callable[..., T], *members: Kind[Any]) -> Kind[T]:
     return Kind(name, to_data, from_data, shape=Shape.STRUCTURE, parts=members, made_of=make)
 
 
-def octets(size: int | None = None) -> Kind[bytes]:
-    """Return the kind of an octet-string, of `size` octets if that is given."""
-    name = "octet-string" if size is None else f"octet-string of {size}"
+def octets(size: int | None = None, meant: str = "") -> Kind[bytes]:
+    """Return the kind of an octet-string, of `size` octets if that is given; `meant` names it."""
+    name = meant or ("octet-string" if size is None else f"octet-string of {size}")
 
     def to_data(value: bytes) -> Data:
         if size is not None and len(value) != size:
@@ -185,6 +185,12 @@ def octets(size: int | None = None) -> Kind[bytes]:
         return bytes(found)
 
     return Kind(name, to_data, from_data, size=size)
+
+
+TIME_OCTETS: Final = octets(4, "octet-string time")
+"""Hour, minute, second, hundredths; each may be a wildcard (4.1.6.1)."""
+DATE_OCTETS: Final = octets(5, "octet-string date")
+"""Year, month, day of month, day of week; each may be a wildcard (4.1.6.1)."""
 
 
 def _number_to(value: int) -> Data:

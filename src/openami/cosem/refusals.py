@@ -27,6 +27,14 @@ _REMEDIES: Final[Mapping[int, str]] = {
     DataAccessResult.SCOPE_OF_ACCESS_VIOLATED: "ask for columns and a selector that the object has",
 }
 
+_GIVING_REMEDIES: Final[Mapping[int, str]] = {
+    DataAccessResult.OBJECT_UNDEFINED: (
+        "the object, or what the value names (a script, an entry), is not there"
+    ),
+    DataAccessResult.SCOPE_OF_ACCESS_VIOLATED: "the value is outside of what the object takes",
+}
+"""What is otherwise where a value or an argument is given."""
+
 _DIAGNOSES: Final[Mapping[Diagnostic, str]] = {
     AcseServiceUser.NO_REASON_GIVEN: "check that the meter knows this client SAP",
     AcseServiceUser.APPLICATION_CONTEXT_NAME_NOT_SUPPORTED: (
@@ -62,7 +70,8 @@ class AccessError(DlmsError):
     result: Result
 
     def __str__(self) -> str:
-        remedy = _REMEDIES.get(self.result)
+        giving = {} if self.service == "read" else _GIVING_REMEDIES
+        remedy = giving.get(self.result) or _REMEDIES.get(self.result)
         reason = f"{self.result}; {remedy}" if remedy else str(self.result)
         return f"the meter refuses to {self.service} {self.what}: {reason}"
 

@@ -13,6 +13,7 @@ from openami.cosem.kinds import (
     ANY,
     BITS,
     BOOLEAN,
+    DATE_OCTETS,
     DATE_TIME,
     DOUBLE_LONG_UNSIGNED,
     ENUM,
@@ -20,9 +21,9 @@ from openami.cosem.kinds import (
     LOGICAL_NAME,
     LONG_UNSIGNED,
     OCTETS,
+    TIME_OCTETS,
     UNSIGNED,
     array,
-    octets,
     structure,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
@@ -135,12 +136,12 @@ _SCHEDULE_ENTRY = structure(
     BOOLEAN,
     LOGICAL_NAME,
     LONG_UNSIGNED,
-    octets(4),
+    TIME_OCTETS,
     LONG_UNSIGNED,
     bits(7),
     BITS,
-    octets(5),
-    octets(5),
+    DATE_OCTETS,
+    DATE_OCTETS,
 )
 
 
@@ -167,7 +168,7 @@ class SpecialDay(NamedTuple):
     day_id: int
 
 
-_SPECIAL_DAY = structure(SpecialDay, LONG_UNSIGNED, octets(5), UNSIGNED)
+_SPECIAL_DAY = structure(SpecialDay, LONG_UNSIGNED, DATE_OCTETS, UNSIGNED)
 
 
 class SpecialDaysTable(InterfaceClass, class_id=11, version=0, methods_at=0x10):
@@ -221,7 +222,7 @@ _DAYS = array(
     structure(
         DayProfile,
         UNSIGNED,
-        array(structure(DayProfileAction, octets(4), LOGICAL_NAME, LONG_UNSIGNED)),
+        array(structure(DayProfileAction, TIME_OCTETS, LOGICAL_NAME, LONG_UNSIGNED)),
     )
 )
 

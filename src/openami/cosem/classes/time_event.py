@@ -10,16 +10,17 @@ from typing import NamedTuple
 
 from openami.cosem.kinds import (
     BOOLEAN,
+    DATE_OCTETS,
     DATE_TIME,
     ENUM,
     INTEGER,
     LOGICAL_NAME,
     LONG,
     LONG_UNSIGNED,
+    TIME_OCTETS,
     UNSIGNED,
     array,
     enumeration,
-    octets,
     structure,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
@@ -89,5 +90,5 @@ class SingleActionSchedule(InterfaceClass, class_id=22, version=0):
     executed_script = Attribute(2, SCHEDULED_SCRIPT, access=Access.READ_WRITE)
     type = Attribute(3, ENUM)  # 1 to 5: how many times, and wildcards in the date
     execution_time = Attribute(
-        4, array(structure(ExecutionTime, octets(4), octets(5))), access=Access.READ_WRITE
+        4, array(structure(ExecutionTime, TIME_OCTETS, DATE_OCTETS)), access=Access.READ_WRITE
     )

@@ -14,7 +14,14 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final
 
-from openami.cosem.kinds import Kind, KindError, Shape, describe
+from openami.cosem.kinds import (
+    DATE_OCTETS,
+    TIME_OCTETS,
+    Kind,
+    KindError,
+    Shape,
+    describe,
+)
 from openami.cosem.literals import (
     CLOCKS,
     NUMBERS,
@@ -68,6 +75,8 @@ def to_named(kind: Kind[Any], value: Data) -> Json:
             for part in kind.parts:
                 if _fits(part, value):
                     return to_named(part, value)
+        case _ if kind in {TIME_OCTETS, DATE_OCTETS} and _fits(kind, value):
+            return _clock_text(kind.from_data(value)) or plain(value)
     return _named_simple(kind, value)
 
 
@@ -91,6 +100,15 @@ def _named_simple(kind: Kind[Any], value: Data) -> Json:
                 "data_index": meant.data_index,
             }
     return plain(value)
+
+
+def _clock_text(octets: bytes) -> str:
+    """Return a time or a date that can be read back as it is; empty with wildcards."""
+    if len(octets) == TimeOctets.SIZE:
+        text = "{:02}:{:02}:{:02}".format(*octets)
+        return text if CLOCKS[TimeOctets](text) == octets else ""
+    text = f"{int.from_bytes(octets[:2]):04}-{octets[2]:02}-{octets[3]:02}"
+    return text if CLOCKS[DateOctets](text) == octets else ""
 
 
 def _fits(kind: Kind[Any], value: Data) -> bool:
