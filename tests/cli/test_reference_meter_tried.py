@@ -103,6 +103,7 @@ def test_an_image_is_sent_block_by_block(meter: Tried) -> None:
 
 def test_a_port_locks_itself_after_wrong_passwords(meter: Tried, openami: Run) -> None:
     meter.write(f"{PORT}:allowed_failed_attempts", "1")
+    meter.write(f"{PORT}:initial_lockout_time", "3600")  # a minute of ours
     wrong = ("read", meter.url, "--client", 32, "--secret", "wrong", "--timeout", 1, TARIFF)
     for _ in range(2):
         assert "authentication-failure" in openami(*wrong).err
