@@ -75,6 +75,7 @@ def test_a_token_is_bought_and_used_once(meter: Tried) -> None:
     status = f"{GATEWAY}:token_status"
     meter.call(f"{ACCOUNT}:activate_account")
     assert meter.read(f"{BREAKER}:output_state") == ["False"], "no credit, no supply"
+    assert meter.read("1.0.1.7.0.255") == ["0 W"], "and no load behind it"
     meter.call(f"{GATEWAY}:enter", trial_token(1, 1000))
     assert '"status_code": "execution-ok"' in meter.read(status)[0]
     assert 900 < int(meter.read(f"{ACCOUNT}:available_credit")[0]) <= 1000

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
+from openami.cosem.behaviour.disconnection import DisconnectUnit
 from openami.cosem.behaviour.host import Life
 from openami.cosem.behaviour.registers import Quantity
+from openami.cosem.classes.disconnect import ControlState
 from openami.cosem.dump import Dump, DumpedObject
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.selective import CaptureObject
@@ -47,6 +49,7 @@ PHASES: Final[Mapping[int, Decimal]] = {
 CURRENTS: Final = frozenset({31, 51, 71})
 VOLTS: Final = 230
 VALUE: Final = 2
+BREAKER: Final = (0, 0, 96, 3)  # value groups A to D
 PROFILE, CLOCK = 7, 8
 NO_ROWS: Final = b"\x01\x00"
 REGISTERS: Final = frozenset({3, 4})
@@ -75,6 +78,7 @@ class Load:
         self._watts = watts
         self._now_us = now_us
         self._begun_us = now_us()
+        self._is_supplied: Callable[[], bool] = lambda: True
         self._registers = {
             each.obis: found
             for each in dump.objects
@@ -110,11 +114,12 @@ class Load:
             for group_c, part in PHASES.items()
         ]
         told_us = self._begun_us
+        self._is_supplied = _supply_of(life)
 
         def tell() -> None:
             nonlocal told_us
             now_us = self._now_us()
-            if now_us <= told_us:  # the clock was set back
+            if now_us <= told_us or not self._is_supplied():  # the clock was set back, or no supply
                 told_us = now_us
                 return
             for quantity, part in quantities if self._watts else ():
@@ -128,6 +133,8 @@ class Load:
         return self._watts * hours(us) * 1000
 
     def _power(self) -> Decimal:
+        if not self._is_supplied():
+            return Decimal(0)
         return self._watts * SHAPE[self._now_us() // HOUR_US % 24] / 100
 
     @staticmethod
@@ -137,6 +144,15 @@ class Load:
         steps = base + int(amount.scaleb(-register.scaler))
         made: Data = of(of.LOW + (steps - of.LOW) % (of.HIGH - of.LOW + 1))
         return made
+
+
+def _supply_of(life: Life) -> Callable[[], bool]:
+    """Return what tells whether the disconnect control of the meter itself lets current through."""
+    for at, each in life.acting.items():
+        if at[:4] == BREAKER and isinstance(each, DisconnectUnit):
+            unit = each.unit
+            return lambda: unit.state is ControlState.CONNECTED
+    return lambda: True
 
 
 def hours(us: int) -> Decimal:
