@@ -336,7 +336,7 @@ def guards() -> Iterator[Row]:
         "function_list": [[text("local display"), []]],
     }  # fmt: skip
     yield "0.0.44.2.0.255", 124, 0, {
-        "protection_mode": "locked-on-failed-attempts", "allowed_failed_attempts": 3,
+        "protection_mode": "unlocked", "allowed_failed_attempts": 3,
         "initial_lockout_time": 60, "steepness_factor": 2, "max_lockout_time": 3600,
         "port_reference": "0.0.25.0.0.255",
     }  # fmt: skip

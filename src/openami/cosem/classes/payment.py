@@ -145,7 +145,7 @@ class Account(InterfaceClass, class_id=111, version=0):
         15, structure(Currency, UTF8_STRING, INTEGER, coded(CurrencyUnit)), access=_RW
     )
     low_credit_threshold = Attribute(16, DOUBLE_LONG, access=_RW)
-    next_credit_available_threshold = Attribute(17, DOUBLE_LONG, access=_RW)
+    next_credit_available_threshold = Attribute(17, DOUBLE_LONG, dynamic=True)  # of a credit
     max_provision = Attribute(18, LONG_UNSIGNED, access=_RW)
     max_provision_period = Attribute(19, DOUBLE_LONG, access=_RW)
 
