@@ -366,3 +366,22 @@ def test_flicker_and_the_neutral_are_seen() -> None:
     assert halves.min() == pytest.approx(230 * 0.95, rel=5e-3)
     # Two phases of 5 A, 120° apart, return as one of 5 A.
     assert frames[-1].current_a[0] == pytest.approx([5, 5, 0, 5], rel=0.03)
+
+
+def test_a_chain_goes_on_from_registers_that_were_kept() -> None:
+    home = balanced(36_000)
+    blocks = [
+        together([CLEAN.sample(home, n * 10 * CONFIG.frame, 10 * CONFIG.frame)]) for n in (0, 1)
+    ]
+    whole = Chain(CONFIG, Calibration.nominal(CLEAN))
+    expected = [frame.pulses for block in blocks for frame in whole.feed(block)]
+    before = Chain(CONFIG, Calibration.nominal(CLEAN))
+    found = [frame.pulses for frame in before.feed(blocks[0])]
+    kept = Accumulators.decode(before.energy.encode())
+    after = Chain(CONFIG, Calibration.nominal(CLEAN), kept)
+    found += [frame.pulses for frame in after.feed(blocks[1])]
+    # The first sample after a restart has no history: at a zero crossing it carries nothing.
+    assert after.energy.micro[0, TOTAL] == pytest.approx(whole.energy.micro[0, TOTAL], rel=1e-4)
+    assert [len(pulses) for pulses in found] == [len(pulses) for pulses in expected]
+    with pytest.raises(ValueError, match="registers of 1 meters do not belong"):
+        Chain(CONFIG, Calibration.nominal(CLEAN, 2), kept)

@@ -147,12 +147,23 @@ class Chain:
     Args:
         config: What it is built for.
         calibration: Its constants; says how many meters there are.
+        energy: Registers to go on from, after a restart; from nothing if left out.
+
+    Raises:
+        ValueError: The registers are of more or fewer meters than the calibration.
     """
 
-    def __init__(self, config: ChainConfig, calibration: Calibration) -> None:
+    def __init__(
+        self, config: ChainConfig, calibration: Calibration, energy: Accumulators | None = None
+    ) -> None:
         meters = calibration.meters
         self.config = config
-        self.energy = Accumulators(meters)
+        self.energy = energy or Accumulators(meters)
+        if len(self.energy.micro) != meters:
+            raise ValueError(
+                f"registers of {len(self.energy.micro)} meters do not belong to the calibration of"
+                f" {meters}: restore those that were kept with it"
+            )
         self._calibration = calibration
         self._analyser = config.analyser()
         window = hann(config.frame)
