@@ -5,6 +5,7 @@ import pytest
 
 from openami.psa import algorithms as alg
 from openami.psa.attributes import BUILTIN_IDS, USER_IDS, VOLATILE_IDS, KeyType, Usage
+from openami.psa.derivation import Step
 from openami.psa.status import PsaError, Status
 
 ENCODINGS = {
@@ -107,6 +108,31 @@ def test_ranges_of_identifiers_are_those_of_the_specification() -> None:
     assert (USER_IDS[0], USER_IDS[-1]) == (1, 0x3FFFFFFF)
     assert (BUILTIN_IDS[0], VOLATILE_IDS[-1]) == (0x40000000, 0x7FFFFFFF)
     assert BUILTIN_IDS[-1] + 1 == VOLATILE_IDS[0] == 0x70000000
+
+
+def test_tags_are_those_of_the_modes() -> None:
+    """SP 800-38D, 5.2.1.2 for GCM; SP 800-38C, A.1 for CCM."""
+    for base, allowed in ((GCM, {4, 8, 12, 13, 14, 15, 16}), (CCM, {4, 6, 8, 10, 12, 14, 16})):
+        for octets in range(64):
+            made = alg.shortened_tag(base, octets)
+            if octets in allowed:
+                assert alg.check_tag(made) == octets
+            else:
+                with pytest.raises(PsaError):
+                    alg.check_tag(made)
+
+
+def test_steps_have_the_numbers_of_the_reference_implementation() -> None:
+    assert {step.name: step.value for step in Step} == {
+        "SECRET": 0x0101,
+        "PASSWORD": 0x0102,
+        "OTHER_SECRET": 0x0103,
+        "LABEL": 0x0201,
+        "SALT": 0x0202,
+        "INFO": 0x0203,
+        "SEED": 0x0204,
+        "COST": 0x0205,
+    }
 
 
 def test_status_usage_and_type_have_the_numbers_of_the_specification() -> None:

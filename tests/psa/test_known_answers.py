@@ -4,6 +4,7 @@
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
 
 from openami.psa import algorithms
 from openami.psa.attributes import KeyType
@@ -166,3 +167,28 @@ def test_wrap(row: dict[str, Any]) -> None:
         wrapped,
     )
     assert world.crypto.export_key(again) == octets(row, "data")
+
+
+@pytest.mark.parametrize(
+    "alg",
+    [
+        algorithms.shortened_tag(base, octets)
+        for base, allowed in (
+            (algorithms.GCM, algorithms.GCM_TAGS_OCTETS),
+            (algorithms.CCM, algorithms.CCM_TAGS_OCTETS),
+        )
+        for octets in sorted(allowed)
+    ],
+    ids=hex,
+)
+def test_every_tag_is_that_of_another_way_to_compute_it(alg: int) -> None:
+    world, octets = World(), algorithms.tag_octets(alg)
+    key, nonce, ad, data = bytes(range(16)), bytes(12), b"additional", b"message" * 5
+    if algorithms.default_tag(alg) == algorithms.GCM:
+        whole = AESGCM(key).encrypt(nonce, data, ad)
+        expected = whole[: len(data) + octets]
+    else:
+        expected = AESCCM(key, octets).encrypt(nonce, data, ad)
+    held = world.key(KeyType.AES, alg, key)
+    assert world.crypto.aead_encrypt(held, alg, nonce, ad, data) == expected
+    assert world.crypto.aead_decrypt(held, alg, nonce, ad, expected) == data

@@ -110,6 +110,19 @@ def test_what_does_not_fit_changes_nothing() -> None:
     assert held(PageStore(flash)) == {b"b": bytes(room)}
 
 
+@pytest.mark.parametrize("name", [b"a", b"a longer name"])
+def test_a_half_is_filled_to_its_last_octet(name: bytes) -> None:
+    flash = MemoryFlash(2)
+    store = PageStore(flash)
+    header, length, checksum, entry = 16, 4, 4, 5
+    room = PAGE_OCTETS - header - length - checksum - entry - len(name)
+    with pytest.raises(PsaError) as caught:
+        store.commit({name: bytes(room + 1)})
+    assert caught.value.status is Status.INSUFFICIENT_STORAGE
+    store.commit({name: b"x" * room})
+    assert held(PageStore(flash)) == {name: b"x" * room}
+
+
 def test_a_full_half_can_be_written_for_ever() -> None:
     flash = MemoryFlash(2)
     store = PageStore(flash)
@@ -210,6 +223,9 @@ def test_flash_takes_no_second_write() -> None:
         flash.read(2047, 2)
     with pytest.raises(FlashError, match="no page begins at 5"):
         MemoryFlash(2).erase(5)
+    for outside in (-PAGE_OCTETS, 2 * PAGE_OCTETS):
+        with pytest.raises(FlashError, match="flash has 4096 octets"):
+            MemoryFlash(2).erase(outside)
     flash.erase(0)
     assert flash.read(0, 1) == bytes((ERASED,))
 

@@ -72,20 +72,19 @@ FULL_TAG_OCTETS: Final = 16
 
 
 class HashKind(NamedTuple):
-    """One hash: its output and block in octets."""
+    """One hash: its output in octets, and what computes it."""
 
     octets: int
-    block_octets: int
     digest: type[hashes.HashAlgorithm]
 
 
 HASHES: Final = MappingProxyType(
     {
-        SHA_1: HashKind(20, 64, hashes.SHA1),
-        SHA_224: HashKind(28, 64, hashes.SHA224),
-        SHA_256: HashKind(32, 64, hashes.SHA256),
-        SHA_384: HashKind(48, 128, hashes.SHA384),
-        SHA_512: HashKind(64, 128, hashes.SHA512),
+        SHA_1: HashKind(20, hashes.SHA1),
+        SHA_224: HashKind(28, hashes.SHA224),
+        SHA_256: HashKind(32, hashes.SHA256),
+        SHA_384: HashKind(48, hashes.SHA384),
+        SHA_512: HashKind(64, hashes.SHA512),
     }
 )
 
