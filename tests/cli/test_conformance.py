@@ -283,6 +283,15 @@ def test_a_mistake_in_a_declaration_is_told_with_its_place(
     assert "meter.toml" in str(refused.value) or "[" in str(refused.value)
 
 
+def test_services_of_the_other_referencing_cannot_be_declared(place: Place) -> None:
+    for naming, service in (("sn", "get"), ("ln", "read")):
+        text = PROFILE.replace("[public]", f'[public]\nnaming = "{naming}"', 1)
+        place.profile.write_text(text.replace(SERVICES, json.dumps([service])))
+        told = "services of (short|logical) names, which have (read|access), (write|get)"
+        with pytest.raises(UserError, match=told):
+            load(place.profile)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -2,6 +2,7 @@
 """Meters of ours pass the conformance tests: that of `openami up`, and the simulated one."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,19 @@ def test_the_simulated_reference_meter_passes_and_has_its_keys_again(
     assert json.loads(found.read_text())["summary"]["PASS"] > 120
     assert after["epoch"] == before["epoch"] + 6, "three transfers, and back"
     assert before == after | {"epoch": before["epoch"]}
+
+
+def test_the_declaration_in_the_documentation_fits_the_simulated_meter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "conformance-tests.md"
+    declared = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "meter.toml").write_text(declared[0])
+    keys, profile = tmp_path / "keys.json", str(tmp_path / "meter.toml")
+    reports = ["--json", str(tmp_path / "c.json"), "--html", str(tmp_path / "c.html")]
+    with Listening("simulate", "--keys", keys, "--listen", "tcp://127.0.0.1:0") as meter:
+        status = main(["conformance", "run", meter.url, "--profile", profile, *reports])
+    assert status == 0, capsys.readouterr().out
 
 
 def test_the_meter_of_the_demo_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

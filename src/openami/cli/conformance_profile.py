@@ -16,6 +16,7 @@ from openami.cosem.conformance.declaration import (
     DeclaredLink,
     Row,
 )
+from openami.cosem.conformance.opening import LN_BITS, SN_BITS
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.hdlc.address import Address
 from openami.dlms.hls import Mechanism
@@ -135,12 +136,19 @@ def _mechanism(text: str) -> Mechanism:
         raise ValueError(text) from None
 
 
-def _conformance(table: Table) -> Conformance:
+def _conformance(table: Table, *, short_names: bool) -> Conformance:
+    """Return the declared services; those of the other referencing cannot be declared."""
     found = Conformance(0)
+    others = LN_BITS if short_names else SN_BITS
     for name in table.texts("conformance"):
         flag = SERVICES.get(name.lower())
         if flag is None:
             raise table.refused("conformance", f"a list of {', '.join(SERVICES)}")
+        if flag & others:
+            right = SN_BITS if short_names else LN_BITS
+            fit = [each for each, bit in SERVICES.items() if bit & right]
+            kind = "short names, which" if short_names else "logical names, which"
+            raise table.refused("conformance", f"services of {kind} have {', '.join(fit)}")
         found |= flag
     return found
 
@@ -211,7 +219,7 @@ def _association(
         master_key=MasterKey(master_key) if master_key else None,
         client_title=table.title("title") if guek or "title" in table else b"",
         policy=SecurityPolicy.from_version_0(table.whole("policy", 3 if guek else 0, most=3)),
-        conformance=_conformance(table),
+        conformance=_conformance(table, short_names=naming == "sn"),
         security_setup=_obis(table, "security_setup"),
         user_id=table.whole("user_id", most=0xFF) if "user_id" in table else None,
         counters=CounterBlock(table.parsed("counter", number, "a number", "1"), EXHAUSTED),
