@@ -19,6 +19,7 @@ from openami.cli.meter_options import meter_options
 from openami.cli.profile_files import SUFFIXES, RowFile, check_suffix, open_rows
 from openami.cli.profiles import Cell, Shape, read_shape
 from openami.cli.progress import Bar, bar
+from openami.cli.values import moment
 from openami.cosem.classes.measurement import ProfileGeneric
 from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.codes import DataAccessResult
@@ -135,8 +136,8 @@ def profile(  # noqa: PLR0913  one parameter an option
     """  # noqa: D301  click wants the character itself before lines that stay as they are
     wish = Wish(
         _obis(obis),
-        _moment("--from", start),
-        _moment("--to", end),
+        moment("--from", start),
+        moment("--to", end),
         _entries(entries),
         columns,
         slice_hours,
@@ -164,17 +165,6 @@ def _obis(text: str) -> Obis:
         return Obis.parse(text)
     except ValueError as error:
         raise UserError(str(error), ExitCode.ASKED_WRONGLY) from None
-
-
-def _moment(place: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        sentence = f"{place} {text!r} is no time: write 2026-03-01 or 2026-03-01T12:30:00+01:00"
-        raise UserError(sentence, ExitCode.ASKED_WRONGLY) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _entries(text: str | None) -> tuple[int, int] | None:

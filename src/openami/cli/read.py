@@ -5,7 +5,6 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from openami.cli.connecting import Meter, Work, run_with_meter
 from openami.cli.meter_options import meter_options
 from openami.cli.places import VALUE, Target
 from openami.cli.readings import Period, Reader, Reading, Table, said
+from openami.cli.values import moment
 from openami.cosem.obis_names import describe
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
@@ -93,22 +93,11 @@ async def _read(
 
 
 def _period(start: str | None, end: str | None) -> Period:
-    first, last = _moment("--from", start), _moment("--to", end)
+    first, last = moment("--from", start), moment("--to", end)
     if first is not None and last is not None and last < first:
         sentence = f"--from {start} is later than --to {end}: exchange them"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY)
     return Period(first, last)
-
-
-def _moment(place: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        sentence = f"{place} {text!r} is no time: write 2026-03-01 or 2026-03-01T12:30:00+01:00"
-        raise UserError(sentence, ExitCode.ASKED_WRONGLY) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def render(found: Answers, form: str, *, names: bool = False) -> str:

@@ -2,6 +2,7 @@
 """A value on the command line: text, JSON, `hex:` octets, or text with `--type`."""
 
 import json
+from datetime import UTC, datetime
 from typing import Final
 
 from openami.cosem.kinds import Kind
@@ -73,3 +74,15 @@ def shown(kind: Kind[object] | None, value: Data) -> str:
     """Return a value on one line, by the names of its class where that is known."""
     named = plain(value) if kind is None else to_named(kind, value)
     return named if isinstance(named, str) else json.dumps(named, ensure_ascii=False)
+
+
+def moment(place: str, text: str | None) -> datetime | None:
+    """Return the time that the option `place` names; one without an offset is in UTC."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        sentence = f"{place} {text!r} is no time: write 2026-03-01 or 2026-03-01T12:30:00+01:00"
+        raise UserError(sentence, ExitCode.ASKED_WRONGLY) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

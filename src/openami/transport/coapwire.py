@@ -35,6 +35,7 @@ from openami.transport.carrier import AcceptCarrier
 from openami.transport.datagrams import (
     AcceptChannel,
     Channel,
+    ChannelWire,
     UdpPort,
     dial_datagrams,
     listen_datagrams,
@@ -42,7 +43,7 @@ from openami.transport.datagrams import (
 from openami.transport.dtlsport import DtlsPort, dial_dtls, listen_dtls, secured_for
 from openami.transport.tls import Secured
 from openami.transport.url import Url
-from openami.transport.wire import DEFAULT_LIMITS, Limits, PeerIdentity, WireError, WireHandler
+from openami.transport.wire import DEFAULT_LIMITS, Limits, WireError, WireHandler
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class _Waiting:
     due_s: float
 
 
-class CoapWire:
+class CoapWire(ChannelWire):
     """APDUs with one peer over CoAP.
 
     Attributes:
@@ -95,24 +96,6 @@ class CoapWire:
         self._timer: asyncio.TimerHandle | None = None
         self._handler: WireHandler | None = None
         self._handler = accept(self)
-
-    @property
-    def name(self) -> str:
-        return self._channel.name
-
-    @property
-    def peer(self) -> PeerIdentity | None:
-        """Who is at the other end, by certificate; None without DTLS."""
-        return self._channel.peer
-
-    @property
-    def is_open(self) -> bool:
-        return self._handler is not None and self._channel.reason is None
-
-    @property
-    def reason(self) -> str | None:
-        """Why the wire is closed; None while it is not."""
-        return self._channel.reason
 
     def send(self, source: int, destination: int, apdu: bytes) -> None:
         """Answer the request of `destination` that waits for it; else POST to the peer.

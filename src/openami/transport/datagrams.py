@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 from openami.runtime.errors import UserError
 from openami.transport.endpoint import cannot_dial, cannot_listen
 from openami.transport.url import Url
-from openami.transport.wire import DEFAULT_LIMITS, Limits, PeerIdentity, WireError
+from openami.transport.wire import DEFAULT_LIMITS, Limits, PeerIdentity, WireError, WireHandler
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,31 @@ class ChannelUser(Protocol):
 
     def closed(self, reason: str) -> None:
         """Learn that the channel is closed; called once."""
+
+
+class ChannelWire:
+    """What every carrier over a channel tells of its peer; the framing is its own."""
+
+    _channel: Channel
+    _handler: WireHandler | None
+
+    @property
+    def name(self) -> str:
+        return self._channel.name
+
+    @property
+    def peer(self) -> PeerIdentity | None:
+        """Who is at the other end, by certificate; None without DTLS."""
+        return self._channel.peer
+
+    @property
+    def is_open(self) -> bool:
+        return self._handler is not None and self._channel.reason is None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the wire is closed; None while it is not."""
+        return self._channel.reason
 
 
 AcceptChannel = Callable[[Channel], ChannelUser]

@@ -17,6 +17,7 @@ from openami.transport.datagrams import (
     LONGEST_DATAGRAM_OCTETS,
     AcceptChannel,
     Channel,
+    ChannelWire,
     UdpPort,
     dial_datagrams,
     listen_datagrams,
@@ -24,7 +25,7 @@ from openami.transport.datagrams import (
 from openami.transport.dtlsport import DtlsPort, dial_dtls, listen_dtls
 from openami.transport.tls import Secured
 from openami.transport.url import Url
-from openami.transport.wire import DEFAULT_LIMITS, Limits, PeerIdentity, WireError, WireHandler
+from openami.transport.wire import DEFAULT_LIMITS, Limits, WireError, WireHandler
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ LONGEST_APDU_OCTETS: Final = LONGEST_DATAGRAM_OCTETS - HEADER_OCTETS
 """On plain UDP and IPv4; a DTLS record holds less."""
 
 
-class DatagramWire:
+class DatagramWire(ChannelWire):
     """Wrapper frames over a channel of datagrams."""
 
     def __init__(self, channel: Channel, accept: AcceptCarrier) -> None:
@@ -40,24 +41,6 @@ class DatagramWire:
         self._channel = channel
         self._handler: WireHandler | None = None
         self._handler = accept(self)
-
-    @property
-    def name(self) -> str:
-        return self._channel.name
-
-    @property
-    def peer(self) -> PeerIdentity | None:
-        """Who is at the other end, by certificate; None on plain UDP."""
-        return self._channel.peer
-
-    @property
-    def is_open(self) -> bool:
-        return self._handler is not None and self._channel.reason is None
-
-    @property
-    def reason(self) -> str | None:
-        """Why the wire is closed; None while it is not."""
-        return self._channel.reason
 
     @property
     def longest_apdu_octets(self) -> int:
