@@ -150,6 +150,15 @@ def test_status_usage_and_type_have_the_numbers_of_the_specification() -> None:
         each.value for each in Status if -150 < each.value < -128
     ]
     assert Usage.VERIFY_DERIVATION | Usage.UNWRAP == 0x28000
-    assert KeyType.ECC_KEY_PAIR_SECP_R1 == 0x7112
-    assert KeyType.ECC_KEY_PAIR_SECP_R1.is_pair
-    assert KeyType.ECC_PUBLIC_KEY_SECP_R1.is_public
+    assert [kind.value for kind in KeyType] == [
+        0x0000,
+        0x1001,
+        0x1100,
+        0x1200,
+        0x2301,
+        0x2400,
+        0x4112,
+        0x7112,
+    ]
+    assert [kind for kind in KeyType if kind.is_pair] == [KeyType.ECC_KEY_PAIR_SECP_R1]
+    assert [kind for kind in KeyType if kind.is_public] == [KeyType.ECC_PUBLIC_KEY_SECP_R1]

@@ -157,6 +157,7 @@ BAD_CLAIMS: dict[str, tuple[dict[int, Any], Status]] = {
     "life cycle too large": ({2395: 0x10000}, Status.INVALID_ARGUMENT),
     "no client": ({2394: None}, Status.INVALID_ARGUMENT),
     "client too large": ({2394: 1 << 31}, Status.INVALID_ARGUMENT),
+    "client too small": ({2394: -(1 << 31) - 1}, Status.INVALID_ARGUMENT),
     "boot seed of 7": ({268: bytes(7)}, Status.INVALID_ARGUMENT),
     "boot seed of 33": ({268: bytes(33)}, Status.INVALID_ARGUMENT),
     "reference without number": ({2398: "0123456789012"}, Status.INVALID_ARGUMENT),

@@ -82,6 +82,10 @@ ROWS: list[tuple[str, KeyType, int, Call, Status]] = [
     ("sign_hash: no hash has 33", PAIR, algorithms.ECDSA_ANY, lambda c, k: c.sign_hash(k, algorithms.ECDSA_ANY, bytes(33)), Status.INVALID_ARGUMENT),
     ("sign_message: without a hash", PAIR, algorithms.ECDSA_ANY, lambda c, k: c.sign_message(k, algorithms.ECDSA_ANY, b""), Status.INVALID_ARGUMENT),
     ("sign_message: MD5", PAIR, algorithms.ecdsa(MD5), lambda c, k: c.sign_message(k, algorithms.ecdsa(MD5), b""), Status.NOT_SUPPORTED),
+    ("verify_hash: MAC", KeyType.HMAC, HMAC, lambda c, k: c.verify_hash(k, HMAC, bytes(32), bytes(64)), Status.INVALID_ARGUMENT),
+    ("verify_hash: wildcard", PAIR, algorithms.ecdsa(algorithms.ANY_HASH), lambda c, k: c.verify_hash(k, algorithms.ecdsa(algorithms.ANY_HASH), bytes(32), bytes(64)), Status.INVALID_ARGUMENT),
+    ("verify_message: wildcard", PAIR, algorithms.ecdsa(algorithms.ANY_HASH), lambda c, k: c.verify_message(k, algorithms.ecdsa(algorithms.ANY_HASH), b"", bytes(64)), Status.INVALID_ARGUMENT),
+    ("sign_message: wildcard", PAIR, algorithms.ecdsa(algorithms.ANY_HASH), lambda c, k: c.sign_message(k, algorithms.ecdsa(algorithms.ANY_HASH), b""), Status.INVALID_ARGUMENT),
     ("verify_hash: wrong length", PAIR, ECDSA, lambda c, k: c.verify_hash(k, ECDSA, bytes(31), bytes(64)), Status.INVALID_ARGUMENT),
     ("verify_hash: other signature", PAIR, ECDSA, lambda c, k: c.verify_hash(k, ECDSA, bytes(32), bytes(64)), Status.INVALID_SIGNATURE),
     ("verify_message: odd signature", PAIR, ECDSA, lambda c, k: c.verify_message(k, ECDSA, b"", bytes(63)), Status.INVALID_SIGNATURE),
@@ -366,3 +370,46 @@ def test_any_hash_that_is_known_can_be_signed_raw() -> None:
     for octets in (20, 28, 32, 48, 64):
         signature = world.crypto.sign_hash(key, algorithms.ECDSA_ANY, bytes(octets))
         world.crypto.verify_hash(key, algorithms.ECDSA_ANY, bytes(octets), signature)
+
+
+def test_two_parts_of_a_des_key_are_three() -> None:
+    world = World()
+    one, two = bytes(range(8)), bytes(range(8, 16))
+    short = world.key(KeyType.DES, ECB, one + two)
+    long = world.key(KeyType.DES, ECB, one + two + one)
+    sealed = world.crypto.cipher_encrypt(short, ECB, bytes(16))
+    assert sealed == world.crypto.cipher_encrypt(long, ECB, bytes(16))
+    assert world.crypto.cipher_decrypt(short, ECB, sealed) == bytes(16)
+
+
+@pytest.mark.parametrize("bits", [256, 384])
+def test_private_keys_are_drawn_from_one_to_the_last(bits: int) -> None:
+    """FIPS 186-5, A.2.1: the number modulo order - 1, and one."""
+    order, octets = formats.CURVES[bits].order, bits // 8
+    for drawn, expected in ((0, 1), (order - 2, order - 1), (order - 1, 1), (2**64 * order, None)):
+        material = formats.fresh_material(PAIR, bits, lambda size, it=drawn: it.to_bytes(size))
+        number = int.from_bytes(material)
+        assert len(material) == octets
+        assert number == (drawn % (order - 1) + 1 if expected is None else expected)
+
+
+def test_an_operation_that_ended_holds_nothing() -> None:
+    world = World()
+    hashing = world.crypto.hash_operation()
+    hashing.setup(SHA_256)
+    hashing.finish()
+    assert hashing._context is None
+    aead = world.crypto.aead_operation()
+    key = world.key(AES, GCM, bytes(16))
+    for last in (aead.finish, aead.abort, lambda: aead.update_ad(b"")):
+        aead.encrypt_setup(key, GCM)
+        aead.set_nonce(bytes(12))
+        if last not in {aead.finish, aead.abort}:
+            aead.update(b"x")
+            with pytest.raises(PsaError):
+                last()
+        else:
+            last()
+        assert aead._key is None
+        assert aead._gcm is None
+        aead.abort()

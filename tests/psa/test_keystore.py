@@ -349,6 +349,12 @@ def test_a_client_that_goes_leaves_nothing_volatile() -> None:
     with refused(Status.INVALID_HANDLE):
         world.crypto.export_key(gone)
     assert world.other.export_key(theirs) == world.crypto.export_key(KEPT.id)
+    cached = replace(KEPT, id=6, usage=Usage.EXPORT | Usage.CACHE)
+    for crypto in (world.crypto, world.other):
+        crypto.import_key(cached, bytes(16))
+        crypto.export_key(6)
+    world.keys.forget_client(CLIENT)
+    assert list(world.keys._cache) == [(OTHER, 6)]
 
 
 def test_builtin_keys_serve_whom_they_are_for() -> None:

@@ -61,6 +61,18 @@ def test_what_the_states_permit() -> None:
     }
 
 
+def test_claims_are_those_of_rfc_9783() -> None:
+    assert [state.value for state in LifeCycle] == [
+        0x0000,
+        0x1000,
+        0x2000,
+        0x3000,
+        0x4000,
+        0x5000,
+        0x6000,
+    ]
+
+
 def test_claims_have_their_low_octet_left_to_the_implementation() -> None:
     for state in LifeCycle:
         assert LifeCycle.of_claim(state | 0x5A) is state
