@@ -17,6 +17,7 @@ from web.clients import TOKEN
 def served(ami: Ami) -> Iterator[str]:
     """Serve an AMI's pages while the block lasts; give their address."""
     listener = open_port("127.0.0.1", 0)
+    listener.listen()  # who calls before the thread has come so far waits for it
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
