@@ -2,11 +2,13 @@
 """How a figure is taken: the median of several rounds, the peer measured in the same round."""
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -126,6 +128,33 @@ class Server(Helper):
     def resident_octets(self) -> int:
         """Return the resident set size of the process."""
         return int(self.exchange({"serve": "resident"})["octets"])
+
+
+@contextmanager
+def awake() -> Iterator[None]:
+    """Keep every core from falling asleep, by work that gives way to any other.
+
+    A virtual core that has nothing to do between two frames is taken away by its host, and what it
+    costs to wake it depends on how long it slept: that measures the host.
+    """
+    spinners = [
+        subprocess.Popen((sys.executable, "-c", SPIN)) for _ in range(len(os.sched_getaffinity(0)))
+    ]
+    try:
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
+SPIN: Final = """
+import os
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+while os.getppid() > 1:
+    for _ in range(1_000_000):
+        pass
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,19 @@ import asyncio
 import time
 from collections.abc import Iterator
 
-from bench.measure import BARE, DLMS_COSEM, GURUX, OURS, Goal, Peer, Row, Scale, Server, same
+from bench.measure import (
+    BARE,
+    DLMS_COSEM,
+    GURUX,
+    OURS,
+    Goal,
+    Peer,
+    Row,
+    Scale,
+    Server,
+    awake,
+    same,
+)
 from bench.street import (
     CLIENT_TITLE,
     ENERGY,
@@ -43,45 +55,65 @@ GOALS = {False: 0.70, True: 0.55}
 
 def measure(scale: Scale) -> Iterator[Row]:
     """Measure round trips without and with protection."""
-    seconds = scale.seconds / SLICES
     with (
         Server() as server,
         Peer("gurux_peer.py") as gurux,
         Peer("dlms_cosem_peer.py") as dlms_cosem,
     ):
         ports = dict(zip(PARTIES, server.serve("meters", numbers=[1, 2, 3]), strict=True))
+        parties = Parties(server, {GURUX: gurux, DLMS_COSEM: dlms_cosem}, ports)
+        with awake():
+            for protected in (False, True):
+                yield parties.row(scale, protected=protected, goal=GOALS[protected])
         for protected in (False, True):
-            what = "with" if protected else "without"
-            row = Row(
-                f"GET round trip {what} protection",
-                "1/s",
-                goal=Goal(figure=GOALS[protected], beside=BARE),
-                note="one connection at a time; the peers' clients ask our server",
-            )
-            request, answer = frame_octets(protected=protected)
-            (echo,) = server.serve("echo", answer=bytes(answer).hex())
-            for number in range(scale.rounds * SLICES):
-                first = 1 + number * COUNTERS_A_ROUND
-                figures = {
-                    BARE: asyncio.run(bare(echo, request, answer, seconds)),
-                    OURS: asyncio.run(ours(ports[OURS], first, seconds, protected=protected)),
-                }
-                for meter, (who, peer) in enumerate(((GURUX, gurux), (DLMS_COSEM, dlms_cosem)), 2):
-                    keys = cipher(meter).keys
-                    figures[who], check = peer.ask(
-                        "round_trips",
-                        port=ports[who],
-                        protected=protected,
-                        guek=keys.encryption_key.hex(),
-                        gak=keys.authentication_key.hex(),
-                        client_title=CLIENT_TITLE.hex(),
-                        counter=first,
-                        obis=list(ENERGY),
-                        seconds=seconds,
-                    )
-                    same(check, ENERGY_WH, f"GET of {who}")
-                row.add(figures)
-            yield row
+            yield parties.row(scale, protected=protected)
+
+
+class Parties:
+    """Who makes round trips with which meter."""
+
+    def __init__(self, server: Server, peers: dict[str, Peer], ports: dict[str, int]) -> None:
+        self._server, self._peers, self._ports = server, peers, ports
+        self._round = 0
+
+    def row(self, scale: Scale, *, protected: bool, goal: float | None = None) -> Row:
+        """Measure one row; without a goal, on cores that may fall asleep between two frames."""
+        what = "with" if protected else "without"
+        idle = ", cores idle" if goal is None else ""
+        row = Row(
+            f"GET round trip {what} protection{idle}",
+            "1/s",
+            goal=None if goal is None else Goal(figure=goal, beside=BARE),
+            note="one connection at a time; the peers' clients ask our server; "
+            + ("cores may sleep between two frames" if idle else "cores are kept awake"),
+        )
+        seconds = scale.seconds / SLICES
+        request, answer = frame_octets(protected=protected)
+        (echo,) = self._server.serve("echo", answer=bytes(answer).hex())
+        for _ in range(scale.rounds * SLICES):
+            self._round += 1
+            first = 1 + self._round * COUNTERS_A_ROUND
+            ours_at = self._ports[OURS]
+            figures = {
+                BARE: asyncio.run(bare(echo, request, answer, seconds)),
+                OURS: asyncio.run(ours(ours_at, first, seconds, protected=protected)),
+            }
+            for meter, (who, peer) in enumerate(self._peers.items(), 2):
+                keys = cipher(meter).keys
+                figures[who], check = peer.ask(
+                    "round_trips",
+                    port=self._ports[who],
+                    protected=protected,
+                    guek=keys.encryption_key.hex(),
+                    gak=keys.authentication_key.hex(),
+                    client_title=CLIENT_TITLE.hex(),
+                    counter=first,
+                    obis=list(ENERGY),
+                    seconds=seconds,
+                )
+                same(check, ENERGY_WH, f"GET of {who}")
+            row.add(figures)
+        return row
 
 
 def frame_octets(*, protected: bool) -> tuple[int, int]:

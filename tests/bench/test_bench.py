@@ -15,7 +15,7 @@ CODECS = {"openami", "gurux-dlms", "dlms-cosem"}
 
 SECTIONS = [
     pytest.param("codecs", [CODECS] * 5, marks=pytest.mark.interop),
-    pytest.param("round_trips", [CODECS | {"bare asyncio"}] * 2, marks=pytest.mark.interop),
+    pytest.param("round_trips", [CODECS | {"bare asyncio"}] * 4, marks=pytest.mark.interop),
     pytest.param("crowd", [{"openami", "bare asyncio"}] * 2 + [{"openami"}] * 2),
     pytest.param("meter_reads", [{"openami"}] * 3),
     pytest.param("memory", [{"openami", "bare asyncio"}] * 2),
