@@ -2,7 +2,7 @@
 """The reference meter: its objects in a table, from which `reference-meter.json` is written.
 
 Run ``python tests/cosem/reference_meter.py`` to write the file anew.  Values stand in the named
-form of `openami.cosem.serving.named`; what a row does not say is the least that its class allows.
+form of `openami.cosem.named`; what a row does not say is the least that its class allows.
 """
 
 import json
@@ -15,7 +15,7 @@ from openami.cosem.dump import Dump, DumpedAttribute, DumpedMethod, DumpedObject
 from openami.cosem.kinds import Kind, Shape
 from openami.cosem.literals import from_typed
 from openami.cosem.model import REGISTRY, Access
-from openami.cosem.serving.named import from_named
+from openami.cosem.named import from_named
 from openami.dlms import data
 from openami.dlms.data import (
     Array,

@@ -25,7 +25,7 @@ from openami.cosem.literals import (
     plain,
     to_typed,
 )
-from openami.cosem.serving.named import from_named, like, to_named
+from openami.cosem.named import from_named, like, to_named
 from openami.dlms import data
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import (

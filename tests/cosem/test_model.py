@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from openami.cosem import model
+from openami.cosem.classes.associations import AssociationSnV4
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.push import PushSetup, PushSetupV1
 from openami.cosem.kinds import KindError
 from openami.cosem.model import REGISTRY, Attribute, InterfaceClass, Method, Refused, latest
-from openami.cosem.serving.administration import AssociationSnV4
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import DoubleLongUnsigned, Integer, LongUnsigned, OctetString

@@ -8,6 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openami.cosem.classes.access_control import SapAssignment, SecuritySetup, SecuritySetupV1
+from openami.cosem.classes.associations import (
+    SHORT_NAME,
+    AssociationSn,
+    AssociationSnV4,
+    ShortNameElement,
+)
 from openami.cosem.classes.chapters import CHAPTERS
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register
 from openami.cosem.classes.push import PushSetup, PushSetupV1
@@ -15,12 +21,6 @@ from openami.cosem.classes.time_event import Clock
 from openami.cosem.device import AssociationPolicy, LogicalDevice
 from openami.cosem.kinds import KindError
 from openami.cosem.model import REGISTRY, InterfaceClass
-from openami.cosem.serving.administration import (
-    SHORT_NAME,
-    AssociationSn,
-    AssociationSnV4,
-    ShortNameElement,
-)
 from openami.cosem.serving.short_names import (
     CURRENT_ASSOCIATION_NAME,
     RESERVED_NAMES,

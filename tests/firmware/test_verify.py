@@ -295,6 +295,8 @@ def test_keys_of_other_kinds_are_refused() -> None:
     with pytest.raises(KeyFormatError, match="another kind"):
         encryption_key(public)
     locked = pem(SIGNS, b"secret")
+    with pytest.raises(KeyFormatError, match="holds no key in PEM: give a public key"):
+        public_key(b"# A text, and no key")
     with pytest.raises(KeyFormatError, match="needs a password"):
         private_key(locked)
     with pytest.raises(KeyFormatError, match="this password"):

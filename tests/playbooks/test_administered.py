@@ -16,11 +16,11 @@ from openami.cosem.classes.access_control import (
     ObjectListElement,
     UserListEntry,
 )
+from openami.cosem.classes.associations import AssociationSnV3, AssociationSnV4
 from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.device import AssociationPolicy
 from openami.cosem.refusals import AccessError, AssociationError, AuthenticationError
 from openami.cosem.rights import ALL, FULL_ACCESS, READ_ALL, Grant
-from openami.cosem.serving.administration import AssociationSnV3, AssociationSnV4
 from openami.dlms.data import OctetString, VisibleString
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis

@@ -14,6 +14,7 @@ from openami.cosem.classes.access_control import (
     AssociationLn,
     SapAssignment,
 )
+from openami.cosem.classes.associations import AssociationSnV4, ShortNameElement
 from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.time_event import Clock
@@ -27,7 +28,6 @@ from openami.cosem.refusals import (
     ServiceRefusedError,
     UnexpectedAnswerError,
 )
-from openami.cosem.serving.administration import AssociationSnV4, ShortNameElement
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.initiate import Conformance

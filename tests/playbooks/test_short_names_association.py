@@ -18,14 +18,7 @@ from openami.cosem.classes.access_control import (
     SecuritySetup,
     UserListEntry,
 )
-from openami.cosem.classes.chapters import CHAPTERS
-from openami.cosem.classes.measurement import Register, ScalerUnit
-from openami.cosem.device import SECURITY_SETUP, AssociationPolicy
-from openami.cosem.model import REGISTRY, Access
-from openami.cosem.refusals import AccessError, AssociationError
-from openami.cosem.rights import FULL_ACCESS, READ_ALL, Grant
-from openami.cosem.server import ServerConnection
-from openami.cosem.serving.administration import (
+from openami.cosem.classes.associations import (
     AccessDescription,
     AssociationSn,
     AssociationSnV1,
@@ -33,6 +26,13 @@ from openami.cosem.serving.administration import (
     AssociationSnV4,
     ShortNameElement,
 )
+from openami.cosem.classes.chapters import CHAPTERS
+from openami.cosem.classes.measurement import Register, ScalerUnit
+from openami.cosem.device import SECURITY_SETUP, AssociationPolicy
+from openami.cosem.model import REGISTRY, Access
+from openami.cosem.refusals import AccessError, AssociationError
+from openami.cosem.rights import FULL_ACCESS, READ_ALL, Grant
+from openami.cosem.server import ServerConnection
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.acse import Aare
 from openami.dlms.apdu.codes import DataAccessResult

@@ -12,14 +12,14 @@ from openami.cli.profiles import SCALED, SCALER_UNIT, Cell, read_scaler_unit, re
 from openami.cli.values import shown
 from openami.cosem.asking.association import Steps
 from openami.cosem.classes.access_control import AssociationLn
+from openami.cosem.classes.associations import AssociationSn
 from openami.cosem.classes.measurement import ProfileGeneric, ScalerUnit
 from openami.cosem.client import Client
 from openami.cosem.dump import is_secret
 from openami.cosem.literals import plain
 from openami.cosem.model import Attribute, declared
+from openami.cosem.named import to_named
 from openami.cosem.obis_names import describe as describe_obis
-from openami.cosem.serving.administration import AssociationSn
-from openami.cosem.serving.named import to_named
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.data import Array, Data, Structure
 from openami.dlms.errors import DecodeError

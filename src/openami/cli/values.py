@@ -7,7 +7,7 @@ from typing import Final
 
 from openami.cosem.kinds import Kind
 from openami.cosem.literals import Json, LiteralError, of_type, plain
-from openami.cosem.serving.named import from_named, to_named
+from openami.cosem.named import from_named, to_named
 from openami.dlms import data as axdr_data
 from openami.dlms.data import Data
 from openami.dlms.errors import DecodeError

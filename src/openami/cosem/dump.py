@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 from openami.cosem.classes import chapters
 from openami.cosem.literals import Json, plain
 from openami.cosem.model import REGISTRY, Access, InterfaceClass, declared
+from openami.cosem.named import to_named
 from openami.cosem.obis_names import describe
-from openami.cosem.serving.named import to_named
 from openami.dlms import data as axdr_data
 from openami.dlms.errors import DecodeError, in_octets
 from openami.dlms.obis import Obis

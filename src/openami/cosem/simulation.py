@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from openami.cosem.choices import RAW
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, AssociationLn
+from openami.cosem.classes.associations import AssociationSn
 from openami.cosem.classes.measurement import Data
 from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
 from openami.cosem.dump import Dump, DumpedObject, access_of, demands_of, is_secret
 from openami.cosem.kinds import KindError
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method, Refused
 from openami.cosem.rights import ALL, Grant
-from openami.cosem.serving.administration import AssociationSn
 from openami.cosem.serving.short_names import ShortNames
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import ActionResult

@@ -192,6 +192,8 @@ def encryption_key(pem: bytes) -> AgreementPublicKey:
 
 def _load_any(pem: bytes, password: bytes | None) -> object:
     if b"PUBLIC KEY" not in pem:
+        if b"PRIVATE KEY" not in pem:
+            raise KeyFormatError("it holds no key in PEM: give a public key, or its private one")
         return _load_private(pem, password)
     try:
         return load_pem_public_key(pem)

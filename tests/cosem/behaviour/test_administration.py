@@ -20,11 +20,11 @@ from openami.cosem.classes.access_control import (
     SapName,
     UserListEntry,
 )
+from openami.cosem.classes.associations import AssociationLnV2, AssociationSnV3
 from openami.cosem.classes.measurement import Data, Register, ScalerUnit
 from openami.cosem.device import AssociationPolicy, LogicalDevice
 from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.rights import READ_ALL, Grant, Rights, object_list_element
-from openami.cosem.serving.administration import AssociationLnV2, AssociationSnV3
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import DoubleLongUnsigned, Structure, VisibleString
 from openami.dlms.hls import Mechanism

@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION
+from openami.cosem.classes.associations import AssociationSn, AssociationSnV4, ShortNameElement
 from openami.cosem.kinds import NOTHING
 from openami.cosem.model import Method, declared
-from openami.cosem.serving.administration import AssociationSn, AssociationSnV4, ShortNameElement
 from openami.cosem.serving.short_names import (
     CURRENT_ASSOCIATION_NAME,
     NO_OFFSETS,

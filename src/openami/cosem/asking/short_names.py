@@ -18,18 +18,18 @@ from openami.cosem.asking.short_transfer import (
     write_several,
 )
 from openami.cosem.classes.access_control import AccessRights, AttributeAccess, ObjectListElement
+from openami.cosem.classes.associations import (
+    SHORT_NAME_ELEMENT,
+    AssociationSn,
+    AssociationSnV2,
+    ShortNameElement,
+)
 from openami.cosem.kinds import KindError
 from openami.cosem.model import Access, declared
 from openami.cosem.refusals import (
     AccessError,
     NoShortNameError,
     UnexpectedAnswerError,
-)
-from openami.cosem.serving.administration import (
-    SHORT_NAME_ELEMENT,
-    AssociationSn,
-    AssociationSnV2,
-    ShortNameElement,
 )
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.action import ActionOutcome

@@ -22,10 +22,10 @@ from openami.cosem.classes.access_control import (
     SapName,
     UserListEntry,
 )
+from openami.cosem.classes.associations import AssociationLnV2, AssociationSnV3
 from openami.cosem.device import AssociationPolicy, Keeper, LogicalDevice
 from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.rights import Grant, Rights
-from openami.cosem.serving.administration import AssociationLnV2, AssociationSnV3
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import OctetString, VisibleString
 from openami.dlms.errors import SecurityError

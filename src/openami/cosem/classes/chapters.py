@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from openami.cosem.classes import (
     access_control,
+    associations,
     cellular,
     data_tables,
     disconnect,
@@ -35,7 +36,6 @@ from openami.cosem.classes import (
     zigbee,
 )
 from openami.cosem.model import REGISTRY, InterfaceClass
-from openami.cosem.serving import administration as associations
 
 
 class Chapter(NamedTuple):

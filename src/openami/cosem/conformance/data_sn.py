@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION
+from openami.cosem.classes.associations import AssociationSn, ShortNameElement
 from openami.cosem.client import Client
 from openami.cosem.conformance.answers import refused
 from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
@@ -17,7 +18,6 @@ from openami.cosem.conformance.data_ln import NEGOTIATION, SHORT_PDU_OCTETS, mea
 from openami.cosem.conformance.data_writing import other_value
 from openami.cosem.conformance.trial import GET_LDN, READ_SN, Trial, Undo, shown, understood
 from openami.cosem.kinds import KindError
-from openami.cosem.serving.administration import AssociationSn, ShortNameElement
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.faults import ConfirmedServiceError

@@ -10,10 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from openami.cosem.behaviour.administration import Administration, users
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, UserListEntry
-from openami.cosem.device import AssociationPolicy
-from openami.cosem.model import InterfaceClass, Refused
-from openami.cosem.rights import Exchange, Rights, View, object_list_element, readable, rights_of
-from openami.cosem.serving.administration import (
+from openami.cosem.classes.associations import (
     SHORT_NAME_ELEMENT,
     AccessDescription,
     AccessRightsElement,
@@ -26,6 +23,9 @@ from openami.cosem.serving.administration import (
     ObjectIdentification,
     ShortNameElement,
 )
+from openami.cosem.device import AssociationPolicy
+from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.rights import Exchange, Rights, View, object_list_element, readable, rights_of
 from openami.cosem.serving.own_association import NO_USER
 from openami.cosem.serving.short_names import CURRENT_ASSOCIATION_NAME, ShortNames
 from openami.dlms import data as axdr_data
