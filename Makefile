@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two commands do everything: `make up` runs a whole AMI, `make test` passes the tests.
 
-PYTHON ?= python3
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell python3 tools/interpreter.py || echo python3)
+endif
 VENV := .venv
 PEERS := .venv-peers
 BIN := $(VENV)/bin

@@ -21,6 +21,7 @@ from typing import BinaryIO, Final
 
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.process import PARENT_VARIABLE
+from openami.runtime.users import User
 
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 10.0
@@ -42,11 +43,15 @@ class ChildState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run: a name for people and files, the command, and descriptors it inherits."""
+    """What to run: a name for people and files, the command, descriptors it inherits, and as whom.
+
+    Without a user it runs as the supervisor does.
+    """
 
     name: str
     command: Sequence[str]
     descriptors: tuple[int, ...] = ()
+    user: User | None = None
 
 
 @dataclass(slots=True)
@@ -87,6 +92,7 @@ class Child:
         self.state = ChildState.STOPPED
 
     async def _run_once(self, stop: asyncio.Event) -> int:
+        user = self.program.user
         with open_log(self.log) as log:
             process = await asyncio.create_subprocess_exec(
                 *self.program.command,
@@ -96,6 +102,9 @@ class Child:
                 start_new_session=True,
                 pass_fds=self.program.descriptors,
                 env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
+                user=None if user is None else user.uid,
+                group=None if user is None else user.gid,
+                extra_groups=None if user is None else (),
             )
         self.pid, self.state = process.pid, ChildState.RUNNING
         ended = asyncio.ensure_future(process.wait())
