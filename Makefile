@@ -13,10 +13,11 @@ PURE ?=
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
-.PHONY: help up setup setup-dev setup-peers check format test test-compiled test-long compiled use-compiled use-source bench lock clean
+.PHONY: help up firmware setup setup-dev setup-peers check format test test-compiled test-long compiled use-compiled use-source bench lock clean
 
 help:
 	@echo "make up         run a whole AMI on this machine (UP_ARGS='--speed 60 --meters 100')"
+	@echo "make firmware   build the meter's programs, and say what of their flash they take"
 	@echo "make setup      prepare .venv with the openami command"
 	@echo "make test       all checks and tests that continuous integration runs"
 	@echo "make test-long  the tests that need longer"
@@ -25,6 +26,9 @@ help:
 
 up: setup
 	@exec $(BIN)/openami up $(UP_ARGS)
+
+firmware: setup
+	$(BIN)/openami image budget
 
 setup: $(VENV)/.runtime
 setup-dev: $(VENV)/.dev
@@ -58,7 +62,7 @@ format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: check setup-peers
+test: check firmware setup-peers
 	$(PYTEST)
 
 test-long: setup-dev setup-peers test-compiled

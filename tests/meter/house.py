@@ -131,7 +131,9 @@ class MeterInMemory:
         path = self.config.home / "metrology.journal"
         self.bank = MetrologyBank(path, metrology, keep=self.config.profile_entries)
         self.metrology_link = Link(number=next(self._numbers))
-        self.metrology_end = MetrologyEnd(self.metrology_link, self.bank, self.config.meter_id)
+        self.metrology_end = MetrologyEnd(
+            self.metrology_link, self.bank, self.config.meter_id, lambda at_s: str(LOAD.week(at_s))
+        )
 
     def start_management(self) -> None:
         """Start or restart management."""
@@ -144,7 +146,7 @@ class MeterInMemory:
                 calendar_us=lambda: self.calendar_s * 10**6,
                 real_us=lambda: 1_800_000_000 * 10**6,
                 entropy=lambda size: bytes(range(1, size + 1)),
-                replayed=lambda at_s: str(LOAD.week(at_s)),
+                replayed=lambda _at_s: self.management_end.source,
             ),
         )
         self.management_end.bind(self.management)

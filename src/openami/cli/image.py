@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from openami.cli.image_build import budget, build
 from openami.cli.image_files import FILE, NUMBER, image_of, key_of, octets_of, write
 from openami.cli.image_layout import as_json as layout_json
 from openami.cli.image_layout import drawing
@@ -44,9 +45,11 @@ from openami.runtime.errors import ExitCode, UserError
 
 @click.group()
 def image() -> None:
-    """Firmware images in MCUboot's format: sign, verify, inspect, encrypt, and manifests."""
+    """Firmware images in MCUboot's format: build, sign, verify, inspect, encrypt, manifests."""
 
 
+image.add_command(build)
+image.add_command(budget)
 image.add_command(sign)
 image.add_command(encrypt)
 image.add_command(manifest)

@@ -43,7 +43,17 @@ class MetrologyEnd:
         stored: Sequence up to which management said to have everything; None before it spoke.
     """
 
-    def __init__(self, link: Link, bank: MetrologyBank, meter_id: int) -> None:
+    def __init__(
+        self, link: Link, bank: MetrologyBank, meter_id: int, source: Callable[[int], str]
+    ) -> None:
+        """Join a line and a bank.
+
+        Args:
+            link: The line.
+            bank: With the meter's metrology.
+            meter_id: In the bank.
+            source: Says what is measured at a calendar second.
+        """
         self.link = link
         self.stored: int | None = None
         self._bank = bank
@@ -53,6 +63,8 @@ class MetrologyEnd:
         self._events: list[tuple[EventCode, int]] = []
         self._unconfirmed: list[tuple[EventCode, int]] = []
         self._answer_breaker = False
+        self._source = source
+        self._told_source: str | None = None
 
     def log_event(self, code: EventCode, at_s: int) -> None:
         """Have an event written into the log that management keeps."""
@@ -78,6 +90,10 @@ class MetrologyEnd:
         """Send the momentary values."""
         shown = self._metrology.momentary(calendar_s)
         self.link.datagram(Kind.MOMENTARY, shown.encode(), now_s)
+        source = self._source(calendar_s)
+        if source != self._told_source and self.link.room:
+            self._told_source = source
+            self.link.send(Kind.SOURCE, source.encode(), now_s)
 
     def _take(self, events: Sequence[Event], calendar_s: int) -> None:
         for event in events:
@@ -85,6 +101,7 @@ class MetrologyEnd:
                 case Joined():
                     log.info("management joined")
                     self.stored = None
+                    self._told_source = None
                     self._answer_breaker = True
                     self.log_event(EventCode.MODULE_INSERTED, calendar_s)
                 case Lost():
@@ -154,6 +171,7 @@ class ManagementEnd:
         self._ask_again_s: float | None = None
         self._asks_left = 0  # above 0: intervals were refused and have not come again yet
         self.failing = ""  # why intervals are not taken now
+        self.source = ""  # what metrology measures, in its words
 
     def bind(self, management: Management) -> None:
         """Hand what arrives to `management`."""
@@ -203,6 +221,8 @@ class ManagementEnd:
                     return decode_intervals(message.payload)
                 case Kind.MOMENTARY:
                     self._shown = Momentary.decode(message.payload)
+                case Kind.SOURCE:
+                    self.source = message.payload.decode()
                 case Kind.BREAKER_STANDS:
                     stands = BreakerChange.decode(message.payload)
                     management.breaker_stands(closed=stands.closed, at_s=stands.at_s)

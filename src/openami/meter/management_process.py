@@ -14,7 +14,6 @@ from openami.device.link import Link
 from openami.meter.config import MeterConfig
 from openami.meter.instrument import ManagementEnd
 from openami.meter.management import Management, Surroundings
-from openami.meter.replay import ReplayedLoad
 from openami.meter.serving import MeterUplink, listen_plain, listen_protected
 from openami.runtime.clock import Clock, real_us
 from openami.runtime.layout import Layout
@@ -37,7 +36,6 @@ class ManagementProcess:
             StorageError: A file can be neither read nor created.
             ConfigurationError: A certificate file is unusable.
         """
-        load = ReplayedLoad(config.meter_id, config.seed)
         self._config = config
         self._link = Link(number=secrets.randbelow(0xFFFF) + 1)
         self.end = ManagementEnd(self._link, clock.now_us)
@@ -48,7 +46,7 @@ class ManagementProcess:
                 calendar_us=clock.now_us,
                 real_us=real_us,
                 entropy=os.urandom,
-                replayed=lambda at_s: f"{load.week(at_s)}{config.remark}",
+                replayed=lambda _at_s: self.end.source,
             ),
         )
         self.end.bind(self.management)

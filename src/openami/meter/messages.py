@@ -12,6 +12,7 @@ kind    message              direction   payload
 67      BREAKER_STANDS       up          where it stands, since when: `BreakerChange`
 68      STORED               down        sequence u32 up to which the ring has everything
 69      AGAIN                down        sequence u32 behind which to offer again
+70      SOURCE               up          what is measured, as text
 ======  ===================  ==========  ================================================
 
 Up is from metrology to management.  An interval is offered until STORED covers it; a session that
@@ -43,6 +44,7 @@ class Kind(IntEnum):
     BREAKER_STANDS = 67
     STORED = 68
     AGAIN = 69
+    SOURCE = 70
 
 
 def encode_intervals(intervals: Sequence[ClosedInterval]) -> bytes:

@@ -72,7 +72,13 @@ class MetrologyProcess:
         )
         self.bank.forget_old()
         self._link = Link(number=secrets.randbelow(0xFFFF) + 1)
-        self.end = MetrologyEnd(self._link, self.bank, config.meter_id)
+        load = ReplayedLoad(config.meter_id, config.seed)
+        self.end = MetrologyEnd(
+            self._link,
+            self.bank,
+            config.meter_id,
+            lambda at_s: f"{load.week(at_s)}{config.remark}",
+        )
         self._line = DescriptorLine(descriptor, self._received)
         self._shown_s = 0.0
         if self.bank.finding is not None:

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami image build` and `budget`: the meter's own firmware, and what of its room it takes."""
+
+import json
+from pathlib import Path
+
+import click
+
+from openami.cli.image_files import FILE, NUMBER, key_of, write
+from openami.device.payload.release import Release
+from openami.device.payload.sources import PayloadError, here, sizes
+from openami.firmware.image import Version
+from openami.firmware.keys import private_key
+from openami.runtime.errors import ExitCode, UserError
+
+SHOWN = 20
+
+
+@click.command()
+@click.option("-k", "--key", type=FILE, required=True, help="Private key that signs it.")
+@click.option("-v", "--version", "version_text", required=True, metavar="1.2.3+4")
+@click.option("-s", "--security-counter", "--counter", "counter", type=NUMBER, required=True)
+@click.argument("target", type=FILE)
+def build(key: Path, version_text: str, counter: int, target: Path) -> None:
+    """Build the meter's firmware from this package, and sign it."""
+    signer = key_of(key, private_key)
+    try:
+        version = Version.parse(version_text)
+        image = released().image(version, counter, signer)
+    except ValueError as error:
+        raise UserError(str(error), ExitCode.ASKED_WRONGLY) from None
+    except PayloadError as error:
+        raise UserError(str(error)) from None
+    write(target, image.encode())
+    click.echo(f"{target}: version {version}, security counter {counter}, {image.size:,} octets")
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Show every module.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def budget(*, everything: bool, as_json: bool) -> int:
+    """Say what the firmware takes of its slot, the largest modules first; status 1 if too much."""
+    release = released()
+    if as_json:
+        click.echo(json.dumps(_as_json(release), indent=1))
+    else:
+        _print(release, None if everything else SHOWN)
+    try:
+        release.verify_budget()
+    except PayloadError as error:
+        raise UserError(str(error)) from None
+    return 0
+
+
+def released() -> Release:
+    """Return this package's firmware.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        return Release.of(here())
+    except PayloadError as error:
+        raise UserError(str(error)) from None
+
+
+def _print(release: Release, most: int | None) -> None:
+    for packed in release.programs:
+        name, octets, room = packed.program.name, len(packed.octets), packed.program.room_octets
+        click.echo(
+            f"{name}: {octets:,} of {room:,} octets, {100 * octets / room:.0f} %, "
+            f"{len(packed.modules)} modules; each compressed by itself:"
+        )
+        for each, module in sizes(packed.modules)[:most]:
+            click.echo(f"  {each:6,}  {module.rstrip('.')}")
+    click.echo(f"the slot has {release.spare_octets:,} octets left")
+
+
+def _as_json(release: Release) -> dict[str, object]:
+    programs = {
+        packed.program.name: {
+            "octets": len(packed.octets),
+            "room": packed.program.room_octets,
+            "modules": {name.rstrip("."): octets for name, octets in packed.modules.items()},
+        }
+        for packed in release.programs
+    }
+    return {"programs": programs, "spare": release.spare_octets}

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs of an image: where each begins, how much room it has, what it may hold.
+
+A module that is denied to a program is left out; it may only be imported inside of functions there,
+behind a door that the program can find closed, and `sources` refuses anything else.  Libraries that
+are not in `ROM` cannot be imported at all.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+ROM: Final = ("OpenSSL", "_cffi_backend", "cbor2", "cryptography", "numpy", "typing_extensions")
+"""Libraries that stand beside the interpreter; with it they are what the device has as ROM."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One program.
+
+    Attributes:
+        name: In messages and measurements.
+        entry: ``module:function``; the function takes the arguments and returns an exit status.
+        room_octets: What the program may have.
+        denied: Modules, with all below them, that it does without; each with the reason.
+        libraries: Those of `ROM` that it may import.
+    """
+
+    name: str
+    entry: str
+    room_octets: int
+    denied: Mapping[str, str]
+    libraries: tuple[str, ...]
+
+    def denies(self, module: str) -> str | None:
+        """Return why a module is left out; None if it is not."""
+        for root, reason in self.denied.items():
+            if module == root or module.startswith(f"{root}."):
+                return reason
+        return None
+
+
+NO_TOOLS: Final = {
+    "openami.cli": "commands are for people",
+    "openami.store": "a meter has no database",
+    "openami.access": "a meter knows no accounts",
+    "openami.cosem.client": "a meter asks nobody",
+    "openami.cosem.asking": "a meter asks nobody",
+    "openami.cosem.conformance": "tests others",
+    "openami.dlms.bulk": "reads whole profiles of others",
+    "openami.dlms.xmlform": "XML is for people",
+}
+
+MANAGEMENT: Final = Program(
+    name="management",
+    entry="openami.meter.part:main",
+    room_octets=156 * 1024,
+    denied=MappingProxyType(
+        NO_TOOLS
+        | {
+            "openami.meter.measuring": "metrology measures",
+            "openami.meter.replay": "metrology has the home behind it",
+            "openami.meter.metrology_process": "another module",
+            "openami.meter.run": "the backplane",
+            "openami.meter.fleet": "many meters in one process, from source",
+        }
+    ),
+    libraries=("OpenSSL", "_cffi_backend", "cryptography", "numpy", "typing_extensions"),
+)
+"""The non-secure world."""
+
+PROGRAMS: Final = (MANAGEMENT,)

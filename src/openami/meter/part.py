@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The non-secure world as a program of an image: management, begun without a command line.
+
+    HOME UART
+
+A sentence and the exit status say what went wrong, as the command line does.
+"""
+
+import sys
+from pathlib import Path
+
+from openami.meter import management_process
+from openami.runtime.errors import UserError
+from openami.runtime.logs import set_up_logs
+from openami.runtime.process import run_until_stopped, stop_with_parent
+
+
+def main(arguments: list[str]) -> int:
+    """Run management until SIGTERM; return the exit status."""
+    home, uart = map(Path, arguments)
+    stop_with_parent()
+    set_up_logs()
+    try:
+        run_until_stopped(lambda stop: management_process.serve(home, uart, stop))
+    except UserError as error:
+        print(f"openami: {error}", file=sys.stderr)  # noqa: T201  the supervisor keeps it
+        return int(error.exit_code)
+    return 0

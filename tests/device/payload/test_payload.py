@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The meter's programs: which modules they hold, that nothing else is there, their sizes."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openami.device.payload import rom
+from openami.device.payload.container import HEAD, Payload
+from openami.device.payload.pack import pack
+from openami.device.payload.parts import MANAGEMENT, PROGRAMS, Program
+from openami.device.payload.release import Release
+from openami.device.payload.sources import Library, PayloadError, Source, here, imports, needed
+from openami.device.payload.strip import stripped
+
+EACH_PROGRAM = pytest.mark.parametrize("program", PROGRAMS, ids=lambda each: each.name)
+
+
+def library(folder: Path, **modules: str) -> Library:
+    package = folder / "openami"
+    for name, text in modules.items():
+        path = package.joinpath(*name.split("__"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "__init__.py").touch()
+        path.with_suffix(".py").write_text(text, encoding="utf-8")
+    return Library(package)
+
+
+def program(entry: str = "openami.a:main", **denied: str) -> Program:
+    names = {name.replace("__", "."): reason for name, reason in denied.items()}
+    return replace(MANAGEMENT, entry=entry, denied=MappingProxyType(names))
+
+
+def run(folder: Path, octets: bytes, *words: str) -> subprocess.CompletedProcess[str]:
+    path = folder / "program"
+    path.write_bytes(octets)
+    command = [str(rom.interpreter()), *rom.ISOLATED, str(path), str(rom.libraries()), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+
+
+@EACH_PROGRAM
+def test_each_program_fits_its_room(program: Program) -> None:
+    packed = pack(program, here())
+    assert packed.spare_octets >= 0, sorted(packed.modules.items(), key=lambda pair: -pair[1])[:9]
+
+
+def test_the_release_fits_the_slot() -> None:
+    Release.of(here()).verify_budget()
+
+
+@EACH_PROGRAM
+def test_each_module_of_a_program_can_be_imported_where_nothing_is_installed(
+    program: Program, tmp_path: Path
+) -> None:
+    names = list(needed(program, here()))
+    probe = "\n".join(
+        [
+            "import importlib, sys",
+            "def main(arguments):",
+            f"    for name in {names!r}:",
+            "        importlib.import_module(name)",
+            "    print(len([name for name in sys.modules if name.startswith('openami.')]))",
+            "    return 0",
+        ]
+    )
+
+    class WithProbe(Library):
+        def find(self, name: str) -> Source | None:
+            found = super().find(name)
+            if found is not None and name == program.entry.partition(":")[0]:
+                return replace(found, text=f"{found.text}\n{probe}\n")
+            return found
+
+    root = Path(sys.modules["openami"].__path__[0])
+    outcome = run(tmp_path, pack(program, WithProbe(root)).octets)
+    assert outcome.returncode == 0, outcome.stderr
+    assert int(outcome.stdout) >= len(names) - 1
+
+
+@EACH_PROGRAM
+def test_nothing_that_is_denied_is_in_a_program(program: Program) -> None:
+    names = needed(program, here())
+    assert not [name for name in names if program.denies(name)]
+    assert not any(name.startswith("openami.cli") for name in names)
+
+
+def test_the_same_source_makes_the_same_octets(tmp_path: Path) -> None:
+    script = (
+        "import hashlib; from openami.device.payload.release import Release;"
+        "from openami.device.payload.sources import here;"
+        "print(hashlib.sha256(Release.of(here()).payload.encode()).hexdigest())"
+    )
+    digests = set()
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", script]
+        environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path), "TZ": f"UTC{seed}"}
+        digests.add(subprocess.check_output(command, env=environment, cwd=tmp_path))
+    assert len(digests) == 1
+
+
+def test_a_program_finds_its_modules_and_no_installed_ones(tmp_path: Path) -> None:
+    text = (
+        "def main(arguments):\n"
+        "    from openami import b\n"
+        "    print(b.NAME, arguments)\n"
+        "    try:\n"
+        "        import openami.cosem\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        print(error)\n"
+        "    try:\n"
+        "        import click\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        print(error)\n"
+        "    return 3\n"
+    )
+    packed = pack(
+        replace(program(), libraries=("click",)),
+        library(tmp_path, a=text, b="'''Text.'''\nNAME: int = 7  # comment\n"),
+    )
+    shut = pack(program(), library(tmp_path, a=text.replace("import click", "__import__('click')")))
+
+    opened, closed = run(tmp_path, packed.octets, "x"), run(tmp_path, shut.octets)
+
+    assert opened.returncode == closed.returncode == 3, opened.stderr + closed.stderr
+    assert opened.stdout == "7 ['x']\nopenami.cosem is not part of this program\n"
+    assert closed.stdout.endswith("No module named 'click'\n")
+    names = zipfile.ZipFile(tmp_path / "program").namelist()
+    assert names == ["__main__.py", "table", "modules"]
+
+
+def test_a_traceback_in_a_program_names_its_modules(tmp_path: Path) -> None:
+    text = "def main(arguments):\n    raise RuntimeError('so')\n"
+    outcome = run(tmp_path, pack(program(), library(tmp_path, a=text)).octets)
+    assert outcome.returncode == 1
+    assert "<openami.a>" in outcome.stderr
+    assert "RuntimeError: so" in outcome.stderr
+
+
+def test_what_is_denied_may_stand_behind_a_door_only(tmp_path: Path) -> None:
+    lazy = library(tmp_path / "lazy", a="def main(a):\n    from openami import b\n", b="")
+    assert "openami.b" not in needed(program(openami__b="too large"), lazy)
+
+    at_once = library(tmp_path / "once", a="from openami import b\n", b="")
+    with pytest.raises(PayloadError, match=r"openami\.a imports openami\.b.*too large"):
+        needed(program(openami__b="too large"), at_once)
+
+
+def test_a_library_outside_of_the_rom_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(PayloadError, match=r"openami\.a imports rich, which is not in the ROM"):
+        needed(program(), library(tmp_path, a="import rich\n"))
+    with pytest.raises(PayloadError, match=r"no module openami\.z"):
+        needed(program("openami.z:main"), library(tmp_path, a=""))
+
+
+def test_a_program_that_is_too_large_is_refused_with_both_numbers() -> None:
+    release = Release.of(here())
+    least = len(release.programs[0].octets)
+    small = replace(
+        release.programs[0], program=replace(release.programs[0].program, room_octets=least - 1)
+    )
+    with pytest.raises(PayloadError, match=f"{least:,} octets, 1 more than its room"):
+        replace(release, programs=(small, *release.programs[1:])).verify_budget()
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    text = (
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import openami.never\n"
+        "try:\n    import openami.tried\n"
+        "except ImportError:\n    import openami.instead\n"
+        "class A:\n    import openami.inside\n"
+        "    def f(self):\n        from . import later\n"
+        "match 1:\n    case 1:\n        import openami.matched\n"
+    )
+    source = library(tmp_path, a=text).find("openami.a")
+    assert source is not None
+    found = {each.module: each.at_once for each in imports(source) if "." in each.module}
+    del found["typing.TYPE_CHECKING"]
+    assert found == {
+        "openami.tried": True,
+        "openami.instead": True,
+        "openami.inside": True,
+        "openami.later": False,
+        "openami.matched": True,
+    }
+
+
+def test_what_is_stripped_runs_the_same() -> None:
+    text = (
+        '"""A module."""\n'
+        "from typing import NamedTuple, Protocol\n"
+        "class P(Protocol):\n"
+        "    def f(self) -> int:\n"
+        '        """Only said."""\n'
+        "class N(NamedTuple):\n"
+        '    """Two."""\n'
+        "    a: int  # first\n"
+        "    b: str = 'x'\n"
+        "def g(a: int, *rest: int, b: str = 'y', **others: int) -> N:\n"
+        "    c: int = a + 1\n"
+        "    d: int\n"
+        "    return N(c, b)\n"
+        "async def h() -> None:\n"
+        "    '''Nothing.'''\n"
+        "LINES = '''one\n    two'''\n"
+    )
+    plain: dict[str, object] = {}
+    short: dict[str, object] = {}
+    exec(text, plain)  # noqa: S102
+    exec(stripped(text), short)  # noqa: S102
+    for found in (plain, short):
+        assert found["g"](1) == (2, "y")  # type: ignore[operator]
+    assert plain["LINES"] == short["LINES"]
+    words = stripped(text)
+    assert not any(word in words for word in ("Only said", "first", "Nothing", "Two", "-> N"))
+    assert stripped(words) == words
+
+
+def test_every_module_that_is_stripped_declares_what_it_did() -> None:
+    for name, source in needed(MANAGEMENT, here()).items():
+        before, after = ast.parse(source.text), ast.parse(stripped(source.text))
+        for kind in (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef):
+            names = [
+                [node.name for node in ast.walk(tree) if isinstance(node, kind)]
+                for tree in (before, after)
+            ]
+            assert names[0] == names[1], name
+
+
+@given(st.binary(max_size=40), st.binary(min_size=1, max_size=40), st.integers(0, 15))
+def test_a_payload_is_taken_apart_as_it_was_made(
+    secure: bytes, management: bytes, zeros: int
+) -> None:
+    payload = Payload(secure=secure, management=management)
+    assert Payload.decode(payload.encode() + bytes(zeros)) == payload
+
+
+@pytest.mark.parametrize("cut", range(len(Payload(secure=b"abc", management=b"defg").encode())))
+def test_a_payload_that_ends_too_early_is_refused(cut: int) -> None:
+    octets = Payload(secure=b"abc", management=b"defg").encode()
+    with pytest.raises(PayloadError):
+        Payload.decode(octets[:cut])
+
+
+def test_a_payload_with_something_behind_it_or_another_beginning_is_refused() -> None:
+    octets = Payload(secure=b"abc", management=b"defg").encode()
+    with pytest.raises(PayloadError, match="contradicts itself"):
+        Payload.decode(octets + b"\x01")
+    for at in range(HEAD.size):
+        spoilt = bytearray(octets)
+        spoilt[at] ^= 1
+        with pytest.raises(PayloadError):
+            Payload.decode(bytes(spoilt))
+
+
+def test_the_rom_is_measured_by_name_and_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("lib/a.py", "lib/test/b.py", "lib/__pycache__/a.pyc", "site/cbor2/c.py", "exe"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+    monkeypatch.setattr(rom, "interpreter", lambda: tmp_path / "exe")
+    monkeypatch.setattr(rom, "libraries", lambda: tmp_path / "site")
+    monkeypatch.setattr(rom.sysconfig, "get_path", lambda _name: str(tmp_path / "lib"))
+    first = rom.measure()
+    (tmp_path / "lib/test/b.py").write_text("other", encoding="utf-8")
+    (tmp_path / "lib/__pycache__/a.pyc").write_text("other", encoding="utf-8")
+    assert rom.measure() == first
+    for name in ("lib/a.py", "site/cbor2/c.py", "exe"):
+        (tmp_path / name).write_text("other", encoding="utf-8")
+        second = rom.measure()
+        assert second != first
+        first = second
+    (tmp_path / "lib/a.py").rename(tmp_path / "lib/d.py")
+    assert rom.measure() != first
