@@ -36,6 +36,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "conformance": ("openami.cli.conformance", "conformance"),
     "translate": ("openami.cli.translate", "translate"),
     "image": ("openami.cli.image", "image"),
+    "bearer": ("openami.cli.bearer", "bearer"),
 }
 
 
