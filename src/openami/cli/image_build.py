@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from openami.cli.image_files import FILE, NUMBER, key_of, write
+from openami.device.payload.parts import PayloadError
 from openami.device.payload.release import Release
-from openami.device.payload.sources import PayloadError, here, sizes
+from openami.device.payload.sources import here, sizes
 from openami.firmware.image import Version
 from openami.firmware.keys import private_key
 from openami.runtime.errors import ExitCode, UserError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openami meter run|metrology|management|errors|display` and `openami fleet run`."""
+"""`openami meter run|metrology|management|errors|display|recover` and `openami fleet run`."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import click
 
 from openami.cli.measuring import errors
 from openami.cli.meter_display import display
+from openami.cli.meter_recover import recover
+from openami.device.handover import handed_over
 from openami.meter import fleet as fleet_of_meters
 from openami.meter import management_process, metrology_process
 from openami.meter import run as backplane
@@ -29,11 +31,16 @@ def meter() -> None:
 
 @meter.command("run")
 @METER_HOME
+@click.option(
+    "--from-source",
+    is_flag=True,
+    help="For developers: run management from this package, unverified, and say so.",
+)
 @VERBOSE
-def run_meter(home: Path, *, verbose: bool) -> None:
+def run_meter(home: Path, *, from_source: bool, verbose: bool) -> None:
     """Run one meter in full: two modules joined by a UART."""
     set_up_logs(verbose=verbose)
-    run_until_stopped(lambda stop: backplane.serve(home.resolve(), stop))
+    run_until_stopped(lambda stop: backplane.serve(home.resolve(), stop, from_source=from_source))
 
 
 @meter.command()
@@ -56,15 +63,19 @@ def metrology(home: Path, descriptor: int, *, verbose: bool) -> None:
     required=True,
     help="Serial line to metrology, e.g. /dev/ttyS1.",
 )
+@click.option("--record", type=int, help="Open file descriptor of the record of the start.")
 @VERBOSE
-def management(home: Path, uart: Path, *, verbose: bool) -> None:
-    """Run the management module; `meter run` does it."""
+def management(home: Path, uart: Path, record: int | None, *, verbose: bool) -> None:
+    """Run the management module from source; `meter run --from-source` does it."""
     set_up_logs(verbose=verbose)
-    run_until_stopped(lambda stop: management_process.serve(home.resolve(), uart, stop))
+    run_until_stopped(
+        lambda stop: management_process.serve(home.resolve(), uart, stop, handed_over(record))
+    )
 
 
 meter.add_command(errors)
 meter.add_command(display)
+meter.add_command(recover)
 
 
 @click.group()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from openami.device.factory import SECURE
 from openami.meter.glance import Glance
 from openami.meter.measuring.demo import PLATE, DemoMeter
 from openami.meter.measuring.display import (
@@ -22,6 +23,8 @@ from openami.meter.measuring.display import (
 )
 from openami.meter.measuring.lcd import Screen, sheet, terminal
 from openami.runtime.errors import ExitCode, UserError
+from openami.runtime.layout import Layout
+from openami.runtime.status import read_statuses
 
 REPLAY_PLATE = "OpenAMI, simulated · 230 V · 50 Hz\nThe load of a real home is replayed."
 REFRESH_S = 0.5
@@ -67,6 +70,9 @@ def display(  # noqa: PLR0913  one parameter for each option
     elif once:
         for screen in glass.screens(values()):
             click.echo(terminal(screen))
+        error, reason = (0, "") if home is None else _firmware(home.resolve())
+        if error:
+            click.echo(f"error {error}: {reason}")
     else:
         _run(glass, values)
 
@@ -82,7 +88,16 @@ def _chosen(items: tuple[Item, ...], codes: tuple[str, ...]) -> tuple[Item, ...]
 
 def _of(home: Path) -> Callable[[], Values]:
     glance = Glance(home)
-    return lambda: replayed(glance.momentary())
+    return lambda: replace(replayed(glance.momentary()), error=int(_firmware(home)[0]))
+
+
+def _firmware(home: Path) -> tuple[int, str]:
+    """Return the error and the reason where management of a full meter has no firmware."""
+    if not (home / SECURE).exists():
+        return 0, ""
+    found = [each for each in read_statuses(Layout(home.parent.parent).run) if each.fresh]
+    said = next((each.figures for each in found if each.process == "meter"), {})
+    return int(said.get("firmware error", 0)), str(said.get("firmware", ""))
 
 
 def _demo() -> Callable[[], Values]:

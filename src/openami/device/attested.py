@@ -8,6 +8,7 @@ software component of a token says the same in the same terms.
 from collections.abc import Iterable
 from typing import Final
 
+from openami.device.handover import Handover
 from openami.firmware.verify import Verified
 from openami.psa import algorithms, asymmetric
 from openami.psa.attestation import SoftwareComponent, instance_id
@@ -29,6 +30,20 @@ def software_of(images: Iterable[Verified]) -> tuple[SoftwareComponent, ...]:
     An image without a boot record is told by its hash and the hash of its signer's key.
     """
     return tuple(_component(verified) for verified in images)
+
+
+def software_of_start(record: Handover) -> tuple[SoftwareComponent, ...]:
+    """Return the software components of a start, from the ROM up."""
+    return tuple(
+        SoftwareComponent(
+            measurement=each.measurement,
+            signer_id=each.signer,
+            kind=each.kind,
+            version=each.version,
+            description=each.description,
+        )
+        for each in record.components
+    )
 
 
 def _component(verified: Verified) -> SoftwareComponent:

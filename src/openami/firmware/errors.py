@@ -39,6 +39,7 @@ class Reason(Enum):
     COUNTER_LOW = "counter-low", "the image is older than what ran here: rolling back is refused"
     DEPENDENCY = "dependency", "the image needs another image that is not there or too old"
     VENDOR = "vendor", "the image is of another vendor"
+    PAYLOAD = "payload", "the payload is not what this device runs"
     IMAGE_CLASS = "class", "the image is for another class of device"
 
     def __init__(self, word: str, sentence: str) -> None:

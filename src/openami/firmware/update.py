@@ -178,6 +178,17 @@ class Update:
         """Give up what is received or a candidate."""
         self._move(Call.CANCEL, error=CANCELLED)
 
+    def give_up(self) -> None:
+        """Make ready for the next update, whatever was received before.
+
+        Raises:
+            UpdateStateError: Something is staged or on trial.
+        """
+        if self.state in {UpdateState.WRITING, UpdateState.CANDIDATE}:
+            self.cancel()
+        if self.state is not UpdateState.READY:
+            self.clean()
+
     def clean(self) -> None:
         """Make ready for the next update."""
         self._move(Call.CLEAN, error="")

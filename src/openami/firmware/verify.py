@@ -6,7 +6,7 @@ signature ought to cover, an unknown or a repeated one, a wrong signature beside
 anything but erased flash or a trailer behind the image.  What it refuses is refused here too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from openami.firmware.bootrecord import BootRecord
@@ -31,6 +31,7 @@ class Policy:
         vendor_id: Demanded, if given; 16 octets.
         class_id: Demanded, if given; 16 octets.
         decryption_key: Opens encrypted payloads.
+        judge: Refuses, with an `ImageError`, payloads that this device cannot run.
     """
 
     keys: tuple[VerifyingKey, ...]
@@ -40,6 +41,7 @@ class Policy:
     vendor_id: bytes | None = None
     class_id: bytes | None = None
     decryption_key: AgreementKey | None = field(default=None, repr=False)
+    judge: Callable[[Image], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,8 @@ def verify(image: Image, policy: Policy) -> Verified:
     verified = Verified(image=image, digest=digest, keyhash=keyhash)
     if verified.boot_record is not None:
         _measured_with(verified)
+    if policy.judge is not None:
+        policy.judge(image)
     return verified
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from openami.device.handover import Handover
 from openami.device.link import Link
 from openami.meter.config import MeterConfig
 from openami.meter.instrument import ManagementEnd
@@ -29,7 +30,9 @@ STATUS_S: Final = 1.0
 class ManagementProcess:
     """One meter's management, from its opened files to its stop."""
 
-    def __init__(self, config: MeterConfig, clock: Clock, uart: Path) -> None:
+    def __init__(
+        self, config: MeterConfig, clock: Clock, uart: Path, record: Handover | None = None
+    ) -> None:
         """Open every file and prepare the line; call inside a running loop.
 
         Raises:
@@ -37,6 +40,7 @@ class ManagementProcess:
             ConfigurationError: A certificate file is unusable.
         """
         self._config = config
+        self.record = record
         self._link = Link(number=secrets.randbelow(0xFFFF) + 1)
         self.end = ManagementEnd(self._link, clock.now_us)
         self.management = Management(
@@ -116,9 +120,18 @@ class ManagementProcess:
             self._line.send(octets)
 
 
-async def serve(home: Path, uart: Path, stop: asyncio.Event) -> None:
-    """Run management of the meter in `home` on a UART until `stop` is set."""
+async def serve(
+    home: Path, uart: Path, stop: asyncio.Event, record: Handover | None = None
+) -> None:
+    """Run management of the meter in `home` on a UART until `stop` is set.
+
+    Args:
+        home: With its files.
+        uart: Line to metrology.
+        stop: Ends it.
+        record: Of this start, from boot; None where nothing was booted.
+    """
     layout = Layout(home.parent.parent)
     config = MeterConfig.load(home)
-    process = ManagementProcess(config, Clock(layout.clock), uart)
+    process = ManagementProcess(config, Clock(layout.clock), uart, record)
     await process.run(stop, layout.run)

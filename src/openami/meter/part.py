@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The non-secure world as a program of an image: management, begun without a command line.
 
-    HOME UART
+    HOME UART RECORD
+
+RECORD is the descriptor of the record that boot handed over.
 
 A sentence and the exit status say what went wrong, as the command line does.
 """
@@ -9,6 +11,7 @@ A sentence and the exit status say what went wrong, as the command line does.
 import sys
 from pathlib import Path
 
+from openami.device.handover import handed_over
 from openami.meter import management_process
 from openami.runtime.errors import UserError
 from openami.runtime.logs import set_up_logs
@@ -17,11 +20,13 @@ from openami.runtime.process import run_until_stopped, stop_with_parent
 
 def main(arguments: list[str]) -> int:
     """Run management until SIGTERM; return the exit status."""
-    home, uart = map(Path, arguments)
+    home, uart, record = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
     stop_with_parent()
     set_up_logs()
     try:
-        run_until_stopped(lambda stop: management_process.serve(home, uart, stop))
+        run_until_stopped(
+            lambda stop: management_process.serve(home, uart, stop, handed_over(record))
+        )
     except UserError as error:
         print(f"openami: {error}", file=sys.stderr)  # noqa: T201  the supervisor keeps it
         return int(error.exit_code)

@@ -5,17 +5,25 @@ The UART is a pseudo-terminal of which the backplane keeps both sides open, so t
 sees the line close when the other restarts.  Metrology inherits the master side, management opens
 the slave side by its path.  A module that dies is started again; when the backplane itself is
 killed the system stops both (`runtime.process.stop_with_parent`).
+
+Management runs as boot found it in the flash (`module`); a meter that has none is made first, as
+its factory would.
 """
 
 import asyncio
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from openami.device import factory
+from openami.device.payload.parts import PayloadError
+from openami.firmware.errors import FirmwareError
 from openami.meter.config import MeterConfig
+from openami.meter.module import NAME, Module
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
@@ -27,39 +35,83 @@ log = logging.getLogger(__name__)
 STATUS_S: Final = 1.0
 
 
-def modules(home: Path, master: int, slave: str) -> list[Program]:
-    """Return the two modules, metrology first."""
-
-    def command(verb: str, *options: str) -> list[str]:
-        return [sys.executable, "-m", "openami", "meter", verb, "--home", str(home), *options]
-
-    return [
-        Program("metrology", command("metrology", "--descriptor", str(master)), (master,)),
-        Program("management", command("management", "--uart", slave)),
-    ]
+def metrology(home: Path, master: int) -> Program:
+    """Return the metrology module on its side of the UART."""
+    words = (
+        "-m",
+        "openami",
+        "meter",
+        "metrology",
+        "--home",
+        str(home),
+        "--descriptor",
+        str(master),
+    )
+    return Program("metrology", [sys.executable, *words], (master,))
 
 
 def trouble(children: Sequence[Child]) -> str:
     """Return why modules do not run, in their own words; empty while all do."""
-    return "; ".join(
+    found = [
         f"{child.program.name} is tried again: {child.last_words.removeprefix(COMMAND)}"
         for child in children
         if child.state is ChildState.PAUSING and child.last_words.startswith(COMMAND)
-    )
+    ]
+    found += [child.trouble for child in children if isinstance(child, Module) and child.trouble]
+    return "; ".join(found)
 
 
-async def serve(home: Path, stop: asyncio.Event) -> None:
+def from_factory(config: MeterConfig, firmware: Path) -> None:
+    """Make the meter's flash if it has none.
+
+    Raises:
+        UserError: The first image or its keys cannot be used, or the disk refused.
+    """
+    if factory.is_made(config.home):
+        return
+    try:
+        factory.make(config.home, factory.development(firmware))
+    except (PayloadError, FirmwareError) as error:
+        raise UserError(f"no firmware for {config.name}: {error}") from error
+    log.warning("%s was made with development keys from %s", config.name, firmware)
+
+
+@contextmanager
+def line() -> Iterator[tuple[int, str]]:
+    """Lend a serial line: its master side, and the path of the other one.
+
+    Both sides stay open, so that neither end sees the line close when the other restarts.
+    """
+    master, slave = os.openpty()
+    try:
+        make_raw(slave)
+        yield master, os.ttyname(slave)
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -> None:
     """Run the full meter in `home` until `stop` is set.
 
     Raises:
         ConfigurationError: `device.toml` or `keys.json` cannot be used.
+        UserError: A meter without firmware cannot be given one.
     """
     config = MeterConfig.load(home)  # refused here, not twice by the modules
     layout = Layout(home.parent.parent)
-    master, slave = os.openpty()
-    try:
-        make_raw(slave)
-        supervisor = Supervisor(modules(home, master, os.ttyname(slave)), layout.run)
+    if not from_source:
+        await asyncio.to_thread(from_factory, config, layout.firmware)
+    with line() as (master, uart), line() as service:
+        management = Module(
+            Program(NAME, ()),
+            layout.run / f"{NAME}.log",
+            home=home,
+            uart=uart,
+            service=service,
+            from_source=from_source,
+        )
+        supervisor = Supervisor([metrology(home, master), management], layout.run)
         supervisor.start()
         log.info("%s has power", config.name)
         while not stop.is_set():
@@ -72,6 +124,7 @@ async def serve(home: Path, stop: asyncio.Event) -> None:
                 sentence = refused[0].last_words.removeprefix(COMMAND)
                 raise UserError(sentence, ExitCode.ASKED_WRONGLY)
             said: Figures = {"meters": 1, "modules running": running, "restarts": restarts}
+            said |= management.figures() | {"service line": service[1]}
             said["alarm"] = trouble(children)
             write_status(layout.run, "meter", said)
             try:
@@ -79,7 +132,4 @@ async def serve(home: Path, stop: asyncio.Event) -> None:
             except TimeoutError:
                 continue
         await supervisor.stop()
-    finally:
-        os.close(master)
-        os.close(slave)
     log.info("%s is without power", config.name)

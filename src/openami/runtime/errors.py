@@ -10,6 +10,7 @@ class ExitCode(IntEnum):
     DONE = 0
     REFUSED = 1
     ASKED_WRONGLY = 2
+    RESTART = 3  # said by a part of a device: start me again at once
 
 
 class UserError(Exception):

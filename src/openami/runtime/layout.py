@@ -44,6 +44,10 @@ class Layout:
         return self.var / "fleet"
 
     @property
+    def firmware(self) -> Path:
+        return self.var / "firmware"
+
+    @property
     def mdm(self) -> Path:
         return self.var / "mdm"
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -45,13 +45,14 @@ class ChildState(Enum):
 class Program:
     """What to run: a name for people and files, the command, descriptors it inherits, and as whom.
 
-    Without a user it runs as the supervisor does.
+    Without a user it runs as the supervisor does, without an environment in the supervisor's own.
     """
 
     name: str
     command: Sequence[str]
     descriptors: tuple[int, ...] = ()
     user: User | None = None
+    environment: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class Child:
         while not stop.is_set():
             started_s = time.monotonic()
             try:
-                status = await self._run_once(stop)
+                status = await self.run_once(stop)
             except (UserError, OSError) as error:  # its log cannot be written, or no process made
                 status, said = ExitCode.REFUSED, f"{COMMAND}{error}"
             else:
@@ -82,7 +83,7 @@ class Child:
             if status == ExitCode.ASKED_WRONGLY:
                 self.state = ChildState.REFUSED
                 return
-            if time.monotonic() - started_s > STEADY_S:
+            if time.monotonic() - started_s > STEADY_S or status == ExitCode.RESTART:
                 self._pause_s = FIRST_PAUSE_S
             self.state = ChildState.PAUSING
             with contextlib.suppress(TimeoutError):
@@ -91,8 +92,10 @@ class Child:
             self.restarts += 1
         self.state = ChildState.STOPPED
 
-    async def _run_once(self, stop: asyncio.Event) -> int:
-        user = self.program.user
+    async def run_once(self, stop: asyncio.Event) -> int:
+        """Run the program until it ends or `stop`; return its exit status."""
+        user, environment = self.program.user, self.program.environment
+        parent = {PARENT_VARIABLE: str(os.getpid())}
         with open_log(self.log) as log:
             process = await asyncio.create_subprocess_exec(
                 *self.program.command,
@@ -101,11 +104,15 @@ class Child:
                 stderr=log,
                 start_new_session=True,
                 pass_fds=self.program.descriptors,
-                env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
+                env={**(os.environ if environment is None else environment), **parent},
                 user=None if user is None else user.uid,
                 group=None if user is None else user.gid,
                 extra_groups=None if user is None else (),
             )
+        return await self.watch(process, stop)
+
+    async def watch(self, process: asyncio.subprocess.Process, stop: asyncio.Event) -> int:
+        """Wait until a process ends, or end it at `stop`; return its exit status."""
         self.pid, self.state = process.pid, ChildState.RUNNING
         ended = asyncio.ensure_future(process.wait())
         stopping = asyncio.ensure_future(stop.wait())
@@ -165,10 +172,13 @@ def last_line(path: Path) -> str:
 
 
 class Supervisor:
-    """All children of one `openami up`."""
+    """All children of one `openami up`; programs, or children that start in their own way."""
 
-    def __init__(self, programs: Sequence[Program], logs: Path) -> None:
-        self.children = [Child(program, logs / f"{program.name}.log") for program in programs]
+    def __init__(self, programs: Sequence[Program | Child], logs: Path) -> None:
+        self.children = [
+            each if isinstance(each, Child) else Child(each, logs / f"{each.name}.log")
+            for each in programs
+        ]
         self._stops = [asyncio.Event() for _ in self.children]
         self._tasks: list[asyncio.Task[None]] = []
 

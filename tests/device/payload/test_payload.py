@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from openami.device.payload import rom
 from openami.device.payload.container import HEAD, Payload
 from openami.device.payload.pack import pack
-from openami.device.payload.parts import MANAGEMENT, PROGRAMS, Program
+from openami.device.payload.parts import BOOT, MANAGEMENT, PROGRAMS, PayloadError, Program
 from openami.device.payload.release import Release
-from openami.device.payload.sources import Library, PayloadError, Source, here, imports, needed
+from openami.device.payload.sources import Library, Source, here, imports, needed
 from openami.device.payload.strip import stripped
 
-EACH_PROGRAM = pytest.mark.parametrize("program", PROGRAMS, ids=lambda each: each.name)
+EACH_PROGRAM = pytest.mark.parametrize("program", [BOOT, *PROGRAMS], ids=lambda each: each.name)
 
 
 def library(folder: Path, **modules: str) -> Library:
@@ -269,16 +269,15 @@ def test_the_rom_is_measured_by_name_and_content(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name, encoding="utf-8")
     monkeypatch.setattr(rom, "interpreter", lambda: tmp_path / "exe")
-    monkeypatch.setattr(rom, "libraries", lambda: tmp_path / "site")
     monkeypatch.setattr(rom.sysconfig, "get_path", lambda _name: str(tmp_path / "lib"))
-    first = rom.measure()
+    first = rom.measure(tmp_path / "site")
     (tmp_path / "lib/test/b.py").write_text("other", encoding="utf-8")
     (tmp_path / "lib/__pycache__/a.pyc").write_text("other", encoding="utf-8")
-    assert rom.measure() == first
+    assert rom.measure(tmp_path / "site") == first
     for name in ("lib/a.py", "site/cbor2/c.py", "exe"):
         (tmp_path / name).write_text("other", encoding="utf-8")
-        second = rom.measure()
+        second = rom.measure(tmp_path / "site")
         assert second != first
         first = second
     (tmp_path / "lib/a.py").rename(tmp_path / "lib/d.py")
-    assert rom.measure() != first
+    assert rom.measure(tmp_path / "site") != first

@@ -67,10 +67,7 @@ class FirmwareSink:
             raise Refused(ActionResult.TEMPORARY_FAILURE)
         try:
             update.check(identifier, size, block_size)
-            if update.state in {_S.WRITING, _S.CANDIDATE}:
-                update.cancel()
-            if update.state is not _S.READY:
-                update.clean()
+            update.give_up()
             update.start(identifier, size, block_size)
         except TransferError as error:
             raise Refused(ActionResult.SCOPE_OF_ACCESS_VIOLATED) from error

@@ -15,6 +15,10 @@ ROM: Final = ("OpenSSL", "_cffi_backend", "cbor2", "cryptography", "numpy", "typ
 """Libraries that stand beside the interpreter; with it they are what the device has as ROM."""
 
 
+class PayloadError(Exception):
+    """A program cannot be made or taken apart; the sentence names the place and the remedy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One program.
@@ -71,3 +75,13 @@ MANAGEMENT: Final = Program(
 """The non-secure world."""
 
 PROGRAMS: Final = (MANAGEMENT,)
+"""What an image holds."""
+
+BOOT: Final = Program(
+    name="boot",
+    entry="openami.device.boothost:main",
+    room_octets=30 * 1024,
+    denied=MappingProxyType(NO_TOOLS | {"openami.meter": "boot knows no meter"}),
+    libraries=("_cffi_backend", "cryptography"),
+)
+"""The immutable region."""

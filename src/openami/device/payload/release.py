@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A release of the meter's firmware: both programs in one signed image."""
 
-import uuid
 from dataclasses import dataclass
 from typing import Final
 
 from openami.device.payload.container import Payload
+from openami.device.payload.identity import CLASS_ID, SW_TYPE, VENDOR_ID
 from openami.device.payload.pack import Packed, pack
-from openami.device.payload.parts import PROGRAMS
-from openami.device.payload.sources import Library, PayloadError
+from openami.device.payload.parts import PROGRAMS, PayloadError
+from openami.device.payload.sources import Library
 from openami.firmware.bank import M2351
 from openami.firmware.image import Image, Version
 from openami.firmware.keys import PrivateKey
 from openami.firmware.sign import Recipe, sign
 
-VENDOR_ID: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "openami")
-CLASS_ID: Final = uuid.uuid5(VENDOR_ID, "meter")
-SW_TYPE: Final = "AMI-METER"
 AROUND_OCTETS: Final = 0x200 + 1024
 """Header and TLVs of an image, at most."""
 

@@ -33,21 +33,25 @@ def libraries() -> Path:
     return Path(sysconfig.get_path("platlib"))
 
 
-def measure() -> bytes:
-    """Return the SHA-256 over the names and octets of all that is ROM."""
+def measure(libraries: Path) -> bytes:
+    """Return the SHA-256 over the names and octets of all that is ROM.
+
+    Args:
+        libraries: Their folder; a program is told it.
+    """
     total = hashlib.sha256()
-    for name, path in _files():
+    for name, path in _files(libraries):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
         total.update(len(name).to_bytes(2) + name.encode() + digest)
     return total.digest()
 
 
-def _files() -> Iterator[tuple[str, Path]]:
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     yield "interpreter", interpreter()
     yield from _below("library", Path(sysconfig.get_path("stdlib")))
     for name in ROM:
-        for path in sorted(libraries().glob(name)) + sorted(libraries().glob(f"{name}.*")):
+        for path in sorted(folder.glob(name)) + sorted(folder.glob(f"{name}.*")):
             if path.is_dir():
                 yield from _below(path.name, path)
             elif path.suffix in {".py", ".so"}:

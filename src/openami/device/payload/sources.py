@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from openami.device.payload.parts import Program
+from openami.device.payload.parts import PayloadError, Program
 
 PACKAGE: Final = "openami"
-
-
-class PayloadError(Exception):
-    """A program cannot be made; the sentence names the module and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The boot region: the program that verifies images, and the keys it trusts; never written again.
+
+======  ========  ======================================================
+octets  field     value; numbers little-endian; at the flash's beginning
+======  ========  ======================================================
+4       magic     `OABL`
+4       program   octets of the program
+4       keys      octets of the keys
+4       CRC-32    over what is before
+n       program
+n       keys      length u16 and SubjectPublicKeyInfo in DER, repeated
+======  ========  ======================================================
+
+Its SHA-256 stands in one-time-programmable memory.  The mask ROM, here the host that gives the
+module its power, compares both and runs the program, at each start.
+"""
+
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
+
+from openami.device.otp import BOOT, BOOT_ENTRIES, Otp
+from openami.firmware.bank import Region
+from openami.firmware.flash import Flash
+from openami.firmware.keys import VerifyingKey
+
+MAGIC: Final = b"OABL"
+HEAD: Final = struct.Struct("<4sIII")
+REGION: Final = Region(0, 0x8000)
+
+
+class BootRegionError(Exception):
+    """What lies where the boot belongs must not run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootRegion:
+    """The boot of one device."""
+
+    program: bytes = field(repr=False)
+    keys: tuple[VerifyingKey, ...]
+
+    def encode(self) -> bytes:
+        keys = b"".join(
+            len(octets).to_bytes(2, "little") + octets for octets in map(_der, self.keys)
+        )
+        head = HEAD.pack(MAGIC, len(self.program), len(keys), 0)[:-4]
+        return head + zlib.crc32(head).to_bytes(4, "little") + self.program + keys
+
+    @property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.encode()).digest()
+
+    @classmethod
+    def read(cls, flash: Flash) -> Self:
+        """Take the boot out of a flash.
+
+        Raises:
+            BootRegionError: None is there.
+        """
+        octets = flash.read(*REGION)
+        magic, program, keys, crc = HEAD.unpack_from(octets)
+        end = HEAD.size + program + keys
+        if magic != MAGIC or crc != zlib.crc32(octets[: HEAD.size - 4]) or end > len(octets):
+            raise BootRegionError("the boot region of the flash holds no boot")
+        found: list[VerifyingKey] = []
+        at = HEAD.size + program
+        while at < end:
+            size = int.from_bytes(octets[at : at + 2], "little")
+            try:
+                key = load_der_public_key(octets[at + 2 : at + 2 + size])
+            except ValueError:
+                raise BootRegionError("a key in the boot region cannot be read") from None
+            found.append(VerifyingKey.of(key))
+            at += 2 + size
+        return cls(program=octets[HEAD.size : HEAD.size + program], keys=tuple(found))
+
+    def verify(self, otp: Otp) -> None:
+        """Accept the boot whose hash was burned.
+
+        Raises:
+            BootRegionError: It is another.
+        """
+        burned = otp.read(BOOT, BOOT_ENTRIES)
+        if self.digest != burned:
+            found = f"{self.digest.hex()[:16]}…, burned is {burned.hex()[:16]}…"
+            raise BootRegionError(f"the boot region was altered ({found}): exchange the meter")
+
+
+def _der(key: VerifyingKey) -> bytes:
+    return key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

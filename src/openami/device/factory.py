@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The factory: makes the flash and the one-time-programmable memory of a new device.
+
+======================  ================================================================
+file                    what
+======================  ================================================================
+``secure/flash.bin``    boot region, bank A with the first image, the boot's state
+``secure/otp.bin``      hash of the boot region
+``secure/update.key``   P-256 scalar that opens images encrypted for this device
+``update-pub.pem``      its public key, for whoever encrypts them
+======================  ================================================================
+
+`development` makes keys and a first image for an installation that brought none.  Its private
+key lies on the same machine as the meters: what it signs proves nothing to anybody else.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from openami.device.boothost import FLASH_FILE, OTP_FILE
+from openami.device.bootregion import REGION, BootRegion
+from openami.device.flash import FlashFile
+from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, ENTRY_OCTETS, Otp
+from openami.device.payload.judge import policy
+from openami.device.payload.pack import pack
+from openami.device.payload.parts import BOOT as BOOT_PROGRAM
+from openami.device.payload.release import Release
+from openami.device.payload.sources import here
+from openami.firmware.bank import M2351, M2351_FLASH_OCTETS
+from openami.firmware.boot import prepare
+from openami.firmware.flash import ERASED, PAGE_OCTETS, UNIT_OCTETS
+from openami.firmware.image import Version
+from openami.firmware.keys import VerifyingKey, fresh_p256, private_key
+from openami.runtime.files import PRIVATE, write_durably
+
+SECURE: Final = "secure"
+UPDATE_KEY: Final = "update.key"
+UPDATE_PUBLIC: Final = "update-pub.pem"
+SIGNING_KEY: Final = "development-key.pem"
+FACTORY_IMAGE: Final = "factory.bin"
+FIRST_VERSION: Final = Version(0, 1, 0)
+FIRST_COUNTER: Final = 1
+SCALAR_OCTETS: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What a factory gets from the vendor: the first image, and the keys that devices trust."""
+
+    image: bytes = field(repr=False)
+    keys: tuple[VerifyingKey, ...]
+
+
+def development(folder: Path) -> Delivery:
+    """Return what is in a folder; make a signing key and a first image where they are missing.
+
+    Raises:
+        PayloadError: The image does not fit.
+        UserError: The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        key_file, image_file = folder / SIGNING_KEY, folder / FACTORY_IMAGE
+        if not key_file.exists():
+            pem = fresh_p256(os.urandom).private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+            )
+            write_durably(key_file, pem, mode=PRIVATE)
+        key = private_key(key_file.read_bytes())
+        if not image_file.exists():
+            image = Release.of(here()).image(FIRST_VERSION, FIRST_COUNTER, key)
+            write_durably(image_file, image.encode())
+        return Delivery(image=image_file.read_bytes(), keys=(VerifyingKey.of(key),))
+
+
+def is_made(home: Path) -> bool:
+    """Tell whether the device in `home` left its factory."""
+    path = home / SECURE / OTP_FILE
+    if not path.exists():
+        return False
+    otp = Otp.open(path)
+    try:
+        return otp.read(BOOT, BOOT_ENTRIES) != BLANK * ENTRY_OCTETS * BOOT_ENTRIES
+    finally:
+        otp.close()
+
+
+def make(home: Path, delivery: Delivery) -> None:
+    """Make the device in `home`; may be cut off anywhere and called again until `is_made`.
+
+    Raises:
+        FirmwareError: The image is not good.
+        StorageError: The disk refused.
+    """
+    folder = home / SECURE
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name in (FLASH_FILE, OTP_FILE):
+        (folder / name).unlink(missing_ok=True)
+    _make_update_key(home)
+    region = BootRegion(program=pack(BOOT_PROGRAM, here()).octets, keys=delivery.keys)
+    octets = region.encode()
+    if len(octets) > REGION.octets:
+        raise ValueError(f"the boot has {len(octets)} octets, its region {REGION.octets}")
+    flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
+    try:
+        for at in range(0, len(octets), PAGE_OCTETS):
+            page = octets[at : at + PAGE_OCTETS]
+            flash.program(REGION.offset + at, page + ERASED * (-len(page) % UNIT_OCTETS))
+        prepare(flash, M2351, policy(delivery.keys), delivery.image)
+    finally:
+        flash.close()
+    otp = Otp.open(folder / OTP_FILE)
+    try:
+        otp.burn(BOOT, region.digest)  # last: says that the device is whole
+    finally:
+        otp.close()
+
+
+def update_key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    """Return the key that opens images encrypted for the device whose secure folder this is."""
+    scalar = int.from_bytes((folder / UPDATE_KEY).read_bytes())
+    return ec.derive_private_key(scalar, ec.SECP256R1())
+
+
+def _make_update_key(home: Path) -> None:
+    path = home / SECURE / UPDATE_KEY
+    if not path.exists():
+        scalar = fresh_p256(os.urandom).private_numbers().private_value
+        write_durably(path, scalar.to_bytes(SCALAR_OCTETS), mode=PRIVATE)
+    public = update_key(path.parent).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write_durably(home / UPDATE_PUBLIC, pem)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

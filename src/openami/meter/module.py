@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The management module in its host: booted at each start, and again whenever it ends.
+
+A crash of what runs is a reset of the module, so boot decides anew: an image on trial that dies is
+left.  While no image may run, boot itself stays and waits for a technician (`device.recovery`); the
+meter's other module measures on.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from openami.device import factory, power, sealed
+from openami.device.handover import SEED_OCTETS, Component, Handover
+from openami.device.payload import rom
+from openami.device.power import Booted, Recovering
+from openami.firmware.bank import Bank
+from openami.psa.lifecycle import LifeCycle
+from openami.runtime.status import Figures
+from openami.runtime.supervisor import COMMAND, Child, Program, open_log
+
+NAME: Final = "management"
+SOURCE: Final = "the package's source, unverified"
+NOT_STARTED, NO_FIRMWARE = 10, 11
+"""What the meter's glass shows as its error where boot does not start, or no image may run."""
+
+
+@dataclass(slots=True)
+class Module(Child):
+    """The management module.
+
+    Attributes:
+        home: The meter's folder.
+        uart: Line to metrology.
+        service: Descriptor of the technician's line, and its path for people.
+        isolation: Why the meter's parts are not kept apart.
+        from_source: Run the package instead of what lies in the flash.
+        record: Of the last start.
+        recovering: Why no image runs; empty while one does.
+    """
+
+    home: Path = field(kw_only=True)
+    uart: str = field(kw_only=True)
+    service: tuple[int, str] = field(kw_only=True)
+    isolation: str = field(default="", kw_only=True)
+    from_source: bool = field(default=False, kw_only=True)
+    record: Handover | None = None
+    recovering: str = ""
+
+    async def run_once(self, stop: asyncio.Event) -> int:
+        """Boot, run what was handed over, and return the exit status of what ended first."""
+        self.record, self.recovering = None, ""
+        found = self._from_source() if self.from_source else await self._booted()
+        if isinstance(found, Recovering):
+            self.recovering = found.reason
+            return await self.watch(found.process, stop)
+        self.record = found.record
+        try:
+            return await self._run(self._programs(found), stop)
+        finally:
+            found.close()
+
+    def figures(self) -> Figures:
+        """Return what the status says of the firmware."""
+        record = self.record
+        if record is None:
+            why = self.recovering or self.last_words.removeprefix(COMMAND)
+            code = NO_FIRMWARE if self.recovering else NOT_STARTED
+            return {"firmware": f"none: {why}", "firmware error": code} if why else {}
+        image = [each for each in record.components if each.signer.strip(b"\0")]
+        version = image[0].version if image else ""
+        trial = ", on trial" if record.trial else ""
+        return {
+            "firmware": SOURCE
+            if record.from_source
+            else f"{version} in bank {record.bank.name}{trial}",
+            "firmware problem": record.problem,
+            "isolation": f"reduced: {record.isolation}" if record.isolation else "full",
+        }
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing runs, for the alarm; empty while it does."""
+        if not self.recovering:
+            return ""
+        _, path = self.service
+        return f"no firmware runs ({self.recovering}): send one through the service line {path}"
+
+    async def _booted(self) -> Booted | Recovering:
+        with open_log(self.log) as log:
+            return await power.start(
+                self.home / factory.SECURE,
+                self.service[0],
+                log.fileno(),
+                isolation=self.isolation,
+            )
+
+    def _from_source(self) -> Booted:
+        record = Handover(
+            bank=Bank.A,
+            trial=False,
+            seed=os.urandom(SEED_OCTETS),
+            life_cycle=LifeCycle.UNKNOWN,
+            isolation=self.isolation,
+            components=(Component("ROM", rom.measure(rom.libraries())),),
+            from_source=True,
+        )
+        nothing = sealed.seal(NAME, b"")
+        record_file = sealed.seal("record", record.encode())
+        return Booted(record=record, record_file=record_file, management=nothing, secure=None)
+
+    def _programs(self, found: Booted) -> Sequence[Program]:
+        arguments = ("--home", self.home, "--uart", self.uart, "--record", found.record_file)
+        if self.from_source:
+            words = ("-m", "openami", "meter", NAME, *arguments)
+            command: Sequence[str] = [sys.executable, *map(str, words)]
+        else:
+            words = (self.home, self.uart, found.record_file)  # type: ignore[assignment]
+            command = sealed.command(found.management, rom.libraries(), *words)
+        environment = None if self.from_source else power.environment()
+        descriptors = (found.management, found.record_file)
+        return [Program(NAME, command, descriptors, environment=environment)]
+
+    async def _run(self, programs: Sequence[Program], stop: asyncio.Event) -> int:
+        """Run the worlds until one ends, which ends the others, or until `stop`."""
+        over = asyncio.Event()
+        worlds = [Child(each, self.log.with_name(f"{each.name}.log")) for each in programs]
+        running = [asyncio.ensure_future(world.run_once(over)) for world in worlds]
+        stopping = asyncio.ensure_future(stop.wait())
+        self.state = worlds[0].state
+        done, _ = await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        over.set()
+        statuses = await asyncio.gather(*running)
+        first = [status for task, status in zip(running, statuses, strict=True) if task in done]
+        return first[0] if first else statuses[0]
