@@ -31,7 +31,7 @@ def section(name: str) -> Callable[[Scale], Iterator[Row]]:
 )
 def main(*, quick: bool, only: tuple[str, ...], file: Path | None) -> None:
     """Measure OpenAMI beside its peers, in one run; docs/bench.md says how."""
-    console = Console(width=None if Console().is_terminal else 150)
+    console = Console(width=None if Console().is_terminal else 180)
     progress = Console(stderr=True)
     about = machine()
     rows: list[Row] = []

@@ -13,8 +13,9 @@ from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
 from openami.dlms.sap import Sap
 from openami.dlms.security.channel import Role, SecureChannel
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.wrapper import WrapperFrame
 
 ROWS = 4320

@@ -2,7 +2,9 @@
 """Many associations at once: round trips over 100 connections, and what each association keeps.
 
 The meters stand in one process, the clients in another.  `bare asyncio` exchanges as many octets
-over as many connections.
+over as many connections, once in processes that have been at work and once in new ones: each read
+of `asyncio.Protocol` asks for 256 KiB, which a new process gets from the system and gives back each
+time, until it has freed something larger (`measure.FRESH`).
 """
 
 import asyncio
@@ -11,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from bench.measure import BARE, OURS, Goal, Row, Scale, Server, same
+from bench.measure import BARE, FRESH, OURS, Goal, Row, Scale, Server, fresh_echo, same
 from bench.round_trips import COUNTERS_A_ROUND, frame_octets
 from bench.street import ENERGY, ENERGY_WH, LAST_COUNTER, parameters
 from openami.cosem.classes.measurement import Register
@@ -98,7 +100,8 @@ def _round_trips(scale: Scale) -> Iterator[Row]:
                 first = 1 + number * COUNTERS_A_ROUND
                 row.add(
                     {
-                        BARE: asyncio.run(_bare(echo, request, answer, scale.seconds)),
+                        FRESH: fresh_echo("askers", request, answer, scale.seconds),
+                        BARE: asyncio.run(bare(echo, request, answer, scale.seconds)),
                         OURS: asyncio.run(_ours(port, first, scale.seconds, protected=protected)),
                     }
                 )
@@ -145,7 +148,7 @@ class Asker(asyncio.Protocol):
             self._transport.write(self._request)
 
 
-async def _bare(port: int, request: int, answer: int, seconds: float) -> float:
+async def bare(port: int, request: int, answer: int, seconds: float) -> float:
     loop, window = asyncio.get_running_loop(), Window()
     for _ in range(CONNECTIONS):
         await loop.create_connection(

@@ -21,6 +21,8 @@ OURS: Final = "openami"
 GURUX: Final = "gurux-dlms"
 DLMS_COSEM: Final = "dlms-cosem"
 BARE: Final = "bare asyncio"
+FRESH: Final = "bare asyncio, new"
+"""The same in processes that did nothing before: what a first run of it shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +130,14 @@ class Server(Helper):
     def resident_octets(self) -> int:
         """Return the resident set size of the process."""
         return int(self.exchange({"serve": "resident"})["octets"])
+
+
+def fresh_echo(asker: str, request: int, answer: int, seconds: float) -> float:
+    """Return round trips a second of the bare echo, both ends in new processes."""
+    with Server() as server, Server() as clients:
+        (port,) = server.serve("echo", answer=bytes(answer).hex())
+        (found,) = clients.serve(asker, port=port, request=request, answer=answer, seconds=seconds)
+    return found
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from bench.measure import (
     BARE,
     DLMS_COSEM,
+    FRESH,
     GURUX,
     OURS,
     Goal,
@@ -21,6 +22,7 @@ from bench.measure import (
     Scale,
     Server,
     awake,
+    fresh_echo,
     same,
 )
 from bench.street import (
@@ -95,6 +97,7 @@ class Parties:
             first = 1 + self._round * COUNTERS_A_ROUND
             ours_at = self._ports[OURS]
             figures = {
+                FRESH: fresh_echo("asker", request, answer, seconds),
                 BARE: asyncio.run(bare(echo, request, answer, seconds)),
                 OURS: asyncio.run(ours(ours_at, first, seconds, protected=protected)),
             }

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bench import crowd, round_trips
 from bench.crowd import Held, opened
 from bench.street import READ_ROWS, device
 from openami.cosem.device import LogicalDevice
@@ -130,6 +131,12 @@ async def hold_clients(asked: Mapping[str, Any]) -> list[int]:
     return [asked["port"]]
 
 
+async def ask_echo(asked: Mapping[str, Any]) -> list[int]:
+    """Ask a bare echo over one connection, or over many; return round trips a second."""
+    ask = crowd.bare if asked["serve"] == "askers" else round_trips.bare
+    return [round(await ask(asked["port"], asked["request"], asked["answer"], asked["seconds"]))]
+
+
 HELD: Final[list[Held]] = []
 
 
@@ -146,6 +153,8 @@ SERVED: Final = {
     "meters": serve_meters,
     "crowd": serve_crowd,
     "clients": hold_clients,
+    "asker": ask_echo,
+    "askers": ask_echo,
 }
 
 

@@ -19,8 +19,9 @@ from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.sap import Sap
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.keyset import KeySet
 
 CLIENT_TITLE: Final = b"OAM\xe0\x00\x00\x00\x01"
 MANAGEMENT, PUBLIC = Sap(1), Sap(16)

@@ -41,9 +41,10 @@ from openami.dlms.data import (
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.envelopes import GeneralTerms, seal_general
+from openami.dlms.security.keyset import KeySet
 from openami.exchange.channels import Channel
 from openami.headend.config import HeadEndConfig, ScheduleSettings, SessionSettings
 from openami.headend.process import HeadEnd

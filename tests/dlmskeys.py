@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from openami.dlms.security.agreement import AgreementKey
-from openami.dlms.security.ciphering import KeySet
 from openami.dlms.security.credentials import Credentials, MasterKey
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.signing import SigningKey
 from openami.dlms.security.suites import SecuritySuite
 

@@ -21,6 +21,8 @@ STAMP = TARGET / "compiled-from"
 HOT = (
     "openami.dlms.association",
     "openami.dlms.axdr",
+    "openami.dlms.data",
+    "openami.dlms.security.ciphering",
     "openami.dlms.wrapper",
     "openami.dlms.security.channel",
     "openami.dlms.security.common_form",

@@ -12,11 +12,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CODECS = {"openami", "gurux-dlms", "dlms-cosem"}
+BARE = {"bare asyncio", "bare asyncio, new"}
 
 SECTIONS = [
     pytest.param("codecs", [CODECS] * 5, marks=pytest.mark.interop),
-    pytest.param("round_trips", [CODECS | {"bare asyncio"}] * 4, marks=pytest.mark.interop),
-    pytest.param("crowd", [{"openami", "bare asyncio"}] * 2 + [{"openami"}] * 2),
+    pytest.param("round_trips", [CODECS | BARE] * 4, marks=pytest.mark.interop),
+    pytest.param("crowd", [{"openami"} | BARE] * 2 + [{"openami"}] * 2),
     pytest.param("meter_reads", [{"openami"}] * 3),
     pytest.param("memory", [{"openami", "bare asyncio"}] * 2),
     pytest.param("lake", [{"openami"}] * 5),

@@ -23,8 +23,9 @@ from openami.device.dlmskeys import (
 )
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.security.agreement import Algorithm, Parties
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.credentials import Credentials, KeyScheme
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 from openami.psa.attributes import PERSISTENT, KeyAttributes
 from openami.psa.status import PsaError

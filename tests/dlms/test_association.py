@@ -14,7 +14,7 @@ from openami.dlms.association import (
     State,
 )
 from openami.dlms.errors import DecodeError, LocalProtocolError, RemoteProtocolError
-from openami.dlms.security.ciphering import KeySet
+from openami.dlms.security.keyset import KeySet
 
 
 @pytest.mark.parametrize(("state", "primitive"), list(itertools.product(State, Primitive)))

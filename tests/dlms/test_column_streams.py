@@ -14,8 +14,9 @@ from openami.dlms.data import Array, DoubleLongUnsigned, OctetString, Structure,
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError, RemoteProtocolError, SecurityError
 from openami.dlms.security.channel import Role, SecureChannel
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.keyset import KeySet
 
 START = datetime(2026, 3, 28, tzinfo=UTC)
 KEYS = KeySet(encryption_key=bytes(range(16)), authentication_key=bytes(range(16, 32)))

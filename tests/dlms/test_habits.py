@@ -16,7 +16,8 @@ from openami.dlms.mbus import MbusFrame, cut
 from openami.dlms.recordings.habits import BY_NAME, HABITS, INVERTED_DEVIATION, LENIENT
 from openami.dlms.recordings.translate import Translation, TranslationKeys, describe
 from openami.dlms.sap import Sap
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 from vectors import vectors
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from dlmskeys import SUITES, credentials, pair
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.hls import Handshake, Mechanism, encrypted_challenge
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecuritySuite
 from vectors import vectors
 

@@ -4,7 +4,8 @@
 from openami.dlms.apdu.ciphered import GeneralGloCiphering
 from openami.dlms.obis import Obis
 from openami.dlms.recordings.translate import TranslationKeys, describe
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 
 LINES = b"""/ISk5\\2M550T-1012\r

@@ -21,7 +21,8 @@ from openami.dlms.obis import Obis
 from openami.dlms.recordings.framings import FRAMINGS, detect
 from openami.dlms.recordings.translate import TranslationKeys, describe
 from openami.dlms.sap import Sap
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 from openami.dlms.wrapper import WrapperFrame
 from vectors import vectors

@@ -12,8 +12,9 @@ from openami.access.keystore import KeyStoreError
 from openami.cosem.classes.push import PushMessage
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.obis import Obis
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.envelopes import GeneralTerms, seal_general
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 from openami.headend.directory import Directory, Place
 from openami.headend.notifications import Arrival, Notifications, store_arrivals

@@ -16,9 +16,10 @@ from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.bulk.columns import Columns, decode_profile
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import Sap
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.dlms.security.keyset import KeySet
 from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig, MeterKeys
 from openami.meter.instrument import ManagementEnd, MetrologyEnd

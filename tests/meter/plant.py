@@ -16,8 +16,9 @@ from openami.cosem.classes.push import PushMessage
 from openami.device.ring import Ring
 from openami.dlms.apdu.notification import DataNotificationConfirm
 from openami.dlms.bulk.columns import decode_profile
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.dlms.security.keyset import KeySet
 from openami.lifecycle.plan import Plan, meter_title
 from openami.lifecycle.provision import provision
 from openami.meter.config import MeterConfig

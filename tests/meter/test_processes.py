@@ -18,8 +18,9 @@ from openami.cosem.client import ClientParameters
 from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import Sap
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.keyset import KeySet
 from openami.meter.config import MeterConfig
 from openami.meter.objects import DISCONNECT, LOAD_PROFILE
 from openami.transport.client import open_session

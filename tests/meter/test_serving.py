@@ -19,7 +19,8 @@ from openami.dlms.apdu.get import GetRequestNormal
 from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.keyset import KeySet
 from openami.exchange.events import EventCode
 from openami.meter import serving
 from openami.meter.config import PLAIN

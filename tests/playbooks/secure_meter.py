@@ -20,9 +20,10 @@ from openami.cosem.serving.soft_keys import SoftCertificates, SoftKeyStore
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.security.agreement import Parties
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.credentials import Credentials, MasterKey
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy, SecuritySuite
 from playbooks.demo_meter import CLIENT_TITLE, MANAGER, METER_TITLE, DemoMeter, Link
 

@@ -17,8 +17,9 @@ from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.association import State
 from openami.dlms.errors import DecodeError
 from openami.dlms.hls import Mechanism
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.keyset import KeySet
 from playbooks.demo_meter import CLOCK, LDN
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "cosem" / "sessions.toml"

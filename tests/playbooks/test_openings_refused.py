@@ -31,8 +31,9 @@ from openami.dlms.data import BitString
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import Sap
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.keyset import KeySet
 from playbooks.demo_meter import (
     CLIENT_TITLE,
     DISCONNECT,

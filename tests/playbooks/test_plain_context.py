@@ -9,7 +9,8 @@ from dlmskeys import SUITE_0, SUITE_1, keys
 from openami.cosem.classes.measurement import Register
 from openami.cosem.refusals import AssociationError, AuthenticationError
 from openami.dlms.hls import Mechanism
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecuritySuite
 from playbooks.demo_meter import ENERGY, MANAGER, Link
 from playbooks.secure_meter import SecureMeter, secure_link

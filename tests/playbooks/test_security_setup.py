@@ -23,8 +23,9 @@ from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.faults import ServiceError
 from openami.dlms.errors import SecurityError
 from openami.dlms.security.agreement import Algorithm, Parties
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import (
     AUTHENTICATED_AND_ENCRYPTED,
     SecurityPolicy,

@@ -28,7 +28,8 @@ from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.association import State
 from openami.dlms.data import VisibleString
 from openami.dlms.errors import DlmsError
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityPolicy
 from playbooks.demo_meter import (
     ENERGY,

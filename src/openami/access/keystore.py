@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from openami.dlms.errors import SecurityError
-from openami.dlms.security.ciphering import Cipher, KeySet, unwrap_key, wrap_key
+from openami.dlms.security.ciphering import Cipher, unwrap_key, wrap_key
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecuritySuite
 from openami.runtime.errors import ConfigurationError, UserError
 from openami.runtime.files import PRIVATE, read_json, sync_folder, write_json

@@ -21,9 +21,9 @@ from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.hdlc.address import Address
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
-from openami.dlms.security.ciphering import KeySet
 from openami.dlms.security.counters import EXHAUSTED, CounterBlock
 from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityPolicy
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.config import ConfigFile, Table

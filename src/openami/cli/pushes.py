@@ -31,8 +31,9 @@ from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
 from openami.dlms.recordings import p1
 from openami.dlms.recordings.translate import Translation, describe
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl
 
 MOST_REMEMBERED: Final = 100_000

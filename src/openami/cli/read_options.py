@@ -21,7 +21,8 @@ from openami.dlms.hdlc.link import LinkTimings
 from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import HIGHEST_SUITE, SecuritySuite
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError

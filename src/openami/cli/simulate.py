@@ -34,8 +34,9 @@ from openami.cosem.dump import Dump, DumpError
 from openami.cosem.serving.short_names import ShortNames
 from openami.cosem.simulation import Secrets, bind_methods, refer_by_short_names, simulated
 from openami.dlms.obis import Obis
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.keyset import KeySet
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.clock import MICROSECONDS
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError

@@ -15,8 +15,8 @@ from openami.cosem.classes.access_control import SecuritySetup, SecuritySetupV1
 from openami.cosem.device import Ciphering, LogicalDevice
 from openami.cosem.serving.security_setup import security_setup, security_setup_v1
 from openami.cosem.serving.soft_keys import SoftCertificates, SoftKeyStore
-from openami.dlms.security.ciphering import KeySet
 from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityPolicy
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.errors import UserError

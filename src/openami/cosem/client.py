@@ -9,8 +9,7 @@ an `int`.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from openami.cosem.asking.access import (
     Accessed,
@@ -28,6 +27,7 @@ from openami.cosem.asking.association import (
     Steps,
 )
 from openami.cosem.asking.lists import act_list, get_list, set_list
+from openami.cosem.asking.rows import descriptor_of, name_of, place_of, row_descriptor, row_name
 from openami.cosem.asking.short_names import Report, ShortNameServices
 from openami.cosem.asking.transfer import (
     IDS,
@@ -70,8 +70,6 @@ T = TypeVar("T")
 A = TypeVar("A")
 R = TypeVar("R")
 
-Row: TypeAlias = Attribute[Any] | Method[Any, Any]
-
 __all__ = [
     "LONGEST_VALUE_OCTETS",
     "Client",
@@ -87,23 +85,6 @@ _GET_HEADS: Final = tuple(bytes((0xC0, 0x01, octet)) for octet in IDS)
 _VALUE_HEADS: Final = tuple(bytes((0xC4, 0x01, octet, 0x00)) for octet in IDS)
 _GET: Final = int(Conformance.GET)
 _SELECTIVE: Final = int(Conformance.GET | Conformance.SELECTIVE_ACCESS)
-
-
-def name_of(class_id: int, at: Obis, index: int, kind: str = "attribute") -> str:
-    """Return the words for a row of an object that no class declares."""
-    return f"{kind} {index} of {at} (class {class_id})"
-
-
-@lru_cache(maxsize=4096)
-def _descriptor(class_id: int, at: Obis, index: int) -> bytes:
-    """Return the nine octets of an attribute descriptor; the same rows are read again and again."""
-    return class_id.to_bytes(2) + bytes(at) + bytes((index & 0xFF,))
-
-
-def _row_name(row: Row, at: Obis) -> str:
-    kind = "attribute" if isinstance(row, Attribute) else "method"
-    owner = row.owner
-    return f"{owner.__name__}.{row.name} of {at} (class {owner.class_id}, {kind} {row.index})"
 
 
 class ListedObject(NamedTuple):
@@ -147,14 +128,12 @@ class Client(ClientAssociation):
             AccessError: The meter refuses.
             UnexpectedAnswerError: The value has another type than declared.
         """
-        octets = yield from self.get_raw(
-            attribute.owner.class_id, at, attribute.index, selection=selection
-        )
+        octets = yield from self._get(row_descriptor(attribute, at), selection)
         value = axdr_data.decode(octets)
         try:
             return attribute.kind.from_data(value)
         except KindError as error:
-            raise UnexpectedAnswerError(f"read {_row_name(attribute, at)}", str(error)) from None
+            raise UnexpectedAnswerError(f"read {row_name(attribute, at)}", str(error)) from None
 
     def get_data(
         self, class_id: int, at: Obis, index: int, *, selection: Selection | None = None
@@ -167,23 +146,24 @@ class Client(ClientAssociation):
         self, class_id: int, at: Obis, index: int, *, selection: Selection | None = None
     ) -> Steps[bytes]:
         """Read one attribute, as the octets of its encoded data; all blocks are joined."""
+        return self._get(descriptor_of(class_id, at, index), selection)
+
+    def _get(self, descriptor: bytes, selection: Selection | None) -> Steps[bytes]:
         if (short := self._short) is not None:
             part = None if selection is None else selective(selection)
-            what = name_of(class_id, at, index)
-            return (yield from short.read((class_id, at, index), part, what))
+            place = place_of(descriptor)
+            return (yield from short.read(place, part, name_of(*place)))
         wanted = _GET if selection is None else _SELECTIVE
         if wanted & self._granted != wanted:
             self.require(Conformance(wanted), "a read request")
         number = self._next_id()
-        descriptor = _descriptor(class_id, at, index)
         access = b"\x00" if selection is None else encode_access(selective(selection))
         answer = yield from self.exchange(
             _GET_HEADS[number] + descriptor + access, "a read request"
         )
-        head = answer[:4]
-        if head == _VALUE_HEADS[number]:
+        if answer[:4] == _VALUE_HEADS[number]:
             return answer[4:]
-        what = name_of(class_id, at, index)
+        what = name_of(*place_of(descriptor))
         # There are meters whose refusals do not repeat the invoke-id.
         if len(answer) == 5 and answer[:2] == b"\xc4\x01" and answer[3] == 1:
             raise AccessError("read", what, DataAccessResult(answer[4]))
@@ -256,7 +236,7 @@ class Client(ClientAssociation):
         """
         place = attribute.owner.class_id, at, attribute.index
         data = attribute.kind.to_data(value)
-        yield from self.set_data(*place, data, _row_name(attribute, at), confirmed=confirmed)
+        yield from self.set_data(*place, data, row_name(attribute, at), confirmed=confirmed)
 
     def set_data(  # noqa: PLR0913  a descriptor, its value, and two options
         self,
@@ -398,7 +378,7 @@ class Client(ClientAssociation):
             AccessError: The meter refuses, or the method failed.
             UnexpectedAnswerError: What it gave back has another type than declared.
         """
-        name, data = _row_name(method, at), method.argument.to_data(argument)
+        name, data = row_name(method, at), method.argument.to_data(argument)
         given = yield from self.act_data(method.owner.class_id, at, method.index, data, name)
         try:
             return method.result.from_data(given)
@@ -459,7 +439,7 @@ class Client(ClientAssociation):
         if (short := self._short) is not None:
             row = method.owner.class_id, at, method.index
             data = method.argument.to_data(argument)
-            yield from short.tell_method(row, data, _row_name(method, at))
+            yield from short.tell_method(row, data, row_name(method, at))
             return
         self.require(Conformance.ACTION, "a method")
         descriptor = MethodDescriptor(

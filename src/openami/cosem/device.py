@@ -21,9 +21,10 @@ from openami.dlms.block_transfer import DEFAULT_WINDOW
 from openami.dlms.hls import ManufacturerProof, Mechanism, encrypted_challenge
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow, Windows
 from openami.dlms.security.credentials import Credentials
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import (
     AUTHENTICATED_AND_ENCRYPTED,
     SIGNED,

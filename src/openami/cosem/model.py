@@ -33,6 +33,9 @@ R = TypeVar("R")
 
 _NOTHING: Final[Mapping[int, Any]] = MappingProxyType({})
 
+BY_RANGE_AND_ENTRY: Final = (1, 2)
+"""Selectors of a profile's buffer (`dlms.apdu.selective`)."""
+
 
 class Access(IntFlag):
     """What a class lets any client do with an attribute, before rights are asked."""
@@ -192,6 +195,7 @@ class InterfaceClass:
         self.sinks: Mapping[int, Callable[[Any], None]] = _NOTHING
         self.invocations: Mapping[int, Callable[[Any], Any]] = _NOTHING
         self.selections: Mapping[int, Callable[[SelectiveAccess], bytes]] = _NOTHING
+        self.selectors: Mapping[int, tuple[int, ...]] = _NOTHING
         self.values: dict[int, Any] = {1: logical_name}
         indexes = self._index_of
         for name, value in values.items():
@@ -254,10 +258,14 @@ class InterfaceClass:
         self.sinks = {**self.sinks, attribute.index: sink}
 
     def bind_selection(
-        self, attribute: Attribute[Any], select: Callable[[SelectiveAccess], bytes]
+        self,
+        attribute: Attribute[Any],
+        select: Callable[[SelectiveAccess], bytes],
+        selectors: tuple[int, ...] = BY_RANGE_AND_ENTRY,
     ) -> None:
         """Let `select` answer selective access, with encoded data; it may raise `Refused`."""
         self.selections = {**self.selections, attribute.index: select}
+        self.selectors = {**self.selectors, attribute.index: selectors}
 
     def bind_method(self, method: Method[A, R], action: Callable[[A], R]) -> None:
         """Let `action` carry out a method; it may raise `Refused`."""

@@ -21,7 +21,6 @@ from openami.cosem.classes.access_control import (
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method, Refused
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
-from openami.dlms.apdu.selective import ByEntry, ByRange
 from openami.dlms.data import Array, Integer
 from openami.dlms.obis import Obis
 from openami.dlms.security.suites import NO_PROTECTION, SecurityPolicy
@@ -290,8 +289,8 @@ def object_list_element(thing: InterfaceClass, rights: Rights) -> ObjectListElem
             (row.index in rights.read) * Access.READ
             | (row.index in rights.write) * Access.WRITE
             | rights.attributes.get(row.index, NO_PROTECTION),
-            Array((Integer(ByRange.SELECTOR), Integer(ByEntry.SELECTOR)))
-            if row.index in thing.selections
+            Array(map(Integer, thing.selectors[row.index]))
+            if row.index in thing.selectors
             else None,
         )
         for row in thing.attributes()

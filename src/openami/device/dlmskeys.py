@@ -25,7 +25,8 @@ from weakref import finalize
 
 from openami.dlms.errors import SecurityError
 from openami.dlms.security.agreement import OtherInfo, derive_key
-from openami.dlms.security.ciphering import TAG_OCTETS, KeySet
+from openami.dlms.security.ciphering import TAG_OCTETS
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 from openami.psa import aead, algorithms, asymmetric
 from openami.psa.attributes import KeyAttributes, KeyType, Usage

@@ -24,7 +24,7 @@ from openami.dlms.apdu.acse import ApplicationContextName
 from openami.dlms.errors import DecodeError, LocalProtocolError, ProtocolError, RemoteProtocolError
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT, Sap
-from openami.dlms.security.ciphering import KeySet
+from openami.dlms.security.keyset import KeySet
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4.2"
 

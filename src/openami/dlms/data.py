@@ -86,7 +86,6 @@ __all__ = [
     "Utf8String",
     "VisibleString",
     "decode",
-    "decode_at",
     "encode",
     "expand",
     "read",
@@ -142,14 +141,13 @@ Data: TypeAlias = (
 _ContentReader: TypeAlias = Callable[[bytes, int, int], tuple[Data, int]]
 
 
-def decode(octets: bytes) -> Data:
-    """Return the value that `octets` hold; every octet is accounted for."""
-    return decode_at(octets, 0)
-
-
-def decode_at(octets: bytes, offset: int) -> Data:
-    """Return the value from `offset` to the end of `octets`, e.g. the last field of an APDU."""
-    value, end = _read(octets, offset, DEEPEST)
+def decode(octets: bytes, offset: int = 0) -> Data:
+    """Return the value from `offset` to the end of `octets`; every octet is accounted for."""
+    try:
+        reader = _READERS[octets[offset]]
+    except (IndexError, KeyError):
+        raise _no_type(octets, offset) from None
+    value, end = reader(octets, offset + 1, DEEPEST)
     if end != len(octets):
         raise DecodeError("octets after the end of the value", octets, end, CLAUSE)
     return value
@@ -374,7 +372,8 @@ def _encode_boolean(value: bool) -> bytes:  # noqa: FBT001  the value itself is 
     return b"\x03\x01" if value else b"\x03\x00"
 
 
-def _fixed_encoder(tag: int, form: str) -> Callable[[float], bytes]:
+def _fixed_encoder(tag: int, form: str) -> Callable[[Any], bytes]:
+    # Any: whole numbers must stay what they are, and compiled code makes a float where one is said.
     pack = struct.Struct(">B" + form[1:]).pack
     return lambda value: pack(tag, value)
 

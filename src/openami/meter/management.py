@@ -26,8 +26,9 @@ from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.keyset import KeySet
 from openami.exchange.events import EventCode
 from openami.meter.config import MeterConfig
 from openami.meter.metrology import ClosedInterval, Momentary

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 TIMEOUT_S: Final = 10.0
+LOOKS: Final = 8  # how finely the time for an answer is cut
 
 
 class SessionTimeoutError(WireError):
@@ -63,7 +64,7 @@ class DlmsSession:
         self._done: asyncio.Future[Any] | None = None
         self._over: str | None = None  # why nothing can be asked any more
         self._loop = asyncio.get_running_loop()
-        self._due_s = 0.0
+        self._looks = 0  # how often the timer has looked since the last request
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -118,9 +119,9 @@ class DlmsSession:
             return
         try:
             request = next(conversation) if answer is None else conversation.send(answer)
-            self._due_s = self._loop.time() + self._answer_s
+            self._looks = 0
             if self._timer is None:
-                self._timer = self._loop.call_at(self._due_s, self._watch)
+                self._timer = self._loop.call_later(self._answer_s / LOOKS, self._watch)
             if type(request) is bytes and request:
                 self._send(request)
             else:
@@ -153,17 +154,22 @@ class DlmsSession:
             self._done.set_result(result)
 
     def _watch(self) -> None:
-        """Look whether the answer is late; one timer serves many requests."""
+        """Look whether the answer is late; one timer serves many requests.
+
+        Counting looks costs a request less than asking for the time.  What is asked between two
+        looks may take a look longer.
+        """
         self._timer = None
         if self._conversation is None:
             return
-        if self._loop.time() < self._due_s:
-            self._timer = self._loop.call_at(self._due_s, self._watch)
+        self._looks += 1
+        if self._looks <= LOOKS:
+            self._timer = self._loop.call_later(self._answer_s / LOOKS, self._watch)
             return
         try:
             request = self._conversation.throw(TimeoutError())
-            self._due_s = self._loop.time() + self._answer_s
-            self._timer = self._loop.call_at(self._due_s, self._watch)
+            self._looks = 0
+            self._timer = self._loop.call_later(self._answer_s / LOOKS, self._watch)
             self._go_on(self._conversation, request)
         except TimeoutError:  # as a rule a conversation cannot go on without the answer
             self._over = f"it did not answer within {self._answer_s:g} s"

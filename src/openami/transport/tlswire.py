@@ -33,7 +33,7 @@ class TlsWire(Wire):
         self._secured = False
         self._spoken = False  # whether the peer has said anything after the handshake
 
-    def buffer_updated(self, nbytes: int) -> None:
+    def buffer_updated(self, nbytes: int, plain: bytes | None = None) -> None:  # noqa: ARG002
         if self._reason is not None:
             return  # lingering until our alert has been read
         self._incoming.write(self._buffer[:nbytes])
@@ -54,6 +54,7 @@ class TlsWire(Wire):
         return False
 
     def _start(self) -> None:
+        self._write = self._encrypt
         self._schedule(self._limits.handshake_timeout_s, self._late)
         self._handshake()
 
@@ -100,8 +101,7 @@ class TlsWire(Wire):
                     self._farewell_received()
                     return
                 self._spoken = True
-                if not self._take(octets, len(octets)):
-                    self._receive(octets)
+                super().buffer_updated(len(octets), octets)
         except ssl.SSLWantReadError:
             pass  # the rest of a record is on its way
         except ssl.SSLZeroReturnError:
@@ -132,7 +132,7 @@ class TlsWire(Wire):
                 self._transport.write_eof()
             self._schedule(0.25, self._abort)
 
-    def _transmit(self, octets: bytes) -> None:
+    def _encrypt(self, octets: bytes) -> None:
         view = memoryview(octets)
         try:
             while view:

@@ -104,6 +104,7 @@ class Wire(asyncio.BufferedProtocol):
         self._handler: WireHandler | None = None
         self._reader = WrapperReader(max_apdu_octets=limits.max_apdu_octets)
         self._transport: asyncio.Transport | None = None
+        self._write: Callable[[bytes], None]  # puts octets on the connection
         self._reason: str | None = None  # why it closes; set once
         self._paused = False  # the peer reads more slowly than we write
         self._waiters: list[asyncio.Future[None]] = []
@@ -151,7 +152,7 @@ class Wire(asyncio.BufferedProtocol):
         if length > self._longest:
             longest = self._longest
             raise WireError(f"an APDU of {length} octets does not fit a frame of {longest}")
-        self._transmit(HEADER.pack(VERSION, source, destination, length) + apdu)
+        self._write(HEADER.pack(VERSION, source, destination, length) + apdu)
         if self._paused:
             self._check_buffered()
 
@@ -198,6 +199,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._write = self._transport.write
         self._transport.set_write_buffer_limits(high=HIGH_WATER_OCTETS)
         self._loop = asyncio.get_running_loop()
         self._buffer = shared_buffer(self._loop)
@@ -215,9 +217,27 @@ class Wire(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's signature
         return self._buffer
 
-    def buffer_updated(self, nbytes: int) -> None:
-        if not self._take(self._buffer, nbytes):
-            self._receive(bytes(self._buffer[:nbytes]))
+    def buffer_updated(self, nbytes: int, plain: bytes | None = None) -> None:
+        """Deliver what has arrived: exactly one frame, as nearly all reads are, or anything.
+
+        Args:
+            nbytes: How many octets.
+            plain: The octets where they are not those in the buffer, as within TLS.
+        """
+        octets = self._buffer if plain is None else plain
+        handler = self._handler
+        if nbytes > HEADER_OCTETS and handler is not None and self._begun_s is None:
+            version, source, destination, length = HEADER.unpack_from(octets)
+            whole = nbytes == HEADER_OCTETS + length <= HEADER_OCTETS + self._longest
+            if whole and version == VERSION and self._reason is None:
+                if self._is_timed:
+                    self._last_frame_s = self._loop.time()
+                try:
+                    handler.frame(source, destination, bytes(octets[HEADER_OCTETS:nbytes]))
+                except DlmsError as error:
+                    self.refuse(str(error))
+                return
+        self._receive(bytes(octets[:nbytes]))
 
     def eof_received(self) -> bool:
         if self._reason is None:
@@ -247,10 +267,6 @@ class Wire(asyncio.BufferedProtocol):
         """Begin: a plain wire is ready at once."""
         self._ready()
 
-    def _transmit(self, octets: bytes) -> None:
-        """Put octets on the connection."""
-        self._transport.write(octets)  # type: ignore[union-attr]  # open wires have a transport
-
     def _farewell(self) -> None:
         """Say what the protocol below says before closing; plain TCP says nothing."""
 
@@ -268,24 +284,6 @@ class Wire(asyncio.BufferedProtocol):
             self._schedule(self._limits.idle_timeout_s, self._watch)
         if self.opened is not None and not self.opened.done():
             self.opened.set_result(None)
-
-    def _take(self, octets: bytes | memoryview, size: int) -> bool:
-        """Deliver what is exactly one frame, as nearly all reads are; return whether it was."""
-        handler = self._handler
-        if handler is None or self._reason is not None or self._begun_s is not None:
-            return False
-        if size <= HEADER_OCTETS:
-            return False
-        version, source, destination, length = HEADER.unpack_from(octets)
-        if version != VERSION or size != HEADER_OCTETS + length or length > self._longest:
-            return False
-        if self._is_timed:
-            self._last_frame_s = self._loop.time()
-        try:
-            handler.frame(source, destination, bytes(octets[HEADER_OCTETS:size]))
-        except DlmsError as error:
-            self.refuse(str(error))
-        return True
 
     def _receive(self, octets: bytes) -> None:
         """Deliver the frames in `octets`."""

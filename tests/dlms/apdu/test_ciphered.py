@@ -25,7 +25,8 @@ from openami.dlms.apdu.ciphered import (
     WrappedKey,
 )
 from openami.dlms.errors import DecodeError, SecurityError
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecuritySuite
 from vectors import vectors
 

@@ -16,7 +16,7 @@ from openami.dlms.security.channel import (
     Role,
     SecureChannel,
 )
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow
 from openami.dlms.security.envelopes import (
     UNPROTECTED,
@@ -25,6 +25,7 @@ from openami.dlms.security.envelopes import (
     Protection,
     seal_general,
 )
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import NO_PROTECTION, SecurityControl, SecurityPolicy
 from openami.dlms.wrapper import WrapperFrame
 from vectors import vectors

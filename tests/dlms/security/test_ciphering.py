@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openami.dlms.errors import DecodeError, SecurityError
-from openami.dlms.security.ciphering import Cipher, KeySet, unwrap_key, wrap_key
+from openami.dlms.security.ciphering import Cipher, unwrap_key, wrap_key
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 from vectors import vectors
 

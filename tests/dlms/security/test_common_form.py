@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from openami.dlms.errors import ReplayError, SecurityError
 from openami.dlms.security import common_form
 from openami.dlms.security.channel import Role, SecureChannel
-from openami.dlms.security.ciphering import AuthenticatedEncryption, Cipher, KeySet
+from openami.dlms.security.ciphering import AuthenticatedEncryption, Cipher
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl
 
 KEYS = KeySet(encryption_key=bytes(range(16)), authentication_key=bytes(range(0xD0, 0xE0)))
@@ -46,13 +47,14 @@ def test_both_ways_make_and_take_the_same(apdu: bytes, counter: int) -> None:
 
     if len(apdu) + 17 > 0x7F:
         assert sealed is None
-        assert common_form.open_short(mode(), TITLE, ReceiveWindow(), long_way) is None
+        assert common_form.unseal(mode(), TITLE, ReceiveWindow(), long_way) is None
         return
     assert sealed == long_way
     window = ReceiveWindow()
-    assert common_form.open_short(mode(), TITLE, window, sealed) == channel(Role.SERVER).unprotect(
-        sealed
-    )
+    assert common_form.unseal(mode(), TITLE, window, sealed) == apdu
+    arrived = common_form.arrived(mode(), TITLE, sealed)
+    assert channel(Role.SERVER).unprotect(sealed) == (apdu, arrived)
+    assert channel(Role.SERVER).plain(sealed) == apdu
     assert window.expected == counter + 1
 
 
@@ -60,7 +62,7 @@ def test_both_ways_make_and_take_the_same(apdu: bytes, counter: int) -> None:
 def test_any_octets_are_left_to_the_long_way(octets: bytes) -> None:
     window = ReceiveWindow()
 
-    assert common_form.open_short(mode(), TITLE, window, octets) is None
+    assert common_form.unseal(mode(), TITLE, window, octets) is None
     assert window.expected == 0
 
 
@@ -74,7 +76,7 @@ def test_every_altered_octet_and_every_truncation_is_left_to_the_long_way() -> N
         for bit in (0x01, 0x80)
     ]
     for octets in (*altered, *(sealed[:at] for at in range(len(sealed)))):
-        assert common_form.open_short(mode(), TITLE, window, octets) is None
+        assert common_form.unseal(mode(), TITLE, window, octets) is None
     assert window.expected == 0
 
 
@@ -94,7 +96,7 @@ def test_a_wrong_title_is_left_to_the_long_way() -> None:
     sealed = channel(Role.CLIENT).protect(b"\xc0\x01")
 
     assert common_form.seal(mode(), b"short", CounterBlock(0, 9), b"\xc0\x01") is None
-    assert common_form.open_short(mode(), b"", ReceiveWindow(), sealed) is None
+    assert common_form.unseal(mode(), b"", ReceiveWindow(), sealed) is None
     receiver = channel(Role.SERVER)
     receiver.unprotect(sealed)
     receiver.peer_title = b""

@@ -9,8 +9,9 @@ from dlmskeys import SUITE_0, SUITE_1, SUITE_2, SUITES, credentials, seeded
 from openami.dlms.apdu.ciphered import AgreedKey, GeneralCiphering, IdentifiedKey, KeyId, WrappedKey
 from openami.dlms.errors import SecurityError
 from openami.dlms.security.agreement import AgreementKey, Parties
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.credentials import Credentials, KeyScheme, MasterKey
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.signing import VerifyingKey
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 from vectors import vectors

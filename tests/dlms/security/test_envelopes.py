@@ -18,7 +18,7 @@ from openami.dlms.apdu.ciphered import (
     WrappedKey,
 )
 from openami.dlms.errors import DecodeError, SecurityError
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import InvocationCounter
 from openami.dlms.security.envelopes import (
     Envelope,
@@ -28,6 +28,7 @@ from openami.dlms.security.envelopes import (
     open_envelope,
     seal_general,
 )
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl
 from vectors import vectors
 

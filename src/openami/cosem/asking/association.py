@@ -236,7 +236,7 @@ class ClientAssociation:
             if whole is None:
                 return
             octets = whole
-        plain = octets if self.channel is None else self.channel.unprotect(octets)[0]
+        plain = octets if self.channel is None else self.channel.plain(octets)
         if plain[:1] not in UNASKED:
             problem = f"an APDU with tag {plain[:1].hex().upper() or 'nothing'} came unasked"
             raise UnexpectedAnswerError("no request", problem)
@@ -358,7 +358,7 @@ class ClientAssociation:
         else:
             octets = yield octets
         if channel is not None and octets[:1] != BLOCK:
-            octets = channel.unprotect(octets)[0]
+            octets = channel.plain(octets)
         if octets[:1] in _NO_ANSWERS:
             return (yield from self._answer_behind(octets, request))
         return octets
@@ -375,7 +375,7 @@ class ClientAssociation:
                 self.notified(UNASKED[octets[:1]].decode(octets))
                 octets = yield NOTHING
             if channel is not None and octets[:1] != BLOCK:
-                octets = channel.unprotect(octets)[0]
+                octets = channel.plain(octets)
         return octets
 
     def _transfer(self, octets: int, request: str) -> ClientBlocks:

@@ -12,9 +12,10 @@ from openami.dlms.apdu.acse import ApplicationContextName
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import EXHAUSTED, CounterBlock
 from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy
 
 MANAGEMENT: Final = 1

@@ -34,7 +34,8 @@ from openami.dlms.apdu.variables import ParameterizedAccess
 from openami.dlms.data import OctetString
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.hls import Handshake, Mechanism
-from openami.dlms.security.ciphering import TAG_OCTETS, KeySet
+from openami.dlms.security.ciphering import TAG_OCTETS
+from openami.dlms.security.keyset import KeySet
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.4"
 REPLY_NAME: Final = 0xFA58

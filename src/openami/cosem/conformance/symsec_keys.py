@@ -20,8 +20,9 @@ from openami.cosem.refusals import AccessError, ExceptionResponseError
 from openami.cosem.serving.security_setup import wrap_keys
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
-from openami.dlms.security.ciphering import Cipher, KeySet
+from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.keyset import KeySet
 
 CLAUSE: Final = "DLMS UA 1000-1 Ed. 12, 4.4.7; DLMS UA 1000-2 Ed. 10, 9.2.5"
 GUEK: Final = KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY

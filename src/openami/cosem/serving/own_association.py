@@ -14,9 +14,11 @@ from openami.cosem.classes.access_control import (
     AssociationLn,
     AssociationLnV3,
     AssociationStatus,
+    ObjectListElement,
     UserListEntry,
     XdlmsContextInfo,
 )
+from openami.cosem.classes.object_selection import SELECTORS, select
 from openami.cosem.device import AssociationPolicy
 from openami.cosem.model import Access
 from openami.cosem.rights import Rights, View, object_list_element, rights_of
@@ -96,13 +98,13 @@ def association_object(
         administered(own, told.administration)
     rights = _associated(own, policy)
     own.bind_method(declared.reply_to_hls_authentication, told.reply_to_hls)
-    own.bind(
-        declared.object_list,
-        lambda: (
-            object_list_element(own, rights),
-            *(object_list_element(thing, view.rights(thing)) for thing in view.visible()),
-        ),
-    )
+
+    def elements() -> tuple[ObjectListElement, ...]:
+        others = (object_list_element(thing, view.rights(thing)) for thing in view.visible())
+        return object_list_element(own, rights), *others
+
+    own.bind(declared.object_list, elements)
+    own.bind_selection(declared.object_list, lambda access: select(elements(), access), SELECTORS)
     return OwnAssociation(own, rights)
 
 

@@ -28,7 +28,6 @@ from openami.dlms.security.certificates import (
     TrustStore,
     certificate_request,
 )
-from openami.dlms.security.ciphering import KeySet, check_key_size
 from openami.dlms.security.credentials import Credentials, MasterKey
 from openami.dlms.security.curves import (
     Entropy,
@@ -36,6 +35,7 @@ from openami.dlms.security.curves import (
     fresh_private_key,
     public_octets,
 )
+from openami.dlms.security.keyset import KeySet, check_key_size
 from openami.dlms.security.suites import SIGNED, SecurityPolicy, SecuritySuite
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.5"

@@ -228,9 +228,7 @@ class GetResponseNormal:
     def decode(cls, octets: bytes) -> Self:
         # The most frequent APDU of all, so the good case comes first and without a cursor.
         if len(octets) > 4 and octets[3] == 0x00 and octets[0] == _RESPONSE and octets[1] == 0x01:
-            return cls(
-                invoke_id_and_priority=INVOKE_IDS[octets[2]], result=data.decode_at(octets, 4)
-            )
+            return cls(invoke_id_and_priority=INVOKE_IDS[octets[2]], result=data.decode(octets, 4))
         reader = _response(octets, cls.CHOICE)
         apdu = cls(
             invoke_id_and_priority=InvokeIdAndPriority.read(reader), result=read_result(reader)

@@ -152,7 +152,7 @@ def read_data(octets: bytes, offset: int = 0) -> tuple[Data, list[Breach]]:
         DecodeError: Nothing of it can be read.
     """
     try:
-        return data.decode_at(octets, offset), []
+        return data.decode(octets, offset), []
     except DecodeError:
         partial = _Partial(octets)
     value, at = partial.value(offset)

@@ -19,8 +19,8 @@ from openami.dlms.security.ciphering import (
     SYSTEM_TITLE_OCTETS,
     TAG_OCTETS,
     Cipher,
-    KeySet,
 )
+from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.2"

@@ -326,9 +326,9 @@ class SecureChannel:
         """
         mode = self.cipher.common
         if mode is not None and not self._required & SIGNED:
-            opened = common_form.open_short(mode, self.peer_title, self.window, octets)
-            if opened is not None:
-                return opened
+            plain = common_form.unseal(mode, self.peer_title, self.window, octets)
+            if plain is not None:
+                return plain, common_form.arrived(mode, self.peer_title, octets)
         if octets[:1] == _SIGNING:
             return self._unprotect_signed(octets)
         if not octets or (octets[0] not in _ROUTES and octets[:1] != _GENERAL):
@@ -343,6 +343,15 @@ class SecureChannel:
         self._check(apdu, protection)
         window.accept(protection.invocation_counter)
         return apdu, protection
+
+    def plain(self, octets: bytes) -> bytes:
+        """Return the plain APDU as `unprotect` does, for who need not know how it arrived."""
+        mode = self.cipher.common
+        if mode is not None and not self._required & SIGNED:
+            plain = common_form.unseal(mode, self.peer_title, self.window, octets)
+            if plain is not None:
+                return plain
+        return self.unprotect(octets)[0]
 
     def _check(self, apdu: bytes, protection: Protection) -> None:
         """Refuse less than the policy asks."""

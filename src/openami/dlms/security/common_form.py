@@ -6,7 +6,7 @@ global unicast key, and travel with the glo- tag of their service::
 
     tag  length (1 octet)  SC 3x  invocation counter (4)  ciphertext  tag (12)
 
-`seal` and `open_short` know this form alone and answer None where anything is different or wrong:
+`seal` and `unseal` know this form alone and answer None where anything is different or wrong:
 `channel` then goes the long way, which also says what is wrong.
 """
 
@@ -32,6 +32,8 @@ _HEAD_OCTETS: Final = 2
 _BODY_AT: Final = _HEAD_OCTETS + SECURITY_HEADER_OCTETS
 _ADDED_OCTETS: Final = SECURITY_HEADER_OCTETS + TAG_OCTETS
 _GLO: Final = {row.plain: row.glo for row in SERVICE_TAGS}
+_HEADS: Final[dict[int, bytes]] = {}
+"""Tag, length and SC as they were sent before; at most a few thousand."""
 _ENVELOPE: Final = Envelope.GLO
 _SCHEME: Final = UNPROTECTED.scheme
 _SIGNATURE: Final = UNPROTECTED.signature
@@ -47,15 +49,17 @@ def seal(
         return None
     counter = counters.next().to_bytes(4)
     body = mode.encrypt(system_title + counter, apdu, mode.aad)[:-UNSENT_OCTETS]
-    return bytes((glo, length, mode.control)) + counter + body
+    kind = (mode.control << 8 | glo) << 8 | length
+    head = _HEADS.get(kind)
+    if head is None:
+        head = _HEADS[kind] = bytes((glo, length, mode.control))
+    return head + counter + body
 
 
-def open_short(
+def unseal(
     mode: AuthenticatedEncryption, system_title: bytes, window: ReceiveWindow, octets: bytes
-) -> tuple[bytes, Protection] | None:
-    """Return the plain APDU and how it arrived, accepted for good.
-
-    None if it has another form, or its tag does not match.
+) -> bytes | None:
+    """Return the plain APDU, accepted for good; None if it has another form, or a wrong tag.
 
     Raises:
         ReplayError: The counter is not above the last one.
@@ -68,15 +72,21 @@ def open_short(
         or len(system_title) != SYSTEM_TITLE_OCTETS
     ):
         return None
-    nonce, body = system_title + octets[3:_BODY_AT], octets[_BODY_AT:]
+    counter, body = octets[3:_BODY_AT], octets[_BODY_AT:]
+    nonce = system_title + counter
     # As in `ciphering`: the key stream over the ciphertext gives the plaintext, which counts only
     # when sealing it gives the same octets again.
     apdu = mode.encrypt(nonce, body, None)[: -TAG_OCTETS - FULL_TAG_OCTETS]
     sealed = mode.encrypt(nonce, apdu, mode.aad)[:-UNSENT_OCTETS]
     if not compare_digest(sealed, body) or _GLO.get(apdu[0]) != octets[0]:
         return None
+    window.accept(int.from_bytes(counter))
+    return apdu
+
+
+def arrived(mode: AuthenticatedEncryption, system_title: bytes, octets: bytes) -> Protection:
+    """Return how an APDU of this form arrived."""
     counter = InvocationCounter(int.from_bytes(octets[3:_BODY_AT]))
-    window.accept(counter)
     # As `Protection(control, Envelope.GLO, title, counter)`, at a quarter of its cost.
     row = (mode.control, _ENVELOPE, system_title, counter, b"", _SCHEME, _SIGNATURE)
-    return apdu, tuple.__new__(Protection, row)
+    return tuple.__new__(Protection, row)
