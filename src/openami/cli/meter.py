@@ -65,10 +65,10 @@ def metrology(home: Path, descriptor: int, *, verbose: bool) -> None:
 )
 @click.option("--record", type=int, help="Open file descriptor of the record of the start.")
 @VERBOSE
-def management(home: Path, uart: Path, record: int | None, *, verbose: bool) -> None:
+def management(home: Path, uart: Path, record: int | None, *, verbose: bool) -> int:
     """Run the management module from source; `meter run --from-source` does it."""
     set_up_logs(verbose=verbose)
-    run_until_stopped(
+    return run_until_stopped(
         lambda stop: management_process.serve(home.resolve(), uart, stop, handed_over(record))
     )
 

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -33,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
 from openami.device.boothost import FLASH_FILE, OTP_FILE
 from openami.device.bootregion import REGION, BootRegion
 from openami.device.flash import FlashFile
+from openami.device.fwu import SECURE, UPDATE_KEY_FILE, update_key
 from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, ENTRY_OCTETS, Otp
 from openami.device.payload.judge import policy
 from openami.device.payload.pack import pack
@@ -46,8 +46,6 @@ from openami.firmware.image import Version
 from openami.firmware.keys import VerifyingKey, fresh_p256, private_key
 from openami.runtime.files import PRIVATE, write_durably
 
-SECURE: Final = "secure"
-UPDATE_KEY: Final = "update.key"
 UPDATE_PUBLIC: Final = "update-pub.pem"
 SIGNING_KEY: Final = "development-key.pem"
 FACTORY_IMAGE: Final = "factory.bin"
@@ -129,14 +127,8 @@ def make(home: Path, delivery: Delivery) -> None:
         otp.close()
 
 
-def update_key(folder: Path) -> ec.EllipticCurvePrivateKey:
-    """Return the key that opens images encrypted for the device whose secure folder this is."""
-    scalar = int.from_bytes((folder / UPDATE_KEY).read_bytes())
-    return ec.derive_private_key(scalar, ec.SECP256R1())
-
-
 def _make_update_key(home: Path) -> None:
-    path = home / SECURE / UPDATE_KEY
+    path = home / SECURE / UPDATE_KEY_FILE
     if not path.exists():
         scalar = fresh_p256(os.urandom).private_numbers().private_value
         write_durably(path, scalar.to_bytes(SCALAR_OCTETS), mode=PRIVATE)

@@ -163,6 +163,11 @@ class Transfer:
         last = self._there.rfind(1) + 1 if self.terms.open_ended else self.terms.blocks
         return [number for number in range(last) if not self._there[number]]
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether pages of an encrypted payload were made clear already."""
+        return bool(self._clear)
+
     def write(self, number: int, octets: bytes) -> None:
         """Keep a block, durable when this returns; the same one again is not written.
 

@@ -83,6 +83,7 @@ class MeterConfig:
     push_first_s: float  # pause before a push is sent again, doubled each time
     push_most_s: float
     waveforms: bool = False  # what is replayed passes through the measuring chain
+    trial_s: float = 120.0  # in which firmware on trial has to pass its self-test
 
     @property
     def name(self) -> str:
@@ -136,6 +137,7 @@ class MeterConfig:
             push_first_s=push.number("first_s", 5.0),
             push_most_s=push.number("most_s", 60.0),
             waveforms=file.table("metrology").flag("waveforms", default=False),
+            trial_s=file.table("firmware").number("trial_s", 120.0),
         )
         file.refuse_unknown()
         return config

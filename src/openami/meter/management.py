@@ -36,9 +36,11 @@ from openami.meter.objects import (
     MANAGER_GRANTS,
     PUBLIC_GRANTS,
     READER_GRANTS,
+    Firmware,
     Instrument,
     Sources,
     meter_objects,
+    receive_images,
 )
 from openami.meter.outbox import Outbox, Sender
 from openami.meter.profile import encode_event, last_interval, open_event_log, open_profile
@@ -65,6 +67,7 @@ class Surroundings:
     real_us: Callable[[], int]
     entropy: Callable[[int], bytes]
     replayed: Callable[[int], str]  # text of the week replayed at a calendar second
+    firmware: Firmware | None = None  # where boot started it from a flash
 
 
 class Management:
@@ -76,6 +79,7 @@ class Management:
         outbox: Pushes.
         uplink_device: What the concentrator's side may associate with.
         plain_device: The same objects with the reader's association, for the plain listener.
+        images: Receives firmware, where boot started this from a flash.
         failing: Why nothing can be pushed now; empty while it can.
         when_settled: Called once, when metrology confirms that the breaker stands as wanted.
     """
@@ -273,8 +277,11 @@ class Management:
             replayed=lambda: self._around.replayed(self._around.calendar_us() // MICROSECONDS),
             window_expected=lambda: self._ciphering.window.expected,
             last_event=lambda: self._last_code,
+            firmware=self._around.firmware,
         )
         objects = meter_objects(self.config, sources)
+        firmware = self._around.firmware
+        self.images = None if firmware is None else receive_images(objects, firmware)
         public = AssociationPolicy(client_sap=PUBLIC_CLIENT, grants=PUBLIC_GRANTS)
         manager = AssociationPolicy(
             client_sap=CLIENT_MANAGEMENT_PROCESS,

@@ -10,13 +10,21 @@ import time
 from pathlib import Path
 from typing import Final
 
+from openami.cosem.behaviour.firmware_sink import FirmwareSink
+from openami.device.flash import FlashFile
+from openami.device.fwu import FLASH_FILE, SECURE, update_of
 from openami.device.handover import Handover
 from openami.device.link import Link
+from openami.device.payload.identity import SW_TYPE
+from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.meter.config import MeterConfig
 from openami.meter.instrument import ManagementEnd
 from openami.meter.management import Management, Surroundings
+from openami.meter.objects import Firmware
 from openami.meter.serving import MeterUplink, listen_plain, listen_protected
+from openami.meter.trial import Checks, Trial
 from openami.runtime.clock import Clock, real_us
+from openami.runtime.errors import ExitCode
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
 from openami.transport.serial import SerialLine
@@ -25,6 +33,7 @@ log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.1
 STATUS_S: Final = 1.0
+ANSWER_S: Final = 0.3
 
 
 class ManagementProcess:
@@ -41,6 +50,9 @@ class ManagementProcess:
         """
         self._config = config
         self.record = record
+        self.restarting = False
+        self.trial: Trial | None = None
+        firmware = None if record is None or record.from_source else self._firmware(record)
         self._link = Link(number=secrets.randbelow(0xFFFF) + 1)
         self.end = ManagementEnd(self._link, clock.now_us)
         self.management = Management(
@@ -51,14 +63,40 @@ class ManagementProcess:
                 real_us=real_us,
                 entropy=os.urandom,
                 replayed=lambda _at_s: self.end.source,
+                firmware=firmware,
             ),
         )
         self.end.bind(self.management)
         self.uplink = MeterUplink(self.management)
         self._line = SerialLine(uart, self._received)
 
-    async def run(self, stop: asyncio.Event, run_folder: Path) -> None:
-        """Serve until `stop` is set.
+    def _firmware(self, record: Handover) -> Firmware:
+        """Take up the update of the flash that this was started from."""
+        folder = self._config.home / SECURE
+        update = update_of(FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS), folder)
+        if record.trial:
+            self.trial = Trial(update, self.checks(), time.monotonic() + self._config.trial_s)
+        image = next(each for each in record.components if each.kind == SW_TYPE)
+        return Firmware(
+            version=f"openami {image.version}",
+            signature=image.measurement,
+            sink=FirmwareSink(update, self._restart),
+        )
+
+    def checks(self) -> Checks:
+        """Return what must work before firmware on trial is confirmed."""
+        return {
+            "metrology": lambda: self._link.joined,
+            "storage": lambda: not (self.end.failing or self.management.failing),
+            "profile": lambda: self.management.profile.ring.last > 0,
+            "uplink": lambda: self.uplink.is_attached,
+        }
+
+    def _restart(self) -> None:
+        self.restarting = True
+
+    async def run(self, stop: asyncio.Event, run_folder: Path) -> ExitCode:
+        """Serve until `stop` is set, or a restart is wanted; return which.
 
         Raises:
             UserError: A listener's port is taken, or its certificate cannot be used.
@@ -72,7 +110,7 @@ class ManagementProcess:
         dialling = asyncio.create_task(self.uplink.run())
         said_s = 0.0
         try:
-            while not stop.is_set():
+            while not stop.is_set() and not self.restarting:
                 now_s = time.monotonic()
                 self.step(now_s)
                 if now_s - said_s >= STATUS_S:
@@ -82,6 +120,8 @@ class ManagementProcess:
                     self.management.note_state()
                     write_status(run_folder, "management", self.figures())
                 await asyncio.sleep(TICK_S)
+            if self.restarting:
+                await asyncio.sleep(ANSWER_S)  # whoever asked for it hears so
         finally:
             dialling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -91,12 +131,23 @@ class ManagementProcess:
             self._line.close()
             self.management.close()
         log.info("management stopped at interval %d", self.management.profile.ring.last)
+        return ExitCode.RESTART if self.restarting else ExitCode.DONE
 
     def step(self, now_s: float) -> None:
         """Keep link and pushes going."""
         self.end.tick(now_s)
         self._send()
         self.management.tick_pushes(now_s)
+        images, now_us = self.management.images, round(now_s * 1e6)
+        if images is not None and (due_us := images.due_us()) is not None and due_us <= now_us:
+            images.tick(now_us)
+        if self.trial is not None and self.trial.failed is None:
+            self.trial.tick(now_s)
+            if self.trial.failed:
+                log.error("the firmware on trial failed its check %r", self.trial.failed)
+                self.restarting = True
+            elif self.trial.failed is not None:
+                log.info("the firmware on trial is confirmed")
 
     def figures(self) -> Figures:
         """Return what the status file says."""
@@ -106,6 +157,7 @@ class ManagementProcess:
             "intervals stored": self.management.profile.ring.last,
             "pushes pending": self.management.outbox.pending,
             "receipts": self.management.outbox.receipts,
+            "firmware on trial": int(self.trial is not None and self.trial.failed is None),
             "alarm": self.end.failing or self.management.failing,
         }
 
@@ -122,8 +174,8 @@ class ManagementProcess:
 
 async def serve(
     home: Path, uart: Path, stop: asyncio.Event, record: Handover | None = None
-) -> None:
-    """Run management of the meter in `home` on a UART until `stop` is set.
+) -> ExitCode:
+    """Run management of the meter in `home` on a UART until `stop` is set; return its exit status.
 
     Args:
         home: With its files.
@@ -134,4 +186,4 @@ async def serve(
     layout = Layout(home.parent.parent)
     config = MeterConfig.load(home)
     process = ManagementProcess(config, Clock(layout.clock), uart, record)
-    await process.run(stop, layout.run)
+    return await process.run(stop, layout.run)

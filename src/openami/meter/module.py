@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from openami.device import factory, power, sealed
+from openami.device import power, sealed
+from openami.device.fwu import SECURE
 from openami.device.handover import SEED_OCTETS, Component, Handover
 from openami.device.payload import rom
 from openami.device.power import Booted, Recovering
@@ -93,7 +94,7 @@ class Module(Child):
     async def _booted(self) -> Booted | Recovering:
         with open_log(self.log) as log:
             return await power.start(
-                self.home / factory.SECURE,
+                self.home / SECURE,
                 self.service[0],
                 log.fileno(),
                 isolation=self.isolation,

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from openami.cosem.behaviour.image import ImageReceiver, ImageSink, image_transfer
 from openami.cosem.classes.access_control import SapAssignment, SapName, SecuritySetup
 from openami.cosem.classes.disconnect import Disconnector, disconnect_control
+from openami.cosem.classes.image_transfer import ImageTransfer
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.push import (
     MESSAGE_A_XDR,
@@ -52,6 +54,8 @@ SERIAL_NUMBER: Final = Obis(0, 0, 96, 1, 0, 255)
 MANUFACTURER: Final = Obis(0, 0, 96, 1, 1, 255)
 SOURCE: Final = Obis(0, 0, 96, 1, 9, 255)
 FIRMWARE: Final = Obis(1, 0, 0, 2, 0, 255)
+FIRMWARE_SIGNATURE: Final = Obis(1, 0, 0, 2, 8, 255)
+IMAGE_TRANSFER: Final = Obis(0, 0, 44, 0, 0, 255)
 STATUS: Final = Obis(0, 0, 96, 10, 1, 255)
 EVENT_CODE: Final = Obis(0, 0, 96, 11, 0, 255)
 LOAD_PROFILE: Final = Obis(1, 0, 99, 1, 0, 255)
@@ -64,10 +68,12 @@ READER_GRANTS: Final = (Grant(read=ALL),)
 MANAGER_GRANTS: Final = (
     Grant(read=ALL, invoke=ALL),
     Grant(of=PushSetup, write=frozenset({4, 5, 6, 7})),
+    Grant(of=ImageTransfer, write=frozenset({5})),
 )
 
 UNITS: Final = {"Wh": 30, "W": 27, "V": 35, "A": 33}  # DLMS UA 1000-1, table of units
 FIRMWARE_VERSION: Final = "openami 0.1.0"
+IMAGE_BLOCK_OCTETS: Final = 1024
 
 
 class Instrument(Protocol):
@@ -94,6 +100,16 @@ class Sources:
     replayed: Callable[[], str]
     window_expected: Callable[[], int]
     last_event: Callable[[], int]
+    firmware: "Firmware | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """The firmware that boot started, and where the next one goes."""
+
+    version: str
+    signature: bytes  # hash of the image
+    sink: ImageSink
 
 
 def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
@@ -110,6 +126,15 @@ def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]
     ]
 
 
+def receive_images(objects: list[InterfaceClass], firmware: Firmware) -> ImageReceiver:
+    """Add what tells of the firmware, and receives the next."""
+    thing = ImageTransfer(
+        IMAGE_TRANSFER, image_block_size=IMAGE_BLOCK_OCTETS, image_transfer_enabled=True
+    )
+    objects += [thing, Data(FIRMWARE_SIGNATURE, value=OctetString(firmware.signature))]
+    return image_transfer(thing, ImageReceiver(thing, firmware.sink, resumes=True))
+
+
 def _identity(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
     clock = Clock(
         CLOCK,
@@ -124,12 +149,13 @@ def _identity(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
     clock.bind(Clock.time, sources.calendar)
     source = Data(SOURCE)
     source.bind(Data.value, lambda: VisibleString(sources.replayed()))
+    version = FIRMWARE_VERSION if sources.firmware is None else sources.firmware.version
     return [
         clock,
         Data(LDN, value=OctetString(config.ldn.encode())),
         Data(SERIAL_NUMBER, value=VisibleString(config.ldn[3:])),
         Data(MANUFACTURER, value=VisibleString("OpenAMI")),
-        Data(FIRMWARE, value=VisibleString(FIRMWARE_VERSION)),
+        Data(FIRMWARE, value=VisibleString(version)),
         source,
     ]
 

@@ -24,10 +24,9 @@ def main(arguments: list[str]) -> int:
     stop_with_parent()
     set_up_logs()
     try:
-        run_until_stopped(
+        return run_until_stopped(
             lambda stop: management_process.serve(home, uart, stop, handed_over(record))
         )
     except UserError as error:
         print(f"openami: {error}", file=sys.stderr)  # noqa: T201  the supervisor keeps it
         return int(error.exit_code)
-    return 0

@@ -11,6 +11,9 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Collection
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PR_SET_PDEATHSIG = 1
 PARENT_VARIABLE = "OPENAMI_PARENT_PID"
@@ -39,13 +42,13 @@ def stop_event() -> asyncio.Event:
     return stop
 
 
-def run_until_stopped(service: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+def run_until_stopped(service: Callable[[asyncio.Event], Awaitable[T]]) -> T:
     """Run `service(stop)` in a fresh event loop; it returns soon after `stop` is set."""
 
-    async def run() -> None:
-        await service(stop_event())
+    async def run() -> T:
+        return await service(stop_event())
 
-    asyncio.run(run())
+    return asyncio.run(run())
 
 
 async def until_stopped(stop: asyncio.Event, tasks: Collection[asyncio.Task[None]]) -> None:
