@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cosem.conformance import (
+    defects_blocks,
     defects_data,
     defects_hdlc,
     defects_names,
@@ -25,6 +26,7 @@ DEFECTS: tuple[Defect, ...] = (
     *defects_hdlc.DEFECTS,
     *defects_opening.DEFECTS,
     *defects_data.DEFECTS,
+    *defects_blocks.DEFECTS,
     *defects_names.DEFECTS,
     *defects_security.DEFECTS,
 )

@@ -85,6 +85,7 @@ class Need(Enum):
     UNPROVEN = "an association without high level security"
     GET_BLOCKS = "conformance: block-transfer-with-get-or-read"
     SET_BLOCKS = "conformance: block-transfer-with-set-or-write"
+    GENERAL_BLOCKS = "conformance: general-block-transfer"
     MULTIPLE = "conformance: multiple-references"
     SELECTIVE = "conformance: selective-access"
     USERS = "user identification (user_id)"

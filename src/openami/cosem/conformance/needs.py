@@ -48,6 +48,7 @@ CONFORMANCE: Final[Mapping[Need, Conformance]] = MappingProxyType(
         Need.UNCONFIRMED_WRITE: Conformance.UNCONFIRMED_WRITE,
         Need.GET_BLOCKS: Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ,
         Need.SET_BLOCKS: Conformance.BLOCK_TRANSFER_WITH_SET_OR_WRITE,
+        Need.GENERAL_BLOCKS: Conformance.GENERAL_BLOCK_TRANSFER,
         Need.MULTIPLE: Conformance.MULTIPLE_REFERENCES,
         Need.SELECTIVE: Conformance.SELECTIVE_ACCESS,
     }

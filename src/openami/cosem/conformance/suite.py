@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from openami.cosem.conformance import (
     data_access,
+    data_blocks,
     data_ln,
     data_sn,
     data_writing,
@@ -32,6 +33,7 @@ CASES: Final[tuple[Case, ...]] = (
     *data_ln.CASES,
     *data_writing.CASES,
     *data_access.CASES,
+    *data_blocks.CASES,
     *data_sn.CASES,
     *release.CASES,
     *objects.CASES,
