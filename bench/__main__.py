@@ -13,7 +13,16 @@ from rich.console import Console
 from bench.measure import FULL, QUICK, Row, Scale
 from bench.report import as_json, machine, show
 
-SECTIONS: Final = ("codecs", "round_trips", "crowd", "meter_reads", "memory", "lake", "measuring")
+SECTIONS: Final = (
+    "codecs",
+    "round_trips",
+    "crowd",
+    "meter_reads",
+    "memory",
+    "lake",
+    "measuring",
+    "updates",
+)
 JSON_INDENT: Final = 1
 
 

@@ -22,6 +22,7 @@ SECTIONS = [
     pytest.param("memory", [{"openami", "bare asyncio"}] * 2),
     pytest.param("lake", [{"openami"}] * 5),
     pytest.param("measuring", [{"openami"}] * 3),
+    pytest.param("updates", [{"openami"}] * 10),
 ]
 
 
