@@ -194,6 +194,10 @@ def test_a_transfer_goes_on_after_the_management_was_killed(tmp_path: Path) -> N
             "not-confirmed",
         ),
         (
+            lambda text: text.replace("def main(", "def main(_):\n    while 1: pass\ndef other("),
+            "not-confirmed",
+        ),
+        (
             lambda text: text.replace(
                 "from openami.runtime.errors",
                 "from openami.meter.management_process import ManagementProcess\n"
@@ -205,7 +209,7 @@ def test_a_transfer_goes_on_after_the_management_was_killed(tmp_path: Path) -> N
             "valve",
         ),
     ],
-    ids=["crashes", "fails its self-test"],
+    ids=["crashes", "hangs", "fails its self-test"],
 )
 def test_a_bad_candidate_is_left(tmp_path: Path, text: Callable[[str], str], error: str) -> None:
     async def story() -> None:

@@ -7,12 +7,14 @@ meter's other module measures on.
 """
 
 import asyncio
+import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from openami.device import power, sealed
 from openami.device.fwu import SECURE
@@ -21,10 +23,13 @@ from openami.device.payload import rom
 from openami.device.power import Booted, Recovering
 from openami.firmware.bank import Bank
 from openami.psa.lifecycle import LifeCycle
-from openami.runtime.status import Figures
+from openami.runtime.status import Figures, read_statuses
 from openami.runtime.supervisor import COMMAND, Child, Program, open_log
 
+log = logging.getLogger(__name__)
+
 NAME: Final = "management"
+LOOK_S: Final = 1.0
 SOURCE: Final = "the package's source, unverified"
 NOT_STARTED, NO_FIRMWARE = 10, 11
 """What the meter's glass shows as its error where boot does not start, or no image may run."""
@@ -40,6 +45,7 @@ class Module(Child):
         service: Descriptor of the technician's line, and its path for people.
         isolation: Why the meter's parts are not kept apart.
         from_source: Run the package instead of what lies in the flash.
+        watchdog_s: Firmware on trial that says nothing for so long is reset.
         record: Of the last start.
         recovering: Why no image runs; empty while one does.
     """
@@ -49,6 +55,7 @@ class Module(Child):
     service: tuple[int, str] = field(kw_only=True)
     isolation: str = field(default="", kw_only=True)
     from_source: bool = field(default=False, kw_only=True)
+    watchdog_s: float = field(default=240.0, kw_only=True)
     record: Handover | None = None
     recovering: str = ""
 
@@ -126,6 +133,17 @@ class Module(Child):
         descriptors = (found.management, found.record_file)
         return [Program(NAME, command, descriptors, environment=environment)]
 
+    def _is_silent(self, began_s: float) -> bool:
+        """Tell whether the watchdog has to bark: firmware that began on trial says nothing.
+
+        What was confirmed is left alone: on a full disk nobody can write a status.
+        """
+        if self.record is None or not self.record.trial:
+            return False
+        found = [each for each in read_statuses(self.log.parent) if each.process == NAME]
+        silent_s = min([time.monotonic() - began_s, *(each.age_s for each in found)])
+        return silent_s > self.watchdog_s
+
     async def _run(self, programs: Sequence[Program], stop: asyncio.Event) -> int:
         """Run the worlds until one ends, which ends the others, or until `stop`."""
         over = asyncio.Event()
@@ -133,7 +151,13 @@ class Module(Child):
         running = [asyncio.ensure_future(world.run_once(over)) for world in worlds]
         stopping = asyncio.ensure_future(stop.wait())
         self.state = worlds[0].state
-        done, _ = await asyncio.wait({*running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        began_s, done = time.monotonic(), set[asyncio.Future[Any]]()
+        while not done and not self._is_silent(began_s):
+            done, _ = await asyncio.wait(
+                {*running, stopping}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED
+            )
+        if not done:
+            log.error("the management module says nothing for %g s: reset", self.watchdog_s)
         stopping.cancel()
         over.set()
         statuses = await asyncio.gather(*running)

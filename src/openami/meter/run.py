@@ -110,6 +110,7 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
             uart=uart,
             service=service,
             from_source=from_source,
+            watchdog_s=2 * config.trial_s,
         )
         supervisor = Supervisor([metrology(home, master), management], layout.run)
         supervisor.start()
