@@ -4,8 +4,10 @@
 import json
 import os
 import socket
+import time
 import tomllib
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +284,45 @@ def test_the_reference_meter_pushes(tmp_path: Path) -> None:
     assert listening.process.returncode == 0
     assert "4F414DFE00000001 data-notification" in listening.output
     assert "1.0.1.8.0.255" in listening.output
+
+
+def free_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+    return port
+
+
+def test_a_simulated_push_that_nobody_took_is_tried_again(tmp_path: Path) -> None:
+    """The push setup has three retries, 30 calendar seconds apart."""
+    keys, url = tmp_path / "meter.json", f"tcp://127.0.0.1:{free_port()}"
+    to = ("--push", url, "--push-every", 1000, "--speed", 30)
+    with Listening("simulate", "--listen", ANY, "--keys", keys, *to) as meter:
+        deadline = time.monotonic() + 20
+        while not any("was not sent" in line for line in meter.lines):
+            assert time.monotonic() < deadline, meter.lines
+            time.sleep(0.05)
+        with Listening("push", "listen", url, "--keys", keys, "--count", 1) as listening:
+            listening.process.wait(20)
+    assert listening.process.returncode == 0
+    assert "4F414DFE00000001 data-notification" in listening.output
+
+
+def test_pushes_go_to_where_the_push_setup_says_if_that_is_wished(tmp_path: Path) -> None:
+    keys, dump = tmp_path / "meter.json", tmp_path / "dump.json"
+    original = files("openami.cosem.profiles").joinpath("reference-meter.json").read_text()
+    with Listening("simulate", "--listen", ANY, "--keys", keys, "--quiet") as first:
+        assert first.urls  # its keys are there now
+    with Listening("push", "listen", ANY, "--keys", keys, "--count", 1) as listening:
+        place = listening.url.removeprefix("tcp://").encode()
+        told = "02031600" + bytes((9, len(place))).hex() + place.hex() + "1600"
+        sent_to = "02031600" + "090e" + b"127.0.0.1:4061".hex() + "1600"
+        assert sent_to in original
+        dump.write_text(original.replace(sent_to, told).replace("127.0.0.1:4061", place.decode()))
+        to = ("--push", "told", "--push-every", 1000)
+        with Listening("simulate", dump, "--listen", ANY, "--keys", keys, *to):
+            listening.process.wait(20)
+    assert listening.process.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,12 @@ from openami.cli.load import Load, with_history
 from openami.cli.serving import SERVED, Opened, serve
 from openami.cli.simulated_keys import bind_security_setups
 from openami.cli.simulated_ports import TrialTokens, guard_of
+from openami.cli.simulated_pushes import Pusher, Schedule
 from openami.cli.simulating import (
     TICK_S,
     Calendar,
     CounterFile,
     Living,
-    Pusher,
-    Schedule,
     load_json,
     reference,
 )
@@ -47,6 +46,7 @@ from openami.transport.url import Scheme, Url
 
 LISTEN: Final = "tcp://127.0.0.1:4059"
 PUSHED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp"})
+TOLD: Final = "told"
 PASSWORD_OCTETS: Final = 16
 _PEM: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -65,7 +65,8 @@ class Simulation:
     speed: float
     history_days: int
     physical: int
-    push: Url | None
+    push: Url | None  # with `pushes`; None for where each push setup says
+    pushes: bool
     push_every_s: float
     short_names: bool
     quiet: bool
@@ -108,7 +109,11 @@ class Simulation:
 @click.option(
     "--physical", type=click.IntRange(0, 16383), default=0, help="hdlc: physical address.  [0]"
 )
-@click.option("--push", metavar="URL", help="Where pushes go, tcp or udp.  [nowhere]")
+@click.option(
+    "--push",
+    metavar="URL",
+    help="Where pushes go, tcp or udp; or `told`, for where each push setup says.  [nowhere]",
+)
 @click.option(
     "--push-every", type=click.FloatRange(0.1), metavar="SECONDS", help="Push this often."
 )
@@ -158,7 +163,8 @@ def simulate(  # noqa: PLR0913  one parameter an option
         speed=speed,
         history_days=(0 if file else 8) if history_days is None else history_days,
         physical=physical,
-        push=Url.parse(push, "--push", PUSHED) if push else None,
+        push=Url.parse(push, "--push", PUSHED) if push and push != TOLD else None,
+        pushes=bool(push),
         push_every_s=push_every or 0.0,
         short_names=short_names,
         quiet=quiet,
@@ -243,19 +249,20 @@ async def _run(wish: Simulation) -> None:
     if wish.short_names:
         refer_by_short_names(made.device, ShortNames())
     pusher = None
-    if wish.push is not None:
-        pusher = Pusher(made.device, wish.push, ciphering, _note)
+    if wish.pushes:
+        pusher = Pusher(made.device, wish.push, ciphering, calendar.now_us, _note)
     host = Host(
         clock=calendar,
         entropy=os.urandom,
         measured=load,
         poll_us=round(max(1.0, wish.speed * TICK_S) * MICROSECONDS),
-        push=pusher.sink if pusher else lambda _at: None,
-        port=_ports(made.device),
+        port=_ports(made.device, pusher),
         report=lambda happened: None if wish.quiet else _report(happened),
     )
     begun_us = calendar.now_us()
     life = bring_to_life(made.device, host)
+    if pusher is not None:
+        pusher.life = life
     tell_energy = load.feed(life)
     bind_security_setups(made.device, ciphering, wish.keys, wish.keys_path)
     bind_methods(made.device, wish.dump)
@@ -281,12 +288,14 @@ async def _run(wish: Simulation) -> None:
             await each.close()
 
 
-def _ports(device: LogicalDevice) -> Callable[[Obis], object | None]:
-    """Return what a token gateway needs of its host; other objects do without."""
-    tokens = {
+def _ports(device: LogicalDevice, pusher: Pusher | None) -> Callable[[Obis], object | None]:
+    """Return what token gateways and push setups need of their host; other objects do without."""
+    ports: dict[Obis, object | None] = {
         each.values[1]: TrialTokens() for each in device if each.class_id == TokenGateway.class_id
     }
-    return tokens.get
+    if pusher is not None:
+        ports |= {at: pusher.transport(at) for at in pusher.setups()}
+    return ports.get
 
 
 def _note(sentence: str) -> None:

@@ -1,37 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What keeps a simulated meter going: its calendar, its counters on disk, its pushes, its ticks."""
+"""What keeps a simulated meter going: its calendar, its counters on disk, its ticks."""
 
 import asyncio
 import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from openami.cosem.behaviour.acting import Inside
+from openami.cli.simulated_pushes import Schedule
 from openami.cosem.behaviour.host import Life
-from openami.cosem.classes.push import PushSetup
-from openami.cosem.device import Ciphering, LogicalDevice
-from openami.cosem.model import Refused
-from openami.dlms.apdu.ciphered import GeneralGloCiphering
-from openami.dlms.apdu.codes import ActionResult
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
-from openami.dlms.apdu.notification import DataNotification
-from openami.dlms.apdu.selective import CaptureObject
-from openami.dlms.data import Data, Structure
-from openami.dlms.obis import Obis
+from openami.cosem.device import Ciphering
 from openami.dlms.security.counters import InvocationCounter
-from openami.dlms.security.suites import SecurityControl
 from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import PRIVATE, read_json, write_json
-from openami.transport.endpoint import dial
-from openami.transport.udp import dial_udp
-from openami.transport.url import Url
-from openami.transport.wire import WireError
 
 TICK_S: Final = 0.2
 MOST_TICKS: Final = 500
@@ -40,7 +26,6 @@ LATEST_US: Final = 86_400_000_000
 """What was due longer ago is done once: the clock was set, or the machine slept."""
 LEAP: Final = 1000
 """How many counters are taken from the file at a time."""
-PUSH_CLIENT: Final = 1
 
 
 class Calendar:
@@ -115,115 +100,6 @@ class CounterFile:
 
 
 @dataclass(slots=True)
-class Pusher:
-    """Sends what a push setup names to one address.
-
-    Attributes:
-        device: The meter.
-        to: The address.
-        ciphering: The manager's keys; None to push in the clear.
-        said: Hears what went wrong.
-    """
-
-    device: LogicalDevice
-    to: Url
-    ciphering: Ciphering | None
-    said: Callable[[str], None]
-    sent: int = 0
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def sink(self, at: Obis) -> "Sink":
-        """Return the sink of one push setup."""
-        return Sink(self, at)
-
-    def push(self, at: Obis) -> None:
-        """Push now, in a task of its own.
-
-        Raises:
-            Refused: There is no push setup of that name, or an object that it names is not there.
-        """
-        apdu = self._notification(at).encode()
-        if self.ciphering is not None:
-            apdu = self._sealed(self.ciphering, apdu)
-        task = asyncio.get_running_loop().create_task(self._send(apdu))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def setups(self) -> list[Obis]:
-        """Return the names of the push setups."""
-        return [each.values[1] for each in self.device if each.class_id == PushSetup.class_id]
-
-    def _notification(self, at: Obis) -> DataNotification:
-        try:
-            setup = self.device[at]
-        except KeyError:
-            raise Refused(ActionResult.OBJECT_UNDEFINED) from None
-        columns: tuple[CaptureObject, ...] = setup.values.get(2) or ()
-        inside = Inside(self.device)
-        values: list[Data] = [
-            inside.read(each.class_id, _name(each), _index(each)) for each in columns
-        ]
-        self.sent += 1
-        return DataNotification(
-            long_invoke_id_and_priority=LongInvokeIdAndPriority.of(self.sent),
-            notification_body=Structure(values),
-        )
-
-    def _sealed(self, ciphering: Ciphering, apdu: bytes) -> bytes:
-        title = self.device.system_title
-        control = SecurityControl.of(ciphering.cipher.keys.suite)
-        sealed = ciphering.cipher.seal(control, ciphering.counters.next(), title, apdu)
-        return GeneralGloCiphering(system_title=title, ciphered_service=sealed).encode()
-
-    async def _send(self, apdu: bytes) -> None:
-        try:
-            if self.to.scheme == "udp":
-                udp = await dial_udp(self.to, lambda _wire: _Deaf())
-                udp.send(self.device.sap, PUSH_CLIENT, apdu)
-                udp.close()
-                return
-            wire = await dial(self.to, lambda _wire: _Deaf())
-            wire.send(self.device.sap, PUSH_CLIENT, apdu)
-            wire.close()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(5):
-                    await wire.gone()
-        except WireError as error:
-            self.said(f"a push was not sent: {error}")
-
-
-def _name(column: CaptureObject) -> Obis:
-    return getattr(column, "logical_name", None) or column.instance_id
-
-
-def _index(column: CaptureObject) -> int:
-    found = getattr(column, "attribute_index", None)
-    return column.attribute_id if found is None else int(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Sink:
-    """The sink of one push setup."""
-
-    pusher: Pusher
-    at: Obis
-
-    def push(self) -> None:
-        """Push now."""
-        self.pusher.push(self.at)
-
-
-class _Deaf:
-    """Hears nothing: whoever takes pushes need not answer."""
-
-    def frame(self, source: int, destination: int, apdu: bytes) -> None:
-        """Drop what comes."""
-
-    def closed(self, reason: str) -> None:
-        """Take note of nothing."""
-
-
-@dataclass(slots=True)
 class Living:
     """Tells the objects of a device the time.
 
@@ -242,7 +118,7 @@ class Living:
     first: Callable[[], None]
     last: Callable[[], None]
     begun_us: int
-    pushes: "Schedule | None" = None
+    pushes: Schedule | None = None
     _reached_us: int = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -274,26 +150,6 @@ class Living:
         with calendar.held(now_us):  # what became due since then has its own moment
             self.first()
         self._reached_us = now_us
-
-
-@dataclass(slots=True)
-class Schedule:
-    """Pushes every so many real seconds."""
-
-    pusher: Pusher
-    every_s: float
-    _due_s: float = field(default_factory=time.monotonic)
-
-    def tick(self) -> None:
-        """Push what is due."""
-        if time.monotonic() < self._due_s:
-            return
-        self._due_s = time.monotonic() + self.every_s
-        for at in self.pusher.setups():
-            try:
-                self.pusher.push(at)
-            except Refused as refused:
-                self.pusher.said(f"push setup {at} cannot push: {refused}")
 
 
 def load_json(path: Path) -> object:

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated meter's pushes: its push setups decide when and how often, this carries them.
+
+Windows, random delay, retries and confirmations are the objects' own business
+(`behaviour.pushing`); what is here dials, sends, and tells them how it went.  Pushes go to one
+address, or to where each push setup says: then a dump of a real meter would call a real head-end,
+so that has to be wished for.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from openami.cosem.behaviour.host import Life
+from openami.cosem.behaviour.pushing import Pushing
+from openami.cosem.classes.push import PushSetup, SendDestinationAndMethod, TransportService
+from openami.cosem.device import Ciphering, LogicalDevice
+from openami.cosem.model import Refused
+from openami.dlms.apdu.ciphered import GeneralGloCiphering
+from openami.dlms.apdu.codes import ActionResult
+from openami.dlms.apdu.notification import DataNotificationConfirm
+from openami.dlms.errors import DlmsError
+from openami.dlms.obis import Obis
+from openami.dlms.security.suites import SecurityControl
+from openami.runtime.errors import UserError
+from openami.transport.carrier import Carrier
+from openami.transport.endpoint import dial
+from openami.transport.udp import dial_udp
+from openami.transport.url import Scheme, Url
+from openami.transport.wire import WireError
+
+PUSH_CLIENT: Final = 1
+CONFIRMED_WITHIN_S: Final = 30.0
+_CARRIED: Final[dict[TransportService, Scheme]] = {
+    TransportService.TCP: "tcp",
+    TransportService.UDP: "udp",
+}
+
+
+@dataclass(slots=True)
+class Pusher:
+    """Carries the pushes of one device.
+
+    Attributes:
+        device: The meter.
+        to: Where pushes go; None for where each push setup says.
+        ciphering: The manager's keys; None to push in the clear.
+        now_us: The meter's calendar.
+        said: Hears what went wrong.
+        life: The device, once it was brought to life.
+    """
+
+    device: LogicalDevice
+    to: Url | None
+    ciphering: Ciphering | None
+    now_us: Callable[[], int]
+    said: Callable[[str], None]
+    life: Life | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def transport(self, at: Obis) -> "PushCarrier | None":
+        """Return who carries the pushes of an object; None if it is no push setup."""
+        return PushCarrier(self, at) if at in self.setups() else None
+
+    def setups(self) -> list[Obis]:
+        """Return the names of the push setups."""
+        return [each.values[1] for each in self.device if each.class_id == PushSetup.class_id]
+
+    def setup(self, at: Obis) -> Pushing:
+        """Return a push setup at work.
+
+        Raises:
+            Refused: It does not work, or there is none of this name.
+        """
+        acting = None if self.life is None else self.life.acting.get(at)
+        if not isinstance(acting, Pushing):
+            raise Refused(ActionResult.OBJECT_UNDEFINED)
+        return acting
+
+    def begin(self, at: Obis, url: Url, apdu: bytes) -> None:
+        """Send an APDU in a task of its own."""
+        task = asyncio.get_running_loop().create_task(self._send(at, url, apdu))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self, at: Obis, url: Url, apdu: bytes) -> None:
+        setup = self.setup(at)
+        ear = _Ear(lambda invoke_id: setup.confirmed(invoke_id, self.now_us()))
+        try:
+            wire = await _dialled(url, ear)
+            wire.send(self.device.sap, PUSH_CLIENT, apdu)
+        except WireError as error:
+            self.said(f"a push of {at} was not sent: {error}")
+            setup.failed(self.now_us())
+            return
+        setup.sent(self.now_us())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONFIRMED_WITHIN_S):
+                await ear.heard.wait()
+        wire.close()
+
+    def sealed(self, apdu: bytes) -> bytes:
+        """Return an APDU under the manager's key, if there is one."""
+        if self.ciphering is None:
+            return apdu
+        cipher, counters = self.ciphering.cipher, self.ciphering.counters
+        title = self.device.system_title
+        control = SecurityControl.of(cipher.keys.suite)
+        ciphered = cipher.seal(control, counters.next(), title, apdu)
+        return GeneralGloCiphering(system_title=title, ciphered_service=ciphered).encode()
+
+
+@dataclass(slots=True)
+class PushCarrier:
+    """A `PushTransport`: carries what one push setup sends; a retry is the same octets again."""
+
+    pusher: Pusher
+    at: Obis
+    _apdu: bytes = b""
+    _sealed: bytes = b""
+
+    def send(self, destination: SendDestinationAndMethod, octets: bytes) -> None:
+        """Begin to send.
+
+        Raises:
+            Refused: The destination is none that TCP or UDP reaches.
+        """
+        url = self.pusher.to or self._where(destination)
+        if octets != self._apdu:
+            self._apdu, self._sealed = octets, self.pusher.sealed(octets)
+        self.pusher.begin(self.at, url, self._sealed)
+
+    def _where(self, destination: SendDestinationAndMethod) -> Url:
+        scheme = _CARRIED.get(TransportService(destination.transport_service))
+        text = bytes(destination.destination).decode("ascii", "replace")
+        try:
+            # A service that is none of both makes an address that is refused.
+            return Url.parse(f"{scheme}://{text}", "its destination", frozenset(_CARRIED.values()))
+        except UserError as error:
+            self.pusher.said(f"push setup {self.at} cannot push to {text!r}: {error}")
+            raise Refused(ActionResult.OTHER_REASON) from None
+
+
+async def _dialled(url: Url, ear: "_Ear") -> Carrier:
+    if url.scheme == "udp":
+        return await dial_udp(url, lambda _wire: ear)
+    return await dial(url, lambda _wire: ear)
+
+
+class _Ear:
+    """Hears the confirmation of one push, or that the peer hung up."""
+
+    def __init__(self, confirmed: Callable[[int], bool]) -> None:
+        self.heard = asyncio.Event()
+        self._confirmed = confirmed
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:  # noqa: ARG002
+        """Take what comes; nothing but a confirmation is expected."""
+        with contextlib.suppress(DlmsError):
+            confirm = DataNotificationConfirm.decode(apdu)
+            if self._confirmed(int(confirm.long_invoke_id_and_priority)):
+                self.heard.set()
+
+    def closed(self, reason: str) -> None:  # noqa: ARG002
+        """Wait no longer."""
+        self.heard.set()
+
+
+@dataclass(slots=True)
+class Schedule:
+    """Pushes every so many real seconds."""
+
+    pusher: Pusher
+    every_s: float
+    _due_s: float = field(default_factory=time.monotonic)
+
+    def tick(self) -> None:
+        """Push what is due."""
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + self.every_s
+        for at in self.pusher.setups():
+            try:
+                self.pusher.setup(at).push()
+            except Refused as refused:
+                self.pusher.said(f"push setup {at} cannot push: {refused}")
