@@ -270,4 +270,4 @@ def test_the_page_on_firmware_shows_what_works(
     Path("app.bin").write_bytes(PAYLOAD)
     for words in commands:
         assert openami(*words).status == 0, words
-    assert {words[1] for words in shown} == set(command.commands)
+    assert {words[1] for words in shown} == set(command.commands) - {"send"}  # needs a meter

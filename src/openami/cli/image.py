@@ -26,6 +26,7 @@ from openami.cli.image_files import FILE, NUMBER, image_of, key_of, octets_of, w
 from openami.cli.image_layout import as_json as layout_json
 from openami.cli.image_layout import drawing
 from openami.cli.image_manifest import manifest
+from openami.cli.image_send import send
 from openami.cli.image_sign import encrypt, sign
 from openami.firmware.encrypt import decrypt as decrypted
 from openami.firmware.errors import ImageError, Reason
@@ -45,7 +46,7 @@ from openami.runtime.errors import ExitCode, UserError
 
 @click.group()
 def image() -> None:
-    """Firmware images in MCUboot's format: build, sign, verify, inspect, encrypt, manifests."""
+    """Firmware images in MCUboot's format: make them, judge them, send them."""
 
 
 image.add_command(build)
@@ -53,6 +54,7 @@ image.add_command(budget)
 image.add_command(sign)
 image.add_command(encrypt)
 image.add_command(manifest)
+image.add_command(send)
 
 
 @image.command("verify")

@@ -5,6 +5,7 @@ A client that was cut off calls `transfer` again with the same image: what the m
 not sent again.  `verify` and `activate` return whether that is done, as both may take a while.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from openami.cosem.asking.association import Steps
@@ -22,23 +23,46 @@ from openami.dlms.obis import Obis
 IMAGE: Final = Obis(0, 0, 44, 0, 0, 255)
 
 
-def transfer(client: Client, identifier: bytes, image: bytes, *, at: Obis = IMAGE) -> Steps[int]:
+def transfer(  # noqa: PLR0913  all a transfer depends on
+    client: Client,
+    identifier: bytes,
+    image: bytes,
+    *,
+    at: Obis = IMAGE,
+    anew: bool = True,
+    told: Callable[[int, int], None] = lambda _there, _blocks: None,
+) -> Steps[int]:
     """Send what the meter has not got of an image; return how many blocks were sent.
+
+    Args:
+        client: Associated, with the right to do it.
+        identifier: The same identifier and size go on where an earlier transfer ended.
+        image: The octets.
+        at: The object.
+        anew: Initiate the transfer.  There are meters that forget all blocks then; without it a
+            transfer of as many blocks that is under way goes on, whatever image it was begun for.
+        told: Hears how many blocks are there, of how many; what it raises ends the transfer.
 
     Raises:
         AccessError: The meter refuses it.
     """
     block_octets = yield from client.get(ImageTransfer.image_block_size, at=at)
-    initiation = ImageInitiation(identifier, len(image))
-    yield from client.act(ImageTransfer.image_transfer_initiate, initiation, at=at)
     received = yield from client.get(ImageTransfer.image_transferred_blocks_status, at=at)
-    sent = 0
+    under_way = (yield from status(client, at=at)) is ImageTransferStatus.INITIATED
+    if anew or not under_way or len(received.bits) != -(-len(image) // block_octets):
+        initiation = ImageInitiation(identifier, len(image))
+        yield from client.act(ImageTransfer.image_transfer_initiate, initiation, at=at)
+        received = yield from client.get(ImageTransfer.image_transferred_blocks_status, at=at)
+    sent, blocks = 0, len(received.bits)
+    already = received.bits.count("1")
     for number, there in enumerate(received.bits):
+        told(already + sent, blocks)
         if there == "0":
             value = image[number * block_octets : (number + 1) * block_octets]
             block = ImageBlock(number, value)
             yield from client.act(ImageTransfer.image_block_transfer, block, at=at)
             sent += 1
+    told(blocks, blocks)
     return sent
 
 
