@@ -16,6 +16,7 @@ from openami.cosem.classes.image_transfer import (
     ImageTransferStatus,
 )
 from openami.cosem.client import Client
+from openami.cosem.model import Method
 from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.obis import Obis
@@ -72,13 +73,7 @@ def verify(client: Client, *, at: Obis = IMAGE) -> Steps[bool]:
     Raises:
         AccessError: The image is bad, or incomplete.
     """
-    try:
-        yield from client.act(ImageTransfer.image_verify, 0, at=at)
-    except AccessError as error:
-        if error.result is not ActionResult.TEMPORARY_FAILURE:
-            raise
-        return False
-    return True
+    return (yield from _done(client, ImageTransfer.image_verify, at))
 
 
 def activate(client: Client, *, at: Obis = IMAGE) -> Steps[bool]:
@@ -87,15 +82,19 @@ def activate(client: Client, *, at: Obis = IMAGE) -> Steps[bool]:
     Raises:
         AccessError: It does not run.
     """
-    try:
-        yield from client.act(ImageTransfer.image_activate, 0, at=at)
-    except AccessError as error:
-        if error.result is not ActionResult.TEMPORARY_FAILURE:
-            raise
-        return False
-    return True
+    return (yield from _done(client, ImageTransfer.image_activate, at))
 
 
 def status(client: Client, *, at: Obis = IMAGE) -> Steps[ImageTransferStatus]:
     """Return how far the transfer has come."""
     return (yield from client.get(ImageTransfer.image_transfer_status, at=at))
+
+
+def _done(client: Client, method: Method[int, None], at: Obis) -> Steps[bool]:
+    try:
+        yield from client.act(method, 0, at=at)
+    except AccessError as error:
+        if error.result is not ActionResult.TEMPORARY_FAILURE:
+            raise
+        return False
+    return True
