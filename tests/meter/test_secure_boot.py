@@ -81,6 +81,7 @@ def test_management_runs_from_the_flash_and_from_nothing_else(tmp_path: Path) ->
             plant.start_meter()
             await told(plant, "firmware", "0.1.0+0 in bank A")
             assert status(plant)["isolation"].startswith("reduced: one user runs all parts")
+            await told(plant, "modules running", "2")
             await plant.until(
                 lambda: plant.figure("management", "intervals stored") > 0, "intervals"
             )

@@ -150,12 +150,12 @@ class Module(Child):
         worlds = [Child(each, self.log.with_name(f"{each.name}.log")) for each in programs]
         running = [asyncio.ensure_future(world.run_once(over)) for world in worlds]
         stopping = asyncio.ensure_future(stop.wait())
-        self.state = worlds[0].state
         began_s, done = time.monotonic(), set[asyncio.Future[Any]]()
         while not done and not self._is_silent(began_s):
             done, _ = await asyncio.wait(
                 {*running, stopping}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED
             )
+            self.state = worlds[0].state
         if not done:
             log.error("the management module says nothing for %g s: reset", self.watchdog_s)
         stopping.cancel()
