@@ -209,3 +209,9 @@ def test_an_attestation_tells_of_every_component(otp: Otp) -> None:
         each.measurement for each in record.components
     ]
     assert all(each.signer_id for each in software)
+
+
+def test_images_are_not_judged_by_keys_that_were_not_burned(otp: Otp) -> None:
+    """Whoever exchanges the keys between the mask ROM's look and the boot's gains nothing."""
+    with pytest.raises(BootRegionError, match="the boot region was altered"):
+        start(flash_with(program=b"other"), otp, SEED, "", ROM)

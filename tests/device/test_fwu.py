@@ -11,6 +11,7 @@ from device.sealedmeter import KEY, KEYS, flash_with, image
 from openami.device.fwu import COMPONENT, WRITE_OCTETS, FirmwareUpdate, update_key, update_of
 from openami.device.payload.identity import CLASS_ID, VENDOR_ID
 from openami.device.payload.judge import policy
+from openami.device.storage import StorageError
 from openami.firmware import cbor
 from openami.firmware.bank import M2351
 from openami.firmware.boot import boot
@@ -229,3 +230,26 @@ def test_a_candidate_outlives_a_power_cut(device: Device) -> None:
     device.reboot()
     assert device.state is S.CANDIDATE
     assert Update(device.flash, M2351, policy(KEYS)).state is S.CANDIDATE
+
+
+@pytest.mark.parametrize("octets", [None, b"", b"short\n", bytes(32), b"\xff" * 32, bytes(33)])
+def test_without_a_sound_key_images_in_the_clear_are_taken_and_the_log_says_so(
+    tmp_path: Path, octets: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "update.key"
+    if octets is not None:
+        path.write_bytes(octets)
+    with pytest.raises(StorageError, match="no encrypted image can be opened: restore it") as said:
+        update_key(tmp_path)
+    assert str(path) in str(said.value)
+
+    flash = flash_with()
+    fwu = FirmwareUpdate(flash, update_of(flash, tmp_path), lambda: None)
+    fwu.start(COMPONENT)
+    image_octets = NEW.encode()
+    for at in range(0, len(image_octets), WRITE_OCTETS):
+        fwu.write(COMPONENT, at, image_octets[at : at + WRITE_OCTETS])
+    fwu.finish(COMPONENT)
+
+    assert fwu.query(COMPONENT).state is S.CANDIDATE
+    assert str(said.value) in caplog.text

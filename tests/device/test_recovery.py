@@ -6,7 +6,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.sealedmeter import KEYS, flash_with, image, spoil
@@ -96,6 +96,33 @@ def test_octets_that_are_no_message_are_refused(octets: str) -> None:
         Smp.decode(bytes.fromhex(octets))
 
 
+bodies = st.dictionaries(
+    st.sampled_from(["off", "data", "len", "d", "x"]),
+    st.binary(max_size=1200) | st.integers(-(2**40), 2**40) | st.booleans() | st.text(max_size=4),
+    max_size=4,
+)
+asked = st.tuples(
+    st.sampled_from(Op), st.integers(0, 2), st.sampled_from([ECHO, RESET, STATE, UPLOAD, 9]), bodies
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(asked, max_size=12))
+def test_whatever_is_asked_is_answered_and_nothing_breaks(
+    questions: list[tuple[Op, int, int, dict[str, object]]],
+) -> None:
+    flash = flash_with()
+    spoil(flash, Bank.A)
+    server = RecoveryServer(flash, "why")
+
+    for op, group, command, body in questions:
+        request = Smp(op=op, group=group, command=command, body={**body})
+        response = server.answer(request)
+        assert (response is None) == (op in {Op.READ_RESPONSE, Op.WRITE_RESPONSE})
+        if response is not None:
+            assert len(to_lines(response)) > 0
+
+
 class Line:
     """A technician at a device that recovers."""
 
@@ -106,6 +133,7 @@ class Line:
     def ask(self, op: Op, group: int, command: int, **body: object) -> dict[object, object]:
         request = Smp(op=op, group=group, command=command, sequence=9, body={**body})
         response = self.server.answer(request)
+        assert response is not None
         assert (response.op, response.sequence) == (op + 1, 9)
         return dict(response.body)
 

@@ -24,7 +24,7 @@ from openami.cosem.classes.image_transfer import (
 from openami.cosem.classes.measurement import Data
 from openami.cosem.refusals import AccessError
 from openami.device.factory import FACTORY_IMAGE, SIGNING_KEY
-from openami.device.fwu import FLASH_FILE, SECURE
+from openami.device.files import FLASH_FILE, SECURE
 from openami.device.payload.container import Payload
 from openami.device.payload.pack import pack
 from openami.device.payload.parts import MANAGEMENT

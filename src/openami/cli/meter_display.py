@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from openami.device.fwu import SECURE
+from openami.device.files import SECURE
 from openami.meter.glance import Glance
 from openami.meter.measuring.demo import PLATE, DemoMeter
 from openami.meter.measuring.display import (

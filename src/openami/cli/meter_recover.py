@@ -92,13 +92,18 @@ def recover(path: Path, image: Path | None) -> None:
         sentence = f"{path} cannot be opened ({error.strerror}): look at the meter's alarm"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY) from None
     try:
+        if not os.isatty(line):
+            sentence = f"{path} is no serial line: look at the meter's alarm"
+            raise UserError(sentence, ExitCode.ASKED_WRONGLY)
         technician = Technician(line)
         state = technician.ask(Op.READ, Group.IMAGE, STATE)
-        click.echo(state["rsn"])
+        click.echo(state.get("rsn", "the meter does not say why no firmware runs"))
         if octets is None:
             return
         technician.send(octets)
         technician.ask(Op.WRITE, Group.SYSTEM, RESET)
+    except OSError as error:
+        raise UserError(f"{path} broke ({error.strerror}): is the meter still there?") from None
     finally:
         os.close(line)
     print(f"{image} was taken; the meter starts it on trial", file=sys.stderr)  # noqa: T201

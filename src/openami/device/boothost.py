@@ -28,6 +28,7 @@ from typing import Final
 
 from openami.device import recovery, sealed
 from openami.device.bootregion import BootRegion, BootRegionError
+from openami.device.files import FLASH_FILE, OTP_FILE
 from openami.device.flash import FlashFile
 from openami.device.handover import SEED_OCTETS, Component, Handover
 from openami.device.otp import STAGE, Otp
@@ -42,8 +43,6 @@ from openami.firmware.state import StateJournal
 from openami.psa.lifecycle import of_fuses
 from openami.runtime.errors import ExitCode, UserError
 
-FLASH_FILE: Final = "flash.bin"
-OTP_FILE: Final = "otp.bin"
 RUNNING: Final = b"R"
 RECOVERING: Final = b"X"
 
@@ -65,8 +64,12 @@ def start(flash: Flash, otp: Otp, seed: bytes, isolation: str, rom_digest: bytes
         seed: Fresh entropy, `SEED_OCTETS`.
         isolation: Why the parts are not apart; empty if they are.
         rom_digest: Measured.
+
+    Raises:
+        BootRegionError: The keys that images are judged by are not those that were burned.
     """
     region = BootRegion.read(flash)
+    region.verify(otp)  # the mask ROM did so with its own copy; these keys are read anew
     found = boot(flash, M2351, policy(region.keys))
     if isinstance(found, Recovery):
         return str(found)

@@ -29,10 +29,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from openami.device.boothost import FLASH_FILE, OTP_FILE
 from openami.device.bootregion import REGION, BootRegion
+from openami.device.files import FLASH_FILE, OTP_FILE, SECURE, UPDATE_KEY_FILE
 from openami.device.flash import FlashFile
-from openami.device.fwu import SECURE, UPDATE_KEY_FILE, update_key
+from openami.device.fwu import SCALAR_OCTETS, update_key
 from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, ENTRY_OCTETS, Otp
 from openami.device.payload.judge import policy
 from openami.device.payload.pack import pack
@@ -41,9 +41,12 @@ from openami.device.payload.release import Release
 from openami.device.payload.sources import here
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS
 from openami.firmware.boot import prepare
+from openami.firmware.errors import ImageError, KeyFormatError
 from openami.firmware.flash import ERASED, PAGE_OCTETS, UNIT_OCTETS
-from openami.firmware.image import Version
+from openami.firmware.image import Image, Version
 from openami.firmware.keys import VerifyingKey, fresh_p256, private_key
+from openami.firmware.verify import verify
+from openami.runtime.errors import UserError
 from openami.runtime.files import PRIVATE, write_durably
 
 UPDATE_PUBLIC: Final = "update-pub.pem"
@@ -51,7 +54,6 @@ SIGNING_KEY: Final = "development-key.pem"
 FACTORY_IMAGE: Final = "factory.bin"
 FIRST_VERSION: Final = Version(0, 1, 0)
 FIRST_COUNTER: Final = 1
-SCALAR_OCTETS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def development(folder: Path) -> Delivery:
 
     Raises:
         PayloadError: The image does not fit.
-        UserError: The folder cannot be written.
+        UserError: The folder cannot be written, or what lies there is no key, or no image.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
@@ -77,11 +79,20 @@ def development(folder: Path) -> Delivery:
                 Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
             )
             write_durably(key_file, pem, mode=PRIVATE)
-        key = private_key(key_file.read_bytes())
+        try:
+            key = private_key(key_file.read_bytes())
+        except KeyFormatError as error:
+            raise UserError(f"{key_file}: {error}; bring a sound one, or remove it") from None
         if not image_file.exists():
             image = Release.of(here()).image(FIRST_VERSION, FIRST_COUNTER, key)
             write_durably(image_file, image.encode())
-        return Delivery(image=image_file.read_bytes(), keys=(VerifyingKey.of(key),))
+        delivery = Delivery(image=image_file.read_bytes(), keys=(VerifyingKey.of(key),))
+        try:
+            verify(Image.decode(delivery.image), policy(delivery.keys))
+        except ImageError as error:
+            remedy = "bring an image that is signed with the key beside it, or remove the file"
+            raise UserError(f"{image_file}: {error}: {remedy}") from None
+        return delivery
 
 
 def is_made(home: Path) -> bool:

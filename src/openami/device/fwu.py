@@ -8,6 +8,7 @@ not be below the device's security counter.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from openami.device.bootregion import BootRegion
+from openami.device.files import UPDATE_KEY_FILE
 from openami.device.payload.identity import CLASS_ID, VENDOR_ID
 from openami.device.payload.judge import policy
+from openami.device.storage import StorageError
 from openami.firmware.bank import M2351, load
 from openami.firmware.errors import FirmwareError, ImageError
 from openami.firmware.flash import Flash, FlashError
@@ -30,14 +33,14 @@ from openami.firmware.transfer import TransferError
 from openami.firmware.update import Update, psa_status
 from openami.psa.status import PsaError, Status
 
+log = logging.getLogger(__name__)
+
 COMPONENT: Final = 0
 WRITE_OCTETS: Final = 1024
 ENCRYPTION: Final = 2
 """Flag of a component: its images may be encrypted."""
 IDENTIFIER: Final = b"psa"
-SECURE: Final = "secure"
-UPDATE_KEY_FILE: Final = "update.key"
-FLASH_FILE: Final = "flash.bin"
+SCALAR_OCTETS: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +64,39 @@ class ComponentInfo:
 def update_of(flash: Flash, folder: Path) -> Update:
     """Return the update of a device, which opens what was encrypted for it.
 
+    Without a sound key images in the clear are taken all the same, and the log says so: a meter
+    has better things to do than to stop over it.
+
     Args:
         flash: Of the device.
         folder: With the key, as the factory left it.
     """
-    return Update(flash, M2351, policy(BootRegion.read(flash).keys, update_key(folder)))
+    key: ec.EllipticCurvePrivateKey | None = None
+    try:
+        key = update_key(folder)
+    except StorageError as error:
+        log.error("%s", error)  # noqa: TRY400  the sentence says it all
+    return Update(flash, M2351, policy(BootRegion.read(flash).keys, key))
 
 
 def update_key(folder: Path) -> ec.EllipticCurvePrivateKey:
-    """Return the key that opens images encrypted for the device whose secure folder this is."""
-    scalar = int.from_bytes((folder / UPDATE_KEY_FILE).read_bytes())
-    return ec.derive_private_key(scalar, ec.SECP256R1())
+    """Return the key that opens images encrypted for the device whose secure folder this is.
+
+    Raises:
+        StorageError: It is gone, or no key.
+    """
+    path = folder / UPDATE_KEY_FILE
+    remedy = "no encrypted image can be opened: restore it from a backup"
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
+    try:
+        if len(octets) == SCALAR_OCTETS:
+            return ec.derive_private_key(int.from_bytes(octets), ec.SECP256R1())
+    except ValueError:
+        pass  # as many octets, but no scalar of the curve
+    raise StorageError(f"{path} holds {len(octets)} octets and no key of P-256: {remedy}")
 
 
 class FirmwareUpdate:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from openami.device import sealed
-from openami.device.boothost import FLASH_FILE, OTP_FILE, RUNNING
+from openami.device.boothost import RUNNING
 from openami.device.bootregion import BootRegion, BootRegionError
+from openami.device.files import FLASH_FILE, OTP_FILE
 from openami.device.flash import FlashFile
 from openami.device.handover import Handover
 from openami.device.otp import Otp

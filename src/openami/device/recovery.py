@@ -75,8 +75,10 @@ class RecoveryServer:
             (Group.IMAGE, UPLOAD, Op.WRITE): self._take,
         }
 
-    def answer(self, request: Smp) -> Smp:
-        """Return the response to a request."""
+    def answer(self, request: Smp) -> Smp | None:
+        """Return the response to a request; None for what is none, such as our own echo."""
+        if not request.is_request:
+            return None
         command = self._commands.get((request.group, request.command, request.op))
         if command is None:
             return request.answer(
@@ -118,10 +120,10 @@ class RecoveryServer:
         upload = self._upload
         if upload is None:
             return _refused(Code.BAD_STATE, "no upload is under way: begin at offset 0")
+        if offset + len(octets) > upload.size:
+            return _refused(Code.TOO_LARGE, f"the image was to have {upload.size} octets")
         if offset == upload.offset:
             upload.begun += octets
-            if offset + len(octets) > upload.size:
-                return _refused(Code.TOO_LARGE, f"the image was to have {upload.size} octets")
             self._write_blocks(upload)
         if upload.offset == upload.size:
             self._finish(upload)
@@ -167,7 +169,8 @@ def serve(line: int, flash: Flash, reason: str) -> int:
     server, reader = RecoveryServer(flash, reason), LineReader()
     while not server.reset:
         for request in reader.feed(os.read(line, READ_OCTETS)):
-            view = memoryview(to_lines(server.answer(request)))
+            response = server.answer(request)
+            view = memoryview(b"" if response is None else to_lines(response))
             while view:
                 view = view[os.write(line, view) :]
     return ExitCode.RESTART

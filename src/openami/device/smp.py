@@ -111,6 +111,11 @@ class Smp:
             raise SmpError("the body is no map")
         return cls(op=operation, group=group, command=command, sequence=sequence, body=body)
 
+    @property
+    def is_request(self) -> bool:
+        """Whether somebody wants an answer."""
+        return self.op in {Op.READ, Op.WRITE}
+
     def answer(self, body: Mapping[object, object]) -> "Smp":
         """Return the response to this request."""
         return Smp(

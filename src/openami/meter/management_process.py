@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from openami.cosem.behaviour.firmware_sink import FirmwareSink
+from openami.device.files import FLASH_FILE, SECURE
 from openami.device.flash import FlashFile
-from openami.device.fwu import FLASH_FILE, SECURE, update_of
+from openami.device.fwu import update_of
 from openami.device.handover import Handover
 from openami.device.link import Link
 from openami.device.payload.identity import SW_TYPE

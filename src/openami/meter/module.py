@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from openami.device import power, sealed
-from openami.device.fwu import SECURE
+from openami.device.files import SECURE
 from openami.device.handover import SEED_OCTETS, Component, Handover
 from openami.device.payload import rom
 from openami.device.power import Booted, Recovering

@@ -74,7 +74,7 @@ def from_factory(config: MeterConfig, firmware: Path) -> None:
     try:
         factory.make(config.home, factory.development(firmware))
     except (PayloadError, FirmwareError) as error:
-        raise UserError(f"no firmware for {config.name}: {error}") from error
+        raise UserError(f"no firmware for {config.name} from {firmware}: {error}") from error
     log.warning("%s was made with development keys from %s", config.name, firmware)
 
 
