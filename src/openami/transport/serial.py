@@ -216,6 +216,8 @@ class PtyLine(SerialLine):
     """
 
     def _acquire(self) -> int:
+        if self.path.exists() and not self.path.is_symlink():
+            raise UserError(f"{self.path} is there and no link of ours: choose another path")
         master, slave = os.openpty()
         make_raw(slave, self._speed)
         self._slave = slave

@@ -129,6 +129,21 @@ def test_outages_come_as_often_and_last_as_long_as_they_should() -> None:
     assert all(98 <= length <= 400 for length in lengths)
 
 
+@pytest.mark.parametrize(
+    ("flow", "header"), [(Flow.STREAM, 40), (Flow.DATAGRAMS, 28), (Flow.LINE, 0)]
+)
+def test_headers_of_the_flow_cost_time_and_room(flow: Flow, header: int) -> None:
+    """4,000 bit/s upwards, 0.1 s of latency, packets of 1,000 octets with their headers."""
+    sender = Sender(link(), Way.UP, flow)
+    sender.put(bytes(1_000 - header))
+    assert all_arrivals(sender) == [(pytest.approx(2.0 + 0.1), bytes(1_000 - header))]
+
+    longer = Sender(link(), Way.UP, flow)
+    longer.put(bytes(1_001 - header))
+    pieces = [len(octets) for _, octets in all_arrivals(longer)]
+    assert pieces == ([] if flow is Flow.DATAGRAMS else [1_000 - header, 1])
+
+
 def test_in_an_outage_datagrams_are_lost_and_a_stream_waits() -> None:
     troubled = bearer({"outage_every_s": 50, "outage_s": 1_000})
     medium = Medium(troubled)

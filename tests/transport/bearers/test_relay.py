@@ -223,3 +223,29 @@ async def test_a_serial_line_keeps_its_order_through_the_relay(tmp_path: Path) -
     near.close()
     await relay.close()
     far.close()
+
+
+@pytest.mark.parametrize(
+    ("listen", "to", "sentence"),
+    [
+        ("tool", "nothing", "nothing cannot be opened: give a serial line"),
+        ("tool", "notes", "notes cannot be opened: give a serial line"),
+        ("nowhere/tool", "meter", "tool cannot be opened: permit making a link there"),
+        ("notes", "meter", "notes is there and no link of ours: choose another path"),
+    ],
+)
+@in_loop
+async def test_what_is_no_line_is_refused_and_left_as_it_is(
+    tmp_path: Path, listen: str, to: str, sentence: str
+) -> None:
+    notes = tmp_path / "notes"
+    notes.write_text("my notes")
+    meter = PtyLine(tmp_path / "meter", lambda _octets: None)
+    meter.open()
+
+    with pytest.raises(UserError, match=sentence):
+        relay_serial(tmp_path / listen, tmp_path / to, Between(medium=Medium(FAST)))
+
+    assert notes.read_text() == "my notes"
+    assert not notes.is_symlink()
+    meter.close()

@@ -14,7 +14,7 @@ from typing import Final
 
 from openami.transport.bearers.medium import Medium, Way, seeded
 
-ACKNOWLEDGEMENT_OCTETS: Final = 40  # IP and TCP headers
+STREAM_HEADER_OCTETS: Final = 40  # IP and TCP; an acknowledgement is nothing else
 
 
 class Loss(Enum):
@@ -63,17 +63,12 @@ class Link:
         self._flow_s: float | None = None  # when the flow of datagrams was last used
         self._forgets_s = self.bearer.nat_udp_s.at(self._random.random())
 
-    @property
-    def segment_octets(self) -> int:
-        """How much of a stream one packet takes."""
-        return max(1, self.bearer.mtu_octets - ACKNOWLEDGEMENT_OCTETS)
-
     def send(self, way: Way, octets: int, now_s: float, *, acknowledged: bool = False) -> Fate:
         """Send a packet.
 
         Args:
             way: Which way.
-            octets: Its length.
+            octets: Its length, with all headers above the frame's.
             now_s: Now.
             acknowledged: The other end answers at once, which costs a half-duplex medium time;
                 and the flow is a connection, which is looked after elsewhere.
@@ -130,7 +125,7 @@ class Link:
         return 8 * (octets + self.bearer.overhead_octets) / self.medium.rate_bit_s(way, now_s)
 
     def _acknowledge(self, way: Way, now_s: float) -> None:
-        airtime_s = self._frame_s(way, ACKNOWLEDGEMENT_OCTETS, now_s)
+        airtime_s = self._frame_s(way, STREAM_HEADER_OCTETS, now_s)
         self._note_sent(self.medium.occupy(way, now_s, airtime_s), airtime_s)
 
     def _may_send_s(self, now_s: float, airtime_s: float) -> float:

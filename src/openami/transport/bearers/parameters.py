@@ -41,7 +41,7 @@ class Bearer:
         down_bit_s: Usable rate towards the device.
         up_bit_s: Usable rate from the device.
         round_trip_s: Of an empty packet there and back, without its time on the medium.
-        mtu_octets: The longest packet.
+        mtu_octets: The longest packet, with the headers of IP.
         frame_octets: What a packet is cut into on the medium; 0 for one frame.
         overhead_octets: Header of a frame on the medium.
         loss: Share of attempts that fail.

@@ -316,7 +316,7 @@ def relay_serial(listen: Path, to: Path, between: Between) -> Relay:
     Octets keep their order; what is lost or damaged is not repeated.
 
     Raises:
-        UserError: The link cannot be made.
+        UserError: The link cannot be made, or no line is behind it.
     """
     relay = Relay(Url.serial(str(listen)))
     link = Link(between.medium, "line")
@@ -334,8 +334,11 @@ def relay_serial(listen: Path, to: Path, between: Between) -> Relay:
 
     front, behind = PtyLine(listen, outward), SerialLine(to, homeward)
     carriages += between.carriage(there, behind.send), between.carriage(back, front.send)
-    front.open()
-    behind.open()
-    relay.on_close(front.close)
-    relay.on_close(behind.close)
+    for line, remedy in ((behind, "give a serial line"), (front, "permit making a link there")):
+        line.open()
+        relay.on_close(line.close)
+        if not line.is_open:  # it would be tried again for ever
+            for close in (behind.close, front.close):
+                close()
+            raise UserError(f"{line.path} cannot be opened: {remedy}")
     return relay

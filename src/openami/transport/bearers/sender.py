@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from openami.transport.bearers.link import Fate, Link, Loss
+from openami.transport.bearers.link import STREAM_HEADER_OCTETS, Fate, Link, Loss
 from openami.transport.bearers.medium import Way
 
 LEAST_TIMEOUT_S: Final = 1.0  # RFC 6298, 2.4
 MOST_TIMEOUT_S: Final = 60.0
+DATAGRAM_HEADER_OCTETS: Final = 28  # IP and UDP
 
 
 class Flow(Enum):
@@ -26,6 +27,13 @@ class Flow(Enum):
     STREAM = "stream"
     LINE = "line"
     DATAGRAMS = "datagrams"
+
+    @property
+    def header_octets(self) -> int:
+        """What IP and the protocol above it add to a packet; a line has neither."""
+        return {Flow.STREAM: STREAM_HEADER_OCTETS, Flow.DATAGRAMS: DATAGRAM_HEADER_OCTETS}.get(
+            self, 0
+        )
 
 
 @dataclass(slots=True)
@@ -73,7 +81,7 @@ class Sender:
         if self._flow is Flow.DATAGRAMS:
             self._waiting.append(octets)
             return
-        size = self._link.segment_octets if self._is_stream else self._link.bearer.mtu_octets
+        size = max(1, self._link.bearer.mtu_octets - self._flow.header_octets)
         self._waiting += [octets[start : start + size] for start in range(0, len(octets), size)]
 
     def due_s(self) -> float | None:
@@ -94,7 +102,8 @@ class Sender:
 
     def _send(self, now_s: float) -> None:
         packet = self._waiting[0]
-        fate = self._link.send(self._way, len(packet), now_s, acknowledged=self._is_stream)
+        octets = len(packet) + self._flow.header_octets
+        fate = self._link.send(self._way, octets, now_s, acknowledged=self._is_stream)
         if fate.again_s is not None:
             self._next_s = fate.again_s
             return
