@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames on a serial line."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openami.device.frame import LONGEST_PAYLOAD, Frame, FrameReader, crc16, stuff, unstuff
+from openami.device.frame import LONGEST_BODY, Frame, FrameReader, crc16, stuff, unstuff
 
 OCTET = st.integers(min_value=0, max_value=0xFF)
 FRAMES = st.builds(
     Frame,
     kind=OCTET,
-    session=st.integers(min_value=0, max_value=0xFFFF),
+    session=st.integers(min_value=0, max_value=0xFFFFFFFF),
+    counter=st.integers(min_value=0, max_value=2**48 - 1),
     sequence=OCTET,
     ack=OCTET,
-    payload=st.binary(max_size=LONGEST_PAYLOAD) | st.integers(0, 600).map(bytes),
+    payload=st.binary(max_size=LONGEST_BODY) | st.integers(0, 600).map(bytes),
 )
 
 
@@ -53,6 +55,14 @@ def test_truncation_and_flipped_bits_are_refused(frame: Frame, data: st.DataObje
     assert Frame.decode(bytes(flipped)) is None
 
 
+def test_a_frame_longer_than_any_is_refused() -> None:
+    longest = Frame(kind=64, session=1, counter=2, sequence=3, ack=4, payload=bytes(LONGEST_BODY))
+    longer = replace(longest, payload=bytes(LONGEST_BODY + 1))
+
+    assert FrameReader().feed(longest.encode()) == [longest]
+    assert FrameReader().feed(longer.encode()) == []
+
+
 @given(st.binary(max_size=300))
 def test_any_octets_decode_or_are_refused(octets: bytes) -> None:
     frame = Frame.decode(octets)
@@ -72,7 +82,7 @@ def test_reader_takes_any_pieces(frames: list[Frame], cuts: list[int]) -> None:
 
 
 def test_reader_is_in_step_again_after_noise() -> None:
-    frame = Frame(kind=64, session=1, sequence=2, ack=3, payload=b"interval")
+    frame = Frame(kind=64, session=1, counter=9, sequence=2, ack=3, payload=b"interval")
     reader = FrameReader()
 
     assert reader.feed(b"\x55" * 100_000) == []

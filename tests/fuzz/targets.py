@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Final
 
 from firmware.made import DEVICE, OURS, SIGNS, image_of
+from fuzz.link_targets import LINK_TARGETS
 from fuzz.psa_targets import PSA_TARGETS
 from openami.cli import telegram_json
 from openami.coap.errors import CoapError
@@ -375,4 +376,5 @@ TARGETS: Final[dict[str, Target]] = {
     "firmware-cbor": firmware_cbor,
     "firmware-manifest": firmware_manifest,
     **PSA_TARGETS,
+    **LINK_TARGETS,
 }

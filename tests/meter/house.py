@@ -9,9 +9,9 @@ from random import Random
 from typing import Any, TypeVar
 
 from device.lines import Line
+from device.modules import link
 from openami.cosem.classes.push import PushMessage
 from openami.cosem.client import Client, ClientParameters
-from openami.device.link import Link
 from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.bulk.columns import Columns, decode_profile
 from openami.dlms.hls import Mechanism
@@ -131,14 +131,14 @@ class MeterInMemory:
         metrology = {self.config.meter_id: metrology_of(self.config)}
         path = self.config.home / "metrology.journal"
         self.bank = MetrologyBank(path, metrology, keep=self.config.profile_entries)
-        self.metrology_link = Link(number=next(self._numbers))
+        self.metrology_link = link(opens=False, seed=next(self._numbers))
         self.metrology_end = MetrologyEnd(
             self.metrology_link, self.bank, self.config.meter_id, lambda at_s: str(LOAD.week(at_s))
         )
 
     def start_management(self) -> None:
         """Start or restart management."""
-        self.management_link = Link(number=next(self._numbers))
+        self.management_link = link(opens=True, seed=next(self._numbers))
         self.management_end = ManagementEnd(self.management_link, lambda: self.calendar_s * 10**6)
         self.management = Management(
             self.config,

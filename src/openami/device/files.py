@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a device's secure part, below its folder; `factory` makes them."""
+"""Folders and files of a device's parts, below its own; `factory` makes them."""
 
 from typing import Final
 
@@ -7,4 +7,6 @@ SECURE: Final = "secure"
 """The folder."""
 FLASH_FILE: Final = "flash.bin"
 OTP_FILE: Final = "otp.bin"
+METROLOGY: Final = "metrology"
+"""The folder of what metrology alone may touch."""
 UPDATE_KEY_FILE: Final = "update.key"

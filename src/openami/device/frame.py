@@ -4,25 +4,30 @@
 A frame is the stuffed octets of header, payload and CRC, ended by one zero octet.  Zero stands
 nowhere else: a reader that joins in the middle, or lost octets, is in step again at the next zero.
 
-======  ========  =============================================================
+======  ========  ====================================================================
 octets  field     value
-======  ========  =============================================================
+======  ========  ====================================================================
 1       kind      what the frame is; 0 to 7 belong to the link itself
-2       session   sum of both ends' numbers modulo 65,536; 0 while joining
-1       sequence  of a numbered frame, modulo 256
+4       session   names the keys that protect it; 0 while a session is being opened
+6       counter   of the frames sent in the session, 1, 2, 3 …; 0 while one is being opened
+1       sequence  of a numbered message, modulo 256
 1       ack       the sequence that is expected next from the peer
-2       length    of the payload
-length  payload
+n       payload   ciphertext and tag (`device.session`), in clear while a session is opened
 2       CRC       CRC-16/X.25 over all of it, least significant octet first
-======  ========  =============================================================
+======  ========  ====================================================================
+
+The CRC finds what a line spoils; whether a frame is the peer's only its tag says.
 """
 
 import struct
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
-LONGEST_PAYLOAD: Final = 1024
-HEAD: Final = struct.Struct(">BHBBH")
+LONGEST_PAYLOAD: Final = 1024  # of a message
+TAG_OCTETS: Final = 8
+LONGEST_BODY: Final = LONGEST_PAYLOAD + TAG_OCTETS
+COUNTER_OCTETS: Final = 6
+HEAD: Final = struct.Struct(f">BI{COUNTER_OCTETS}sBB")
 
 
 def _table() -> tuple[int, ...]:
@@ -84,29 +89,39 @@ class Frame:
 
     kind: int
     session: int
+    counter: int
     sequence: int
     ack: int
     payload: bytes = b""
 
+    @property
+    def head(self) -> bytes:
+        """Everything in front of the payload."""
+        counter = self.counter.to_bytes(COUNTER_OCTETS)
+        return HEAD.pack(self.kind, self.session, counter, self.sequence, self.ack)
+
     def encode(self) -> bytes:
-        head = HEAD.pack(self.kind, self.session, self.sequence, self.ack, len(self.payload))
-        body = head + self.payload
+        body = self.head + self.payload
         return stuff(body + crc16(body).to_bytes(2, "little")) + b"\x00"
 
     @classmethod
     def decode(cls, stuffed: bytes) -> Self | None:
         """Read the octets before a zero; None when they are no whole, sound frame."""
         octets = unstuff(stuffed)
-        if octets is None or len(octets) < HEAD.size + 2:
+        if octets is None or not HEAD.size + 2 <= len(octets) <= HEAD.size + LONGEST_BODY + 2:
             return None
         body = octets[:-2]
         if crc16(body) != int.from_bytes(octets[-2:], "little"):
             return None
-        kind, session, sequence, ack, length = HEAD.unpack_from(body)
-        payload = body[HEAD.size :]
-        if length != len(payload):
-            return None
-        return cls(kind=kind, session=session, sequence=sequence, ack=ack, payload=payload)
+        kind, session, counter, sequence, ack = HEAD.unpack_from(body)
+        return cls(
+            kind=kind,
+            session=session,
+            counter=int.from_bytes(counter),
+            sequence=sequence,
+            ack=ack,
+            payload=body[HEAD.size :],
+        )
 
 
 class FrameReader:
@@ -116,7 +131,7 @@ class FrameReader:
         spoilt: How many stretches between zeros were no frame.
     """
 
-    LONGEST: ClassVar = LONGEST_PAYLOAD + HEAD.size + 16
+    LONGEST: ClassVar = HEAD.size + LONGEST_BODY + 16
 
     def __init__(self) -> None:
         self.spoilt = 0

@@ -24,6 +24,7 @@ class EventCode(IntEnum):
     CONNECTED_REMOTELY = 231
     REPLAY_REFUSED = 232
     STATE_RESTORED = 233
+    MODULE_REFUSED = 240
 
 
 TEXT: Final[dict[EventCode, str]] = {
@@ -39,6 +40,7 @@ TEXT: Final[dict[EventCode, str]] = {
     EventCode.CONNECTED_REMOTELY: "supply connected remotely",
     EventCode.REPLAY_REFUSED: "an old invocation counter was refused",
     EventCode.STATE_RESTORED: "damaged state was set aside and restored",
+    EventCode.MODULE_REFUSED: "a module of the meter that was not paired with it was refused",
 }
 
 TEXT_BY_NUMBER: Final[dict[int, str]] = {int(code): text for code, text in TEXT.items()}
@@ -50,6 +52,7 @@ ALARMS: Final = frozenset(
         EventCode.MODULE_REMOVED,
         EventCode.FAILED_LOGIN,
         EventCode.REPLAY_REFUSED,
+        EventCode.MODULE_REFUSED,
     }
 )
 

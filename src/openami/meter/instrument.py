@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from openami.device.link import Event, Joined, Link, Lost, Message
+from openami.device.link import Event, Joined, Link, Lost, Message, Stranger
 from openami.device.storage import StorageError
 from openami.exchange.events import EventCode
 from openami.meter.bank import MetrologyBank
@@ -110,6 +110,8 @@ class MetrologyEnd:
                     self._events = self._unconfirmed + self._events
                     self._unconfirmed = []
                     self.log_event(EventCode.MODULE_REMOVED, calendar_s)
+                case Stranger():
+                    self.log_event(EventCode.MODULE_REFUSED, calendar_s)
                 case Message():
                     self._hear(event, calendar_s)
 
@@ -204,6 +206,9 @@ class ManagementEnd:
                 case Lost():
                     log.warning("metrology is silent")
                     self._shown = None
+                case Stranger():
+                    if self._management is not None:
+                        self._management.log_event(EventCode.MODULE_REFUSED)
                 case Message():
                     intervals += self._hear(event)
         if intervals:

@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from openami.device.flash import FlashFile
 from openami.device.fwu import update_of
 from openami.device.handover import Handover
 from openami.device.link import Link
+from openami.device.pairing import pair_of
 from openami.device.payload.identity import SW_TYPE
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.meter.config import MeterConfig
@@ -54,7 +54,10 @@ class ManagementProcess:
         self.restarting = False
         self.trial: Trial | None = None
         firmware = None if record is None or record.from_source else self._firmware(record)
-        self._link = Link(number=secrets.randbelow(0xFFFF) + 1)
+        pair, unpaired = pair_of(config.home / SECURE, os.urandom)
+        if unpaired:
+            log.error("%s: %s", config.name, unpaired)
+        self._link = Link(pair=pair, opens=True, entropy=os.urandom)
         self.end = ManagementEnd(self._link, clock.now_us)
         self.management = Management(
             config,
@@ -154,6 +157,7 @@ class ManagementProcess:
         """Return what the status file says."""
         return {
             "metrology attached": int(self._link.joined),
+            "metrology": self._link.standing,
             "connected": int(self.uplink.is_attached),
             "intervals stored": self.management.profile.ring.last,
             "pushes pending": self.management.outbox.pending,

@@ -7,12 +7,13 @@ It knows no keys and no network.  Nothing that management does, or fails to do, 
 import asyncio
 import logging
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import Final
 
+from openami.device.files import METROLOGY
 from openami.device.link import Link
+from openami.device.pairing import pair_of
 from openami.exchange.events import EventCode
 from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig
@@ -71,7 +72,10 @@ class MetrologyProcess:
             keep=config.profile_entries,
         )
         self.bank.forget_old()
-        self._link = Link(number=secrets.randbelow(0xFFFF) + 1)
+        pair, unpaired = pair_of(config.home / METROLOGY, os.urandom)
+        if unpaired:
+            log.error("%s: %s; metering goes on", config.name, unpaired)
+        self._link = Link(pair=pair, opens=False, entropy=os.urandom)
         load = ReplayedLoad(config.meter_id, config.seed)
         self.end = MetrologyEnd(
             self._link,
@@ -125,6 +129,8 @@ class MetrologyProcess:
             "management attached": int(self._link.joined),
             "not stored by management": self.last_sequence - (stored or 0),
             "frames spoilt": self._link.spoilt_frames,
+            "frames refused": self._link.refused_frames,
+            "management": self._link.standing,
             "alarm": self.bank.failing,
         }
 
