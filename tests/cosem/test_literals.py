@@ -2,6 +2,7 @@
 """COSEM data as JSON: the typed form loses nothing, the named form reads back."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from dlmsvalues import values
 from kindvalues import data_of
+from openami.cli.values import json_or_text
 from openami.cosem.classes import chapters
 from openami.cosem.classes.access_control import SecuritySetupV1
 from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.classes.measurement import ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.push import PushSetup
+from openami.cosem.classes.tariff import ScriptTable
 from openami.cosem.classes.time_event import SingleActionSchedule
 from openami.cosem.kinds import DATE_TIME, LOGICAL_NAME, TAGGED_DATE_TIME, Kind
 from openami.cosem.literals import (
@@ -153,6 +156,47 @@ def test_what_does_not_fit_is_said(kind: Kind[Any], found: Any, sentence: str) -
     with pytest.raises(LiteralError) as refused:
         from_named(kind, found)
     assert sentence in str(refused.value)
+
+
+def nested(levels: int) -> Any:
+    value: Any = {"long": 1}
+    for _ in range(levels):
+        value = {"structure": [value]}
+    return value
+
+
+def test_what_can_be_written_can_be_read_and_nothing_deeper_is_written() -> None:
+    kept = from_typed(nested(data.DEEPEST))
+    assert data.encode(data.decode(data.encode(kept))) == data.encode(kept)
+
+    parameter = [1, [[1, 3, "1.0.1.8.0.255", 2, nested(data.DEEPEST - 3)]]]
+    with pytest.raises(LiteralError, match="nested deeper than 32 levels: flatten it"):
+        from_named(ScriptTable.scripts.kind, [parameter])
+
+
+@pytest.mark.parametrize("levels", [data.DEEPEST + 1, 100_000])
+@pytest.mark.parametrize(
+    "write",
+    [
+        from_typed,
+        lambda found: from_named(Register.value.kind, found),
+        lambda found: from_named(ProfileGeneric.capture_period.kind, found),
+        lambda found: like(Long(1), found),
+    ],
+)
+def test_what_nests_too_deep_is_said(write: Callable[[Any], Any], levels: int) -> None:
+    with pytest.raises(LiteralError, match="nested deeper than 32 levels: flatten it"):
+        write(nested(levels))
+
+
+def test_a_list_without_end_has_a_sentence_too() -> None:
+    endless: Any = 1
+    for _ in range(100_000):
+        endless = [endless]
+    with pytest.raises(LiteralError, match="nests without end"):
+        from_named(Register.value.kind, endless)
+    with pytest.raises(LiteralError, match="nested deeper than 32 levels"):
+        json_or_text("[" * 100_000)
 
 
 def test_scaler_unit_is_what_the_class_reads() -> None:

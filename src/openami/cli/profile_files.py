@@ -207,7 +207,7 @@ class _JsonForm:
                 column.to_json() for column in shape.columns
             ]
             return list(found["rows"]) if same else None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigurationError(f"{path} holds no rows ({error}): give another name") from None
 
 

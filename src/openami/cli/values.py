@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from openami.cosem.kinds import Kind
-from openami.cosem.literals import Json, LiteralError, of_type, plain
+from openami.cosem.literals import Json, LiteralError, of_type, plain, too_deep
 from openami.cosem.named import from_named, to_named
 from openami.dlms import data as axdr_data
 from openami.dlms.data import Data
@@ -18,9 +18,15 @@ _JSON_TYPES: Final = frozenset({"array", "structure", "compact-array", "boolean"
 
 
 def json_or_text(text: str) -> Json:
-    """Return what JSON the text is; text that is none is itself."""
+    """Return what JSON the text is; text that is none is itself.
+
+    Raises:
+        LiteralError: It nests deeper than any value may.
+    """
     try:
         return json.loads(text)
+    except RecursionError:
+        raise too_deep() from None
     except ValueError:
         return text
 

@@ -6,7 +6,8 @@ Forms, after the `Data` type of IEC 62056-5-3, 9.5::
     typed   {"double-long-unsigned": 5}, {"structure": [{"long": -1}, null]}    every type, exact
     plain   [-3, 30], "text", "0A1B"                                            for people
 
-`named` has the third form, with the names that an interface class gives.
+`named` has the third form, with the names that an interface class gives.  What nests deeper than
+`data.DEEPEST` levels is refused: no peer would read it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -102,8 +103,12 @@ def is_typed(found: Json) -> bool:
     return isinstance(found, dict) and len(found) == 1 and next(iter(found)) in TYPE_NAMES
 
 
-def from_typed(found: Json) -> Data:
+def from_typed(found: Json, levels: int = axdr_data.DEEPEST) -> Data:
     """Return the value that JSON in the typed form stands for.
+
+    Args:
+        found: JSON.
+        levels: How many arrays and structures may still stand inside each other.
 
     Raises:
         LiteralError: It is no such form, or the value does not fit its type.
@@ -113,11 +118,11 @@ def from_typed(found: Json) -> Data:
     if not is_typed(found):
         raise LiteralError(f"{shortly(found)} does not tell its type: write {{TYPE: VALUE}}")
     ((name, value),) = found.items()
-    return of_type(name, value)
+    return of_type(name, value, levels)
 
 
-def of_type(name: str, value: Json) -> Data:
-    """Return a value of the type that the standard calls `name`.
+def of_type(name: str, value: Json, levels: int = axdr_data.DEEPEST) -> Data:
+    """Return a value of the type that the standard calls `name`, at most `levels` deep.
 
     Raises:
         LiteralError: There is no such type, or the value does not fit it.
@@ -132,9 +137,7 @@ def of_type(name: str, value: Json) -> Data:
                 raise LiteralError(f"{shortly(value)} is no boolean: write true or false")
             return value
         case "array" | "structure":
-            if not isinstance(value, list):
-                raise LiteralError(f"{shortly(value)} is no list: write [ … ] of typed values")
-            elements = [from_typed(each) for each in value]
+            elements = _elements(value, levels)
             return Array(elements) if name == "array" else Structure(elements)
         case "compact-array":
             match value:
@@ -145,6 +148,19 @@ def of_type(name: str, value: Json) -> Data:
     if of is None:
         raise LiteralError(f"{name!r} is no type of data: use one of {', '.join(TYPE_NAMES)}")
     return scalar(of, value)
+
+
+def _elements(value: Json, levels: int) -> list[Data]:
+    if not isinstance(value, list):
+        raise LiteralError(f"{shortly(value)} is no list: write [ … ] of typed values")
+    if levels == 0:
+        raise too_deep()
+    return [from_typed(each, levels - 1) for each in value]
+
+
+def too_deep() -> LiteralError:
+    """Return the refusal of what nests too deep."""
+    return LiteralError(f"the value is nested deeper than {axdr_data.DEEPEST} levels: flatten it")
 
 
 def scalar(of: type, value: Json) -> Data:
@@ -200,7 +216,10 @@ def _bits(text: str) -> str:
 
 def shortly(value: Json) -> str:
     """Return JSON for a sentence."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "a value that nests without end"
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 

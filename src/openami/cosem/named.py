@@ -41,6 +41,7 @@ from openami.cosem.literals import (
 )
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import (
+    DEEPEST,
     Array,
     BitString,
     Data,
@@ -119,19 +120,20 @@ def _fits(kind: Kind[Any], value: Data) -> bool:
     return True
 
 
-def from_named(kind: Kind[Any], found: Json, example: Data = None) -> Data:
+def from_named(kind: Kind[Any], found: Json, example: Data = None, levels: int = DEEPEST) -> Data:
     """Return the value that somebody wrote for an attribute or an argument.
 
     Args:
         kind: What the class declares.
         found: JSON; anything in it may also stand in the typed form.
         example: The value there now, for what the class leaves open.
+        levels: How many arrays and structures may still stand inside each other.
 
     Raises:
         LiteralError: It does not fit the class.
     """
     if is_typed(found):
-        value = from_typed(found)
+        value = from_typed(found, levels)
         if not kind.is_choice and not _strictly(kind, value):
             raise LiteralError(f"{describe(value)} is not {kind.name}, which the class declares")
         return value
@@ -139,19 +141,19 @@ def from_named(kind: Kind[Any], found: Json, example: Data = None) -> Data:
         case Shape.ARRAY:
             if not isinstance(found, list):
                 raise _no(found, kind, "write [ … ]")
-            return Array(from_named(kind.parts[0], each) for each in found)
+            return Array(from_named(kind.parts[0], each, levels=levels - 1) for each in found)
         case Shape.STRUCTURE:
-            return _structure(kind, found)
+            return _structure(kind, found, levels - 1)
         case Shape.CHOICE:
-            return _alternative(kind, found)
+            return _alternative(kind, found, levels)
         case Shape.SIMPLE:
-            return like(example, found) if kind.is_choice else _simple(kind, found, example)
+            return like(example, found, levels) if kind.is_choice else _simple(kind, found, example)
 
 
-def _alternative(kind: Kind[Any], found: Json) -> Data:
+def _alternative(kind: Kind[Any], found: Json, levels: int) -> Data:
     for part in kind.parts:
         try:
-            return from_named(part, found)
+            return from_named(part, found, levels=levels)
         except LiteralError:
             continue
     raise _no(found, kind, "write it as {TYPE: VALUE}")
@@ -193,7 +195,7 @@ def _strictly(kind: Kind[Any], value: Data) -> bool:
     return True
 
 
-def _structure(kind: Kind[Any], found: Json) -> Data:
+def _structure(kind: Kind[Any], found: Json, levels: int) -> Data:
     names: tuple[str, ...] = getattr(kind.made_of, "_fields", ())
     if isinstance(found, dict):
         if set(found) != set(names):
@@ -202,7 +204,8 @@ def _structure(kind: Kind[Any], found: Json) -> Data:
     if not isinstance(found, list) or len(found) != len(kind.parts):
         wanted = f"{len(kind.parts)} values" + (f": {', '.join(names)}" if names else "")
         raise _no(found, kind, f"write a list of {wanted}")
-    return Structure(from_named(part, each) for part, each in zip(kind.parts, found, strict=True))
+    pairs = zip(kind.parts, found, strict=True)
+    return Structure(from_named(part, each, levels=levels) for part, each in pairs)
 
 
 def _candidates(found: Json, kind: Kind[Any]) -> Iterator[Data]:
@@ -269,35 +272,35 @@ def _texts(text: str) -> Iterator[Data]:
     yield Utf8String(text)
 
 
-def like(example: Data, found: Json) -> Data:
-    """Return `found` in the type that `example` has.
+def like(example: Data, found: Json, levels: int = DEEPEST) -> Data:
+    """Return `found` in the type that `example` has, at most `levels` deep.
 
     Raises:
         LiteralError: It does not fit that type, or the type is not known.
     """
     if is_typed(found):
-        return from_typed(found)
+        return from_typed(found, levels)
     match example:
         case None:
             raise LiteralError(f"the type of {shortly(found)} is not known here: give --type")
         case bool():
             return of_type("boolean", found)
         case Array() | Structure():
-            return _like_elements(example, found)
+            return _like_elements(example, found, levels - 1)
         case OctetString():
             return _like_octets(example, str(found))
         case _:
             return scalar(type(example), found)
 
 
-def _like_elements(example: Array | Structure, found: Json) -> Data:
+def _like_elements(example: Array | Structure, found: Json, levels: int) -> Data:
     if not isinstance(found, list):
         raise LiteralError(f"{shortly(found)} is no {type_name(type(example))}: write [ … ]")
     if isinstance(example, Array):
-        return Array(like(example[0] if example else None, each) for each in found)
+        return Array(like(example[0] if example else None, each, levels) for each in found)
     if len(found) != len(example):
         raise LiteralError(f"{shortly(found)} has {len(found)} members, not {len(example)}")
-    return Structure(like(e, each) for e, each in zip(example, found, strict=True))
+    return Structure(like(e, each, levels) for e, each in zip(example, found, strict=True))
 
 
 def _like_octets(example: OctetString, text: str) -> Data:

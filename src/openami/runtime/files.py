@@ -67,6 +67,8 @@ def read_json(path: Path, remedy: str) -> Any:  # noqa: ANN401  a file may hold 
         raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     except ValueError as error:
         raise ConfigurationError(f"{path} is not valid JSON ({error}): {remedy}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path} nests too deep for JSON: {remedy}") from None
 
 
 def read_toml(path: Path, remedy: str) -> dict[str, Any]:
