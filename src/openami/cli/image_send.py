@@ -145,6 +145,8 @@ async def _verify(work: Work, at: Obis) -> None:
             return
         until_s = time.monotonic() + VERIFIED_WITHIN_S
         while (found := await work.run(asking.status(client, at=at))) not in ENDED:
+            if work.stop.asked:
+                raise _Interrupted
             if time.monotonic() > until_s:
                 sentence = f"the image is still not verified after {VERIFIED_WITHIN_S:g} s"
                 raise UserError(f"{sentence} ({found.name}): ask the meter again later")

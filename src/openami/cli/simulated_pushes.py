@@ -34,7 +34,7 @@ from openami.transport.wire import WireError
 
 PUSH_CLIENT: Final = 1
 CONFIRMED_WITHIN_S: Final = 30.0
-_CARRIED: Final[dict[TransportService, Scheme]] = {
+_CARRIED: Final[dict[int, Scheme]] = {
     TransportService.TCP: "tcp",
     TransportService.UDP: "udp",
 }
@@ -91,16 +91,17 @@ class Pusher:
         ear = _Ear(lambda invoke_id: setup.confirmed(invoke_id, self.now_us()))
         try:
             wire = await _dialled(url, ear)
-            wire.send(self.device.sap, PUSH_CLIENT, apdu)
+            try:
+                wire.send(self.device.sap, PUSH_CLIENT, apdu)
+                setup.sent(self.now_us())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CONFIRMED_WITHIN_S):
+                        await ear.heard.wait()
+            finally:
+                wire.close()
         except WireError as error:
             self.said(f"a push of {at} was not sent: {error}")
             setup.failed(self.now_us())
-            return
-        setup.sent(self.now_us())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONFIRMED_WITHIN_S):
-                await ear.heard.wait()
-        wire.close()
 
     def sealed(self, apdu: bytes) -> bytes:
         """Return an APDU under the manager's key, if there is one."""
@@ -134,7 +135,7 @@ class PushCarrier:
         self.pusher.begin(self.at, url, self._sealed)
 
     def _where(self, destination: SendDestinationAndMethod) -> Url:
-        scheme = _CARRIED.get(TransportService(destination.transport_service))
+        scheme = _CARRIED.get(destination.transport_service)
         text = bytes(destination.destination).decode("ascii", "replace")
         try:
             # A service that is none of both makes an address that is refused.

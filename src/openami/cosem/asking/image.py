@@ -48,12 +48,11 @@ def transfer(  # noqa: PLR0913  all a transfer depends on
         AccessError: The meter refuses it.
     """
     block_octets = yield from client.get(ImageTransfer.image_block_size, at=at)
-    received = yield from client.get(ImageTransfer.image_transferred_blocks_status, at=at)
-    under_way = (yield from status(client, at=at)) is ImageTransferStatus.INITIATED
-    if anew or not under_way or len(received.bits) != -(-len(image) // block_octets):
+    blocks = -(-len(image) // block_octets)
+    if anew or not (yield from _is_under_way(client, blocks, at)):
         initiation = ImageInitiation(identifier, len(image))
         yield from client.act(ImageTransfer.image_transfer_initiate, initiation, at=at)
-        received = yield from client.get(ImageTransfer.image_transferred_blocks_status, at=at)
+    received = yield from client.get(ImageTransfer.image_transferred_blocks_status, at=at)
     sent, blocks = 0, len(received.bits)
     already = received.bits.count("1")
     for number, there in enumerate(received.bits):
@@ -88,6 +87,13 @@ def activate(client: Client, *, at: Obis = IMAGE) -> Steps[bool]:
 def status(client: Client, *, at: Obis = IMAGE) -> Steps[ImageTransferStatus]:
     """Return how far the transfer has come."""
     return (yield from client.get(ImageTransfer.image_transfer_status, at=at))
+
+
+def _is_under_way(client: Client, blocks: int, at: Obis) -> Steps[bool]:
+    if (yield from status(client, at=at)) is not ImageTransferStatus.INITIATED:
+        return False
+    received = yield from client.get(ImageTransfer.image_transferred_blocks_status, at=at)
+    return len(received.bits) == blocks
 
 
 def _done(client: Client, method: Method[int, None], at: Obis) -> Steps[bool]:
