@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, make_url, select
 from sqlalchemy.exc import IntegrityError
 
 from openami.runtime.errors import ConfigurationError, UserError
@@ -21,24 +21,33 @@ from openami.store.database import (
     upsert,
     url_of,
 )
-from openami.store.tables import counters, schema, sequences
+from openami.store.tables import SCHEMA_VERSION, counters, schema, sequences
+from postgres import free_port
 
 
-def test_opens_again_what_it_made(url: str) -> None:
-    open_database(url, create=True).dispose()
-    open_database(url, create=True).dispose()
+def test_opens_again_what_it_made(empty_url: str) -> None:
+    open_database(empty_url, create=True).dispose()
+    open_database(empty_url, create=True).dispose()
 
-    engine = open_database(url)
+    engine = open_database(empty_url)
 
-    with reading(engine) as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    if engine.dialect.name == "sqlite":
+        with reading(engine) as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
     engine.dispose()
 
 
-def test_a_missing_store_is_named_with_its_remedy(url: str) -> None:
+def test_a_missing_store_is_named_with_its_remedy(sqlite_url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"no store at .*openami\.db: start the AMI once"):
+        open_database(sqlite_url)
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+    url = f"postgresql://ami:secret@127.0.0.1:{free_port()}/openami"
+    with pytest.raises(StoreUnavailableError, match="start the server, check the URL") as refused:
         open_database(url)
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "martian://x", "sqlite"])
@@ -56,20 +65,25 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 def test_another_version_is_refused(engine: Engine, url: str) -> None:
     with transaction(engine) as connection:
-        connection.execute(schema.update().values(version=99))
+        connection.execute(schema.update().values(version_num="9999"))
 
-    with pytest.raises(UserError, match="schema version 99, this OpenAMI needs 1"):
+    with pytest.raises(
+        UserError, match=f"schema version 9999, this OpenAMI needs {SCHEMA_VERSION}"
+    ):
         open_database(url)
 
 
-def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "empty.db").touch()
+def test_a_foreign_database_is_refused(empty_url: str) -> None:
+    if (path := make_url(empty_url)).get_backend_name() == "sqlite":
+        Path(str(path.database)).parent.mkdir()
+        Path(str(path.database)).touch()
 
     with pytest.raises(UserError, match="is no OpenAMI store"):
-        open_database(f"sqlite:///{tmp_path / 'empty.db'}")
+        open_database(empty_url)
 
 
-def test_a_full_disk_is_a_sentence_and_loses_nothing(engine: Engine) -> None:
+def test_a_full_disk_is_a_sentence_and_loses_nothing(sqlite_url: str) -> None:
+    engine = open_database(sqlite_url, create=True)
     with transaction(engine) as connection:
         insert_all(connection, sequences, [{"name": "before", "next": 1}])
 
@@ -84,6 +98,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(engine: Engine) -> None:
 
     with reading(engine) as connection:
         assert connection.execute(select(func.count()).select_from(sequences)).scalar() == 1
+    engine.dispose()
 
 
 def test_an_exception_takes_everything_back(engine: Engine) -> None:
@@ -125,7 +140,8 @@ def test_writers_that_read_first_wait_for_each_other(engine: Engine) -> None:
     def add() -> None:
         for _ in range(20):
             with transaction(engine) as connection:
-                now = connection.execute(select(sequences.c.next)).scalar_one()
+                row = select(sequences.c.next).with_for_update()
+                now = connection.execute(row).scalar_one()
                 connection.execute(sequences.update().values(next=now + 1))
 
     threads = [threading.Thread(target=add) for _ in range(4)]

@@ -4,7 +4,7 @@
 SQLite (WAL, synchronous=FULL: a commit is on the disk when it returns) by default, PostgreSQL by
 the same code.  pysqlite's own transactions begin too late and as readers, so a second writer would
 fail half-way; here every writer says BEGIN IMMEDIATE and waits its turn, every reader says BEGIN
-and keeps one snapshot.
+and keeps one snapshot (REPEATABLE READ on PostgreSQL).
 
 Every function of the neighbours takes `Database`: an engine, and it has a transaction of its own;
 or a connection inside `transaction`, and it joins that one.
@@ -16,30 +16,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Table,
-    create_engine,
-    event,
-    func,
-    insert,
-    inspect,
-    make_url,
-    select,
-)
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from openami.runtime.errors import ConfigurationError, UserError
-from openami.store.tables import SCHEMA_VERSION, metadata, schema
+from openami.store import schema
 
 Database = Engine | Connection
 Values = Mapping[str, object]
 
 BUSY_TIMEOUT_MS: Final = 30_000
+CONNECT_S: Final = 10
+POOL: Final = 10  # connections that a process keeps; as many again for a moment
 WRITES: Final = "openami_writes"  # execution option of a connection that will write
+POSTGRESQL: Final = "postgresql+psycopg"
 
 
 class StoreUnavailableError(UserError):
@@ -52,7 +44,10 @@ def url_of(text: str, folder: Path) -> str:
 
 
 def open_database(url: str, *, create: bool = False) -> Engine:
-    """Return the store behind a SQLAlchemy URL; with `create`, make its tables if there are none.
+    """Return the store behind a SQLAlchemy URL.
+
+    With `create`, its tables are made if there are none, and brought to this version if they are
+    older; of many processes that open it at once, one does so and the others wait.
 
     Raises:
         ConfigurationError: The URL is wrong or no store is there.
@@ -60,18 +55,17 @@ def open_database(url: str, *, create: bool = False) -> Engine:
     """
     try:
         parsed = make_url(url)
-        engine = _sqlite(parsed, create=create) if _is_sqlite(parsed) else create_engine(parsed)
+        engine = _sqlite(parsed, create=create) if _is_sqlite(parsed) else _server(parsed)
     except (ArgumentError, ModuleNotFoundError) as error:
-        sentence = f"the database URL {url!r} cannot be used ({error}): write sqlite:///FILE"
+        sentence = (
+            f"the database URL {url!r} cannot be used ({error}): write sqlite:///FILE or"
+            " postgresql://USER@HOST/NAME"
+        )
         raise ConfigurationError(sentence) from error
+    name = engine.url.render_as_string(hide_password=True)
     try:
-        if create:
-            with transaction(engine) as connection:
-                metadata.create_all(connection)
-                insert_new(connection, schema, [{"version": SCHEMA_VERSION}])
-        _check_version(engine)
-    except DBAPIError as error:
-        raise _refusal(error, engine) from error
+        with transaction(engine) if create else reading(engine) as connection:
+            schema.prepare(connection, name, create=create)
     except UserError:
         engine.dispose()
         raise
@@ -80,6 +74,18 @@ def open_database(url: str, *, create: bool = False) -> Engine:
 
 def _is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
+
+
+def _server(url: URL) -> Engine:
+    if url.get_backend_name() != "postgresql":
+        return create_engine(url)
+    return create_engine(
+        url.set(drivername=POSTGRESQL),
+        pool_pre_ping=True,  # a connection of before the server's restart is replaced
+        pool_size=POOL,
+        max_overflow=POOL,
+        connect_args={"connect_timeout": CONNECT_S},
+    )
 
 
 def _sqlite(url: URL, *, create: bool) -> Engine:
@@ -114,21 +120,6 @@ def _sqlite(url: URL, *, create: bool) -> Engine:
     return engine
 
 
-def _check_version(engine: Engine) -> None:
-    name = engine.url.render_as_string(hide_password=True)
-    with reading(engine) as connection:
-        if not inspect(connection).has_table(schema.name):
-            sentence = f"{name} is no OpenAMI store: name another, or make one with `openami up`"
-            raise UserError(sentence)
-        version = connection.execute(select(func.max(schema.c.version))).scalar()
-    if version != SCHEMA_VERSION:
-        sentence = (
-            f"{name} has schema version {version}, this OpenAMI needs {SCHEMA_VERSION}: "
-            "use the OpenAMI that wrote it, or name another store"
-        )
-        raise UserError(sentence)
-
-
 def _refusal(error: DBAPIError, engine: Engine) -> UserError:
     """Return the sentence for what the database said."""
     name = engine.url.render_as_string(hide_password=True)
@@ -136,10 +127,13 @@ def _refusal(error: DBAPIError, engine: Engine) -> UserError:
     lowered = said.lower()
     if "not a database" in lowered or "malformed" in lowered:
         return UserError(f"{name} is damaged ({said}): restore it from a backup")
-    if "full" in lowered or "disk i/o" in lowered or os_full(error.orig):
+    if "full" in lowered or "disk i/o" in lowered or os_full(error.orig) or "no space" in lowered:
         return StoreUnavailableError(f"{name} cannot be written ({said}): free space on its disk")
     if "locked" in lowered:
         sentence = f"{name} stays locked ({said}): end the program that holds it"
+        return StoreUnavailableError(sentence)
+    if "deadlock" in lowered or "serialize" in lowered:
+        sentence = f"{name} took back a transaction that met another ({said}): try again"
         return StoreUnavailableError(sentence)
     if "readonly" in lowered or "read-only" in lowered or "unable to open" in lowered:
         return UserError(f"{name} cannot be written ({said}): permit writing to it and its folder")
@@ -182,12 +176,18 @@ def reading(database: Database) -> Iterator[Connection]:
         yield database
         return
     try:
-        with database.connect() as connection:
+        with _snapshot(database) as connection:
             yield connection
     except DBAPIError as error:
         if _is_fault_of_code(error):
             raise
         raise _refusal(error, database) from error
+
+
+def _snapshot(engine: Engine) -> Connection:
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    return engine.connect()
 
 
 def _is_fault_of_code(error: SQLAlchemyError) -> bool:

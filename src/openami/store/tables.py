@@ -22,14 +22,16 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = "0002"  # the newest step in store/migrations
 
 metadata = MetaData()
 
 # SQLite gives automatic numbers only to a column of type INTEGER.
 Serial = BigInteger().with_variant(Integer, "sqlite")
 
-schema = Table("schema", metadata, Column("version", Integer, primary_key=True))
+schema = Table(  # one row, kept by Alembic
+    "alembic_version", metadata, Column("version_num", String(32), primary_key=True)
+)
 
 # --- registry: written by the head-end -------------------------------------------------------
 
