@@ -18,13 +18,17 @@ from sqlalchemy import Engine
 
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
+from openami.cosem.classes.access_control import SecuritySetup
 from openami.cosem.classes.disconnect import ControlState, Disconnector, disconnect_control
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.push import PushMessage
 from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
+from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import FULL_ACCESS
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.profile import MemoryBuffer, profile_generic
+from openami.cosem.serving.security_setup import security_setup
+from openami.cosem.serving.soft_keys import SoftKeyStore
 from openami.dlms import data
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.apdu.selective import CaptureObject
@@ -43,10 +47,17 @@ from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.credentials import MasterKey
 from openami.dlms.security.envelopes import GeneralTerms, seal_general
 from openami.dlms.security.keyset import KeySet
 from openami.exchange.channels import Channel
-from openami.headend.config import HeadEndConfig, ScheduleSettings, SessionSettings
+from openami.headend.config import (
+    HeadEndConfig,
+    KeyChangeSettings,
+    ScheduleSettings,
+    SessionSettings,
+)
+from openami.headend.key_changes import SECURITY_SETUP
 from openami.headend.process import HeadEnd
 from openami.headend.reading import DISCONNECT, EVENT_LOG, LOAD_PROFILE, SOURCE
 from openami.lifecycle.keys import MeterKeys
@@ -159,10 +170,10 @@ class TestMeter:
         self.home = self.layout.meter(self.title)
         self.keys = MeterKeys.load(self.home / "keys.json", self.title)
         self.identity = TlsIdentity(*(self.home / n for n in ("ca.crt", "tls.crt", "tls.key")))
-        self.cipher = Cipher(
-            KeySet(encryption_key=self.keys.guek, authentication_key=self.keys.gak)
-        )
+        self.master_key = MasterKey(self.keys.kek)
         self.counters = CounterBlock.reserving(Counter(), 100)  # type: ignore[arg-type]
+        keys = KeySet(encryption_key=self.keys.guek, authentication_key=self.keys.gak)
+        self.ciphering = Ciphering(cipher=Cipher(keys), counters=self.counters)
         self.switch = Switch()
         self.breaker = Disconnector(self.switch, mode=4)
         self.outbox: dict[int, bytes] = {}  # not yet receipted
@@ -174,6 +185,10 @@ class TestMeter:
         self.command_counters: list[int] = []
         self.wire: Wire | None = None
         self.device = self._device()
+
+    @property
+    def cipher(self) -> Cipher:
+        return self.ciphering.cipher
 
     def rows(self) -> list[Row]:
         return [row_of(self.meter_id, index) for index in range(self.intervals)]
@@ -246,14 +261,14 @@ class TestMeter:
         policy = AssociationPolicy(
             client_sap=1,
             mechanism=Mechanism.HLS_GMAC,
-            ciphering=Ciphering(cipher=self.cipher, counters=self.counters),
+            ciphering=self.ciphering,
             grants=FULL_ACCESS,
         )
         return LogicalDevice(
             objects=self._objects(), associations=[policy], system_title=self.title
         )
 
-    def _objects(self) -> Iterator["Register | Data | ProfileGeneric"]:
+    def _objects(self) -> Iterator[InterfaceClass]:
         values = {
             Channel.POWER: 400 + self.meter_id,
             Channel.VOLTAGE: 2301,
@@ -281,7 +296,16 @@ class TestMeter:
             profile_entries=100,
         )
         yield profile_generic(log, self.events)
-        yield disconnect_control(DISCONNECT, self.breaker)  # type: ignore[misc]
+        yield disconnect_control(DISCONNECT, self.breaker)
+        setup = SecuritySetup(
+            SECURITY_SETUP,
+            security_policy=3,
+            security_suite=0,
+            client_system_title=HEAD_END_TITLE,
+            server_system_title=self.title,
+        )
+        durable = SoftKeyStore(self.ciphering, self.master_key, record=lambda *_: None)
+        yield security_setup(setup, durable)
 
     def log_event(self, at: datetime, code: int) -> None:
         clock = OctetString(CosemDateTime.from_utc(at).encode())
@@ -331,6 +355,7 @@ class Running:
 
 QUICK_SESSIONS: Final = SessionSettings(idle_s=0.2, answer_timeout_s=5.0, counter_block=32)
 NO_SCHEDULE: Final = ScheduleSettings(look_s=3600.0)  # one look at the start, when nobody is there
+QUICK_KEY_CHANGES: Final = KeyChangeSettings(look_s=0.02, lease_s=1.0, retry_first_s=0.1)
 QUICK_SCHEDULE: Final = ScheduleSettings(look_s=0.05, retry_first_s=0.1)
 
 
@@ -365,6 +390,7 @@ class Chain:
             listen=self.uplink_url,
             sessions=self.sessions,
             schedule=self.schedule,
+            key_changes=QUICK_KEY_CHANGES,
         )
 
     def concentrator_config(self) -> ConcentratorConfig:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pushes of a simulated meter to where its push setup says."""
 
-
 import pytest
 
 from openami.cli.simulated_pushes import PushCarrier, Pusher

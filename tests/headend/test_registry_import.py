@@ -21,6 +21,7 @@ from openami.headend.registry_import import import_shipment, load_shipment
 from openami.runtime.clock import to_us
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
 from openami.store import registry
+from openami.store.keys import KeyState
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_keys_come_out_of_their_wrapping_and_what_was_retired_stays_so(chain: Ch
     directory = Directory(chain.engine, keystore.unwrap)
     for number, meter in chain.meters.items():
         (cipher,) = directory.ciphers(number)
-        assert cipher.active is (number != 1)
+        assert (cipher.state is KeyState.ACTIVE) is (number != 1)
         assert cipher.cipher.keys.encryption_key == meter.keys.guek
         assert cipher.cipher.keys.authentication_key == meter.keys.gak
 

@@ -27,7 +27,7 @@ from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory, EpochCipher
 from openami.headend.uplinks import Uplinks
 from openami.runtime.errors import UserError
-from openami.store import counters
+from openami.store import counters, keys
 from openami.store.registry import Meter
 from openami.transport.endpoint import dial
 from openami.transport.session import DlmsSession, SessionHandler
@@ -127,6 +127,10 @@ class MeterSession:
         self._block.following, self._block.end = block.start, block.stop
         return block
 
+    def retire(self) -> None:
+        """Let no further job use the association: the keys under it may have changed."""
+        self._broken = True
+
     async def close(self) -> None:
         try:
             if self.usable and self._client.state is State.ASSOCIATED:
@@ -170,22 +174,63 @@ class Associations:
     async def open(self, meter_id: int) -> MeterSession:
         """Open an association with a meter by the route there is.
 
+        While it is open which of two key epochs the meter holds, both are tried, and the one that
+        it answers under is recorded as proven.
+
         Raises:
             DlmsError: The meter refuses, or cannot prove that it is the meter.
             UserError: There is no route, no answer, or no counters are left.
         """
         try:
-            return await self._open(meter_id)
+            return await self._open_under_any(meter_id)
+        except (DlmsError, WireError):
+            if not self._directory.keys_changed(meter_id):
+                raise
+        return await self._open_under_any(meter_id)
+
+    async def _open_under_any(self, meter_id: int) -> MeterSession:
+        *sent, active = self._directory.sealing_ciphers(meter_id)
+        for cipher in sent:
+            try:
+                return await self._proven(await self._open_afresh(meter_id, cipher))
+            except (DlmsError, UserError) as error:
+                log.info("meter %d, key epoch %d: %s", meter_id, cipher.epoch, error)
+        if sent:
+            return await self._proven(await self._open_afresh(meter_id, active))
+        return await self._open_counting_on(meter_id, active)
+
+    async def _open_afresh(self, meter_id: int, cipher: EpochCipher) -> MeterSession:
+        """Open with invocation counters above all that were reserved before.
+
+        So what was sealed before under this key can not take effect at the meter any more.
+        """
+        self._blocks.pop((meter_id, cipher.epoch), None)
+        return await self._open_counting_on(meter_id, cipher)
+
+    async def _proven(self, found: MeterSession) -> MeterSession:
+        """Record that the meter has proven to hold the keys of an association."""
+        meter_id, note = found.meter.meter_id, f"the meter answered under it through {found.hops}"
+        try:
+            await self._books.run(keys.prove, self._books.engine, meter_id, found.epoch, note)
+        except BaseException:
+            await found.close()
+            raise
+        self._directory.forget_keys(meter_id)
+        log.info("meter %d holds key epoch %d", meter_id, found.epoch)
+        return found
+
+    async def _open_counting_on(self, meter_id: int, cipher: EpochCipher) -> MeterSession:
+        try:
+            return await self._open(meter_id, cipher)
         except ExceptionResponseError as refused:
             if refused.invocation_counter is None:
                 raise
             # The store is older than the meter, e.g. restored from a backup.
-            await self._skip_to(meter_id, refused.invocation_counter)
-        return await self._open(meter_id)
+            await self._skip_to(meter_id, cipher.epoch, refused.invocation_counter)
+        return await self._open(meter_id, cipher)
 
-    async def _open(self, meter_id: int) -> MeterSession:
+    async def _open(self, meter_id: int, cipher: EpochCipher) -> MeterSession:
         meter = self._directory.by_id(meter_id)
-        cipher = self._directory.active_cipher(meter_id)
         key = meter_id, cipher.epoch
         block = self._blocks.get(key) or self._blocks.setdefault(key, self._new_block(key))
         client = Client(
@@ -265,14 +310,13 @@ class Associations:
         reserve = StoreReserve(self._books.engine, *key)
         return CounterBlock.reserving(reserve, self._config.sessions.counter_block)
 
-    async def _skip_to(self, meter_id: int, expected: int) -> None:
+    async def _skip_to(self, meter_id: int, epoch: int, expected: int) -> None:
         """Count on from what a meter expects.
 
         Raises:
             UserError: It is too far ahead to be believed.  The refusal is not protected: whoever
                 carries it could use up the key's counters with a few made-up numbers.
         """
-        epoch = self._directory.active_cipher(meter_id).epoch
         ours = counters.next_counter(self._books.engine, meter_id, epoch)
         most = self._config.sessions.counter_skip
         if expected - ours > most:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`headend/config.toml` as frozen values (docs/provisioning.md, 2.5).
 
-The tables `[sessions]` and `[schedule]` may be left out; every key in them has a default.
+The tables `[sessions]`, `[schedule]` and `[key_changes]` may be left out; every key in them has a
+default.
 """
 
 from dataclasses import dataclass
@@ -42,6 +43,17 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChangeSettings:
+    """How meters' keys are changed."""
+
+    parallel: int = setting(20, least=1)  # meters at once
+    look_s: float = setting(1.0, least=0.01)  # real seconds between two looks for what is asked
+    lease_s: float = setting(60.0, least=1.0)  # after which another worker goes on with a change
+    retry_first_s: float = setting(5.0, least=0.1)  # before a change is tried again
+    retry_most_s: float = 900.0  # ... at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeadEndConfig:
     """What the head-end is told."""
 
@@ -56,6 +68,7 @@ class HeadEndConfig:
     identity: TlsIdentity
     sessions: SessionSettings = SessionSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    key_changes: KeyChangeSettings = KeyChangeSettings()
 
     @classmethod
     def load(cls, home: Path) -> Self:
@@ -78,6 +91,7 @@ class HeadEndConfig:
             identity=TlsIdentity.of(file.table("tls")),
             sessions=file.table("sessions").settings(SessionSettings),
             schedule=file.table("schedule").settings(ScheduleSettings),
+            key_changes=file.table("key_changes").settings(KeyChangeSettings),
         )
         file.refuse_unknown()
         return config

@@ -12,20 +12,21 @@ from typing import Final, NamedTuple
 from openami.dlms.errors import SecurityError
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.keyset import KeySet
+from openami.store import keys as key_epochs
 from openami.store import registry
 from openami.store.database import Database
+from openami.store.keys import OPENS, KeyState
 from openami.store.registry import Meter
 
-ACTIVE: Final = "active"
 GUEK: Final = "guek"
 GAK: Final = "gak"
 
 
 class EpochCipher(NamedTuple):
-    """The global keys of one epoch; only the active ones seal, all open."""
+    """The global keys of one epoch; all open, none that are retired seal."""
 
     epoch: int
-    active: bool
+    state: KeyState
     cipher: Cipher
 
 
@@ -107,7 +108,7 @@ class Directory:
         return known.name if known else concentrator.hex().upper()
 
     def ciphers(self, meter_id: int) -> list[EpochCipher]:
-        """Return a meter's ciphers, the active one first.
+        """Return a meter's ciphers in the order in which they are tried on what it sends.
 
         Raises:
             SecurityError: A key does not come out of its wrapping.
@@ -116,31 +117,42 @@ class Directory:
             known = self._ciphers[meter_id] = self._read_ciphers(meter_id)
         return known
 
-    def active_cipher(self, meter_id: int) -> EpochCipher:
-        """Return the cipher that seals for a meter.
+    def sealing_ciphers(self, meter_id: int) -> list[EpochCipher]:
+        """Return the ciphers that may seal for a meter.
+
+        That is the active one.  While it is open whether the meter has taken over the keys that
+        were sent to it, those come first.
 
         Raises:
             SecurityError: The meter has no active keys.
         """
-        for cipher in self.ciphers(meter_id):
-            if cipher.active:
-                return cipher
-        raise SecurityError(
-            "no active keys are in the registry; import its shipment again",
-            f"meter {meter_id}",
-            "docs/architecture.md, 6",
-        )
+        found = {cipher.state: cipher for cipher in self.ciphers(meter_id)}
+        if KeyState.ACTIVE not in found:
+            raise SecurityError(
+                "no active keys are in the registry; import its shipment again",
+                f"meter {meter_id}",
+                "docs/architecture.md, 6",
+            )
+        return [found[state] for state in (KeyState.SENT, KeyState.ACTIVE) if state in found]
+
+    def forget_keys(self, meter_id: int) -> None:
+        """Read a meter's keys anew when they are needed next: they have changed."""
+        self._ciphers.pop(meter_id, None)
+
+    def keys_changed(self, meter_id: int) -> bool:
+        """Tell whether another process has changed a meter's keys since they were read here."""
+        known = [(cipher.epoch, cipher.state) for cipher in self.ciphers(meter_id)]
+        self.forget_keys(meter_id)
+        return known != [(cipher.epoch, cipher.state) for cipher in self.ciphers(meter_id)]
 
     def _read_ciphers(self, meter_id: int) -> list[EpochCipher]:
-        wrapped: dict[int, dict[str, registry.MeterKey]] = {}
-        for key in registry.keys(self._database, meter_id):
-            wrapped.setdefault(key.epoch, {})[key.key_name] = key
         found = []
-        for epoch, names in wrapped.items():
-            if GUEK in names and GAK in names:
+        for each in key_epochs.epochs(self._database, meter_id):
+            names = each.wrapped
+            if each.state in OPENS and GUEK in names and GAK in names:
                 keys = KeySet(
-                    encryption_key=self._unwrap(names[GUEK].wrapped),
-                    authentication_key=self._unwrap(names[GAK].wrapped),
+                    encryption_key=self._unwrap(names[GUEK]),
+                    authentication_key=self._unwrap(names[GAK]),
                 )
-                found.append(EpochCipher(epoch, names[GUEK].state == ACTIVE, Cipher(keys)))
-        return sorted(found, key=lambda cipher: (not cipher.active, -cipher.epoch))
+                found.append(EpochCipher(each.epoch, each.state, Cipher(keys)))
+        return sorted(found, key=lambda cipher: (OPENS.index(cipher.state), -cipher.epoch))

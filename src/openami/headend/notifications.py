@@ -155,7 +155,15 @@ class Notifications:
         return Arrival(message, origin)
 
     def _decipher(self, meter: Meter, envelope: GeneralCiphering) -> tuple[int, Origin, bytes]:
-        """Open with the active or a retired key; return the epoch, the identity, the APDU."""
+        """Open with any key that opens; return the epoch, the identity, the APDU."""
+        try:
+            return self._try_keys(meter, envelope)
+        except SecurityError:
+            if not self._directory.keys_changed(meter.meter_id):
+                raise
+        return self._try_keys(meter, envelope)
+
+    def _try_keys(self, meter: Meter, envelope: GeneralCiphering) -> tuple[int, Origin, bytes]:
         problem: SecurityError | None = None
         for epoch, _, cipher in self._directory.ciphers(meter.meter_id):
             try:

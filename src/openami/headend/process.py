@@ -13,6 +13,7 @@ from openami.headend.books import Books
 from openami.headend.commands import Commands
 from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory
+from openami.headend.key_changes import KeyChanges
 from openami.headend.notifications import Notifications
 from openami.headend.presence import Presence
 from openami.headend.registry_import import import_shipment, load_shipment
@@ -78,6 +79,14 @@ class HeadEnd:
             now_us,
         )
         self.commands = Commands(self.books, self.sessions, now_us)
+        self.key_changes = KeyChanges(
+            config.key_changes,
+            self.books,
+            self.directory,
+            self.sessions,
+            keystore,
+            self.associations.reachable,
+        )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
         self.notifications.on_push = self.presence.heard
         self.uplinks.on_attachment = self.presence.meter
@@ -102,6 +111,7 @@ class HeadEnd:
                 self.presence.run(),
                 self.schedule.run(),
                 self.commands.run(),
+                self.key_changes.run(),
                 self.watch.run(),
                 self._report(run_folder),
             )
@@ -140,6 +150,7 @@ class HeadEnd:
             "jobs waiting": self.sessions.waiting,
             "failed jobs": self.sessions.failed,
             "commands open": self.commands.under_way,
+            "key changes open": self.key_changes.under_way,
             "alarm": self.books.arrivals.failing,
         }
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from openami.headend.directory import ACTIVE, Place
+from openami.headend.directory import Place
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json
 from openami.store import registry
 from openami.store.database import Database, transaction
+from openami.store.keys import KeyState
 from openami.store.registry import Meter, MeterKey
 
 FORMAT: Final = "openami-shipment-1"
@@ -92,7 +93,7 @@ def _keys(row: dict[str, Any]) -> list[MeterKey]:
             meter_id=int(row["meter_id"]),
             key_name=name,
             epoch=int(row["key_epoch"]),
-            state=ACTIVE,
+            state=KeyState.ACTIVE.value,
             wrapped=bytes.fromhex(row["keys"][name]),
         )
         for name in KEY_NAMES

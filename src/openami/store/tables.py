@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0002"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0003"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -68,8 +68,44 @@ meter_keys = Table(
     Column("meter_id", Integer, primary_key=True),
     Column("key_name", String(8), primary_key=True),  # guek, gak, kek, lls
     Column("epoch", Integer, primary_key=True),
-    Column("state", String(8), nullable=False),  # active: seals and opens; retired: opens
+    Column("state", String(8), nullable=False),  # store.keys.KeyState
     Column("wrapped", LargeBinary, nullable=False),  # RFC 3394 under the key-encryption key
+)
+
+key_history = Table(  # what happened to an epoch of a meter's keys
+    "key_history",
+    metadata,
+    Column("history_id", Serial, primary_key=True),
+    Column("meter_id", Integer, nullable=False, index=True),
+    Column("epoch", Integer, nullable=False),
+    Column("at_real_us", BigInteger, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+key_changes = Table(  # whose keys are to be changed, and what came of it
+    "key_changes",
+    metadata,
+    Column("change_id", Serial, primary_key=True),
+    Column("rotation", String(36), nullable=False, index=True),  # UUID of what was asked at once
+    Column("meter_id", Integer, nullable=False),
+    Column("key_names", Text, nullable=False),  # "guek gak", "guek gak kek"
+    Column("asked_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_real_us", BigInteger, nullable=False),
+    Column("state", String(12), nullable=False),  # store.key_changes.ChangeState
+    Column("epoch", Integer),  # prepared for it; None: not yet
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("free_real_us", BigInteger, nullable=False, default=0),  # nobody works on it after
+    Column("ended_real_us", BigInteger),
+    Column("note", Text, nullable=False, default=""),
+)
+Index(  # one open change a meter, whoever asks
+    "key_changes_open",
+    key_changes.c.meter_id,
+    unique=True,
+    sqlite_where=key_changes.c.state == "open",
+    postgresql_where=key_changes.c.state == "open",
 )
 
 counters = Table(  # invocation counters, reserved ahead of use

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Meters' keys are changed while reading goes on: by group, one by one, resumable at every step.
+
+::
+
+    nothing -> prepared -> sent -> active       DLMS UA 1000-1 Ed. 12, 4.4.7 (key_transfer)
+               (durable)   (CAS)   (proven by an association under the new keys)
+
+A change goes on where its epoch stands (`store.keys`), whoever began it.  Nothing is concluded from
+a refusal, a lost answer or an answer that does not open: once keys were sent, the next association
+is tried under both epochs, and what the meter answers under is what it holds.  So a head-end that
+is killed at any step, or a meter that loses its power there, leaves two epochs of which one holds.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from openami.cosem.classes.access_control import KeyId, SecuritySetup
+from openami.cosem.refusals import AccessError
+from openami.cosem.serving.security_setup import wrap_keys
+from openami.dlms.errors import DlmsError
+from openami.dlms.obis import Obis
+from openami.dlms.security.credentials import MasterKey
+from openami.headend.associations import MeterSession
+from openami.headend.books import Books
+from openami.headend.config import KeyChangeSettings
+from openami.headend.directory import Directory
+from openami.headend.sessions import Sessions, Urgency
+from openami.runtime.errors import UserError
+from openami.store import key_changes as store
+from openami.store import keys
+from openami.store.key_changes import ChangeState, KeyChange
+from openami.store.keys import KeyEpoch, KeyState
+from openami.store.registry import Meter
+
+log = logging.getLogger(__name__)
+
+SECURITY_SETUP: Final = Obis(0, 0, 43, 0, 0, 255)
+KEY_OCTETS: Final = 16
+COUNTERS: Final = 8  # of a key transfer: the service, and some to spare
+KEY_IDS: Final = {
+    "guek": KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY,
+    "gak": KeyId.AUTHENTICATION_KEY,
+    "kek": KeyId.MASTER_KEY,
+}
+
+
+class KeyWrap(Protocol):
+    """Custody of the head-end's keys: `access.keystore`."""
+
+    def wrap(self, key: bytes) -> bytes:
+        """Return a key as it may rest in the database."""
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """Return the key inside."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One look at a change.
+
+    Attributes:
+        epoch: Prepared for it; None: not yet.
+        refusal: What the meter said when they were sent.
+    """
+
+    epoch: int | None
+    refusal: str = ""
+
+    def give_up(self, change: KeyChange) -> None:
+        """Let another epoch be prepared, after a pause if this one was sent just now.
+
+        Raises:
+            UserError: It was.
+        """
+        if self.epoch != change.epoch:
+            raise UserError(f"meter {change.meter_id} did not take epoch {self.epoch} over")
+        self.epoch = None
+
+
+class KeyChanges:
+    """Carries out the open changes of the store.
+
+    Attributes:
+        changed: How many meters have answered under new keys.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
+        self,
+        settings: KeyChangeSettings,
+        books: Books,
+        directory: Directory,
+        sessions: Sessions[MeterSession],
+        custody: KeyWrap,
+        reachable: Callable[[Meter], bool],
+    ) -> None:
+        self.changed = 0
+        self._settings = settings
+        self._books = books
+        self._directory = directory
+        self._sessions = sessions
+        self._custody = custody
+        self._reachable = reachable
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    @property
+    def under_way(self) -> int:
+        return len(self._tasks)
+
+    async def run(self) -> None:
+        """Change keys until cancelled."""
+        try:
+            while True:
+                try:
+                    await self._look()
+                except UserError as error:
+                    log.warning("key changes wait: %s", error)
+                await asyncio.sleep(self._settings.look_s)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _look(self) -> None:
+        """Stay with what is under way, and take more as there is room."""
+        engine, lease_s = self._books.engine, self._settings.lease_s
+        if self._tasks:
+            await self._books.run(store.keep, engine, list(self._tasks), lease_s=lease_s)
+        room = self._settings.parallel - len(self._tasks)
+        if room <= 0:
+            return
+        for change in await self._books.run(store.claim, engine, limit=room, lease_s=lease_s):
+            task = asyncio.create_task(self._work(change))
+            self._tasks[change.change_id] = task
+            task.add_done_callback(partial(self._forget, change.change_id))
+
+    def _forget(self, change_id: int, _task: asyncio.Task[None]) -> None:
+        del self._tasks[change_id]
+
+    async def _work(self, change: KeyChange) -> None:
+        """Bring a change to its end, or say why not yet."""
+        try:
+            await self._go_on(change)
+        except Exception as error:
+            if not isinstance(error, UserError | DlmsError):
+                log.exception("key change of meter %d", change.meter_id)  # a fault of ours
+            log.info("key change of meter %d waits: %s", change.meter_id, error)
+            first_s, most_s = self._settings.retry_first_s, self._settings.retry_most_s
+            pause_s = min(first_s * 2 ** min(change.attempts, 16), most_s)
+            await self._books.run(
+                store.postpone, self._books.engine, change.change_id, str(error), pause_s=pause_s
+            )
+
+    async def _go_on(self, change: KeyChange) -> None:
+        attempt = Attempt(change.epoch)
+
+        async def transfer(session: MeterSession) -> None:
+            await self._transfer(change, session, attempt)
+
+        while True:
+            match await self._stands(change.meter_id, attempt.epoch):
+                case None:
+                    attempt.epoch = await self._prepare(change)
+                case KeyState.PREPARED:
+                    await self._in_session(change, transfer)
+                case KeyState.SENT:
+                    self._directory.forget_keys(change.meter_id)
+                    await self._in_session(change, self._look_which_holds)
+                case KeyState.VOID if attempt.refusal:
+                    await self._end(change, ChangeState.REFUSED, attempt.refusal)
+                    return
+                case KeyState.VOID:
+                    attempt.give_up(change)
+                case KeyState.ACTIVE | KeyState.RETIRED:
+                    await self._end(change, ChangeState.CHANGED, f"epoch {attempt.epoch} holds")
+                    self.changed += 1
+                    return
+
+    async def _stands(self, meter_id: int, epoch: int | None) -> KeyState | None:
+        if epoch is None:
+            return None
+        known = await self._books.run(keys.epochs, self._books.engine, meter_id)
+        return next(each.state for each in known if each.epoch == epoch)
+
+    async def _prepare(self, change: KeyChange) -> int:
+        fresh = {name: self._custody.wrap(os.urandom(KEY_OCTETS)) for name in change.key_names}
+        return await self._books.run(store.prepare, self._books.engine, change, fresh)
+
+    async def _in_session(
+        self, change: KeyChange, job: Callable[[MeterSession], Awaitable[None]]
+    ) -> None:
+        if not self._reachable(self._directory.by_id(change.meter_id)):
+            raise UserError(f"meter {change.meter_id} cannot be reached now")
+        await self._sessions.run(change.meter_id, Urgency.BACKFILL, job)
+
+    async def _transfer(self, change: KeyChange, session: MeterSession, attempt: Attempt) -> None:
+        """Send the prepared keys, wrapped by the master key that the meter holds."""
+        known = await self._books.run(keys.epochs, self._books.engine, change.meter_id)
+        fresh = next((each for each in known if each.state is KeyState.PREPARED), None)
+        held = next(each for each in known if each.epoch == session.epoch)
+        if fresh is None:
+            return  # another worker was first
+        if held.state is not KeyState.ACTIVE:
+            session.retire()
+            raise UserError(f"meter {change.meter_id}: the association is under former keys")
+        argument = wrap_keys(
+            MasterKey(self._custody.unwrap(held.wrapped["kek"])),
+            {KEY_IDS[name]: self._custody.unwrap(fresh.wrapped[name]) for name in change.key_names},
+        )
+        block = await session.reserve(COUNTERS)
+        note = f"sent through {session.hops}, invocation counters from {block.start}"
+        if not await self._sent(fresh, note):
+            return
+        session.retire()
+        self._directory.forget_keys(change.meter_id)
+        try:
+            await session.run(
+                session.client.act(SecuritySetup.key_transfer, argument, at=SECURITY_SETUP)
+            )
+        except AccessError as refusal:
+            attempt.refusal = str(refusal)
+        except (DlmsError, UserError) as error:
+            # Lost, or answered under keys that we did not expect: which hold is looked at next.
+            log.info("key transfer to meter %d: %s", change.meter_id, error)
+
+    async def _sent(self, fresh: KeyEpoch, note: str) -> bool:
+        return await self._books.run(
+            keys.step,
+            self._books.engine,
+            fresh.meter_id,
+            fresh.epoch,
+            {KeyState.PREPARED},
+            KeyState.SENT,
+            note,
+        )
+
+    async def _look_which_holds(self, session: MeterSession) -> None:
+        """Need an association that was opened after the keys were sent: opening it proves."""
+        if KeyState.SENT in {
+            each.state for each in self._directory.ciphers(session.meter.meter_id)
+        }:
+            session.retire()
+
+    async def _end(self, change: KeyChange, state: ChangeState, note: str) -> None:
+        await self._books.run(store.end, self._books.engine, change.change_id, state, note)
+        log.info("keys of meter %d: %s: %s", change.meter_id, state.value, note)

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Key epochs: which keys of a meter are only made, which may be there, and which are proven.
+
+A change of keys is a new epoch.  It is durable before anything is sent, and from the moment it may
+have been sent until the meter has answered under one of the two, both are kept and both are tried:
+a head-end that dies at any point, or hears nothing, still has the keys that the meter holds.
+
+::
+
+    prepared -> sent -> active -> retired
+        +--------+----> void
+
+Every step is a compare-and-set against `TRANSITIONS`, so two workers cannot both take it, and
+leaves a line of history.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from sqlalchemy import Connection, select, update
+
+from openami.runtime.clock import real_us
+from openami.runtime.errors import UserError
+from openami.store import counters, registry
+from openami.store.database import Database, insert_all, reading, transaction
+from openami.store.registry import MeterKey
+from openami.store.tables import key_history, meter_keys, meters
+
+
+class KeyState(Enum):
+    """Where an epoch of a meter's keys stands."""
+
+    PREPARED = "prepared"  # drawn and durable here; the meter cannot know them
+    SENT = "sent"  # the meter may hold them, or those before
+    ACTIVE = "active"  # proven by an answer of the meter: seal and open
+    RETIRED = "retired"  # replaced: open what still travels under them, seal nothing
+    VOID = "void"  # never sent, or proven not to have been taken over
+
+
+TRANSITIONS: Final[Mapping[KeyState, frozenset[KeyState]]] = {
+    KeyState.PREPARED: frozenset({KeyState.SENT, KeyState.VOID}),
+    KeyState.SENT: frozenset({KeyState.ACTIVE, KeyState.VOID}),
+    KeyState.ACTIVE: frozenset({KeyState.RETIRED}),
+    KeyState.RETIRED: frozenset(),
+    KeyState.VOID: frozenset(),
+}
+
+OPENS: Final = (KeyState.ACTIVE, KeyState.SENT, KeyState.RETIRED)
+"""Whose keys open what a meter sends, in the order in which they are tried."""
+
+ROOM_FOR_COUNTERS: Final = counters.LIMIT // 2
+
+
+class KeysChangingError(UserError):
+    """Another change of this meter's keys is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyEpoch:
+    """The keys of one epoch, wrapped, by their names (guek, gak, kek, lls)."""
+
+    meter_id: int
+    epoch: int  # counts changes of the meter's keys, from 1
+    state: KeyState
+    wrapped: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyStep:
+    """One line of an epoch's history."""
+
+    epoch: int
+    at_real_us: int
+    state: KeyState
+    note: str
+
+
+def epochs(database: Database, meter_id: int) -> list[KeyEpoch]:
+    """Return all epochs of a meter's keys, newest first."""
+    found: dict[int, list[MeterKey]] = {}
+    for key in registry.keys(database, meter_id):
+        found.setdefault(key.epoch, []).append(key)
+    return [
+        KeyEpoch(
+            meter_id=meter_id,
+            epoch=epoch,
+            state=KeyState(keys[0].state),  # all names of an epoch step together
+            wrapped={key.key_name: key.wrapped for key in keys},
+        )
+        for epoch, keys in found.items()
+    ]
+
+
+def prepare(database: Database, meter_id: int, wrapped: Mapping[str, bytes], note: str) -> int:
+    """Make a new epoch durable, nothing of it being sent yet; return its number.
+
+    Keys that are not in `wrapped` stay as they are; an epoch that was only prepared is void.  The
+    invocation counters of the new epoch go on
+    above those of the one before: a meter whose window survives a change of keys takes them, and
+    one whose window does not takes them too.
+
+    Raises:
+        KeysChangingError: An earlier epoch was sent, and is neither proven nor void.
+        UserError: The meter has no proven keys that could be replaced.
+    """
+    with transaction(database) as connection:
+        _lock(connection, meter_id)
+        known = epochs(connection, meter_id)
+        for each in known:
+            if each.state is KeyState.SENT:
+                sentence = f"meter {meter_id} may hold key epoch {each.epoch}, or the one before"
+                raise KeysChangingError(f"{sentence}: wait until it is proven which")
+            if each.state is KeyState.PREPARED:
+                void = "never sent, another was prepared"
+                step(connection, meter_id, each.epoch, {each.state}, KeyState.VOID, void)
+        before = next((each for each in known if each.state is KeyState.ACTIVE), None)
+        if before is None:
+            raise UserError(f"meter {meter_id} has no active keys: import its shipment")
+        epoch = known[0].epoch + 1
+        state = KeyState.PREPARED.value
+        rows = [
+            MeterKey(meter_id=meter_id, key_name=name, epoch=epoch, state=state, wrapped=octets)
+            for name, octets in {**before.wrapped, **wrapped}.items()
+        ]
+        registry.put_keys(connection, rows)
+        following = counters.next_counter(connection, meter_id, before.epoch)
+        if following < ROOM_FOR_COUNTERS:
+            counters.skip_to(connection, meter_id, epoch, following)
+        _note(connection, meter_id, epoch, KeyState.PREPARED, note)
+    return epoch
+
+
+def step(  # noqa: PLR0913, PLR0917  a step has these fields
+    database: Database,
+    meter_id: int,
+    epoch: int,
+    from_states: Collection[KeyState],
+    to_state: KeyState,
+    note: str,
+) -> bool:
+    """Move an epoch if it stands in one of `from_states`; tell whether it did.
+
+    Raises:
+        UserError: No such step exists.
+    """
+    for state in from_states:
+        if to_state not in TRANSITIONS[state]:
+            sentence = f"meter {meter_id}: keys that are {state.value} never become"
+            raise UserError(f"{sentence} {to_state.value}: prepare another epoch")
+    wanted = (
+        (meter_keys.c.meter_id == meter_id)
+        & (meter_keys.c.epoch == epoch)
+        & meter_keys.c.state.in_([state.value for state in from_states])
+    )
+    with transaction(database) as connection:
+        _lock(connection, meter_id)
+        done = connection.execute(update(meter_keys).where(wanted).values(state=to_state.value))
+        if done.rowcount == 0:
+            return False
+        _note(connection, meter_id, epoch, to_state, note)
+    return True
+
+
+def void_unsent(database: Database, meter_id: int, epoch: int, note: str) -> bool:
+    """Give up an epoch that the meter cannot know; tell whether it is void now."""
+    prepared = {KeyState.PREPARED}
+    with transaction(database) as connection:
+        if step(connection, meter_id, epoch, prepared, KeyState.VOID, note):
+            return True
+        found = [each.state for each in epochs(connection, meter_id) if each.epoch == epoch]
+        return found == [KeyState.VOID]
+
+
+def prove(database: Database, meter_id: int, epoch: int, note: str) -> None:
+    """Record that the meter has answered under `epoch`, to a question sealed just now.
+
+    That question travelled under a higher invocation counter than what sent the other keys, and a
+    meter takes rising counters only: if the keys before still hold, those that were sent can not
+    be taken over any more and are void.  If those that were sent hold, the ones before retire.
+    """
+    with transaction(database) as connection:
+        _lock(connection, meter_id)
+        states = {each.epoch: each.state for each in epochs(connection, meter_id)}
+        if states.get(epoch) is KeyState.ACTIVE:
+            for other, state in states.items():
+                if state is KeyState.SENT:
+                    void = f"epoch {epoch} still holds: {note}"
+                    step(connection, meter_id, other, {state}, KeyState.VOID, void)
+        elif states.get(epoch) is KeyState.SENT:
+            for other, state in states.items():
+                if state is KeyState.ACTIVE:
+                    retired = f"replaced by epoch {epoch}"
+                    step(connection, meter_id, other, {state}, KeyState.RETIRED, retired)
+            step(connection, meter_id, epoch, {KeyState.SENT}, KeyState.ACTIVE, note)
+
+
+def history(database: Database, meter_id: int) -> list[KeyStep]:
+    """Return what happened to a meter's keys, oldest first."""
+    columns = key_history.c
+    query = select(columns.epoch, columns.at_real_us, columns.state, columns.note)
+    query = query.where(columns.meter_id == meter_id).order_by(columns.history_id)
+    with reading(database) as connection:
+        return [
+            KeyStep(**{**row, "state": KeyState(row["state"])})
+            for row in connection.execute(query).mappings()
+        ]
+
+
+def _lock(connection: Connection, meter_id: int) -> None:
+    """Let changes of one meter's keys wait for each other."""
+    # SQLite has one writer; PostgreSQL makes the second wait here until the first is committed.
+    row = select(meters.c.meter_id).where(meters.c.meter_id == meter_id).with_for_update()
+    connection.execute(row).first()
+
+
+def _note(connection: Connection, meter_id: int, epoch: int, state: KeyState, note: str) -> None:
+    row = {
+        "meter_id": meter_id,
+        "epoch": epoch,
+        "at_real_us": real_us(),
+        "state": state.value,
+        "note": note,
+    }
+    insert_all(connection, key_history, [row])

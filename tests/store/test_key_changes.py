@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine
+
+from openami.runtime.errors import UserError
+from openami.store import key_changes, keys, registry
+from openami.store.key_changes import ChangeState
+from openami.store.keys import KeyState
+from openami.store.registry import MeterKey
+
+
+def ask(engine: Engine, *meter_ids: int) -> tuple[str, int]:
+    return key_changes.ask(engine, meter_ids, asked_by="utility", reason="yearly")
+
+
+@pytest.fixture(autouse=True)
+def shipped(engine: Engine) -> None:
+    registry.put_keys(
+        engine,
+        [
+            MeterKey(meter_id=n, key_name="guek", epoch=1, state="active", wrapped=b"w")
+            for n in (1, 2, 3)
+        ],
+    )
+
+
+def test_two_that_ask_at_once_get_one_change_a_meter(engine: Engine) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        asked = list(pool.map(lambda _: ask(engine, 1, 2, 3), range(8)))
+    assert sum(count for _, count in asked) == 3
+    assert len(key_changes.claim(engine, limit=10, lease_s=60.0)) == 3
+
+
+def test_a_claim_is_one_workers_until_it_runs_out(engine: Engine) -> None:
+    ask(engine, 1, 2, 3)
+    assert len(key_changes.claim(engine, limit=2, lease_s=0.0)) == 2
+    first = key_changes.claim(engine, limit=3, lease_s=60.0)
+    assert len(first) == 3
+    assert key_changes.claim(engine, limit=3, lease_s=60.0) == []
+    key_changes.keep(engine, [first[0].change_id], lease_s=0.0)
+    time.sleep(0.001)
+    assert [each.change_id for each in key_changes.claim(engine, limit=3, lease_s=60.0)] == [
+        first[0].change_id
+    ]
+
+
+def test_what_ended_can_be_asked_for_again(engine: Engine) -> None:
+    rotation, _ = ask(engine, 1)
+    (change,) = key_changes.claim(engine, limit=1, lease_s=60.0)
+    key_changes.end(engine, change.change_id, ChangeState.REFUSED, "the meter said no")
+    key_changes.end(engine, change.change_id, ChangeState.CHANGED, "too late")
+    (ended,) = key_changes.changes(engine, rotation)
+    assert (ended.state, ended.note) == (ChangeState.REFUSED, "the meter said no")
+    assert ask(engine, 1)[1] == 1
+
+
+def test_progress_is_counted_by_rotation(engine: Engine) -> None:
+    first, _ = ask(engine, 1, 2)
+    second, count = ask(engine, 2, 3)
+    assert count == 1  # meter 2 is changed by the first already
+    change = key_changes.claim(engine, limit=1, lease_s=60.0)[0]
+    key_changes.end(engine, change.change_id, ChangeState.CHANGED, "epoch 2 holds")
+    newest, oldest = key_changes.rotations(engine)
+    assert (newest.rotation, dict(newest.meters)) == (second, {ChangeState.OPEN: 1})
+    assert oldest.rotation == first
+    assert dict(oldest.meters) == {ChangeState.OPEN: 1, ChangeState.CHANGED: 1}
+
+
+def test_what_was_sent_is_not_withdrawn(engine: Engine) -> None:
+    rotation, _ = ask(engine, 1, 2, 3)
+    changes = key_changes.claim(engine, limit=3, lease_s=60.0)
+    epochs = [key_changes.prepare(engine, each, {"guek": b"new"}) for each in changes[:2]]
+    prepared = {KeyState.PREPARED}
+    keys.step(engine, changes[0].meter_id, epochs[0], prepared, KeyState.SENT, "sent")
+    assert key_changes.withdraw(engine, rotation, "not now") == 2
+    states = {each.meter_id: each.state for each in key_changes.changes(engine, rotation)}
+    assert states == {
+        1: ChangeState.OPEN,
+        2: ChangeState.WITHDRAWN,
+        3: ChangeState.WITHDRAWN,
+    }
+    meter_id, epoch = changes[1].meter_id, epochs[1]
+    assert not keys.step(engine, meter_id, epoch, prepared, KeyState.SENT, "a worker that slept")
+    with pytest.raises(UserError, match="withdrawn"):
+        key_changes.prepare(engine, changes[2], {"guek": b"new"})
+    assert [each.epoch for each in keys.epochs(engine, changes[2].meter_id)] == [1]
+
+
+def test_what_did_not_arrive_is_withdrawn(engine: Engine) -> None:
+    rotation, _ = ask(engine, 1)
+    (change,) = key_changes.claim(engine, limit=1, lease_s=60.0)
+    epoch = key_changes.prepare(engine, change, {"guek": b"new"})
+    keys.step(engine, 1, epoch, {KeyState.PREPARED}, KeyState.SENT, "sent")
+    keys.prove(engine, 1, 1, "answered")
+    assert key_changes.withdraw(engine, rotation, "not now") == 1
+
+
+def test_a_key_that_is_not_transferred_is_refused(engine: Engine) -> None:
+    with pytest.raises(UserError, match="choose of"):
+        key_changes.ask(engine, [1], asked_by="a", reason="b", key_names=("lls",))
+    with pytest.raises(UserError, match="choose of"):
+        key_changes.ask(engine, [1], asked_by="a", reason="b", key_names=())
