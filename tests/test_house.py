@@ -73,7 +73,7 @@ def test_modules_that_are_spoken_of_are_there(path: Path) -> None:
     spoken = re.findall(
         rf"`(?:openami\.)?((?:{packages})(?:\.\w+)+)", path.read_text("utf-8", errors="replace")
     )
-    files = ("toml", "json", "md")
+    files = ("toml", "json", "md", "pem")
     assert [name for name in spoken if not name.endswith(files) and not is_module(name)] == []
 
 

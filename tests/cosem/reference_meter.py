@@ -292,7 +292,11 @@ def ports() -> Iterator[Row]:
         "dl_reference": "0.0.25.2.0.255", "ip_address": 0x7F000001, "use_dhcp_flag": True,
     }  # fmt: skip
     yield "0.0.25.2.0.255", 43, 0, {"mac_address": "0x020000000001"}
-    yield "0.1.24.1.0.255", 72, 0, {"mbus_port_reference": "0.0.24.6.0.255"}
+    yield "0.1.24.1.0.255", 72, 0, {
+        "mbus_port_reference": "0.0.24.6.0.255",
+        "capture_definition": [["0x0c", "0x14"]],
+        "capture_period": 3600,
+    }  # fmt: skip
     yield register("0.1.24.2.1.255", 0, -2, 14)
 
 
@@ -356,6 +360,10 @@ ROWS: Final = (
 )  # fmt: skip
 
 
+READ_ONLY: Final = {(72, 5)}
+"""Attributes that a class lets be written and this meter does not: slave_install does."""
+
+
 def least(kind: Kind[Any]) -> Data:
     """The least value that a class allows."""
     match kind.shape:
@@ -410,11 +418,12 @@ def dumped(row: Row) -> DumpedObject:
         else:
             value = least(each.kind)
         secret = is_secret(class_id, each.index)
+        access = Access.READ if (class_id, each.index) in READ_ONLY else each.access
         selects = table is ProfileGeneric and each.index == 2
         attributes.append(
             DumpedAttribute(
                 index=each.index,
-                mode=int(Access.WRITE if secret else each.access),
+                mode=int(Access.WRITE if secret else access),
                 selectors=(1, 2) if selects else (),
                 octets=None if secret else data.encode(value),
                 refused="may not be read" if secret else "",

@@ -449,6 +449,8 @@ def _from_keys(path: Path, said: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigurationError(f"{path} names no meter: {remedy}") from error
     keys = MeterKeys.load(path, title)
     taken: dict[str, Any] = {"peer_title": title, "guek": keys.guek, "gak": keys.gak}
+    if keys.suite:
+        taken["suite"] = keys.suite
     if said.get("envelope") == "wrapped":
         taken["kek"] = keys.kek
     if said.get("client") == READER or said.get("mechanism") in SECRET_MECHANISMS:

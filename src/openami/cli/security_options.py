@@ -131,16 +131,18 @@ class Protection:
         self._refuse_missing(suite, proves=proves)
         if not any((self.sign_key, self.agree_key, self.meter_certs, self.kek)):
             return None
-        certificates = _certificates(self.meter_certs) if self.meter_certs else []
+        certificates = certificates_in(self.meter_certs) if self.meter_certs else []
         signing = _first(certificates, CertificateType.DIGITAL_SIGNATURE)
         agreement = _first(certificates, CertificateType.KEY_AGREEMENT)
         authorities = [each.encode() for each in certificates if each.is_authority]
-        own = _certificates(self.sign_cert)[0].encode() if self.sign_cert else b""
+        own = certificates_in(self.sign_cert)[0].encode() if self.sign_cert else b""
         return Credentials(
             suite=suite,
             entropy=os.urandom,
-            signer=SigningKey(_private(self.sign_key, suite)) if self.sign_key else None,
-            agreement=AgreementKey(_private(self.agree_key, suite)) if self.agree_key else None,
+            signer=SigningKey(private_key_in(self.sign_key, suite)) if self.sign_key else None,
+            agreement=AgreementKey(private_key_in(self.agree_key, suite))
+            if self.agree_key
+            else None,
             master_key=MasterKey(self.kek) if self.kek else None,
             peer_signing=VerifyingKey(signing.key) if signing else None,
             peer_agreement=public_octets(agreement.key) if agreement else b"",
@@ -179,7 +181,8 @@ def _octets(path: Path) -> bytes:
         raise ConfigurationError(sentence) from error
 
 
-def _private(path: Path, suite: SecuritySuite) -> ec.EllipticCurvePrivateKey:
+def private_key_in(path: Path, suite: SecuritySuite) -> ec.EllipticCurvePrivateKey:
+    """Read a private key on the curve of a suite from a file (PEM)."""
     octets = _octets(path)
     try:
         key = load_pem_private_key(octets, password=None)
@@ -194,7 +197,8 @@ def _private(path: Path, suite: SecuritySuite) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _certificates(path: Path) -> list[Certificate]:
+def certificates_in(path: Path) -> list[Certificate]:
+    """Read the certificates of a file (PEM, or one in DER)."""
     octets = _octets(path)
     load: Callable[[bytes], list[x509.Certificate]] = x509.load_pem_x509_certificates
     if b"-----BEGIN" not in octets:

@@ -13,9 +13,12 @@ from typing import Final
 import click
 
 from openami.cli.load import Load, with_history
+from openami.cli.read_options import TOOL_TITLE
 from openami.cli.serving import SERVED, Opened, serve
-from openami.cli.simulated_keys import bind_security_setups
-from openami.cli.simulated_ports import TrialTokens, guard_of
+from openami.cli.simulated_bus import TrialBus
+from openami.cli.simulated_credentials import CertificateFolder
+from openami.cli.simulated_keys import ManagersKeys, bind_security_setups
+from openami.cli.simulated_ports import TrialProtection, TrialTokens, guard_of
 from openami.cli.simulated_pushes import Pusher, Schedule
 from openami.cli.simulating import (
     TICK_S,
@@ -27,15 +30,19 @@ from openami.cli.simulating import (
 )
 from openami.cosem.behaviour.bindings import bring_to_life
 from openami.cosem.behaviour.host import Happened, Host
+from openami.cosem.classes.mbus import MBusClient
 from openami.cosem.classes.payment import TokenGateway
+from openami.cosem.classes.protection import DataProtection
 from openami.cosem.device import Ciphering, LogicalDevice
 from openami.cosem.dump import Dump, DumpError
 from openami.cosem.serving.short_names import ShortNames
-from openami.cosem.simulation import Secrets, bind_methods, refer_by_short_names, simulated
+from openami.cosem.simulation import SIGNER, Secrets, bind_methods, refer_by_short_names, simulated
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.credentials import MasterKey
 from openami.dlms.security.keyset import KeySet
+from openami.dlms.security.suites import SecuritySuite
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.clock import MICROSECONDS
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
@@ -61,6 +68,7 @@ class Simulation:
     secured: Secured | None
     keys: MeterKeys
     keys_path: Path | None
+    certificates: CertificateFolder | None
     load_w: Decimal
     speed: float
     history_days: int
@@ -90,6 +98,16 @@ class Simulation:
     "keys_path",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The meter's keys.json; made if it is not there.  [new keys, printed]",
+)
+@click.option(
+    "--suite",
+    type=click.Choice(["0", "1", "2"]),
+    help="Security suite: 1 and 2 have key pairs and need --certs.  [that of --keys, or 0]",
+)
+@click.option(
+    "--certs",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Suites 1 and 2: folder of key pairs and certificates; made if it is not there.",
 )
 @click.option(
     "--load", metavar="KW", help="Mean load in kW: energy grows.  [0, reference meter 0.4]"
@@ -128,6 +146,8 @@ def simulate(  # noqa: PLR0913  one parameter an option
     cert: Path | None,
     key: Path | None,
     keys_path: Path | None,
+    suite: str | None,
+    certs: Path | None,
     load: str | None,
     speed: float,
     history_days: int | None,
@@ -147,18 +167,21 @@ def simulate(  # noqa: PLR0913  one parameter an option
     \b
     openami simulate
     openami simulate meter.json --listen tcp://127.0.0.1:4059 --listen hdlc+tcp://127.0.0.1:4060
+    openami simulate --keys keys.json --suite 1 --certs certificates
     openami simulate --keys keys.json --load 1.5 --push tcp://127.0.0.1:4061 --push-every 60
     """  # noqa: D301  click wants the character itself before lines that stay as they are
     logging.getLogger("openami").addHandler(logging.NullHandler())
     dump = _dump(file, title)
+    keys = _keys(keys_path, dump.system_title, None if suite is None else SecuritySuite(int(suite)))
     urls = [Url.parse(text, "--listen", SERVED) for text in listen_ or (LISTEN,)]
     wish = Simulation(
         name=str(file) if file else "the reference meter",
         dump=dump,
         listen=urls,
         secured=secured_for(urls, ca, cert, key),
-        keys=_keys(keys_path, dump.system_title),
+        keys=keys,
         keys_path=keys_path,
+        certificates=_certificates(certs, keys.suite, dump.system_title),
         load_w=_watts(load, default=Decimal(0) if file else Decimal(400)),
         speed=speed,
         history_days=(0 if file else 8) if history_days is None else history_days,
@@ -224,13 +247,30 @@ def _watts(text: str | None, *, default: Decimal) -> Decimal:
     return kilowatts * 1000
 
 
-def _keys(path: Path | None, title: bytes) -> MeterKeys:
+def _keys(path: Path | None, title: bytes, suite: SecuritySuite | None) -> MeterKeys:
     if path is not None and path.exists():
-        return MeterKeys.load(path, title)
-    keys = MeterKeys.generate()
+        keys = MeterKeys.load(path, title)
+        if suite is not None and suite is not keys.suite:
+            said = f"{path} holds keys of suite {keys.suite:d}, and --suite says {suite:d}"
+            raise UserError(f"{said}: give another --keys file, and it is made", _WRONG)
+        return keys
+    keys = MeterKeys.generate(suite or SecuritySuite.AES_GCM_128)
     if path is not None:
         write_json(path, keys.to_json(title), mode=PRIVATE)
     return keys
+
+
+def _certificates(
+    path: Path | None, suite: SecuritySuite, title: bytes
+) -> CertificateFolder | None:
+    if suite is SecuritySuite.AES_GCM_128:
+        if path is not None:
+            raise UserError("--certs is for suites 1 and 2: give --suite 1 or 2 with it", _WRONG)
+        return None
+    if path is None:
+        sentence = f"suite {suite:d} has key pairs and certificates: give --certs FOLDER for them"
+        raise UserError(sentence, _WRONG)
+    return CertificateFolder.open(path, suite, title, TOOL_TITLE)
 
 
 async def _run(wish: Simulation) -> None:
@@ -238,10 +278,21 @@ async def _run(wish: Simulation) -> None:
     counters = CounterFile(
         wish.keys_path.with_name(f"{wish.keys_path.name}.counters") if wish.keys_path else None
     )
-    keys = KeySet(encryption_key=wish.keys.guek, authentication_key=wish.keys.gak)
+    keys = KeySet(
+        suite=wish.keys.suite, encryption_key=wish.keys.guek, authentication_key=wish.keys.gak
+    )
     ciphering = Ciphering(cipher=Cipher(keys), counters=CounterBlock.reserving(counters))
     counters.resume(ciphering)
-    secrets = Secrets(password=wish.keys.lls, ciphering=ciphering)
+    managers = ManagersKeys(
+        keys=wish.keys,
+        path=wish.keys_path,
+        ciphering=ciphering,
+        master_key=MasterKey(wish.keys.kek),
+        folder=wish.certificates,
+    )
+    secrets = Secrets(
+        password=wish.keys.lls, ciphering=ciphering, credentials=managers.credentials()
+    )
     calendar = Calendar(wish.speed)
     load = Load(wish.dump, wish.load_w, calendar.now_us)
     dump = with_history(wish.dump, load, calendar.now_us(), wish.history_days)
@@ -251,20 +302,23 @@ async def _run(wish: Simulation) -> None:
     pusher = None
     if wish.pushes:
         pusher = Pusher(made.device, wish.push, ciphering, calendar.now_us, _note)
+    bus = TrialBus(calendar.now_us)
+    protection = TrialProtection(made.device, managers, wish.dump)
     host = Host(
         clock=calendar,
         entropy=os.urandom,
         measured=load,
         poll_us=round(max(1.0, wish.speed * TICK_S) * MICROSECONDS),
-        port=_ports(made.device, pusher),
+        port=_ports(made.device, pusher, bus, protection),
         report=lambda happened: None if wish.quiet else _report(happened),
     )
     begun_us = calendar.now_us()
     life = bring_to_life(made.device, host)
+    bus.life = life
     if pusher is not None:
         pusher.life = life
     tell_energy = load.feed(life)
-    bind_security_setups(made.device, ciphering, wish.keys, wish.keys_path)
+    bind_security_setups(made.device, managers)
     bind_methods(made.device, wish.dump)
     opened: list[Opened] = []
     try:
@@ -274,11 +328,16 @@ async def _run(wish: Simulation) -> None:
             opened.append(each)  # at once: what is open is closed at the end
         _greet(wish, opened, made.left_out)
         schedule = Schedule(pusher, wish.push_every_s) if pusher and wish.push_every_s else None
+
+        def keep() -> None:
+            bus.settle()
+            counters.follow(ciphering)
+
         living = Living(
             life,
             calendar,
             tell_energy,
-            lambda: counters.follow(ciphering),
+            keep,
             begun_us,
             schedule,
         )
@@ -288,10 +347,19 @@ async def _run(wish: Simulation) -> None:
             await each.close()
 
 
-def _ports(device: LogicalDevice, pusher: Pusher | None) -> Callable[[Obis], object | None]:
-    """Return what token gateways and push setups need of their host; other objects do without."""
+def _ports(
+    device: LogicalDevice, pusher: Pusher | None, bus: TrialBus, protection: TrialProtection
+) -> Callable[[Obis], object | None]:
+    """Return what objects need of their host, by logical name; others do without."""
+    by_class: dict[int, Callable[[Obis], object]] = {
+        TokenGateway.class_id: lambda _at: TrialTokens(),
+        MBusClient.class_id: bus.port,
+        DataProtection.class_id: lambda _at: protection,
+    }
     ports: dict[Obis, object | None] = {
-        each.values[1]: TrialTokens() for each in device if each.class_id == TokenGateway.class_id
+        each.values[1]: by_class[each.class_id](each.values[1])
+        for each in device
+        if each.class_id in by_class
     }
     if pusher is not None:
         ports |= {at: pusher.transport(at) for at in pusher.setups()}
@@ -326,4 +394,11 @@ def _greet(wish: Simulation, opened: Sequence[Opened], left_out: Sequence[str]) 
     click.echo(f"\n  openami read {url} 0.0.1.0.0.255")
     click.echo(f"  openami read {url} --client 32 {reader} 1.0.1.8.0.255")
     click.echo(f"  openami read {url} --client 1 {manager} 0.0.40.0.0.255")
+    if (folder := wish.certificates) is not None:
+        pairs = f"--sign-key {folder.path}/client-sign.key --meter-certs {folder.path}/meter.pem"
+        suite = "" if wish.keys_path else f" --suite {wish.keys.suite:d}"
+        title = f" --title {folder.client_title.hex()}" if folder.client_title != TOOL_TITLE else ""
+        peer = "" if wish.keys_path else f" --peer-title {dump.system_title.hex()}"
+        signer = f"--client {SIGNER} --mechanism ecdsa {manager}{suite}{title}{peer}"
+        click.echo(f"  openami read {url} {signer} \\\n    {pairs} 0.0.40.0.0.255")
     click.echo("\nCtrl-C stops it")

@@ -29,9 +29,11 @@ from openami.dlms.errors import DecodeError
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.sap import PUBLIC_CLIENT
+from openami.dlms.security.credentials import Credentials
 from openami.dlms.security.suites import NO_PROTECTION
 
 MANAGER: Final = 1
+SIGNER: Final = 2
 READER: Final = 32
 ASSOCIATIONS: Final = frozenset({AssociationLn.class_id, AssociationSn.class_id})
 FRAME_COUNTER: Final = Obis(0, 0, 43, 1, 0, 255)
@@ -46,10 +48,11 @@ PUBLIC_OBJECTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """What clients prove themselves with, and the manager's keys."""
+    """What clients prove themselves with, the manager's keys, and in suites 1 and 2 key pairs."""
 
     password: bytes = field(repr=False)
     ciphering: Ciphering
+    credentials: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,9 @@ def _own_class(
 
 
 def policies(dump: Dump, secrets: Secrets) -> Iterator[AssociationPolicy]:
-    """Yield who may associate: public, reader with a password, manager with keys.
+    """Yield who may associate: public, reader with a password, manager with keys, and signer.
+
+    The signer is the manager once more, who proves itself with ECDSA where there are key pairs.
 
     The client of the dump has the rights that it had, and so has the manager; a reader may read
     what was readable.
@@ -199,8 +204,17 @@ def policies(dump: Dump, secrets: Secrets) -> Iterator[AssociationPolicy]:
         client_sap=MANAGER,
         mechanism=Mechanism.HLS_GMAC,
         ciphering=secrets.ciphering,
+        credentials=secrets.credentials,
         grants=dumped,
     )
+    if secrets.credentials is not None and secrets.credentials.signer is not None:
+        yield AssociationPolicy(
+            client_sap=SIGNER,
+            mechanism=Mechanism.HLS_ECDSA,
+            ciphering=secrets.ciphering,
+            credentials=secrets.credentials,
+            grants=dumped,
+        )
     if dump.client in {PUBLIC_CLIENT, READER, MANAGER}:
         return
     if dump.mechanism == "none":

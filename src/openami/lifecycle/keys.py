@@ -6,27 +6,30 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Self
 
+from openami.dlms.security.suites import SecuritySuite
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json
 
 FORMAT: Final = "openami-keys-1"
-KEY_OCTETS: Final = 16
+PASSWORD_OCTETS: Final = 16
 REMEDY: Final = "restore it from a backup; a meter without its keys has to be exchanged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterKeys:
-    """The secrets of one meter in suite 0, 16 octets each; never shown by `repr`.
+    """The secrets of one meter; never shown by `repr`.
 
     Attributes:
         epoch: Counts changes of the keys, from 1.
+        suite: Says how long the keys are: 16 octets, in suite 2 32.
         guek: Global unicast encryption key.
         gak: Global authentication key.
         kek: Key-encryption key (master key), wraps new keys.
-        lls: Secret of the reader (client 32).
+        lls: Secret of the reader (client 32), 16 octets.
     """
 
     epoch: int
+    suite: SecuritySuite = SecuritySuite.AES_GCM_128
     guek: bytes
     gak: bytes
     kek: bytes
@@ -36,10 +39,11 @@ class MeterKeys:
         return f"MeterKeys(epoch={self.epoch})"
 
     @classmethod
-    def generate(cls) -> Self:
-        """Draw new keys from the system's entropy."""
-        guek, gak, kek, lls = (os.urandom(KEY_OCTETS) for _ in range(4))
-        return cls(epoch=1, guek=guek, gak=gak, kek=kek, lls=lls)
+    def generate(cls, suite: SecuritySuite = SecuritySuite.AES_GCM_128) -> Self:
+        """Draw new keys of a suite from the system's entropy."""
+        guek, gak, kek = (os.urandom(suite.key_octets) for _ in range(3))
+        lls = os.urandom(PASSWORD_OCTETS)
+        return cls(epoch=1, suite=suite, guek=guek, gak=gak, kek=kek, lls=lls)
 
     @classmethod
     def load(cls, path: Path, title: bytes) -> Self:
@@ -54,18 +58,25 @@ class MeterKeys:
                 raise ConfigurationError(f"{path} has format {said['format']!r}: {REMEDY}")
             if bytes.fromhex(said["title"]) != title:
                 raise ConfigurationError(f"{path} belongs to {said['title']}: {REMEDY}")
-            keys = cls(epoch=int(said["epoch"]), **{n: bytes.fromhex(said[n]) for n in SECRETS})
+            suite = SecuritySuite(said.get("suite", 0))
+            secrets = {name: bytes.fromhex(said[name]) for name in SECRETS}
+            keys = cls(epoch=int(said["epoch"]), suite=suite, **secrets)
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"{path} holds no keys ({error!r}): {REMEDY}") from error
         for name in SECRETS:
-            if len(getattr(keys, name)) != KEY_OCTETS:
-                raise ConfigurationError(f"{path} has a {name} that is not 16 octets: {REMEDY}")
+            size = PASSWORD_OCTETS if name == "lls" else keys.suite.key_octets
+            if len(getattr(keys, name)) != size:
+                sentence = f"{path} has a {name} that is not {size} octets: {REMEDY}"
+                raise ConfigurationError(sentence)
         return keys
 
     def to_json(self, title: bytes) -> dict[str, str | int]:
         """Return what `keys.json` holds."""
         secrets = {name: getattr(self, name).hex() for name in SECRETS}
-        return {"format": FORMAT, "title": title.hex().upper(), "epoch": self.epoch, **secrets}
+        suite = {"suite": int(self.suite)} if self.suite else {}
+        head = {"format": FORMAT, "title": title.hex().upper()}
+        return {**head, "epoch": self.epoch, **suite, **secrets}
 
 
-SECRETS: Final = tuple(field.name for field in fields(MeterKeys) if field.name != "epoch")
+_NO_SECRETS: Final = frozenset({"epoch", "suite"})
+SECRETS: Final = tuple(row.name for row in fields(MeterKeys) if row.name not in _NO_SECRETS)
