@@ -151,7 +151,7 @@ class AssociationSnV1(InterfaceClass, class_id=12, version=1, methods_at=0x30):
 class AssociationSnV2(AssociationSnV1, class_id=12, version=2, methods_at=0x30):
     """Version 2: with access rights and a security setup (4.4.3)."""
 
-    access_rights_list = Attribute(3, _RIGHTS)
+    access_rights_list = Attribute(3, _RIGHTS, unsure="rights as in class 15")
     security_setup_reference = Attribute(4, LOGICAL_NAME, unsure=_AS_LN)
 
 

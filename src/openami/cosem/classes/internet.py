@@ -19,10 +19,11 @@ from openami.cosem.kinds import (
     structure,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
-from openami.dlms.data import Array
+from openami.dlms.data import Array, Data
 from openami.dlms.datetimes import CosemDateTime
 
 _RW: Final = Access.READ_WRITE
+_ONE: Final = "type: one implementation"
 
 
 class TcpUdpSetup(InterfaceClass, class_id=41, version=0):
@@ -128,12 +129,36 @@ class PppAuthentication(IntEnum):
     CHAP = 2
 
 
+class LcpOption(NamedTuple):
+    """One option of LCP; which type its data has follows from its own type."""
+
+    option_type: int
+    option_length: int
+    option_data: Data
+
+
+class IpcpOption(NamedTuple):
+    """One option of IPCP, as `LcpOption`."""
+
+    option_type: int
+    option_length: int
+    option_data: Data
+
+
+_LCP_OPTION = structure(
+    LcpOption, noted(UNSIGNED, LcpOptionType), UNSIGNED, noted(ANY, LcpAuthentication)
+)
+_IPCP_OPTION = structure(
+    IpcpOption, noted(UNSIGNED, IpcpOptionType), UNSIGNED, noted(ANY, IpCompression)
+)
+
+
 class PppSetup(InterfaceClass, class_id=44, version=0):
     """A PPP link (4.9.5)."""
 
-    phy_reference = Attribute(2, RAW, access=_RW)
-    lcp_options = Attribute(3, noted(RAW, LcpOptionType, LcpAuthentication), access=_RW)
-    ipcp_options = Attribute(4, noted(RAW, IpcpOptionType, IpCompression), access=_RW)
+    phy_reference = Attribute(2, LOGICAL_NAME, access=_RW, unsure=_ONE)
+    lcp_options = Attribute(3, array(_LCP_OPTION), access=_RW, unsure=_ONE)
+    ipcp_options = Attribute(4, array(_IPCP_OPTION), access=_RW, unsure=_ONE)
     ppp_authentication = Attribute(5, noted(RAW, PppAuthentication), access=_RW)
 
 

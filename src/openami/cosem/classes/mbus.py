@@ -24,6 +24,14 @@ from openami.dlms.datetimes import CosemDateTime
 
 _RW: Final = Access.READ_WRITE
 _BAUD: Final = coded(Baud)
+_ONE: Final = "type: one implementation"
+
+
+class AddressState(IntEnum):
+    """Whether a slave has an address since it last started."""
+
+    NOT_ASSIGNED = 0
+    ASSIGNED = 1
 
 
 class MBusSlavePortSetup(InterfaceClass, class_id=25, version=0):
@@ -31,8 +39,8 @@ class MBusSlavePortSetup(InterfaceClass, class_id=25, version=0):
 
     default_baud = Attribute(2, _BAUD, access=_RW)
     avail_baud = Attribute(3, _BAUD, access=_RW)
-    addr_state = Attribute(4, RAW, dynamic=True)
-    bus_address = Attribute(5, RAW, access=_RW)
+    addr_state = Attribute(4, coded(AddressState), dynamic=True, unsure=_ONE)
+    bus_address = Attribute(5, UNSIGNED, access=_RW, unsure=_ONE)
 
 
 class CaptureDefinitionElement(NamedTuple):
@@ -117,12 +125,21 @@ class MBusClientV2(
     """Version 2."""
 
 
-class WirelessModeQChannel(InterfaceClass, class_id=73, version=1):
-    """A wireless M-Bus channel of mode Q (EN 13757-5)."""
+class WirelessModeQChannelV0(
+    InterfaceClass,
+    class_id=73,
+    version=0,
+    unsure="what differs from version 1 is not known; its rows are served",
+):
+    """A wireless M-Bus channel of mode Q (EN 13757-5), version 0."""
 
     addr_state = Attribute(2, RAW, dynamic=True)
     device_address = Attribute(3, RAW, access=_RW)
     address_mask = Attribute(4, RAW, access=_RW)
+
+
+class WirelessModeQChannel(WirelessModeQChannelV0, class_id=73, version=1):
+    """A wireless M-Bus channel of mode Q (EN 13757-5)."""
 
 
 class MBusMasterPortSetup(InterfaceClass, class_id=74, version=0):
