@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openami headend run`: speak with all meters through their concentrators."""
+"""`openami headend`: speak with all meters through their concentrators; change their keys."""
 
 from pathlib import Path
 
 import click
 
+from openami.cli.headend_keys import keys
 from openami.headend.process import serve
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
@@ -27,3 +28,6 @@ def run(home: Path, *, verbose: bool) -> None:
     """Run the head-end until SIGTERM."""
     set_up_logs(verbose=verbose)
     run_until_stopped(lambda stop: serve(home.resolve(), stop))
+
+
+headend.add_command(keys)

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami headend keys`: new keys for a group of meters, while the head-end goes on reading.
+
+The command writes what is wanted and looks at what came of it; the head-end does it.
+"""
+
+import getpass
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+from sqlalchemy import Engine
+
+from openami.access.accounts import record
+from openami.cli.progress import Bar, bar
+from openami.headend.config import HeadEndConfig
+from openami.runtime.errors import ExitCode, UserError
+from openami.store import key_changes, registry
+from openami.store import keys as epochs
+from openami.store.database import open_database
+from openami.store.key_changes import ChangeState, Rotation
+
+LOOK_S: Final = 0.5
+SHOWN: Final = 20  # meters that wait or refused, under a rotation
+
+_HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("var/headend"),
+    show_default=True,
+    help="Folder of the head-end.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_FOLLOW = click.option("--follow", is_flag=True, help="Wait until every meter's change has ended.")
+
+
+@click.group()
+def keys() -> None:
+    """Change meters' keys, and tell which keys hold."""
+
+
+@keys.command()
+@_HOME
+@click.option("--region", multiple=True, help="All meters of a region; may be repeated.")
+@click.option("--meter", "meter_ids", type=int, multiple=True, help="A meter; may be repeated.")
+@click.option("--all", "everyone", is_flag=True, help="Every meter of the registry.")
+@click.option("--master-key", is_flag=True, help="Change the master key (KEK) of the meter too.")
+@click.option("--reason", required=True, help="Why, for the audit trail.")
+@_FOLLOW
+@_JSON
+def rotate(  # noqa: PLR0913  one parameter an option
+    *,
+    home: Path,
+    region: tuple[str, ...],
+    meter_ids: tuple[int, ...],
+    everyone: bool,
+    master_key: bool,
+    reason: str,
+    follow: bool,
+    as_json: bool,
+) -> int:
+    """Give new keys to a group of meters."""
+    if sum(map(bool, (region, meter_ids, everyone))) != 1:
+        sentence = "name the group with --region, with --meter, or with --all"
+        raise UserError(sentence, ExitCode.ASKED_WRONGLY)
+    with _store(home) as engine:
+        wanted = _group(engine, region, meter_ids)
+        names = ("guek", "gak", "kek") if master_key else ("guek", "gak")
+        login = getpass.getuser()
+        rotation, count = key_changes.ask(
+            engine, wanted, asked_by=login, reason=reason, key_names=names
+        )
+        if not count:
+            sentence = "the keys of these meters are being changed already: see"
+            raise UserError(f"{sentence} `openami headend keys status`")
+        record(engine, login, "keys.rotate", f"{count} meters, rotation {rotation}: {reason}")
+        if not as_json:
+            click.echo(f"rotation {rotation} of {_meters(count)} is asked for")
+            if left := len(wanted) - count:
+                click.echo(f"{_meters(left)} left out: their keys are being changed already")
+        return _report(engine, rotation, follow=follow, as_json=as_json)
+
+
+@keys.command()
+@_HOME
+@click.argument("rotation", required=False)
+@_FOLLOW
+@_JSON
+def status(*, home: Path, rotation: str | None, follow: bool, as_json: bool) -> int:
+    """Tell how far ROTATION is, or the latest ones."""
+    with _store(home) as engine:
+        found = key_changes.rotations(engine)
+        if rotation is None and not follow:
+            if as_json:
+                click.echo(json.dumps([_as_json(engine, each) for each in found], indent=1))
+            for each in [] if as_json else found:
+                click.echo(_line(each))
+            if not found and not as_json:
+                click.echo("no keys were ever changed: see `openami headend keys rotate --help`")
+            return int(ExitCode.DONE)
+        if rotation is None and not found:
+            raise UserError("there is no rotation to follow: see `openami headend keys rotate`")
+        return _report(engine, rotation or found[0].rotation, follow=follow, as_json=as_json)
+
+
+@keys.command()
+@_HOME
+@click.argument("rotation")
+def stop(*, home: Path, rotation: str) -> None:
+    """Withdraw what ROTATION has not sent yet; what was sent goes on until it is proven."""
+    with _store(home) as engine:
+        _find(engine, rotation)
+        login = getpass.getuser()
+        count = key_changes.withdraw(engine, rotation, f"stopped by {login}")
+        record(engine, login, "keys.stop", f"{count} meters, rotation {rotation}")
+        click.echo(f"{_meters(count)} withdrawn")
+
+
+@keys.command()
+@_HOME
+@click.argument("meter_id", type=int)
+@_JSON
+def history(*, home: Path, meter_id: int, as_json: bool) -> None:
+    """Tell which key epochs METER_ID has had, and what happened to each."""
+    with _store(home) as engine:
+        registry.meter(engine, meter_id)
+        known = epochs.epochs(engine, meter_id)
+        steps = epochs.history(engine, meter_id)
+    if as_json:
+        rows = [
+            {"epoch": s.epoch, "at": _time(s.at_real_us), "state": s.state.value, "note": s.note}
+            for s in steps
+        ]
+        states = {each.epoch: each.state.value for each in known}
+        click.echo(json.dumps({"epochs": states, "history": rows}, indent=1))
+        return
+    for each in reversed(known):
+        click.echo(f"epoch {each.epoch}: {each.state.value}")
+    for step in steps:
+        click.echo(f"{_time(step.at_real_us)}  epoch {step.epoch} {step.state.value}: {step.note}")
+
+
+@contextmanager
+def _store(home: Path) -> Iterator[Engine]:
+    engine = open_database(HeadEndConfig.load(home.resolve()).database)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _group(engine: Engine, regions: Sequence[str], meter_ids: Sequence[int]) -> list[int]:
+    """Return the meters that are meant; nothing named means all."""
+    for meter_id in meter_ids:
+        registry.meter(engine, meter_id)
+    if meter_ids:
+        return sorted(set(meter_ids))
+    found: list[int] = []
+    for region in regions or (None,):
+        these = [meter.meter_id for meter in registry.meters(engine, region=region)]
+        if not these:
+            there = sorted({meter.region for meter in registry.meters(engine)})
+            sentence = f"no meter is in region {region!r}: there are {', '.join(there) or 'none'}"
+            raise UserError(sentence)
+        found += these
+    return found
+
+
+def _find(engine: Engine, rotation: str) -> Rotation:
+    for each in key_changes.rotations(engine, limit=1_000):
+        if each.rotation == rotation:
+            return each
+    raise UserError(f"there is no rotation {rotation}: see `openami headend keys status`")
+
+
+def _report(engine: Engine, rotation: str, *, follow: bool, as_json: bool) -> int:
+    """Print how far a rotation is; refused meters make the status 1."""
+    found = _find(engine, rotation)
+    if follow:
+        with bar() as shown:
+            while _show(shown, found):
+                time.sleep(LOOK_S)
+                found = _find(engine, rotation)
+    if as_json:
+        click.echo(json.dumps(_as_json(engine, found), indent=1))
+    else:
+        click.echo(_line(found))
+        for state in (ChangeState.OPEN, ChangeState.REFUSED):
+            rows = key_changes.changes(engine, rotation, state=state, limit=SHOWN)
+            for row in rows:
+                if row.note:
+                    click.echo(f"  meter {row.meter_id} {state.value}: {row.note}")
+            if (more := found.meters.get(state, 0) - len(rows)) > 0:
+                click.echo(f"  and {more} more {state.value}")
+    refused = found.meters.get(ChangeState.REFUSED, 0)
+    return int(ExitCode.REFUSED if refused else ExitCode.DONE)
+
+
+def _show(shown: Bar, found: Rotation) -> bool:
+    """Move the bar; tell whether anything is open."""
+    total = sum(found.meters.values())
+    open_ = found.meters.get(ChangeState.OPEN, 0)
+    shown.at(total - open_, total, f"keys of {_meters(total)}")
+    return open_ > 0
+
+
+def _line(found: Rotation) -> str:
+    counts = ", ".join(f"{count} {state.value}" for state, count in found.meters.items())
+    asked = f"asked by {found.asked_by} at {_time(found.asked_real_us)}: {found.reason}"
+    return f"{found.rotation}  {counts}  ({asked})"
+
+
+def _as_json(engine: Engine, found: Rotation) -> dict[str, object]:
+    return {
+        "rotation": found.rotation,
+        "asked_by": found.asked_by,
+        "asked_at": _time(found.asked_real_us),
+        "reason": found.reason,
+        "meters": {state.value: found.meters.get(state, 0) for state in ChangeState},
+        "refused": [
+            {"meter_id": row.meter_id, "note": row.note}
+            for row in key_changes.changes(
+                engine, found.rotation, state=ChangeState.REFUSED, limit=1_000
+            )
+        ],
+    }
+
+
+def _meters(count: int) -> str:
+    return "1 meter" if count == 1 else f"{count} meters"
+
+
+def _time(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")
