@@ -24,6 +24,7 @@ from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig, MeterKeys
 from openami.meter.instrument import ManagementEnd, MetrologyEnd
 from openami.meter.load import INTERVAL_S
+from openami.meter.logbook import Logbook
 from openami.meter.management import Management, Surroundings
 from openami.meter.metrology import ClosedInterval
 from openami.meter.metrology_process import metrology_of
@@ -132,8 +133,15 @@ class MeterInMemory:
         path = self.config.home / "metrology.journal"
         self.bank = MetrologyBank(path, metrology, keep=self.config.profile_entries)
         self.metrology_link = link(opens=False, seed=next(self._numbers))
+        folder = self.config.home / "metrology"
+        folder.mkdir(exist_ok=True)
+        self.logbook = Logbook(folder)
         self.metrology_end = MetrologyEnd(
-            self.metrology_link, self.bank, self.config.meter_id, lambda at_s: str(LOAD.week(at_s))
+            self.metrology_link,
+            self.bank,
+            self.config.meter_id,
+            logbook=self.logbook,
+            source=lambda at_s: str(LOAD.week(at_s)),
         )
 
     def start_management(self) -> None:
@@ -183,6 +191,11 @@ class MeterInMemory:
             up, down = self.up.carry(up), self.down.carry(down)
             self.management_end.receive(up, self.now_s)
             self.metrology_end.receive(down, self.now_s, self.calendar_s)
+
+    def logged(self) -> list[int]:
+        """Return the codes in management's event log."""
+        ring = self.management.events.ring
+        return [int.from_bytes(bytes(row)[4:6]) for row in ring.read(ring.first, ring.last)]
 
     def intervals(self) -> list[ClosedInterval]:
         """Return what stands in the profile ring."""

@@ -46,12 +46,6 @@ def manager(meter: MeterInMemory) -> Reader:
     return reader
 
 
-def logged(meter: MeterInMemory) -> list[int]:
-    rows = meter.management.events
-    columns = decode_profile(rows.entries(1, rows.count()).as_array())
-    return [int(code) for code in columns.values[1]]
-
-
 def test_pushes_carry_exactly_the_data_sets_wh(meter: MeterInMemory) -> None:
     meter.attach()
     meter.run(3 * DAY_S, steps=80)
@@ -153,7 +147,7 @@ def test_a_lost_ring_is_filled_again_from_metrology(meter: MeterInMemory) -> Non
     meter.run(10, steps=4)
 
     assert [interval.import_wh for interval in meter.intervals()] == expected_wh(1, 96)
-    assert EventCode.STATE_RESTORED in logged(meter)
+    assert EventCode.STATE_RESTORED in meter.logged()
 
 
 def test_a_hole_in_the_ring_is_filled_again(meter: MeterInMemory) -> None:
@@ -191,7 +185,7 @@ def test_every_damaged_file_costs_one_sentence_and_no_interval(
     assert len(said) == len(names)
     for name, sentence in zip(names, said, strict=True):
         assert f"{name}.damaged-1" in sentence
-    assert logged(meter)[0] == EventCode.STATE_RESTORED
+    assert meter.logged()[0] == EventCode.STATE_RESTORED
     assert [interval.import_wh for interval in meter.intervals()] == expected_wh(1, 96)
     # Counters went up, not back: no octets were ever sealed twice under one counter.
     invoke_ids = [int.from_bytes(push[2:6]) for push in meter.hop.pushes]
@@ -374,7 +368,7 @@ def test_disconnect_stops_the_energy_and_connect_lets_it_flow(meter: MeterInMemo
     last = meter.intervals()[-1]
     assert last.breaker_closed
     assert last.import_wh == expected_wh(last.sequence, last.sequence)[0]
-    assert [code for code in logged(meter) if code >= 230] == [
+    assert [code for code in meter.logged() if code >= 230] == [
         EventCode.DISCONNECTED_REMOTELY,
         EventCode.CONNECTED_REMOTELY,
     ]

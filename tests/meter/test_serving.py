@@ -69,11 +69,6 @@ def asking(line: MeterLine, wire: FakeWire) -> Callable[[int, bytes], bytes | No
     return receive
 
 
-def logged(meter: MeterInMemory) -> list[int]:
-    ring = meter.management.events.ring
-    return [int.from_bytes(bytes(row)[4:6]) for row in ring.read(ring.first, ring.last)]
-
-
 def test_receipts_are_taken_on_the_uplink_only(meter: MeterInMemory) -> None:
     sent: list[bytes] = []
     meter.management.outbox.attached(sent.append, 0.0)
@@ -109,7 +104,7 @@ def test_a_wrong_password_is_an_event(meter: MeterInMemory) -> None:
     reader = Reader(asking(line, wire), 32, secret=b"guess")
     with pytest.raises(AssociationError):
         reader.run(reader.client.associate())
-    assert logged(meter)[-1] == EventCode.FAILED_LOGIN
+    assert meter.logged()[-1] == EventCode.FAILED_LOGIN
 
 
 def test_a_wrong_key_is_an_event(meter: MeterInMemory) -> None:
@@ -118,7 +113,7 @@ def test_a_wrong_key_is_an_event(meter: MeterInMemory) -> None:
     reader = Reader(asking(line, wire), 1, cipher=wrong)
     with pytest.raises(DlmsError):
         reader.run(reader.client.associate())
-    assert logged(meter)[-1] == EventCode.FAILED_LOGIN
+    assert meter.logged()[-1] == EventCode.FAILED_LOGIN
 
 
 def test_a_replayed_request_is_an_event(meter: MeterInMemory) -> None:
@@ -137,7 +132,7 @@ def test_a_replayed_request_is_an_event(meter: MeterInMemory) -> None:
     line.frame(1, 1, heard[-1])
 
     assert wire.sent[-1][2][:1] == b"\xd8"
-    assert logged(meter)[-1] == EventCode.REPLAY_REFUSED
+    assert meter.logged()[-1] == EventCode.REPLAY_REFUSED
 
 
 def test_an_answer_waits_for_the_breaker_and_none_overtakes_it(meter: MeterInMemory) -> None:

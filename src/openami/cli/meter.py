@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openami meter run|metrology|management|errors|display|recover` and `openami fleet run`."""
+"""`openami meter …` and `openami fleet run`."""
 
 from pathlib import Path
 
@@ -8,9 +8,10 @@ import click
 from openami.cli.measuring import errors
 from openami.cli.meter_display import display
 from openami.cli.meter_recover import recover
+from openami.cli.meter_terminals import terminals
 from openami.device.handover import handed_over
 from openami.meter import fleet as fleet_of_meters
-from openami.meter import management_process, metrology_process
+from openami.meter import management_process, metrology_process, modules
 from openami.meter import run as backplane
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
@@ -74,7 +75,17 @@ def management(home: Path, uart: Path, record: int | None, *, verbose: bool) -> 
 
 
 meter.add_command(errors)
+
+
+@meter.command("pair")
+@METER_HOME
+def pair_modules(home: Path) -> None:
+    """Let the modules of a meter know each other after one was exchanged; while it has no power."""
+    modules.pair(home.resolve())
+
+
 meter.add_command(display)
+meter.add_command(terminals)
 meter.add_command(recover)
 
 

@@ -24,7 +24,7 @@ from openami.meter.measuring.display import (
 from openami.meter.measuring.lcd import Screen, sheet, terminal
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
-from openami.runtime.status import read_statuses
+from openami.runtime.status import Figures, read_statuses
 
 REPLAY_PLATE = "OpenAMI, simulated · 230 V · 50 Hz\nThe load of a real home is replayed."
 REFRESH_S = 0.5
@@ -88,15 +88,25 @@ def _chosen(items: tuple[Item, ...], codes: tuple[str, ...]) -> tuple[Item, ...]
 
 def _of(home: Path) -> Callable[[], Values]:
     glance = Glance(home)
-    return lambda: replace(replayed(glance.momentary()), error=int(_firmware(home)[0]))
+    return lambda: replace(replayed(glance.momentary()), error=_error(home))
+
+
+def _error(home: Path) -> int:
+    """Return what stands under F.F: no firmware, or else what metrology's self-test says."""
+    return _firmware(home)[0] or int(_said(home, "metrology").get("self-test", 0))
+
+
+def _said(home: Path, process: str) -> Figures:
+    """Return what a process of a meter that runs in full says in its status."""
+    if not (home / SECURE).exists():
+        return {}
+    found = [each for each in read_statuses(Layout(home.parent.parent).run) if each.fresh]
+    return next((each.figures for each in found if each.process == process), {})
 
 
 def _firmware(home: Path) -> tuple[int, str]:
     """Return the error and the reason where management of a full meter has no firmware."""
-    if not (home / SECURE).exists():
-        return 0, ""
-    found = [each for each in read_statuses(Layout(home.parent.parent).run) if each.fresh]
-    said = next((each.figures for each in found if each.process == "meter"), {})
+    said = _said(home, "meter")
     return int(said.get("firmware error", 0)), str(said.get("firmware", ""))
 
 

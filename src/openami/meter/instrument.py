@@ -15,6 +15,7 @@ from openami.device.link import Event, Joined, Link, Lost, Message, Stranger
 from openami.device.storage import StorageError
 from openami.exchange.events import EventCode
 from openami.meter.bank import MetrologyBank
+from openami.meter.logbook import Logbook
 from openami.meter.management import Management
 from openami.meter.messages import (
     EVENT,
@@ -30,6 +31,7 @@ from openami.meter.metrology import BreakerChange, ClosedInterval, Momentary
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_S: Final = 1.0  # after a full disk
+OFFER_EVENTS_S: Final = 10.0  # until an event that management did not store is offered again
 ASKS: Final = 30  # before it is believed that metrology has not got what is missing
 CLOCKS_APART_S: Final = 5.0  # real seconds by which the two modules' calendars may differ
 MICROSECONDS: Final = 1_000_000
@@ -44,13 +46,20 @@ class MetrologyEnd:
     """
 
     def __init__(
-        self, link: Link, bank: MetrologyBank, meter_id: int, source: Callable[[int], str]
+        self,
+        link: Link,
+        bank: MetrologyBank,
+        meter_id: int,
+        *,
+        logbook: Logbook,
+        source: Callable[[int], str],
     ) -> None:
         """Join a line and a bank.
 
         Args:
             link: The line.
             bank: With the meter's metrology.
+            logbook: Metrology's own.
             meter_id: In the bank.
             source: Says what is measured at a calendar second.
         """
@@ -60,15 +69,12 @@ class MetrologyEnd:
         self._meter_id = meter_id
         self._metrology = bank.meters[meter_id]
         self._offered = 0
-        self._events: list[tuple[EventCode, int]] = []
-        self._unconfirmed: list[tuple[EventCode, int]] = []
+        self._logbook = logbook
+        self._offered_event = 0
+        self._offer_events_s = 0.0
         self._answer_breaker = False
         self._source = source
         self._told_source: str | None = None
-
-    def log_event(self, code: EventCode, at_s: int) -> None:
-        """Have an event written into the log that management keeps."""
-        self._events.append((code, at_s))
 
     def receive(self, octets: bytes, now_s: float, calendar_s: int) -> None:
         """Take octets from the line.
@@ -86,9 +92,9 @@ class MetrologyEnd:
         self._take(self.link.tick(now_s), calendar_s)
         self._offer(now_s)
 
-    def show(self, now_s: float, calendar_s: int) -> None:
-        """Send the momentary values."""
-        shown = self._metrology.momentary(calendar_s)
+    def show(self, now_s: float, calendar_s: int, measured: Momentary | None = None) -> None:
+        """Send the momentary values: those that the front end measured, or the load's own."""
+        shown = measured or self._metrology.momentary(calendar_s)
         self.link.datagram(Kind.MOMENTARY, shown.encode(), now_s)
         source = self._source(calendar_s)
         if source != self._told_source and self.link.room:
@@ -103,15 +109,14 @@ class MetrologyEnd:
                     self.stored = None
                     self._told_source = None
                     self._answer_breaker = True
-                    self.log_event(EventCode.MODULE_INSERTED, calendar_s)
+                    self._offered_event = self._logbook.taken
+                    self._logbook.log(EventCode.MODULE_INSERTED, calendar_s)
                 case Lost():
                     log.warning("management is silent; metering goes on")
                     self.stored = None
-                    self._events = self._unconfirmed + self._events
-                    self._unconfirmed = []
-                    self.log_event(EventCode.MODULE_REMOVED, calendar_s)
+                    self._logbook.log(EventCode.MODULE_REMOVED, calendar_s)
                 case Stranger():
-                    self.log_event(EventCode.MODULE_REFUSED, calendar_s)
+                    self._logbook.log(EventCode.MODULE_REFUSED, calendar_s)
                 case Message():
                     self._hear(event, calendar_s)
 
@@ -123,6 +128,8 @@ class MetrologyEnd:
             self.stored = stored
         elif message.kind == Kind.AGAIN and len(message.payload) == STORED.size:
             (self._offered,) = STORED.unpack(message.payload)
+        elif message.kind == Kind.EVENTS_STORED and len(message.payload) == STORED.size:
+            self._logbook.take(*STORED.unpack(message.payload))
         elif message.kind == Kind.BREAKER and len(message.payload) == 1:
             closed = message.payload != b"\x00"
             self._bank.set_breaker(self._meter_id, calendar_s, closed=closed)
@@ -134,8 +141,6 @@ class MetrologyEnd:
 
     def _offer(self, now_s: float) -> None:
         link = self.link
-        if self._unconfirmed and link.room == link.window:
-            self._unconfirmed = []
         if self._answer_breaker and link.room:
             self._answer_breaker = False
             closed = self._metrology.breaker_closed
@@ -143,10 +148,13 @@ class MetrologyEnd:
             at_s = changes[-1].at_s if changes else self._metrology.last.end_s
             answer = BreakerChange(at_s=at_s, closed=closed)
             link.send(Kind.BREAKER_STANDS, answer.encode(), now_s)
-        while self._events and link.room:
-            code, at_s = self._events.pop(0)
-            self._unconfirmed.append((code, at_s))
-            link.send(Kind.EVENT, EVENT.pack(code, at_s), now_s)
+        if self._offered_event > self._logbook.taken and now_s >= self._offer_events_s:
+            self._offered_event = self._logbook.taken
+        if self._offered_event < self._logbook.last and link.room:
+            self._offer_events_s = now_s + OFFER_EVENTS_S
+            for event in self._logbook.after(self._offered_event, link.room):
+                self._offered_event = event.sequence
+                link.send(Kind.EVENT, EVENT.pack(*event), now_s)
         while link.room and (intervals := self._next_intervals()):
             self._offered = intervals[-1].sequence
             link.send(Kind.CLOSED_INTERVALS, encode_intervals(intervals), now_s)
@@ -170,6 +178,9 @@ class ManagementEnd:
         self._shown: Momentary | None = None
         self._owes_stored = False
         self._owes_breaker = False
+        self._events_have = 0  # sequence of the newest event of this session in the log
+        self._owes_events = False
+        self._event_refused = 0
         self._ask_again_s: float | None = None
         self._asks_left = 0  # above 0: intervals were refused and have not come again yet
         self.failing = ""  # why intervals are not taken now
@@ -201,6 +212,7 @@ class ManagementEnd:
                 case Joined():
                     log.info("metrology joined")
                     self._owes_stored = self._owes_breaker = True
+                    self._events_have = self._event_refused = 0
                     time_us = TIME.pack(self._calendar_us())
                     self.link.datagram(Kind.TIME, time_us, now_s)
                 case Lost():
@@ -232,13 +244,23 @@ class ManagementEnd:
                     stands = BreakerChange.decode(message.payload)
                     management.breaker_stands(closed=stands.closed, at_s=stands.at_s)
                 case Kind.EVENT:
-                    code, at_s = EVENT.unpack(message.payload)
-                    management.log_event(EventCode(code), at_s)
+                    self._log(management, *EVENT.unpack(message.payload))
         except (struct.error, ValueError) as error:
             log.warning(
                 "metrology sent a message of kind %d that has no sense: %s", message.kind, error
             )
         return []
+
+    def _log(self, management: Management, sequence: int, code: int, at_s: int) -> None:
+        """Write an event into the log; one that the disk refused comes again, and first."""
+        if self._event_refused and sequence != self._event_refused:
+            return
+        self._event_refused = 0
+        if sequence <= self._events_have or management.log_event(code, at_s, again=True):
+            self._events_have = max(sequence, self._events_have)
+            self._owes_events = True
+        else:
+            self._event_refused = sequence
 
     def _store(self, intervals: list[ClosedInterval], now_s: float) -> None:
         management = self._management
@@ -284,6 +306,9 @@ class ManagementEnd:
         if self._ask_again_s is not None and now_s >= self._ask_again_s and link.room:
             self._ask_again_s = None
             link.send(Kind.AGAIN, STORED.pack(management.have), now_s)
+        if self._owes_events and link.room:
+            self._owes_events = False
+            link.send(Kind.EVENTS_STORED, STORED.pack(self._events_have), now_s)
         if self._owes_breaker and link.room:
             self._owes_breaker = False
             link.send(Kind.BREAKER, bytes((management.wants_closed,)), now_s)

@@ -197,12 +197,15 @@ class Management:
 
     # Events ---------------------------------------------------------------------------------
 
-    def log_event(self, code: EventCode, at_s: int | None = None) -> None:
-        """Write an event into the log, durably; the same one at most once a minute."""
+    def log_event(self, code: int, at_s: int | None = None, *, again: bool = False) -> bool:
+        """Write an event into the log, durably; tell whether it is there.
+
+        The same one is written at most once a minute, unless it may come `again`.
+        """
         moment_s = self._around.calendar_us() // MICROSECONDS if at_s is None else at_s
         before_s = self._last_logged.get(code)
-        if before_s is not None and 0 <= moment_s - before_s < QUIET_S:
-            return
+        if not again and before_s is not None and 0 <= moment_s - before_s < QUIET_S:
+            return True
         self._last_logged[code] = moment_s
         self._last_code = code
         try:
@@ -210,6 +213,8 @@ class Management:
             self.events.ring.sync()
         except StorageError as error:
             log.error("%s: event %d is not in the log: %s", self.config.name, code, error)  # noqa: TRY400
+            return False
+        return True
 
     # Breaker: the port of `cosem.classes.disconnect` and metrology's answer ----------------------
 

@@ -160,6 +160,7 @@ class ManagementProcess:
             "metrology": self._link.standing,
             "connected": int(self.uplink.is_attached),
             "intervals stored": self.management.profile.ring.last,
+            "events": self.management.events.ring.last,
             "pushes pending": self.management.outbox.pending,
             "receipts": self.management.outbox.receipts,
             "firmware on trial": int(self.trial is not None and self.trial.failed is None),

@@ -7,16 +7,18 @@ kind    message              direction   payload
 8       MOMENTARY            up          `Momentary`; a datagram
 9       TIME                 down        calendar of management, microseconds u64; a datagram
 64      CLOSED_INTERVALS     up          one to sixteen `ClosedInterval`
-65      EVENT                up          event code u16, seconds UTC u32
+65      EVENT                up          sequence u32, event code u16, seconds UTC u32
 66      BREAKER              down        1 close, 0 open
 67      BREAKER_STANDS       up          where it stands, since when: `BreakerChange`
 68      STORED               down        sequence u32 up to which the ring has everything
 69      AGAIN                down        sequence u32 behind which to offer again
 70      SOURCE               up          what is measured, as text
+71      EVENTS_STORED        down        sequence u32 up to which the log has every event
 ======  ===================  ==========  ================================================
 
 Up is from metrology to management.  An interval is offered until STORED covers it; a session that
-ends in between begins with STORED, and metrology offers again from there.
+ends in between begins with STORED, and metrology offers again from there.  An event is offered in
+each session until EVENTS_STORED covers it.
 """
 
 import struct
@@ -27,7 +29,7 @@ from typing import Final
 from openami.meter.metrology import ClosedInterval
 
 MOST_INTERVALS: Final = 16  # in one message
-EVENT: Final = struct.Struct(">HI")
+EVENT: Final = struct.Struct(">IHI")
 TIME: Final = struct.Struct(">Q")
 STORED: Final = struct.Struct(">I")
 ONE: Final = ClosedInterval.FORMAT.size
@@ -45,6 +47,7 @@ class Kind(IntEnum):
     STORED = 68
     AGAIN = 69
     SOURCE = 70
+    EVENTS_STORED = 71
 
 
 def encode_intervals(intervals: Sequence[ClosedInterval]) -> bytes:

@@ -18,10 +18,14 @@ from openami.exchange.events import EventCode
 from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig
 from openami.meter.instrument import MetrologyEnd
+from openami.meter.logbook import Logbook
+from openami.meter.measuring.frontend import FrontEnd
 from openami.meter.measuring.measured_load import MeasuredLoad
-from openami.meter.metrology import Metrology
+from openami.meter.measuring.terminals import FILE, Terminals
+from openami.meter.metrology import REGISTER_WRAP_WH, Metrology
 from openami.meter.replay import ReplayedLoad
 from openami.runtime.clock import MICROSECONDS, Clock
+from openami.runtime.errors import ConfigurationError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
 from openami.transport.serial import Receive, SerialLine
@@ -72,22 +76,33 @@ class MetrologyProcess:
             keep=config.profile_entries,
         )
         self.bank.forget_old()
-        pair, unpaired = pair_of(config.home / METROLOGY, os.urandom)
+        folder = config.home / METROLOGY
+        folder.mkdir(mode=0o700, exist_ok=True)
+        pair, unpaired = pair_of(folder, os.urandom)
         if unpaired:
             log.error("%s: %s; metering goes on", config.name, unpaired)
         self._link = Link(pair=pair, opens=False, entropy=os.urandom)
         load = ReplayedLoad(config.meter_id, config.seed)
+        self.logbook = Logbook(folder)
         self.end = MetrologyEnd(
             self._link,
             self.bank,
             config.meter_id,
-            lambda at_s: f"{load.week(at_s)}{config.remark}",
+            logbook=self.logbook,
+            source=lambda at_s: f"{load.week(at_s)}{config.remark}",
         )
+        self._config = config
+        self._meter = meter
+        self._front = FrontEnd(config.meter_id, time.monotonic())
+        self._terminals = Terminals()
+        self._terminals_problem = ""
+        self._pulses_from = meter.momentary(self._calendar_s())
         self._line = DescriptorLine(descriptor, self._received)
         self._shown_s = 0.0
-        if self.bank.finding is not None:
-            log.error("%s: %s", config.name, self.bank.finding)
-            self.end.log_event(EventCode.STATE_RESTORED, self._calendar_s())
+        findings = [self.bank.finding, *self.logbook.findings]
+        for finding in filter(None, findings):
+            log.error("%s: %s", config.name, finding)
+            self.logbook.log(EventCode.STATE_RESTORED, self._calendar_s())
 
     async def run(self, stop: asyncio.Event, run_folder: Path) -> None:
         """Measure until `stop` is set."""
@@ -102,6 +117,7 @@ class MetrologyProcess:
             await asyncio.sleep(TICK_S)
         self._line.close()
         self.bank.close()
+        self.logbook.close()
         log.info("metrology stopped at interval %d", self.last_sequence)
 
     def step(self, now_s: float) -> None:
@@ -110,11 +126,36 @@ class MetrologyProcess:
         self.bank.advance(calendar_s)
         if self.bank.is_long:
             self.bank.shorten()
+        shown = self._meter.momentary(calendar_s)
+        for event in self._front.advance(now_s, shown, self._terminals):
+            log.warning("%s: %s", self._config.name, event.kind.value)
+            self.logbook.log(event.code, calendar_s)
         self.end.tick(now_s, calendar_s)
         if now_s - self._shown_s >= SHOW_S:
             self._shown_s = now_s
-            self.end.show(now_s, calendar_s)
+            self._look_outside()
+            self.end.show(now_s, calendar_s, self._front.measured(shown))
         self._send()
+
+    def _look_outside(self) -> None:
+        """See what is done to the meter; a file that makes no sense changes nothing."""
+        try:
+            self._terminals = Terminals.load(self._config.home / FILE)
+        except ConfigurationError as error:
+            if str(error) != self._terminals_problem:
+                log.error("%s", error)  # noqa: TRY400
+            self._terminals_problem = str(error)
+        else:
+            self._terminals_problem = ""
+
+    @property
+    def pulses(self) -> tuple[int, int]:
+        """How many pulses the outputs gave since the start, import and export: one each Wh."""
+        now, then = self._meter.momentary(self._calendar_s()), self._pulses_from
+        return (
+            (now.import_register_wh - then.import_register_wh) % REGISTER_WRAP_WH,
+            (now.export_register_wh - then.export_register_wh) % REGISTER_WRAP_WH,
+        )
 
     @property
     def last_sequence(self) -> int:
@@ -123,7 +164,7 @@ class MetrologyProcess:
 
     def figures(self) -> Figures:
         """Return what the status file says."""
-        stored = self.end.stored
+        stored, (imported, exported) = self.end.stored, self.pulses
         return {
             "intervals closed": self.last_sequence,
             "management attached": int(self._link.joined),
@@ -131,6 +172,10 @@ class MetrologyProcess:
             "frames spoilt": self._link.spoilt_frames,
             "frames refused": self._link.refused_frames,
             "management": self._link.standing,
+            "events": self.logbook.last,
+            "self-test": int(self._front.status),
+            "pulses of import": imported,
+            "pulses of export": exported,
             "alarm": self.bank.failing,
         }
 

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Final
 
 from openami.device import factory
-from openami.device.files import METROLOGY, SECURE
-from openami.device.pairing import is_new, pair
 from openami.device.payload.parts import PayloadError
 from openami.firmware.errors import FirmwareError
+from openami.meter import modules
 from openami.meter.config import MeterConfig
 from openami.meter.module import NAME, Module
 from openami.runtime.errors import ExitCode, UserError
@@ -65,19 +64,6 @@ def trouble(children: Sequence[Child]) -> str:
     return "; ".join(found)
 
 
-def pair_modules(config: MeterConfig) -> None:
-    """Let the two modules know each other if neither ever knew one.
-
-    Raises:
-        UserError: The disk refused.
-    """
-    modules = config.home / METROLOGY, config.home / SECURE
-    if is_new(*modules):
-        for folder in modules:
-            folder.mkdir(mode=0o700, exist_ok=True)
-        pair(*modules, os.urandom)
-
-
 def from_factory(config: MeterConfig, firmware: Path) -> None:
     """Make the meter's flash if it has none.
 
@@ -117,7 +103,7 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
     """
     config = MeterConfig.load(home)  # refused here, not twice by the modules
     layout = Layout(home.parent.parent)
-    pair_modules(config)
+    modules.pair_new(config.home)
     if not from_source:
         await asyncio.to_thread(from_factory, config, layout.firmware)
     with line() as (master, uart), line() as service:

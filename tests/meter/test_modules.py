@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two modules of a running meter: their events, and a module that was swapped."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from meter.plant import Plant
+from meter.test_processes import manager
+from openami.cosem.classes.disconnect import DisconnectControl
+from openami.device.journal import peek
+from openami.device.pairing import KEY_FILE, pair
+from openami.device.ring import Ring
+from openami.dlms.errors import DlmsError
+from openami.exchange.events import EventCode
+from openami.meter.bank import decode_record
+from openami.meter.metrology import ClosedInterval
+from openami.meter.objects import DISCONNECT
+from openami.transport.client import open_session
+from openami.transport.url import Url
+
+pytestmark = pytest.mark.faults
+FAST = 3600.0  # an interval every half second
+
+
+@asynccontextmanager
+async def running(var: Path) -> AsyncIterator[Plant]:
+    plant = Plant(var, meters=1, speed=FAST)
+    plant.start_meter()
+    try:
+        yield plant
+    finally:
+        await asyncio.to_thread(plant.stop)
+
+
+def openami(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "openami", "meter", *map(str, words)]
+    environment = os.environ | {"PYTHONPATH": str(Path("src").resolve())}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def said(plant: Plant, process: str, name: str) -> str:
+    try:
+        found = json.loads((plant.layout.run / f"{process}.json").read_text())
+        return str(found["figures"][name])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def codes(path: Path, place: slice) -> list[int]:
+    ring, _ = Ring.open(path, payload_octets=6, capacity=512)
+    rows = [bytes(row)[place] for row in ring.read(ring.first, ring.last)]
+    ring.close()
+    return [int.from_bytes(row) for row in rows]
+
+
+def logs(plant: Plant) -> tuple[list[int], list[int]]:
+    """Return the codes in metrology's and in management's log of a stopped meter."""
+    home = plant.meter_home(1)
+    return (
+        codes(home / "metrology" / "events.ring", slice(0, 2)),
+        codes(home / "events.ring", slice(4, 6)),
+    )
+
+
+def test_what_is_done_to_the_meter_is_in_both_logs_and_on_the_glass(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(tmp_path) as plant:
+            home = plant.meter_home(1)
+            await plant.until(lambda: said(plant, "metrology", "management") == "attached", "link")
+            refused = openami("terminals", "--home", home, "--level", "L4=1")
+            assert refused.returncode == 2
+            assert "is no level" in refused.stderr
+            done = openami("terminals", "--home", home, "--spoil", "terminal-cover", "--magnet", 80)
+            assert done.returncode == 0, done.stderr
+            await plant.until(lambda: plant.figure("metrology", "self-test") == 1 << 8, "tampering")
+            shown = openami("display", "--home", home, "--once", "--item", "F.F")
+            assert "! alarm" in shown.stdout.splitlines()[-2]
+            assert openami("terminals", "--home", home, "--sound").returncode == 0
+            await plant.until(lambda: plant.figure("metrology", "self-test") == 0, "no tampering")
+            before = plant.figure("metrology", "events")
+            done = openami("terminals", "--home", home, "--level", "L2=0.5", "--for", 1)
+            assert done.returncode == 0, done.stderr
+            await plant.until(lambda: plant.figure("metrology", "events") > before, "a sag")
+            wanted = plant.figure("metrology", "events")
+            await plant.until(lambda: plant.figure("management", "events") >= wanted, "the log")
+            await plant.until(lambda: plant.figure("metrology", "pulses of import") > 100, "pulses")
+        metrology, management = logs(plant)
+        for log in (metrology, management):
+            assert {40, 41, 42, 43, 94} <= set(log)
+
+    asyncio.run(story())
+
+
+async def _told_to_disconnect(plant: Plant) -> None:
+    parameters, counters = manager(plant)
+    url = Url("tcp", "127.0.0.1", plant.plain_port)
+    async with open_session(url, parameters, counters=counters) as meter:
+        act = meter.client.act(DisconnectControl.remote_disconnect, 0, at=DISCONNECT)
+        with contextlib.suppress(DlmsError):
+            await meter.run(act)
+
+
+def test_a_swapped_module_is_refused_and_logged_and_metering_goes_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(tmp_path) as plant:
+            await plant.until(lambda: said(plant, "metrology", "management") == "attached", "link")
+        home = plant.meter_home(1)
+        pair(tmp_path / "one", tmp_path / "other", os.urandom)
+        for name in (KEY_FILE, "link-peer.pub"):
+            (tmp_path / "one" / name).replace(home / "metrology" / name)
+
+        plant.start_meter()
+        for module, other in (("metrology", "management"), ("management", "metrology")):
+            await plant.until(
+                lambda module=module, other=other: "refused module" in said(plant, module, other),
+                f"{module} refusing",
+            )
+        closed = plant.figure("metrology", "intervals closed")
+        await _told_to_disconnect(plant)
+        await plant.until(
+            lambda: plant.figure("metrology", "intervals closed") > closed + 3, "intervals"
+        )
+        assert plant.figure("management", "metrology attached") == 0
+        await asyncio.to_thread(plant.stop)
+        assert all(EventCode.MODULE_REFUSED in log for log in logs(plant))
+        records = [decode_record(each)[1] for each in peek(home / "metrology.journal")]
+        assert all(each.breaker_closed for each in records if isinstance(each, ClosedInterval))
+        assert all(isinstance(each, ClosedInterval) for each in records)  # it never moved
+
+        assert openami("pair", "--home", home).returncode == 0
+        plant.start_meter()
+        await plant.until(lambda: said(plant, "metrology", "management") == "attached", "a link")
+        await plant.until(
+            lambda: plant.figure("management", "intervals stored") > closed, "what was missed"
+        )
+        await asyncio.to_thread(plant.stop)
+        assert "Traceback" not in plant.said()
+
+    asyncio.run(story())
