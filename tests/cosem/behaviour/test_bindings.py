@@ -72,6 +72,16 @@ def test_every_row_names_declared_classes_and_their_attributes() -> None:
             assert known.issuperset(row.needs)
 
 
+LEFT = {(15, 0)}  # its access rights are of another kind than those a server works with
+
+
+def test_no_version_of_a_class_that_acts_is_forgotten() -> None:
+    named = {(row.class_id, version) for row in BEHAVIOURS.values() for version in row.versions}
+    declared = {(of.class_id, of.version) for chapter in CHAPTERS for of in chapter.classes()}
+
+    assert {key for key in declared if key[0] in BEHAVIOURS} == named | LEFT
+
+
 def test_local_time_is_what_the_clock_object_says() -> None:
     assert World([]).life.zone() == UTC_ZONE
     world = World([], zone=BERLIN)

@@ -25,8 +25,11 @@ from openami.cosem.classes.setup_ports import (
     AutoAnswer,
     AutoAnswerMode,
     AutoAnswerStatus,
+    AutoAnswerV0,
     AutoConnect,
     AutoConnectMode,
+    AutoConnectV0,
+    AutoConnectV1,
     CallType,
     NumberOfRings,
 )
@@ -236,6 +239,26 @@ def answering(mode: int = AutoAnswerMode.DEDICATED, **changes: Any) -> Answering
     found = auto_answer(Answering(thing))
     found.tick(NOW)
     return found
+
+
+def test_a_modem_of_version_0_answers_everybody() -> None:
+    thing = AutoAnswerV0(
+        Obis(0, 0, 2, 2, 0, 255),
+        mode=AutoAnswerMode.DEDICATED,
+        listening_window=(WINDOW,),
+        number_of_calls=0,
+        number_of_rings=NumberOfRings(1, 5),
+    )
+    modem = auto_answer(Answering(thing))
+
+    assert modem.called(b"anybody", NOW) == Answer(5, CallType.NORMAL)
+
+
+def test_version_0_of_auto_connect_has_no_method() -> None:
+    for table, methods in ((AutoConnectV0, set()), (AutoConnectV1, {1}), (AutoConnect, {1})):
+        thing = table(Obis(0, 0, 2, 1, 0, 255), mode=0, destination_list=(b"one",))
+        auto_connect(Connecting(thing, Dialler()))
+        assert set(thing.invocations) == methods
 
 
 def test_rings_inside_and_outside_of_the_window() -> None:

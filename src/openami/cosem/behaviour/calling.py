@@ -20,11 +20,13 @@ from openami.cosem.behaviour import windows
 from openami.cosem.behaviour.localtime import SECOND_US, UTC_ZONE, Zone
 from openami.cosem.behaviour.results import as_action, no_argument
 from openami.cosem.classes.setup_ports import (
-    AutoAnswer,
+    AllowedCaller,
     AutoAnswerMode,
     AutoAnswerStatus,
-    AutoConnect,
+    AutoAnswerV0,
     AutoConnectMode,
+    AutoConnectV0,
+    AutoConnectV1,
     CallType,
 )
 from openami.cosem.model import Refused
@@ -116,7 +118,7 @@ class Connecting:
 
     def __init__(
         self,
-        thing: AutoConnect,
+        thing: AutoConnectV0,
         dialler: Dialler,
         *,
         zone: Callable[[], Zone] = lambda: UTC_ZONE,
@@ -252,7 +254,9 @@ class Connecting:
 
 def auto_connect(connecting: Connecting) -> Connecting:
     """Bind an auto connect object."""
-    connecting.thing.bind_method(AutoConnect.connect, as_action(no_argument(connecting.connect)))
+    if isinstance(connecting.thing, AutoConnectV1):
+        connect = as_action(no_argument(connecting.connect))
+        connecting.thing.bind_method(AutoConnectV1.connect, connect)
     return connecting
 
 
@@ -267,7 +271,7 @@ class Answer:
 class Answering:
     """The behaviour of one auto answer object; an actor that counts anew in each window."""
 
-    def __init__(self, thing: AutoAnswer, *, zone: Callable[[], Zone] = lambda: UTC_ZONE) -> None:
+    def __init__(self, thing: AutoAnswerV0, *, zone: Callable[[], Zone] = lambda: UTC_ZONE) -> None:
         self.thing, self._zone = thing, zone
         self._told_us = 0
         self._counted = 0
@@ -308,7 +312,7 @@ class Answering:
             now_us: Calendar time, microseconds UTC.
         """
         self.tick(now_us)
-        allowed = self.thing.list_of_allowed_callers
+        allowed: tuple[AllowedCaller, ...] = getattr(self.thing, "list_of_allowed_callers", ())
         known = next((each for each in allowed if each.caller_id == caller), None)
         rings = self.thing.number_of_rings
         if self.thing.mode == AutoAnswerMode.NONE or (allowed and known is None):
@@ -330,5 +334,5 @@ class Answering:
 
 def auto_answer(answering: Answering) -> Answering:
     """Bind an auto answer object."""
-    answering.thing.bind(AutoAnswer.status, answering.status)
+    answering.thing.bind(AutoAnswerV0.status, answering.status)
     return answering

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from openami.cosem.behaviour.host import Life
+from openami.cosem.behaviour.hosted import bind_setup
 from openami.cosem.behaviour.results import as_action
 from openami.cosem.classes.g3 import G3MacSetup, G3MacSetupV3
 from openami.cosem.classes.prime import PrimeLlcSscsSetup, PrimeMacNetworkAdministration
@@ -123,11 +124,12 @@ def bind_prime_administration(thing: PrimeMacNetworkAdministration, _life: Life)
     thing.bind_method(PrimeMacNetworkAdministration.reset, reset)
 
 
-def bind_g3_mac_setup(thing: G3MacSetup, _life: Life) -> None:
-    """Return the entries of a node from the tables, as data.
+def bind_g3_mac_setup(thing: G3MacSetup, life: Life) -> None:
+    """Return the entries of a node from the tables, as data; the host hears of what is written.
 
     Our reading: the entry alone is returned; a node that has none is refused.
     """
+    bind_setup(thing, life)
     row: Attribute[Any] = type(thing).mac_neighbour_table
     thing.bind_method(G3MacSetup.mac_get_neighbour_table_entry, as_action(_entry(thing, row)))
     if isinstance(thing, G3MacSetupV3):

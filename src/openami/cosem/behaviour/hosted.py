@@ -71,7 +71,7 @@ from openami.cosem.classes.protection import (
     FunctionControl,
 )
 from openami.cosem.classes.push import ConfirmationParameters, PushSetup, RepetitionDelay
-from openami.cosem.classes.setup_ports import AutoAnswer, AutoConnect
+from openami.cosem.classes.setup_ports import AutoAnswerV0, AutoConnectV0
 from openami.cosem.device import Keeper
 from openami.cosem.model import Attribute, InterfaceClass, Refused
 from openami.dlms.apdu.codes import ActionResult
@@ -240,7 +240,7 @@ def bind_mbus_client(thing: MBusClient, life: Life) -> MbusSlave | None:
     )
 
 
-def bind_auto_connect(thing: AutoConnect, life: Life) -> Connecting | None:
+def bind_auto_connect(thing: AutoConnectV0, life: Life) -> Connecting | None:
     """Call over the host's dialler."""
     at = thing.logical_name
     dialler = life.host.port(at)
@@ -251,7 +251,7 @@ def bind_auto_connect(thing: AutoConnect, life: Life) -> Connecting | None:
     )
 
 
-def bind_auto_answer(thing: AutoAnswer, life: Life) -> Answering:
+def bind_auto_answer(thing: AutoAnswerV0, life: Life) -> Answering:
     """Show whether calls are answered; the host asks `Life.acting` at each."""
     return auto_answer(Answering(thing, zone=life.zone))
 
