@@ -38,7 +38,13 @@ T = TypeVar("T")
 INSTALLED_S = 1_790_000_000 // INTERVAL_S * INTERVAL_S
 DAY_S = 86_400
 HEAD_END = bytes.fromhex("4F414DE000000001")
-KEYS = MeterKeys(epoch=1, guek=bytes(range(16)), gak=bytes(range(16, 32)), lls=b"reader's secret!")
+KEYS = MeterKeys(
+    epoch=1,
+    guek=bytes(range(16)),
+    gak=bytes(range(16, 32)),
+    kek=bytes(range(32, 48)),
+    lls=b"reader's secret!",
+)
 CIPHER = Cipher(KeySet(encryption_key=KEYS.guek, authentication_key=KEYS.gak))
 LOAD = ReplayedLoad(1, 1)
 
@@ -60,6 +66,7 @@ def config_in(home: Path, meter_id: int = 1, **changes: Any) -> MeterConfig:
         "backoff": Backoff(first_s=0.02, most_s=0.1),
         "identity": TlsIdentity(home / "ca.crt", home / "tls.crt", home / "tls.key"),
         "keys": KEYS,
+        "keys_file": home / "keys.json",
         "plain_listener": None,
         "protected_listener": None,
         "profile_days": 20,

@@ -24,7 +24,7 @@ def outbox_of(profile: RingBuffer, *, receipted: int = 0, first_counter: int = 1
         title=TITLE,
         recipient=HEAD_END,
         ldn=b"OAM0000000000001",
-        cipher=CIPHER,
+        cipher=lambda: CIPHER,
         counters=CounterBlock(first_counter, first_counter + 1000),
     )
     return Outbox(profile, sender, receipted=receipted, pauses_s=(5.0, 60.0))

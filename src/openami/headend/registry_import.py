@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`shipment.json` into the registry: what a manufacturer delivers with a pallet of meters.
 
-Reading it again changes nothing: meters and keys that are known stay as they are, a retired key
-stays retired.  Keys arrive wrapped and stay wrapped (docs/provisioning.md, 2.6).
+Reading it again changes nothing: meters that are known stay as they are, and their keys too, which
+may have been changed since.  Keys arrive wrapped and stay wrapped (docs/provisioning.md, 2.6).
 """
 
 from dataclasses import dataclass
@@ -66,11 +66,8 @@ def import_shipment(database: Database, shipment: Shipment) -> int:
     """Enter what is not known yet; return how many meters were new."""
     with transaction(database) as connection:
         new = registry.import_meters(connection, shipment.meters)
-        known = {(key.meter_id, key.key_name, key.epoch) for key in registry.keys(connection)}
-        registry.put_keys(
-            connection,
-            [key for key in shipment.keys if (key.meter_id, key.key_name, key.epoch) not in known],
-        )
+        known = {key.meter_id for key in registry.keys(connection)}
+        registry.put_keys(connection, [key for key in shipment.keys if key.meter_id not in known])
     return new
 
 

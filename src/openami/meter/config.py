@@ -19,6 +19,7 @@ from openami.transport.url import ENCRYPTED, Scheme, Url
 KEYS_REMEDY: Final = "restore it from a backup; a meter without its keys has to be exchanged"
 KEYS_FORMAT: Final = "openami-keys-1"
 KEY_OCTETS: Final = 16
+SECRETS: Final = ("guek", "gak", "kek", "lls")
 LDN_OCTETS: Final = 16
 MICROSECONDS: Final = 1_000_000
 PLAIN: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "coap"})
@@ -32,6 +33,7 @@ class MeterKeys:
     epoch: int
     guek: bytes = field(repr=False)  # global unicast encryption key
     gak: bytes = field(repr=False)  # global authentication key
+    kek: bytes = field(repr=False)  # master key, wraps new keys
     lls: bytes = field(repr=False)  # secret of the reader, client 32
 
     @classmethod
@@ -44,7 +46,7 @@ class MeterKeys:
         said = read_json(path, KEYS_REMEDY)
         try:
             owner = bytes.fromhex(said["title"])
-            secrets = {name: bytes.fromhex(said[name]) for name in ("guek", "gak", "lls")}
+            secrets = {name: bytes.fromhex(said[name]) for name in SECRETS}
             epoch, form = int(said["epoch"]), said["format"]
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"{path} holds no keys ({error!r}): {KEYS_REMEDY}") from error
@@ -56,6 +58,11 @@ class MeterKeys:
                 sentence = f"{path}: {name} has {len(secret)} octets, not 16: {KEYS_REMEDY}"
                 raise ConfigurationError(sentence)
         return cls(epoch=epoch, **secrets)
+
+    def to_json(self, title: bytes) -> dict[str, str | int]:
+        """Return what `keys.json` holds."""
+        secrets = {name: getattr(self, name).hex() for name in SECRETS}
+        return {"format": KEYS_FORMAT, "title": title.hex().upper(), "epoch": self.epoch, **secrets}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,7 @@ class MeterConfig:
     backoff: Backoff
     identity: TlsIdentity
     keys: MeterKeys
+    keys_file: Path
     plain_listener: Url | None
     protected_listener: Url | None
     profile_days: int  # how far the load profile reaches back
@@ -110,6 +118,7 @@ class MeterConfig:
         profile, push = file.table("profile"), file.table("push")
         meter.ignore("kind", "region", "zone")
         title = meter.title("title")
+        keys_file = file.table("keys").path("file")
         listener = file.table("listener")
         plain, protected = listener.text("plain", ""), listener.text("protected", "")
         config = cls(
@@ -129,7 +138,8 @@ class MeterConfig:
                 most_s=uplink.number("backoff_most_s", 30.0),
             ),
             identity=TlsIdentity.of(file.table("tls")),
-            keys=MeterKeys.load(file.table("keys").path("file"), title),
+            keys=MeterKeys.load(keys_file, title),
+            keys_file=keys_file,
             plain_listener=Url.of(listener, "plain", PLAIN) if plain else None,
             protected_listener=Url.of(listener, "protected", ENCRYPTED) if protected else None,
             profile_days=profile.whole("days", 60, least=1, most=3660),

@@ -31,6 +31,7 @@ from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.keyset import KeySet
 from openami.exchange.events import EventCode
 from openami.meter.config import MeterConfig
+from openami.meter.keys import key_store
 from openami.meter.metrology import ClosedInterval, Momentary
 from openami.meter.objects import (
     MANAGER_GRANTS,
@@ -112,7 +113,7 @@ class Management:
             title=config.title,
             recipient=config.head_end_title,
             ldn=config.ldn.encode(),
-            cipher=cipher,
+            cipher=lambda: self._ciphering.cipher,
             counters=counters,
         )
         self.outbox = Outbox(
@@ -282,6 +283,9 @@ class Management:
             replayed=lambda: self._around.replayed(self._around.calendar_us() // MICROSECONDS),
             window_expected=lambda: self._ciphering.window.expected,
             last_event=lambda: self._last_code,
+            keys=key_store(
+                self.config.keys_file, self.config.title, self.config.keys, self._ciphering
+            ),
             firmware=self._around.firmware,
         )
         objects = meter_objects(self.config, sources)

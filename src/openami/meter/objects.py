@@ -26,6 +26,7 @@ from openami.cosem.classes.time_event import Clock, ClockBase
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import ALL, Grant
 from openami.cosem.serving.profile import profile_generic
+from openami.cosem.serving.security_setup import KeyStorePort, security_setup
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import Data as CosemData
 from openami.dlms.data import (
@@ -100,6 +101,7 @@ class Sources:
     replayed: Callable[[], str]
     window_expected: Callable[[], int]
     last_event: Callable[[], int]
+    keys: KeyStorePort
     firmware: "Firmware | None" = None
 
 
@@ -164,14 +166,17 @@ def _access(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
     names = (SapName(MANAGEMENT_LOGICAL_DEVICE, config.ldn.encode()),)
     setup = SecuritySetup(
         SECURITY_SETUP,
-        security_policy=3,  # authenticated and encrypted
         security_suite=0,
         client_system_title=config.head_end_title,
         server_system_title=config.title,
     )
     counter = Data(FRAME_COUNTER)
     counter.bind(Data.value, lambda: DoubleLongUnsigned(sources.window_expected()))
-    return [SapAssignment(SAP_LIST, sap_assignment_list=names), setup, counter]
+    return [
+        SapAssignment(SAP_LIST, sap_assignment_list=names),
+        security_setup(setup, sources.keys),
+        counter,
+    ]
 
 
 def _register(at: Obis, scaler: int, unit: str, source: Callable[[], FixedInteger]) -> Register:

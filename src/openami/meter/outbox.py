@@ -39,7 +39,7 @@ class Sender:
     title: bytes
     recipient: bytes
     ldn: bytes
-    cipher: Cipher
+    cipher: Callable[[], Cipher]  # the manager may replace its keys
     counters: CounterBlock
 
     def seal(self, rows: bytes, last: int) -> Sealed:
@@ -60,7 +60,7 @@ class Sender:
         terms = GeneralTerms(
             transaction_id=invoke_id.encode(), originator=self.title, recipient=self.recipient
         )
-        octets = seal_general(self.cipher, counter, message.encode(), terms)
+        octets = seal_general(self.cipher(), counter, message.encode(), terms)
         return Sealed(int(invoke_id), octets, last)
 
 
