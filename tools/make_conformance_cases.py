@@ -12,7 +12,7 @@ from pathlib import Path
 from openami.cosem.conformance.case import Case, Group, Need
 from openami.cosem.conformance.suite import CASES
 
-SAID_BY_GROUP = frozenset({Need.HDLC, Need.LN, Need.SN, Need.SUITE_0})
+SAID_BY_GROUP = frozenset({Need.HDLC, Need.LN, Need.SN})
 FILE = Path(__file__).resolve().parent.parent / "docs" / "conformance-cases.md"
 HEAD = """\
 <!-- made by tools/make_conformance_cases.py: change src/openami/cosem/conformance instead -->

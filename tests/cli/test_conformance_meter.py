@@ -12,6 +12,8 @@ from interop.meters import LOOPBACK, running
 from meter.house import DAY_S, HEAD_END, KEYS, MeterInMemory, config_in
 from openami.cli.conformance_profile import SERVICES
 from openami.cli.main import main
+from openami.cosem.conformance.case import Group
+from openami.cosem.conformance.suite import CASES
 from openami.cosem.device import DEFAULT_CONFORMANCE
 from openami.lifecycle.keys import MeterKeys
 from openami.meter.objects import LOAD_PROFILE, SECURITY_SETUP
@@ -81,6 +83,54 @@ def test_the_simulated_reference_meter_passes_and_has_its_keys_again(
     assert json.loads(found.read_text())["summary"]["PASS"] > 120
     assert after["epoch"] == before["epoch"] + 6, "three transfers, and back"
     assert before == after | {"epoch": before["epoch"]}
+
+
+def of_suite(name: str, client: int, mechanism: str) -> str:
+    return f"""
+[{name}]
+client = {client}
+mechanism = "{mechanism}"
+keys_file = "keys.json"
+sign_key_file = "certs/client-sign.key"
+agree_key_file = "certs/client-agree.key"
+meter_certs_file = "certs/meter.pem"
+title = "4F414DF000000001"
+security_setup = "{SECURITY_SETUP}"
+frame_counter = "0.0.43.1.0.255"
+conformance = {GRANTED}
+"""
+
+
+@pytest.mark.parametrize("suite", [1, 2])
+def test_the_simulated_meter_of_suites_with_key_pairs_passes(
+    suite: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, certs, profile = tmp_path / "keys.json", tmp_path / "certs", tmp_path / "meter.toml"
+    head = f"""
+[meter]
+associations = ["public", "manager", "signer"]
+[timing]
+response_s = 4.0
+[public]
+client = 16
+conformance = {GRANTED}
+"""
+    profile.write_text(head + of_suite("manager", 1, "gmac") + of_suite("signer", 2, "ecdsa"))
+    wanted = [word for each in ("APPL_OPEN_*", "SYMSEC_*") for word in ("--case", each)]
+    found = tmp_path / "c.json"
+    reports = ["--json", str(found), "--html", str(tmp_path / "c.html"), "--allow-changes"]
+    words = ("--suite", suite, "--keys", keys, "--certs", certs, "--listen", "tcp://127.0.0.1:0")
+    with Listening("simulate", *words) as meter:
+        run = ["conformance", "run", meter.url, "--profile", str(profile)]
+        status = main([*run, *wanted, *reports])
+    assert status == 0, capsys.readouterr().out
+    pairs = {
+        each["key"]: each["verdict"]
+        for each in json.loads(found.read_text())["results"]
+        if each["key"].startswith("SYMSEC_12_") and each["association"] != "public"
+    }
+    assert len(pairs) == 2 * len([case for case in CASES if case.group is Group.PAIRS])
+    assert set(pairs.values()) == {"PASS"}, pairs
 
 
 def test_the_declaration_in_the_documentation_fits_the_simulated_meter(

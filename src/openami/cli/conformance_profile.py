@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from openami.cli.read_options import MECHANISMS, number, octets, secret
+from openami.cli.security_options import Protection
 from openami.cosem.conformance.declaration import (
     Declaration,
     DeclaredAssociation,
@@ -18,13 +19,14 @@ from openami.cosem.conformance.declaration import (
 )
 from openami.cosem.conformance.opening import LN_BITS, SN_BITS
 from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.errors import DlmsError
 from openami.dlms.hdlc.address import Address
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
-from openami.dlms.security.counters import EXHAUSTED, CounterBlock
-from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.counters import EXHAUSTED, CounterBlock, InvocationCounter
+from openami.dlms.security.credentials import Credentials, MasterKey
 from openami.dlms.security.keyset import KeySet
-from openami.dlms.security.suites import SecurityPolicy
+from openami.dlms.security.suites import SecurityPolicy, SecuritySuite
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.config import ConfigFile, Table
 from openami.runtime.errors import ConfigurationError
@@ -32,7 +34,8 @@ from openami.runtime.files import read_json
 from openami.transport.testline import Patience
 
 REMEDY: Final = "correct it; `openami conformance init FILE` writes one to begin with"
-KEY_OCTETS: Final = 16
+KEYED: Final = frozenset({Mechanism.HLS_GMAC, Mechanism.HLS_ECDSA})
+"""Mechanisms that prove keys, not a secret."""
 OURS: Final = frozenset({"meter", "link", "timing", "test_attribute"})
 SERVICES: Final = {
     name.lower().replace("_", "-"): flag for name, flag in Conformance.__members__.items()
@@ -72,7 +75,10 @@ def load(path: Path) -> Profile:
         raise meter.refused("associations", wanted)
     counters: dict[str, Obis] = {}
     secrets: list[bytes] = []
-    associations = tuple(_association(file.table(name), name, counters, secrets) for name in names)
+    blocks: dict[tuple[bytes, bytes], CounterBlock] = {}
+    associations = tuple(
+        _association(file.table(name), name, counters, secrets, blocks) for name in names
+    )
     timing = file.table("timing")
     declaration = Declaration(
         name=meter.text("name", "meter"),
@@ -166,7 +172,7 @@ def _secret(table: Table, key: str) -> bytes:
     try:
         if key == "secret_file":
             return secret(text)
-        return octets(KEY_OCTETS)(text)
+        return octets(16, 32)(text)
     except ValueError as error:
         raise ConfigurationError(f"{table.place(key)}: {path} {error}: {REMEDY}") from error
 
@@ -182,16 +188,22 @@ def _keys(path: Path) -> MeterKeys:
 
 
 def _association(
-    table: Table, name: str, counters: dict[str, Obis], secrets: list[bytes]
+    table: Table,
+    name: str,
+    counters: dict[str, Obis],
+    secrets: list[bytes],
+    blocks: dict[tuple[bytes, bytes], CounterBlock],
 ) -> DeclaredAssociation:
     guek, gak = _secret(table, "guek_file"), _secret(table, "gak_file")
     master_key = _secret(table, "master_key_file")
     password = _secret(table, "secret_file")
     mechanism = table.parsed("mechanism", _mechanism, f"one of {', '.join(MECHANISMS)}", "none")
-    table.ignore("keys_file")
+    table.ignore("keys_file", "suite")
+    suite = SecuritySuite(table.whole("suite", 0, most=2))
     if "keys_file" in table:
         held = _keys(table.path("keys_file"))
-        if mechanism is Mechanism.HLS_GMAC:
+        suite = suite if "suite" in table else held.suite
+        if mechanism in KEYED:
             guek, gak, master_key = guek or held.guek, gak or held.gak, master_key or held.kek
         elif mechanism is not Mechanism.LOWEST:
             password = password or held.lls
@@ -201,6 +213,12 @@ def _association(
         raise ConfigurationError(f"[{name}] needs secret_file for a password: {REMEDY}")
     if mechanism is Mechanism.HLS_GMAC and not guek:
         raise ConfigurationError(f"[{name}] needs guek_file and gak_file for GMAC: {REMEDY}")
+    try:
+        keys = KeySet(suite=suite, encryption_key=guek, authentication_key=gak) if guek else None
+    except DlmsError as error:
+        sentence = f"[{name}] has keys that do not fit suite {suite:d} ({error})"
+        raise ConfigurationError(f"{sentence}: give suite = 0, 1 or 2") from error
+    credentials = _credentials(table, name, suite, mechanism, master_key)
     secrets += [each for each in (guek, gak, master_key, password) if each]
     table.ignore("frame_counter", "user_id")
     frame_counter = _obis(table, "frame_counter")
@@ -209,21 +227,51 @@ def _association(
     naming = table.text("naming", "ln")
     if naming not in {"ln", "sn"}:
         raise table.refused("naming", "ln or sn")
+    title = table.title("title") if guek or credentials or "title" in table else b""
+    first = table.parsed("counter", number, "a number", "1")
+    # Under one key no counter comes twice, whichever client counts.
+    block = blocks.setdefault((guek or name.encode(), title), CounterBlock(first, EXHAUSTED))
+    block.following = max(block.following, InvocationCounter(first))
     return DeclaredAssociation(
         name=name,
         client_sap=table.whole("client", least=1, most=0x7F),
         short_names=naming == "sn",
         mechanism=mechanism,
         secret=password,
-        keys=KeySet(encryption_key=guek, authentication_key=gak) if guek else None,
+        keys=keys,
         master_key=MasterKey(master_key) if master_key else None,
-        client_title=table.title("title") if guek or "title" in table else b"",
+        credentials=credentials,
+        client_title=title,
         policy=SecurityPolicy.from_version_0(table.whole("policy", 3 if guek else 0, most=3)),
         conformance=_conformance(table, short_names=naming == "sn"),
         security_setup=_obis(table, "security_setup"),
         user_id=table.whole("user_id", most=0xFF) if "user_id" in table else None,
-        counters=CounterBlock(table.parsed("counter", number, "a number", "1"), EXHAUSTED),
+        counters=block,
     )
+
+
+def _credentials(
+    table: Table, name: str, suite: SecuritySuite, mechanism: Mechanism, master_key: bytes
+) -> Credentials | None:
+    """Return the key pairs of suites 1 and 2 that a table names; None if it names none."""
+    files = ("sign_key_file", "agree_key_file", "meter_certs_file")
+    table.ignore(*files)
+    sign, agree, certs = (table.path(each) if each in table else None for each in files)
+    if sign is None and agree is None and certs is None:
+        if mechanism is Mechanism.HLS_ECDSA:
+            sentence = f"[{name}] needs sign_key_file and meter_certs_file for ECDSA"
+            raise ConfigurationError(f"{sentence}: {REMEDY}")
+        return None
+    if suite is SecuritySuite.AES_GCM_128:
+        sentence = f"[{name}] has key pairs, which suite 0 does not know: give suite = 1 or 2"
+        raise ConfigurationError(sentence)
+    if sign is None or certs is None:
+        sentence = f"[{name}] needs sign_key_file and meter_certs_file with its key pairs"
+        raise ConfigurationError(f"{sentence}: {REMEDY}")
+    how = Protection(
+        suite=suite, sign_key=sign, agree_key=agree, meter_certs=certs, kek=master_key or None
+    )
+    return how.credentials(suite, proves=mechanism is Mechanism.HLS_ECDSA)
 
 
 EXAMPLE: Final = """\
@@ -268,8 +316,12 @@ conformance = ["get", "selective-access", "block-transfer-with-get-or-read", "se
 
 [manager]
 client = 1
-mechanism = "gmac"                # none lls hls md5 sha1 gmac sha256
-guek_file = "guek.hex"            # 32 hex digits; for OpenAMI's meters: keys_file = "keys.json"
+mechanism = "gmac"                # none lls hls md5 sha1 gmac sha256 ecdsa
+#suite = 1                        # 0, 1 or 2; that of keys_file unless told
+#sign_key_file = "sign.key"       # suites 1 and 2: our private keys (PEM), and
+#agree_key_file = "agree.key"     # the meter's certificates for signing and key agreement
+#meter_certs_file = "meter.pem"
+guek_file = "guek.hex"            # 32 hex digits, in suite 2 64; ours: keys_file = "keys.json"
 gak_file = "gak.hex"
 #master_key_file = "kek.hex"      # for cases that replace keys
 title = "4F414DF000000001"        # our system title

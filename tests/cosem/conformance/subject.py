@@ -174,14 +174,14 @@ class Subject:
     serve: Serve = honest
     before: Octets = lambda octets: octets
     after: Heard = lambda _, octets: octets
+    declare: Callable[[SecureMeter, int], Declaration] = declaration
     now: float = 0.0
     client: int = 0
 
     def __post_init__(self) -> None:
-        self.declaration = declaration(self.meter, self.address_octets)
+        self.declaration = self.declare(self.meter, self.address_octets)
         self.server = ServerConnection(self.meter, entropy=entropy())
-        link = self.declaration.link
-        assert link is not None
+        link = self.declaration.link or DeclaredLink()
         own = Station.of([link.logical], link.physical, link.address_octets)
         self.station = SecondaryStation(own, SETTLED, TIMINGS)
 

@@ -12,11 +12,13 @@ from cosem.conformance import (
     defects_hdlc,
     defects_names,
     defects_opening,
+    defects_pairs,
     defects_security,
 )
 from cosem.conformance.defects import Defect
+from cosem.conformance.pairs_subject import SUBJECTS
 from cosem.conformance.subject import HASHED, Subject
-from openami.cosem.conformance.case import Case, Verdict
+from openami.cosem.conformance.case import Case, Group, Verdict
 from openami.cosem.conformance.suite import BY_ID, CASES, Planned, plan
 from openami.dlms.hls import Mechanism
 from openami.dlms.security import channel
@@ -29,7 +31,9 @@ DEFECTS: tuple[Defect, ...] = (
     *defects_blocks.DEFECTS,
     *defects_names.DEFECTS,
     *defects_security.DEFECTS,
+    *defects_pairs.DEFECTS,
 )
+PAIRS = SUBJECTS["suite 1"]().declaration
 PLANNED = list(plan(CASES, Subject().declaration))
 
 
@@ -45,6 +49,19 @@ def test_our_server_passes_or_does_not_claim_it(planned: Planned) -> None:
     result = Subject().judge(planned.case.id, name)
     assert result.verdict in {Verdict.PASS, Verdict.NOT_APPLICABLE}, result.reason
     assert not [each for each in result.remarks if "NOT PUT BACK" in each]
+
+
+@pytest.mark.parametrize("suite", SUBJECTS)
+@pytest.mark.parametrize(
+    "planned", list(plan((each for each in CASES if each.by_association), PAIRS)), ids=named
+)
+def test_our_server_passes_in_suites_with_key_pairs(planned: Planned, suite: str) -> None:
+    assert planned.association is not None
+    result = SUBJECTS[suite]().judge(planned.case.id, planned.association.name)
+    assert result.verdict in {Verdict.PASS, Verdict.NOT_APPLICABLE}, result.reason
+    assert not [each for each in result.remarks if "NOT PUT BACK" in each]
+    if planned.case.group is Group.PAIRS:
+        assert result.verdict is Verdict.PASS, result.reason
 
 
 @pytest.mark.parametrize("size", [1, 4])

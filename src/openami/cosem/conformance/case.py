@@ -56,7 +56,8 @@ class Group(Enum):
     DATA_SN = "Application layer: data, short names"
     RELEASE = "Application layer: release"
     COSEM = "COSEM objects"
-    SYMSEC = "Security suite 0"
+    SYMSEC = "Security with shared keys"
+    PAIRS = "Security with key pairs (suites 1 and 2)"
 
 
 class Need(Enum):
@@ -89,7 +90,9 @@ class Need(Enum):
     MULTIPLE = "conformance: multiple-references"
     SELECTIVE = "conformance: selective-access"
     USERS = "user identification (user_id)"
-    SUITE_0 = "security suite 0"
+    PAIRS = "key pairs in suite 1 or 2 (sign_key_file, meter_certs_file)"
+    AGREEMENT = "key agreement keys (agree_key_file)"
+    ECDSA = "HLS by ECDSA"
 
 
 @dataclass(frozen=True, slots=True)

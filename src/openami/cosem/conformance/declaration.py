@@ -14,7 +14,7 @@ from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import EXHAUSTED, CounterBlock
-from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.credentials import Credentials, MasterKey
 from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy
 
@@ -71,6 +71,7 @@ class DeclaredAssociation:
         secret: Password of LLS, or the secret of HLS with a hash.
         keys: Global keys; with them the application context is ciphered.
         master_key: Wraps keys for their transfer.
+        credentials: Our key pairs and the meter's public keys, in suites 1 and 2.
         client_title: System title of the client.
         policy: The least protection that the meter asks for.
         conformance: What the meter grants.
@@ -86,6 +87,7 @@ class DeclaredAssociation:
     secret: bytes = field(default=b"", repr=False)
     keys: KeySet | None = field(default=None, repr=False)
     master_key: MasterKey | None = field(default=None, repr=False)
+    credentials: Credentials | None = field(default=None, repr=False)
     client_title: bytes = b""
     policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
     conformance: Conformance

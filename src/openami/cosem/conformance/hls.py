@@ -36,11 +36,12 @@ from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.hls import Handshake, Mechanism
 from openami.dlms.security.ciphering import TAG_OCTETS
 from openami.dlms.security.keyset import KeySet
+from openami.dlms.security.signing import SigningKey
+from openami.dlms.security.suites import ENCRYPTED
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.4"
 REPLY_NAME: Final = 0xFA58
 """Short name of reply_to_HLS_authentication."""
-WRONG_CONTROL: Final = b"\x20"
 
 Wrong = Callable[["PassTwo"], bytes]
 
@@ -55,7 +56,7 @@ class PassTwo:
         theirs = opened.aare.responding_authentication_value
         if theirs is None:
             raise Failed("the AARE has no challenge, though HLS was proposed")
-        self.server_challenge = theirs
+        self.server_challenge, self.own_challenge = theirs, challenge
         try:
             self.handshake = Handshake(
                 mechanism=aa.mechanism,
@@ -65,6 +66,7 @@ class PassTwo:
                 peer_challenge=theirs,
                 secret=aa.secret,
                 cipher=aa.cipher,
+                credentials=aa.credentials,
             )
         except SecurityError as error:
             raise Inconclusive(f"pass 3 cannot be made here: {error}") from None
@@ -171,9 +173,52 @@ def _wrong_control(passed: PassTwo) -> bytes:
     if aa.keys is None:
         raise Inconclusive("no keys are declared")
     counter = passed.counter.to_bytes(4)
-    covered = WRONG_CONTROL + aa.keys.authentication_key + passed.server_challenge
+    control = bytes((ENCRYPTED | aa.keys.suite,))
+    covered = control + aa.keys.authentication_key + passed.server_challenge
     sealed = AESGCM(aa.keys.encryption_key).encrypt(aa.client_title + counter, b"", covered)
-    return WRONG_CONTROL + counter + sealed[:TAG_OCTETS]
+    return control + counter + sealed[:TAG_OCTETS]
+
+
+def _signed_in_order_of_the_meter(passed: PassTwo) -> bytes:
+    """A signature of our own over titles and challenges as the meter has to sign them."""
+    aa, opened = passed.trial.aa, passed.opened
+    if aa.credentials is None:
+        raise Inconclusive("no signing key is declared")
+    titles = (opened.aare.responding_ap_title or b"") + aa.client_title
+    return aa.credentials.sign(titles + passed.own_challenge + passed.server_challenge)
+
+
+def _signed_by_another(passed: PassTwo) -> bytes:
+    """The right octets, signed with a key that nobody has certified."""
+    aa = passed.trial.aa
+    if aa.credentials is None:
+        raise Inconclusive("no signing key is declared")
+    signer = SigningKey.fresh(aa.credentials.suite, passed.trial.entropy)
+    forging = replace(aa.credentials, signer=signer)
+    return replace(passed.handshake, credentials=forging).reply()
+
+
+def _proves(trial: Trial) -> Script[str | None]:
+    passed = yield from _second_pass(trial)
+    answer = yield from _pass_three(passed, passed.reply())
+    channel = passed.opened.channel
+    try:
+        plain = answer if channel is None or answer is None else channel.unprotect(answer)[0]
+    except DlmsError as error:
+        raise Failed(f"the answer to f(StoC) is not protected as agreed: {error}") from None
+    apdu = understood(plain)
+    proof: object = None
+    if isinstance(apdu, ActionResponseNormal):
+        proof = apdu.return_parameters
+    elif isinstance(apdu, ReadResponse):
+        proof = apdu.results[0]
+    if not isinstance(proof, bytes):
+        raise Failed(f"{shown(plain)} came to f(StoC); f(CtoS) is due")
+    try:
+        passed.handshake.verify(bytes(proof))
+    except SecurityError as error:
+        raise Failed(f"f(CtoS) is wrong: {error}") from None
+    return None
 
 
 def _wrong(
@@ -205,6 +250,7 @@ def _dedicated(trial: Trial) -> Script[str | None]:
 
 
 _GMAC: Final = frozenset({Mechanism.HLS_GMAC})
+_SIGNED: Final = frozenset({Mechanism.HLS_ECDSA})
 _HASHED: Final = frozenset({Mechanism.HLS_MD5, Mechanism.HLS_SHA1})
 
 
@@ -230,6 +276,16 @@ CASES: Final = (
         "AARQ; GET (or Read)",
         _open_3_pending,
     ),
+    Case(
+        id="APPL_OPEN_3_PROOF",
+        group=Group.OPEN,
+        title="the meter proves itself in pass 4",
+        clause=CLAUSE,
+        needs=(Need.HLS,),
+        steps="AARQ; reply_to_HLS_authentication",
+        accepts="f(CtoS), which proves key or secret",
+        script=_proves,
+    ),
     _case(
         "REPLY",
         "a wrong f(StoC) establishes nothing",
@@ -247,6 +303,20 @@ CASES: Final = (
         "GMAC under security control 20",
         "AARQ; reply_to_HLS_authentication with SC 20 where 10 is due; GET (or Read)",
         _wrong(_wrong_control, "f(StoC) with SC 20", _GMAC),
+    ),
+    _case(
+        "SIGNED_ORDER",
+        "a signature over titles and challenges in the wrong order",
+        "AARQ; reply_to_HLS_authentication signed in the order of the meter's; GET",
+        _wrong(_signed_in_order_of_the_meter, "a signature in the meter's order", _SIGNED),
+        Need.ECDSA,
+    ),
+    _case(
+        "SIGNER",
+        "a signature by another key",
+        "AARQ; reply_to_HLS_authentication signed with a key that nobody certified; GET",
+        _wrong(_signed_by_another, "a signature by another key", _SIGNED),
+        Need.ECDSA,
     ),
     _case(
         "DEDICATED",

@@ -9,7 +9,6 @@ from openami.cosem.conformance.case import Case, Group, Need
 from openami.cosem.conformance.declaration import Declaration, DeclaredAssociation
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.hls import Mechanism
-from openami.dlms.security.suites import SecuritySuite
 
 _OF_METER: Final[Mapping[Need, Callable[[Declaration], object]]] = MappingProxyType(
     {
@@ -18,6 +17,12 @@ _OF_METER: Final[Mapping[Need, Callable[[Declaration], object]]] = MappingProxyT
         Need.PROFILE: lambda meter: meter.profile,
     }
 )
+
+
+def _held(aa: DeclaredAssociation, *names: str) -> bool:
+    """Tell whether key pairs are declared: ours, and the meter's public key."""
+    return aa.credentials is not None and all(getattr(aa.credentials, name) for name in names)
+
 
 _OF_ASSOCIATION: Final[Mapping[Need, Callable[[DeclaredAssociation], object]]] = MappingProxyType(
     {
@@ -33,7 +38,9 @@ _OF_ASSOCIATION: Final[Mapping[Need, Callable[[DeclaredAssociation], object]]] =
         Need.MASTER_KEY: lambda aa: aa.master_key,
         Need.SETUP: lambda aa: aa.security_setup,
         Need.USERS: lambda aa: aa.user_id is not None,
-        Need.SUITE_0: lambda aa: aa.keys and aa.keys.suite is SecuritySuite.AES_GCM_128,
+        Need.PAIRS: lambda aa: _held(aa, "signer", "peer_signing"),
+        Need.AGREEMENT: lambda aa: _held(aa, "agreement", "peer_agreement"),
+        Need.ECDSA: lambda aa: aa.mechanism is Mechanism.HLS_ECDSA,
     }
 )
 

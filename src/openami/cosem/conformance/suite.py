@@ -16,6 +16,9 @@ from openami.cosem.conformance import (
     objects,
     objects_writing,
     opening,
+    pairs,
+    pairs_certificates,
+    pairs_keys,
     profiles,
     release,
     symsec,
@@ -42,6 +45,9 @@ CASES: Final[tuple[Case, ...]] = (
     *symsec.CASES,
     *symsec_dedicated.CASES,
     *symsec_keys.CASES,
+    *pairs.CASES,
+    *pairs_certificates.CASES,
+    *pairs_keys.CASES,
 )
 
 BY_ID: Final = {case.id: case for case in CASES}

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases on security suite 0: protection, frame counters, policies (DLMS UA 1000-2 Ed. 10, 9.2).
+"""Cases on shared keys: protection, frame counters, policies (DLMS UA 1000-2 Ed. 10, 9.2).
 
-After the DLMS UA's SYMSEC_0.  Keys are `symsec_keys`, dedicated keys `symsec_dedicated`.
+After the DLMS UA's SYMSEC_0, and put to suites 1 and 2 as well.  Keys are `symsec_keys`,
+dedicated keys `symsec_dedicated`, key pairs `pairs`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -65,7 +66,7 @@ def no_data(client: Client, answer: bytes | None, said: str) -> str:
             plain, _ = channel.unprotect(answer)
         except DlmsError:
             # Whatever it is, it is not a response that the client could use.
-            if answer[0] in {0xCC, 0xD4, 0xDB, 0xDC}:
+            if answer[0] in {0xCC, 0xD4, 0xDB, 0xDC, 0xDD, 0xDF}:
                 raise Failed(f"{shown(answer)} came to {said}; it must be refused") from None
             return shown(answer)
     return refused(plain, said, silence=True, error=True)
@@ -304,7 +305,7 @@ def security_case(  # noqa: PLR0913, PLR0917  a row of the table
         group=Group.SYMSEC,
         title=title,
         clause=clause,
-        needs=(Need.LN, Need.CIPHERED, Need.SUITE_0, *needs),
+        needs=(Need.LN, Need.CIPHERED, *needs),
         steps=steps,
         accepts=accepts,
         script=script,

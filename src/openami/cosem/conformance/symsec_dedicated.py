@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases on dedicated keys in suite 0 (SYMSEC_0 DedKey; DLMS UA 1000-2 Ed. 10, 9.2.5)."""
+"""Cases on dedicated keys (SYMSEC_0 DedKey; DLMS UA 1000-2 Ed. 10, 9.2.5)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,14 +23,16 @@ from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.suites import SecurityControl
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.5"
-KEY_OCTETS: Final = 16
 
 
 class Offer(NamedTuple):
-    """How a dedicated key is offered: protection of the InitiateRequest, and size of the key."""
+    """How a dedicated key is offered: protection of the InitiateRequest, and its size.
+
+    `more` octets more than a key has in the suite; None for no octet at all.
+    """
 
     control: SecurityControl | None
-    octets: int = KEY_OCTETS
+    more: int | None = 0
 
 
 WRONG_OFFERS: Final[Mapping[str, Offer]] = MappingProxyType(
@@ -38,9 +40,9 @@ WRONG_OFFERS: Final[Mapping[str, Offer]] = MappingProxyType(
         "with a dedicated key and no ciphering": Offer(None),
         "with a dedicated key under encryption alone": Offer(ENCRYPTED),
         "with a dedicated key under authentication alone": Offer(AUTHENTICATED),
-        "with a dedicated key of 0 octets": Offer(BOTH, 0),
-        "with a dedicated key of 15 octets": Offer(BOTH, 15),
-        "with a dedicated key of 17 octets": Offer(BOTH, 17),
+        "with a dedicated key of 0 octets": Offer(BOTH, None),
+        "with a dedicated key of an octet less": Offer(BOTH, -1),
+        "with a dedicated key of an octet more": Offer(BOTH, 1),
     }
 )
 
@@ -53,8 +55,15 @@ def dedicated_cipher(trial: Trial, key: bytes) -> Cipher:
     return cipher.with_encryption_key(key)
 
 
+def _key_octets(trial: Trial) -> int:
+    keys = trial.aa.keys
+    if keys is None:
+        raise NotApplicable("the association has no keys")
+    return keys.suite.key_octets
+
+
 def _opened(trial: Trial) -> Script[tuple[Client, bytes]]:
-    key = trial.entropy(KEY_OCTETS)
+    key = trial.entropy(_key_octets(trial))
     client = yield from trial.opened(dedicated_key=key)
     return client, key
 
@@ -86,7 +95,8 @@ def _replayed(trial: Trial) -> Script[str | None]:
 def _offered(trial: Trial) -> Script[str | None]:
     last = ""
     for said, offer in WRONG_OFFERS.items():
-        plain = trial.initiate(dedicated_key=trial.entropy(KEY_OCTETS + 1)[: offer.octets]).encode()
+        octets = 0 if offer.more is None else _key_octets(trial) + offer.more
+        plain = trial.initiate(dedicated_key=trial.entropy(octets)).encode()
         sealed = plain if offer.control is None else trial.sealed(plain, control=offer.control)
         yield from trial.connect()
         answer = yield from trial.ask(trial.aarq(user_information=sealed))
@@ -96,7 +106,7 @@ def _offered(trial: Trial) -> Script[str | None]:
 
 def _without(trial: Trial) -> Script[str | None]:
     client = yield from trial.opened()
-    answer = yield from trial.ask(_get(trial, trial.entropy(KEY_OCTETS)))
+    answer = yield from trial.ask(_get(trial, trial.entropy(_key_octets(trial))))
     return no_data(client, answer, "ded-get-request without a dedicated key")
 
 

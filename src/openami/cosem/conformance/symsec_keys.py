@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases that replace the global keys of suite 0, and put them back (SYMSEC_0 Key_Tx).
+"""Cases that replace the global keys, and put them back (SYMSEC_0 Key_Tx).
 
 The keys that a case puts in are derived from the master key, so that they can be made again if a
 run dies between the transfer and its undoing (`case_key`).
@@ -32,15 +32,17 @@ _NAMES: Final = {GUEK: "GUEK", GAK: "GAK"}
 
 
 def case_key(master_key: MasterKey, key_id: KeyId) -> bytes:
-    """Return the key that a case puts in for `key_id`: 16 octets that follow from the master key.
+    """Return the key that a case puts in for `key_id`; it follows from the master key.
 
-    They are the first of SHA-256 over ``OpenAMI conformance``, the key id, and the master key.
+    Its octets, as many as the master key has, are the first of SHA-256 over
+    ``OpenAMI conformance``, the key id, and the master key.
     """
     told = b"OpenAMI conformance" + bytes((key_id,)) + master_key.octets
     return hashlib.sha256(told).digest()[: len(master_key.octets)]
 
 
-def _held(trial: Trial) -> tuple[KeySet, MasterKey, Obis]:
+def held(trial: Trial) -> tuple[KeySet, MasterKey, Obis]:
+    """Return the declared keys, the master key and the security setup."""
     aa = trial.aa
     if aa.keys is None or aa.master_key is None or aa.security_setup is None:
         raise NotApplicable("keys, master key and security setup must be declared")
@@ -65,7 +67,8 @@ def transfer(
     yield from trial.steps(client.act(SecuritySetup.key_transfer, wrapped, at=setup))
 
 
-def _works(trial: Trial, keys: KeySet, said: str) -> Script[None]:
+def works(trial: Trial, keys: KeySet, said: str) -> Script[None]:
+    """Hold the meter to opening and answering under keys."""
     try:
         client = yield from trial.opened(cipher=Cipher(keys))
         yield from trial.steps(client.get_raw(*PROBE))
@@ -78,7 +81,7 @@ def restore(trial: Trial) -> Script[str | None]:
 
     A run puts them back itself, whatever happens, unless it is killed.
     """
-    keys, master_key, setup = _held(trial)
+    keys, master_key, setup = held(trial)
     if (yield from _opens(trial, keys)):
         return "the declared keys work: there is nothing to put back"
     former = {GUEK: keys.encryption_key, GAK: keys.authentication_key}
@@ -87,7 +90,7 @@ def restore(trial: Trial) -> Script[str | None]:
         if (yield from _opens(trial, left)):
             back = {each: former[each] for each in put}
             yield from transfer(trial, left, wrap_keys(master_key, back), setup)
-            yield from _works(trial, keys, "the declared keys")
+            yield from works(trial, keys, "the declared keys")
             return f"{' and '.join(_NAMES[each] for each in put)} put back"
     raise Failed("neither the declared keys nor those of a case open the association")
 
@@ -110,7 +113,7 @@ def _transferred(*key_ids: KeyId) -> Callable[[Trial], Script[str | None]]:
     names = " and ".join(_NAMES[each] for each in key_ids)
 
     def script(trial: Trial) -> Script[str | None]:
-        keys, master_key, setup = _held(trial)
+        keys, master_key, setup = held(trial)
         put = {each: case_key(master_key, each) for each in key_ids}
         fresh = with_keys(keys, put)
         former = {GUEK: keys.encryption_key, GAK: keys.authentication_key}
@@ -118,7 +121,7 @@ def _transferred(*key_ids: KeyId) -> Callable[[Trial], Script[str | None]]:
         def undo(trial: Trial) -> Script[None]:
             back = {each: former[each] for each in key_ids}
             yield from transfer(trial, fresh, wrap_keys(master_key, back), setup)
-            yield from _works(trial, keys, "the former keys")
+            yield from works(trial, keys, "the former keys")
 
         yield from _granted(trial, setup)  # under the declared keys, which so are seen to work
         trial.undo.append(Undo(names, undo))
@@ -127,7 +130,7 @@ def _transferred(*key_ids: KeyId) -> Callable[[Trial], Script[str | None]]:
         except (AccessError, ExceptionResponseError) as error:
             trial.undo.clear()
             raise Failed(f"key_transfer of {names}: {error}") from None
-        yield from _works(trial, fresh, f"the new {names}")
+        yield from works(trial, fresh, f"the new {names}")
         yield from trial.connect()
         answer = yield from trial.ask(trial.aarq())
         # With HLS the AARQ's own protection, or pass 3, shows that the old key is refused.
@@ -141,7 +144,7 @@ def _refused_transfer(
     wrapped: Callable[[MasterKey], tuple[WrappedKey, ...]], said: str
 ) -> Callable[[Trial], Script[str | None]]:
     def script(trial: Trial) -> Script[str | None]:
-        keys, master_key, setup = _held(trial)
+        keys, master_key, setup = held(trial)
         yield from _granted(trial, setup)
         client = yield from trial.opened()
         try:
@@ -152,7 +155,7 @@ def _refused_transfer(
             words = str(error)
         else:
             raise Failed(f"success came to key_transfer {said}")
-        yield from _works(trial, keys, "the declared keys")
+        yield from works(trial, keys, "the declared keys")
         return f"{words}; the keys stayed"
 
     return script

@@ -30,13 +30,13 @@ from openami.dlms.errors import DlmsError
 from openami.dlms.hls import Mechanism
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import ReceiveWindow
-from openami.dlms.security.suites import SecurityControl, SecuritySuite
+from openami.dlms.security.suites import SUITE_MASK, SecurityControl, SecuritySuite
 
 T = TypeVar("T")
 
 LONGEST_PDU_OCTETS: Final = 0xFFFF
 BOTH: Final = SecurityControl.of(SecuritySuite.AES_GCM_128)
-"""Authenticated and encrypted, suite 0."""
+"""Authenticated and encrypted; `Trial.sealed` puts the suite of the keys in."""
 CHALLENGE_OCTETS: Final = 32
 
 GET_LDN: Final = bytes.fromhex("C001C1 0001 00002A0000FF 02 00")
@@ -102,6 +102,7 @@ class Trial:
             mechanism=aa.mechanism,
             secret=aa.secret,
             cipher=aa.cipher,
+            credentials=aa.credentials,
             system_title=aa.client_title,
             policy=aa.policy,
             # The cases look at the blocks of GET, SET and ACTION, and at one answer to one APDU.
@@ -240,7 +241,8 @@ class Trial:
         if cipher is None:
             raise Inconclusive("the association has no keys to protect an APDU with")
         number = aa.counters.next() if counter is None else counter
-        inside = cipher.seal(SecurityControl(control), number, aa.client_title, octets)
+        suited = SecurityControl(control & ~SUITE_MASK | cipher.keys.suite)
+        inside = cipher.seal(suited, number, aa.client_title, octets)
         service = BY_PLAIN[octets[0]]
         tag = service.ded if dedicated else service.glo
         return bytes((tag,)) + encode_length(len(inside)) + inside
