@@ -18,6 +18,7 @@ from openami.firmware.flash import ERASED, SimulatedFlash
 from openami.firmware.image import Image, Version
 from openami.firmware.keys import VerifyingKey
 from openami.firmware.sign import Recipe, sign
+from openami.firmware.tlv import Tlv
 
 KEY = ec.derive_private_key(
     int.from_bytes(hashlib.sha256(b"a vendor of tests").digest()), ec.SECP256R1()
@@ -26,7 +27,12 @@ KEYS = (VerifyingKey.of(KEY),)
 
 
 def image(
-    version: str = "1.0.0", counter: int = 1, *, payload: bytes | None = None, key: object = KEY
+    version: str = "1.0.0",
+    counter: int = 1,
+    *,
+    payload: bytes | None = None,
+    key: object = KEY,
+    carried: tuple[Tlv, ...] = (),
 ) -> Image:
     """Return an image whose programs say their version."""
     assert isinstance(key, ec.EllipticCurvePrivateKey)
@@ -37,6 +43,7 @@ def image(
         sw_type=SW_TYPE,
         vendor_id=VENDOR_ID.bytes,
         class_id=CLASS_ID.bytes,
+        custom=carried,
     )
     return sign(programs.encode() if payload is None else payload, recipe, key)
 

@@ -3,6 +3,7 @@
 
 import contextlib
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,16 @@ from openami.device.attested import software_of_start
 from openami.device.boothost import Started, start
 from openami.device.bootregion import REGION, BootRegion, BootRegionError
 from openami.device.handover import Component, Handover, HandoverError, handed_over
-from openami.device.otp import Otp
+from openami.device.otp import BOOT, Otp
 from openami.device.payload.judge import policy
 from openami.device.sealed import SealError, octets_of, seal
 from openami.firmware import cbor
-from openami.firmware.bank import M2351, Bank
-from openami.firmware.flash import SimulatedFlash
+from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, Bank
+from openami.firmware.flash import ERASED, PAGE_OCTETS, SimulatedFlash
 from openami.firmware.image import Image
+from openami.firmware.keys import VerifyingKey, fresh_p256
+from openami.firmware.revocation import TYPE, Revocation
+from openami.firmware.tlv import Tlv
 from openami.firmware.update import Update
 from openami.psa.lifecycle import STAGES, LifeCycle
 
@@ -41,12 +45,22 @@ def started(flash: SimulatedFlash, otp: Otp) -> Started:
 
 def receive(flash: SimulatedFlash, what: Image) -> Update:
     update = Update(flash, M2351, policy(KEYS))
+    _transfer(update, what)
+    return update
+
+
+def put(update: Update, what: Image) -> None:
+    _transfer(update, what)
+    update.finish()
+    update.install()
+
+
+def _transfer(update: Update, what: Image) -> None:
     octets = what.encode()
     update.give_up()
     update.start(b"next", len(octets), 1024)
     for at in range(0, len(octets), 1024):
         update.write(at // 1024, octets[at : at + 1024])
-    return update
 
 
 def test_what_was_verified_is_handed_over_and_measured(otp: Otp) -> None:
@@ -103,6 +117,45 @@ def test_a_bad_bank_makes_way_for_the_other_and_the_reason_is_told(otp: Otp) -> 
 
     assert found.payload.management == b"runs 1.0.0"
     assert "hash is another one" in found.record.problem
+
+
+def test_a_key_is_given_up_when_the_image_that_says_so_is_confirmed(tmp_path: Path) -> None:
+    root, second = fresh_p256(os.urandom), fresh_p256(os.urandom)
+    keys = (*KEYS, VerifyingKey.of(second))
+    region = BootRegion(program=b"boot", keys=keys, root=VerifyingKey.of(root))
+    flash, octets = flash_with(), region.encode()
+    for page in range(-(-len(octets) // PAGE_OCTETS)):
+        flash.erase(REGION.offset + page * PAGE_OCTETS)
+    flash.program(REGION.offset, octets + ERASED * (-len(octets) % 8))
+    otp = Otp.open(tmp_path / "otp.bin")
+    otp.burn(BOOT, region.digest)
+    said = Tlv(TYPE, Revocation.make(KEYS, root).encode())
+    update = Update(flash, M2351, policy(keys, root=region.root))
+    put(update, image("1.1.0", 2, key=second, carried=(said,)))
+
+    assert started(flash, otp).record.trial
+    assert region.trusted(otp) == keys, "an image on trial decides nothing"
+    Update(flash, M2351, policy(keys)).accept()
+    assert not started(flash, otp).record.trial
+
+    assert [key.keyhash for key in BootRegion.read(flash).trusted(otp)] == [keys[1].keyhash]
+    spoil(flash, Bank.B)  # bank A was signed with the key that is gone
+    found = start(flash, otp, SEED, "", ROM)
+    assert isinstance(found, str)
+    assert "signed with a key that is not trusted here" in found
+
+
+def test_a_region_with_a_root_key_is_read_as_it_was_written() -> None:
+    root = VerifyingKey.of(fresh_p256(os.urandom))
+    for region in (
+        BootRegion(program=b"boot", keys=KEYS),
+        BootRegion(program=b"boot", keys=KEYS * 3, root=root),
+    ):
+        flash, octets = SimulatedFlash(M2351_FLASH_OCTETS), region.encode()
+        flash.program(REGION.offset, octets + ERASED * (-len(octets) % 8))
+        found = BootRegion.read(flash)
+        assert found.encode() == octets
+        assert (found.root is None) is (region.root is None)
 
 
 def test_with_no_good_bank_it_recovers_and_says_why(otp: Otp) -> None:

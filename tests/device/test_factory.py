@@ -18,7 +18,7 @@ def test_an_image_or_key_that_is_none_is_named(tmp_path: Path) -> None:
     assert str(first) in str(refused.value)
 
     first.write_bytes(image().encode())  # sound, and somebody else's
-    with pytest.raises(UserError, match="bring an image that is signed with the key beside it"):
+    with pytest.raises(UserError, match="bring an image that is signed with a key beside it"):
         development(tmp_path)
 
     key.write_text("junk")

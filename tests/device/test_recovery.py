@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.sealedmeter import KEYS, flash_with, image, spoil
+from openami.device.bootregion import BootRegion
 from openami.device.payload.judge import policy
 from openami.device.recovery import BLOCK_OCTETS, RecoveryServer
 from openami.device.smp import (
@@ -31,6 +32,7 @@ from openami.firmware.boot import Running, boot
 from openami.firmware.flash import SimulatedFlash
 from openami.firmware.state import UpdateState
 from openami.firmware.update import Update
+from openami.firmware.verify import Policy
 
 messages = st.builds(
     Smp,
@@ -113,7 +115,7 @@ def test_whatever_is_asked_is_answered_and_nothing_breaks(
 ) -> None:
     flash = flash_with()
     spoil(flash, Bank.A)
-    server = RecoveryServer(flash, "why")
+    server = RecoveryServer(flash, demanded(flash), "why")
 
     for op, group, command, body in questions:
         request = Smp(op=op, group=group, command=command, body={**body})
@@ -123,12 +125,16 @@ def test_whatever_is_asked_is_answered_and_nothing_breaks(
             assert len(to_lines(response)) > 0
 
 
+def demanded(flash: SimulatedFlash) -> Policy:
+    return policy(BootRegion.read(flash).keys)
+
+
 class Line:
     """A technician at a device that recovers."""
 
     def __init__(self, flash: SimulatedFlash, reason: str = "why") -> None:
         self.flash = flash
-        self.server = RecoveryServer(flash, reason)
+        self.server = RecoveryServer(flash, demanded(flash), reason)
 
     def ask(self, op: Op, group: int, command: int, **body: object) -> dict[object, object]:
         request = Smp(op=op, group=group, command=command, sequence=9, body={**body})

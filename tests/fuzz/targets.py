@@ -51,6 +51,7 @@ from openami.firmware.errors import FirmwareError
 from openami.firmware.image import Image
 from openami.firmware.manifest import Envelope, seal
 from openami.firmware.manifest_run import Identity, plan
+from openami.firmware.revocation import Revocation
 from openami.firmware.tlv import Area, decode_area, encode_area
 from openami.firmware.verify import Policy, verify
 from playbooks import named_meter
@@ -315,6 +316,14 @@ def firmware_tlvs(octets: bytes) -> object:
     return None
 
 
+def firmware_revocation(octets: bytes) -> object:
+    with suppress(FirmwareError):
+        assert Revocation.decode(octets).encode() == octets
+    with suppress(FirmwareError):
+        Revocation.decode(b"OARV" + octets).is_signed_by(POLICY.keys[0])
+    return None
+
+
 def firmware_cbor(octets: bytes) -> object:
     with suppress(FirmwareError):
         assert cbor.encode(cbor.decode(octets)) == octets
@@ -374,6 +383,7 @@ TARGETS: Final[dict[str, Target]] = {
     "firmware-image": firmware_image,
     "firmware-tlvs": firmware_tlvs,
     "firmware-cbor": firmware_cbor,
+    "firmware-revocation": firmware_revocation,
     "firmware-manifest": firmware_manifest,
     **PSA_TARGETS,
     **LINK_TARGETS,

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from openami.cli.image_files import FILE, NUMBER, key_of, write
+from openami.cli.cards import cards_option, is_in_vault, opened
+from openami.cli.image_files import (
+    FILE,
+    NUMBER,
+    key_of,
+    revocation_of,
+    revocation_option,
+    write,
+)
 from openami.device.payload.parts import PayloadError
 from openami.device.payload.release import Release
 from openami.device.payload.sources import here, sizes
@@ -21,19 +29,35 @@ SHOWN = 20
 @click.option("-k", "--key", type=FILE, required=True, help="Private key that signs it.")
 @click.option("-v", "--version", "version_text", required=True, metavar="1.2.3+4")
 @click.option("-s", "--security-counter", "--counter", "counter", type=NUMBER, required=True)
+@revocation_option
+@cards_option
 @click.argument("target", type=FILE)
-def build(key: Path, version_text: str, counter: int, target: Path) -> None:
+def build(  # noqa: PLR0913, PLR0917  one for each option
+    key: Path,
+    version_text: str,
+    counter: int,
+    revocation: Path | None,
+    cards: tuple[Path, ...],
+    target: Path,
+) -> int:
     """Build the meter's firmware from this package, and sign it."""
-    signer = key_of(key, private_key)
+    carried = () if revocation is None else (revocation_of(revocation),)
     try:
         version = Version.parse(version_text)
-        image = released().image(version, counter, signer)
+        release = released()
+        signer = (
+            opened(key, cards, f"{target.name}, version {version}")
+            if is_in_vault(key)
+            else key_of(key, private_key)
+        )
+        image = release.image(version, counter, signer, carried)
     except ValueError as error:
         raise UserError(str(error), ExitCode.ASKED_WRONGLY) from None
     except PayloadError as error:
         raise UserError(str(error)) from None
     write(target, image.encode())
     click.echo(f"{target}: version {version}, security counter {counter}, {image.size:,} octets")
+    return int(ExitCode.DONE)
 
 
 @click.command()

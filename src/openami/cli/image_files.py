@@ -9,6 +9,8 @@ import click
 
 from openami.firmware.errors import ImageError, KeyFormatError
 from openami.firmware.image import Image
+from openami.firmware.revocation import TYPE, Revocation, RevocationError
+from openami.firmware.tlv import Tlv
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.files import write_durably
 
@@ -73,3 +75,20 @@ def write(path: Path, octets: bytes, *, private: bool = False) -> None:
         sentence = f"{path} is there already, and a key is never overwritten: give another name"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY)
     write_durably(path, octets, mode=0o600 if private else 0o644)
+
+
+def revocation_option(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command its option for keys that are given up."""
+    text = "What `openami credentials revoke` wrote: the image carries it to the meters."
+    return click.option("--revocation", type=FILE, help=text)(command)
+
+
+def revocation_of(path: Path) -> Tlv:
+    """Return the statement in a file as an image carries it."""
+    octets = octets_of(path)
+    try:
+        Revocation.decode(octets)
+    except RevocationError as error:
+        sentence = f"{path} is no revocation: {error}; make one with `openami credentials revoke`"
+        raise UserError(sentence, ExitCode.ASKED_WRONGLY) from None
+    return Tlv(TYPE, octets)

@@ -10,7 +10,17 @@ from typing import Final, TypeVar
 
 import click
 
-from openami.cli.image_files import FILE, NUMBER, image_of, key_of, octets_of, write
+from openami.cli.cards import cards_option, is_in_vault, opened
+from openami.cli.image_files import (
+    FILE,
+    NUMBER,
+    image_of,
+    key_of,
+    octets_of,
+    revocation_of,
+    revocation_option,
+    write,
+)
 from openami.firmware.errors import ImageError, KeyFormatError
 from openami.firmware.image import HEADER, NO_FLAGS, Dependency, Image, ImageFlag, Version
 from openami.firmware.keys import PrivateKey, encryption_key, private_key
@@ -56,6 +66,8 @@ def _password_option(command: Callable[..., int]) -> Callable[..., int]:
 @click.option("--encrypt-keylen", type=click.Choice(list(_SIZES)), default="128")
 @click.option("-c", "--clear", is_flag=True, help="With --encrypt: leave the payload clear.")
 @_password_option
+@revocation_option
+@cards_option
 @click.argument("source", type=FILE)
 @click.argument("target", type=FILE)
 def sign(  # noqa: PLR0913, PLR0917  one for each option
@@ -74,6 +86,8 @@ def sign(  # noqa: PLR0913, PLR0917  one for each option
     load_addr: int | None,
     recipient: Path | None,
     encrypt_keylen: str,
+    revocation: Path | None,
+    cards: tuple[Path, ...],
     source: Path,
     target: Path,
     *,
@@ -92,6 +106,7 @@ def sign(  # noqa: PLR0913, PLR0917  one for each option
     flags = ImageFlag.NON_BOOTABLE if non_bootable else NO_FLAGS
     flags |= ImageFlag.ROM_FIXED if rom_fixed is not None else NO_FLAGS
     flags |= ImageFlag.RAM_LOAD if load_addr is not None else NO_FLAGS
+    carried = () if revocation is None else (revocation_of(revocation),)
     recipe = _asked(
         lambda: Recipe(
             version=version,
@@ -101,14 +116,14 @@ def sign(  # noqa: PLR0913, PLR0917  one for each option
             sw_type=boot_record,
             vendor_id=vendor,
             class_id=None if cid is None else _identity(cid, vendor, "--cid"),
-            custom=tuple(Tlv(number, _value(text)) for number, text in custom_tlv),
+            custom=(*(Tlv(number, _value(text)) for number, text in custom_tlv), *carried),
             address=rom_fixed or load_addr or 0,
             flags=flags,
         )
     )
     payload, padding = _payload(source, header_size, there=not pad_header)
     encryption = _encryption(recipient, encrypt_keylen, clear=clear)
-    signer = None if key is None else _private(key, asks=asks)
+    signer = None if key is None else _private(key, cards, target, asks=asks)
     made = _asked(lambda: signed(payload, recipe, signer, padding=padding, encryption=encryption))
     _finish(made, target, slot_size, align, fill=test or confirm, confirmed=confirm)
     return int(ExitCode.DONE)
@@ -121,10 +136,18 @@ def sign(  # noqa: PLR0913, PLR0917  one for each option
 )
 @click.option("--encrypt-keylen", type=click.Choice(list(_SIZES)), default="128")
 @_password_option
+@cards_option
 @click.argument("source", type=FILE)
 @click.argument("target", type=FILE)
-def encrypt(  # noqa: PLR0913  one for each option
-    key: Path, recipient: Path, encrypt_keylen: str, source: Path, target: Path, *, asks: bool
+def encrypt(  # noqa: PLR0913, PLR0917  one for each option
+    key: Path,
+    recipient: Path,
+    encrypt_keylen: str,
+    cards: tuple[Path, ...],
+    source: Path,
+    target: Path,
+    *,
+    asks: bool,
 ) -> int:
     """Encrypt the clear image in SOURCE, sign it anew, and write it to TARGET.
 
@@ -135,7 +158,7 @@ def encrypt(  # noqa: PLR0913  one for each option
     if image.header.key_octets:
         _refuse(f"{source} is marked as encrypted already: decrypt it first")
     encryption = _encryption(recipient, encrypt_keylen, clear=False)
-    signer = _private(key, asks=asks)
+    signer = _private(key, cards, target, asks=asks)
     try:
         recipe = recipe_of(image)
     except ImageError as error:
@@ -228,7 +251,9 @@ def _encryption(recipient: Path | None, key_bits: str, *, clear: bool) -> Encryp
     )
 
 
-def _private(path: Path, *, asks: bool) -> PrivateKey:
+def _private(path: Path, cards: tuple[Path, ...], target: Path, *, asks: bool) -> PrivateKey:
+    if is_in_vault(path):
+        return opened(path, cards, target.name)
     password = click.prompt("Password", hide_input=True).encode() if asks else None
     try:
         return private_key(octets_of(path), password)

@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "decode": ("openami.cli.decode", "decode"),
     "conformance": ("openami.cli.conformance", "conformance"),
     "translate": ("openami.cli.translate", "translate"),
+    "credentials": ("openami.cli.credentials", "credentials"),
     "image": ("openami.cli.image", "image"),
     "bearer": ("openami.cli.bearer", "bearer"),
 }

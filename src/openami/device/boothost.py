@@ -40,6 +40,7 @@ from openami.firmware.bank import M2351, M2351_FLASH_OCTETS
 from openami.firmware.boot import Recovery, Running, boot
 from openami.firmware.flash import Flash
 from openami.firmware.state import StateJournal
+from openami.firmware.verify import Policy
 from openami.psa.lifecycle import of_fuses
 from openami.runtime.errors import ExitCode, UserError
 
@@ -70,9 +71,12 @@ def start(flash: Flash, otp: Otp, seed: bytes, isolation: str, rom_digest: bytes
     """
     region = BootRegion.read(flash)
     region.verify(otp)  # the mask ROM did so with its own copy; these keys are read anew
-    found = boot(flash, M2351, policy(region.keys))
+    found = boot(flash, M2351, _demanded(region, otp))
     if isinstance(found, Recovery):
         return str(found)
+    if not found.trial:
+        # Not before: an image on trial may be left, and then the other one must still be believed.
+        region.revoke(found.verified.revoked, otp)
     payload = Payload.decode(found.verified.image.payload)
     state = StateJournal(flash, M2351).read()
     problem = str(found.replaced or "") or ("" if state is None else state.error)
@@ -86,6 +90,10 @@ def start(flash: Flash, otp: Otp, seed: bytes, isolation: str, rom_digest: bytes
         components=_components(region, found, payload, rom_digest),
     )
     return Started(record=record, payload=payload)
+
+
+def _demanded(region: BootRegion, otp: Otp) -> Policy:
+    return policy(region.trusted(otp), root=region.root)
 
 
 def _components(
@@ -130,7 +138,8 @@ def _main(arguments: list[str]) -> int:
         started = start(flash, otp, os.urandom(SEED_OCTETS), isolation, measured)
         if isinstance(started, str):
             power.send(RECOVERING + started.encode()[:MOST_REASON_OCTETS])
-            return recovery.serve(int(service), flash, started)
+            demanded = _demanded(BootRegion.read(flash), otp)
+            return recovery.serve(int(service), flash, demanded, started)
         _hand_over(power, started)
     flash.close()
     return 0

@@ -10,8 +10,10 @@ file                    what
 ``update-pub.pem``      its public key, for whoever encrypts them
 ======================  ================================================================
 
-`development` makes keys and a first image for an installation that brought none.  Its private
-key lies on the same machine as the meters: what it signs proves nothing to anybody else.
+`brought` takes what `openami credentials delivery` made: ``factory.bin``, ``trusted/*.pem`` and
+``root.pem``.  `development` makes keys and a first image for an installation that brought none.
+Its private key lies on the same machine as the meters: what it signs proves nothing to anybody
+else.
 """
 
 import fcntl
@@ -29,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from openami.device.bootregion import REGION, BootRegion
+from openami.device.bootregion import MOST_KEYS, REGION, BootRegion
 from openami.device.files import FLASH_FILE, OTP_FILE, SECURE, UPDATE_KEY_FILE
 from openami.device.flash import FlashFile
 from openami.device.fwu import SCALAR_OCTETS, update_key
@@ -41,10 +43,10 @@ from openami.device.payload.release import Release
 from openami.device.payload.sources import here
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS
 from openami.firmware.boot import prepare
-from openami.firmware.errors import ImageError, KeyFormatError
+from openami.firmware.errors import FirmwareError, ImageError, KeyFormatError
 from openami.firmware.flash import ERASED, PAGE_OCTETS, UNIT_OCTETS
 from openami.firmware.image import Image, Version
-from openami.firmware.keys import VerifyingKey, fresh_p256, private_key
+from openami.firmware.keys import VerifyingKey, fresh_p256, private_key, public_key
 from openami.firmware.verify import verify
 from openami.runtime.errors import UserError
 from openami.runtime.files import PRIVATE, write_durably
@@ -52,6 +54,8 @@ from openami.runtime.files import PRIVATE, write_durably
 UPDATE_PUBLIC: Final = "update-pub.pem"
 SIGNING_KEY: Final = "development-key.pem"
 FACTORY_IMAGE: Final = "factory.bin"
+ROOT_FILE: Final = "root.pem"
+TRUSTED: Final = "trusted"
 FIRST_VERSION: Final = Version(0, 1, 0)
 FIRST_COUNTER: Final = 1
 
@@ -62,6 +66,22 @@ class Delivery:
 
     image: bytes = field(repr=False)
     keys: tuple[VerifyingKey, ...]
+    root: VerifyingKey | None = None
+
+
+def brought(folder: Path) -> Delivery | None:
+    """Return what a vendor delivered into a folder; None if nobody did.
+
+    Raises:
+        UserError: It cannot be read, or the image is not signed by one of the keys.
+    """
+    if not (folder / TRUSTED).is_dir():
+        return None
+    paths = sorted((folder / TRUSTED).glob("*.pem"))
+    root, *keys = map(_public, (folder / ROOT_FILE, *paths))
+    return _judged(
+        folder, Delivery(image=_octets(folder / FACTORY_IMAGE), keys=tuple(keys), root=root)
+    )
 
 
 def development(folder: Path) -> Delivery:
@@ -86,13 +106,36 @@ def development(folder: Path) -> Delivery:
         if not image_file.exists():
             image = Release.of(here()).image(FIRST_VERSION, FIRST_COUNTER, key)
             write_durably(image_file, image.encode())
-        delivery = Delivery(image=image_file.read_bytes(), keys=(VerifyingKey.of(key),))
-        try:
-            verify(Image.decode(delivery.image), policy(delivery.keys))
-        except ImageError as error:
-            remedy = "bring an image that is signed with the key beside it, or remove the file"
-            raise UserError(f"{image_file}: {error}: {remedy}") from None
-        return delivery
+        keys = (VerifyingKey.of(key),)
+        return _judged(folder, Delivery(image=image_file.read_bytes(), keys=keys))
+
+
+def _judged(folder: Path, delivery: Delivery) -> Delivery:
+    try:
+        verify(Image.decode(delivery.image), policy(delivery.keys, root=delivery.root))
+    except ImageError as error:
+        remedy = "bring an image that is signed with a key beside it, or remove the file"
+        raise UserError(f"{folder / FACTORY_IMAGE}: {error}: {remedy}") from None
+    if not 0 < len(delivery.keys) <= MOST_KEYS:
+        raise UserError(
+            f"{folder / TRUSTED} holds {len(delivery.keys)} keys: a boot has room "
+            f"for 1 to {MOST_KEYS}"
+        )
+    return delivery
+
+
+def _public(path: Path) -> VerifyingKey:
+    try:
+        return public_key(_octets(path))
+    except KeyFormatError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _octets(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): deliver it anew") from None
 
 
 def is_made(home: Path) -> bool:
@@ -111,7 +154,7 @@ def make(home: Path, delivery: Delivery) -> None:
     """Make the device in `home`; may be cut off anywhere and called again until `is_made`.
 
     Raises:
-        FirmwareError: The image is not good.
+        FirmwareError: The image is not good, or there are too many keys.
         StorageError: The disk refused.
     """
     folder = home / SECURE
@@ -119,10 +162,13 @@ def make(home: Path, delivery: Delivery) -> None:
     for name in (FLASH_FILE, OTP_FILE):
         (folder / name).unlink(missing_ok=True)
     _make_update_key(home)
-    region = BootRegion(program=pack(BOOT_PROGRAM, here()).octets, keys=delivery.keys)
+    region = BootRegion(
+        program=pack(BOOT_PROGRAM, here()).octets, keys=delivery.keys, root=delivery.root
+    )
     octets = region.encode()
     if len(octets) > REGION.octets:
-        raise ValueError(f"the boot has {len(octets)} octets, its region {REGION.octets}")
+        problem = f"boot and keys have {len(octets)} octets, their region {REGION.octets}"
+        raise FirmwareError(f"{problem}: deliver fewer keys")
     flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
     try:
         for at in range(0, len(octets), PAGE_OCTETS):

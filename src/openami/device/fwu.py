@@ -18,11 +18,12 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from openami.device.bootregion import BootRegion
-from openami.device.files import UPDATE_KEY_FILE
+from openami.device.files import OTP_FILE, UPDATE_KEY_FILE
+from openami.device.otp import Otp
 from openami.device.payload.identity import CLASS_ID, VENDOR_ID
 from openami.device.payload.judge import policy
 from openami.device.storage import StorageError
-from openami.firmware.bank import M2351, load
+from openami.firmware.bank import M2351
 from openami.firmware.errors import FirmwareError, ImageError
 from openami.firmware.flash import Flash, FlashError
 from openami.firmware.image import Image, Version
@@ -76,7 +77,12 @@ def update_of(flash: Flash, folder: Path) -> Update:
         key = update_key(folder)
     except StorageError as error:
         log.error("%s", error)  # noqa: TRY400  the sentence says it all
-    return Update(flash, M2351, policy(BootRegion.read(flash).keys, key))
+    region, otp = BootRegion.read(flash), Otp.open(folder / OTP_FILE)
+    try:
+        keys = region.trusted(otp)
+    finally:
+        otp.close()
+    return Update(flash, M2351, policy(keys, key, region.root))
 
 
 def update_key(folder: Path) -> ec.EllipticCurvePrivateKey:
@@ -115,9 +121,8 @@ class FirmwareUpdate:
     def query(self, component: int) -> ComponentInfo:
         self._known(component)
         standing = self._update.standing()
-        keys = policy(BootRegion.read(self._flash).keys)
         with _as_psa():
-            version = load(self._flash, M2351, standing.confirmed, keys).version
+            version = self._update.image(standing.confirmed).version
         return ComponentInfo(
             state=standing.state, error=standing.error, version=version, max_octets=M2351.room
         )
@@ -182,9 +187,8 @@ class FirmwareUpdate:
             self._update.accept()
 
     def _digest_in(self, manifest: bytes) -> bytes:
-        keys = BootRegion.read(self._flash).keys
         standing = self._update.standing()
-        found = accept(manifest, keys, least_sequence=standing.security_counter)
+        found = accept(manifest, self._update.keys, least_sequence=standing.security_counter)
         identity = Identity(
             vendor_id=VENDOR_ID.bytes,
             class_id=CLASS_ID.bytes,

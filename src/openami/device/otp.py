@@ -6,6 +6,8 @@ entries   field    value; an entry has 8 octets, 256 are there
 ========  =======  ==========================================================
 0 to 3    boot     SHA-256 of the boot region, burned by the factory
 4         stage    first octet: fuses of the life cycle (`psa.lifecycle`)
+5         revoked  a bit for each signing key of the boot region, the first the lowest;
+                   burned where the key is given up
 ========  =======  ==========================================================
 
 The others are free.
@@ -23,6 +25,8 @@ BLANK: Final = b"\xff"
 BOOT: Final = 0
 BOOT_ENTRIES: Final = 4
 STAGE: Final = 4
+REVOKED: Final = 5
+REVOKED_ENTRIES: Final = 1
 
 
 class OtpError(Exception):

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from openami.device.bootregion import BootRegion
-from openami.device.payload.judge import policy
 from openami.device.smp import (
     ECHO,
     RESET,
@@ -30,6 +28,7 @@ from openami.firmware.errors import FirmwareError, ImageError
 from openami.firmware.flash import Flash
 from openami.firmware.state import UpdateState
 from openami.firmware.update import Update
+from openami.firmware.verify import Policy
 from openami.runtime.errors import ExitCode
 
 IDENTIFIER: Final = b"recovery"
@@ -63,10 +62,10 @@ class RecoveryServer:
         reset: Somebody asked for a new start.
     """
 
-    def __init__(self, flash: Flash, reason: str) -> None:
+    def __init__(self, flash: Flash, demanded: Policy, reason: str) -> None:
         self.reset = False
         self._flash, self._reason = flash, reason
-        self._policy = policy(BootRegion.read(flash).keys)
+        self._policy = demanded
         self._upload: _Upload | None = None
         self._commands: Mapping[tuple[int, int, Op], Callable[[Body], Body]] = {
             (Group.SYSTEM, ECHO, Op.WRITE): lambda body: {"r": body.get("d", "")},
@@ -164,9 +163,9 @@ def _refused(code: Code, reason: str) -> Body:
     return {"rc": code.value, "rsn": reason}
 
 
-def serve(line: int, flash: Flash, reason: str) -> int:
+def serve(line: int, flash: Flash, demanded: Policy, reason: str) -> int:
     """Answer on a serial line until somebody asks for a new start."""
-    server, reader = RecoveryServer(flash, reason), LineReader()
+    server, reader = RecoveryServer(flash, demanded, reason), LineReader()
     while not server.reset:
         for request in reader.feed(os.read(line, READ_OCTETS)):
             response = server.answer(request)

@@ -274,13 +274,13 @@ class Image:
             detail = f"{self.rest[odd : odd + 8].hex(' ')}, not FF"
             raise ImageError(Reason.TRAILING, detail, f"octet {end + odd}")
 
-    def of_type(self, number: TlvType) -> tuple[bytes, ...]:
+    def of_type(self, number: int) -> tuple[bytes, ...]:
         """Return the values of a type, from the area where it belongs."""
         return tuple(
             tlv.value for tlv in (*self.protected, *self.unprotected) if tlv.type == number
         )
 
-    def one(self, number: TlvType) -> bytes | None:
+    def one(self, number: int) -> bytes | None:
         """Return the value of a type that comes once; None if it does not come."""
         found = self.of_type(number)
         return found[0] if found else None

@@ -13,6 +13,7 @@ from typing import Final
 from openami.firmware.bank import Bank, FlashMap, load
 from openami.firmware.errors import FirmwareError, ImageError, Reason
 from openami.firmware.flash import Flash
+from openami.firmware.keys import VerifyingKey
 from openami.firmware.state import (
     CALLS,
     BootState,
@@ -95,6 +96,11 @@ class Update:
     def state(self) -> UpdateState:
         return self._state.state
 
+    @property
+    def keys(self) -> tuple[VerifyingKey, ...]:
+        """Keys that images and manifests are believed by."""
+        return self._policy.keys
+
     def standing(self) -> Standing:
         """Say how the update stands."""
         return Standing(
@@ -167,7 +173,7 @@ class Update:
             raise TransferError(f"{len(missing)} blocks are missing, the first are {first}")
         try:
             transfer.decrypt(self._policy.decryption_key)
-            verified = self._load(transfer.bank)
+            verified = self.image(transfer.bank)
         except ImageError as error:
             self._write(replace(self._state, state=UpdateState.FAILED, error=error.reason.word))
             raise
@@ -206,7 +212,7 @@ class Update:
         """
         self._may(Call.ACCEPT)
         bank = self._state.confirmed.other
-        counter = self._load(bank).security_counter or 0
+        counter = self.image(bank).security_counter or 0
         self._move(Call.ACCEPT, confirmed=bank, counter=max(self._state.counter, counter))
 
     def reject(self, error: str = REJECTED) -> None:
@@ -235,7 +241,16 @@ class Update:
             UpdateState.TRIAL,
         }:
             return None
-        return self._load(self.transfer.bank)
+        return self.image(self.transfer.bank)
+
+    def image(self, bank: Bank) -> Verified:
+        """Return what lies in a bank.
+
+        Raises:
+            ImageError: It may not run.
+        """
+        policy = replace(self._policy, counter=self._state.counter)
+        return load(self._flash, self._map, bank, policy)
 
     def _forget(self, bank: Bank) -> None:
         """Erase the log of the transfer before, so that nobody takes it for the new one's."""
@@ -247,10 +262,6 @@ class Update:
         if self.transfer is None:
             raise TransferError("the transfer was cut off before it began: cancel and start anew")
         return self.transfer
-
-    def _load(self, bank: Bank) -> Verified:
-        policy = replace(self._policy, counter=self._state.counter)
-        return load(self._flash, self._map, bank, policy)
 
     def _may(self, call: Call) -> UpdateState:
         after = CALLS.get((self._state.state, call))

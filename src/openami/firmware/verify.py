@@ -14,6 +14,8 @@ from openami.firmware.encrypt import unwrap_key, wrapped_key
 from openami.firmware.errors import ImageError, Reason
 from openami.firmware.image import COMPRESSED, Image, ImageFlag, Version
 from openami.firmware.keys import HASHES, AgreementKey, VerifyingKey
+from openami.firmware.revocation import NAME as REVOCATION
+from openami.firmware.revocation import revoked_by
 from openami.firmware.tlv import COMPRESSION, SIGNATURES, WRAPPED_KEYS, Tlv, TlvType
 from openami.firmware.tlv import HASHES as HASH_TYPES
 
@@ -30,6 +32,7 @@ class Policy:
             judged.
         vendor_id: Demanded, if given; 16 octets.
         class_id: Demanded, if given; 16 octets.
+        root: Says which keys are given up for good; None where nobody can.
         decryption_key: Opens encrypted payloads.
         judge: Refuses, with an `ImageError`, payloads that this device cannot run.
     """
@@ -40,6 +43,7 @@ class Policy:
     images: Mapping[int, Version] | None = None
     vendor_id: bytes | None = None
     class_id: bytes | None = None
+    root: VerifyingKey | None = None
     decryption_key: AgreementKey | None = field(default=None, repr=False)
     judge: Callable[[Image], None] | None = None
 
@@ -52,11 +56,14 @@ class Verified:
         image: With its payload clear.
         digest: Its hash, which an attestation measures.
         keyhash: Of the key that signed it.
+        revoked: Keys that must not be believed any more once the image is confirmed
+            (`revocation`).
     """
 
     image: Image
     digest: bytes
     keyhash: bytes
+    revoked: tuple[bytes, ...] = ()
 
     @property
     def version(self) -> Version:
@@ -90,10 +97,13 @@ def verify(image: Image, policy: Policy) -> Verified:
     """
     _supported(image)
     image, digest = _hashed(image, policy)
-    keyhash = _signed(image, digest, policy)
+    key = _signed(image, digest, policy)
+    revoked = revoked_by(image, policy.root)
+    if any(key.is_named_by(each) for each in revoked):
+        raise ImageError(Reason.TLV_VALUE, "it gives up the key that signed it", REVOCATION)
     _counted(image, policy)
     _for_this_device(image, policy)
-    verified = Verified(image=image, digest=digest, keyhash=keyhash)
+    verified = Verified(image=image, digest=digest, keyhash=key.keyhash, revoked=revoked)
     if verified.boot_record is not None:
         _measured_with(verified)
     if policy.judge is not None:
@@ -134,15 +144,15 @@ def _hashed(image: Image, policy: Policy) -> tuple[Image, bytes]:
     raise ImageError(Reason.HASH_WRONG, detail, tlv.name)
 
 
-def _signed(image: Image, digest: bytes, policy: Policy) -> bytes:
-    """Return the key hash of a trusted key that signed the image."""
+def _signed(image: Image, digest: bytes, policy: Policy) -> VerifyingKey:
+    """Return a trusted key that signed the image."""
     pairs = list(_signatures(image))
     if not pairs:
         raise ImageError(Reason.SIGNATURE_MISSING, "no signature", "the unprotected TLVs")
     pure = image.one(TlvType.SIG_PURE)
     if pure is not None and pure != b"\x01":
         raise ImageError(Reason.TLV_VALUE, f"SIG_PURE is {pure.hex()}, not 01", "SIG_PURE")
-    accepted = b""
+    accepted: VerifyingKey | None = None
     for selector, signature in pairs:
         key = _selected(selector, policy.keys)
         if key is None:
@@ -160,8 +170,8 @@ def _signed(image: Image, digest: bytes, policy: Policy) -> bytes:
         if not key.verifies(signature.value, digest, image.signed, pure=pure is not None):
             detail = f"with key {key.keyhash.hex()[:16]}…"
             raise ImageError(Reason.SIGNATURE_WRONG, detail, signature.name)
-        accepted = accepted or key.keyhash
-    if not accepted:
+        accepted = accepted or key
+    if accepted is None:
         signers = ", ".join(f"{selector.value.hex()[:16]}…" for selector, _ in pairs)
         raise ImageError(Reason.KEY_UNKNOWN, f"signed with {signers}", "KEYHASH")
     return accepted

@@ -73,10 +73,12 @@ def from_factory(config: MeterConfig, firmware: Path) -> None:
     if factory.is_made(config.home):
         return
     try:
-        factory.make(config.home, factory.development(firmware))
+        delivered = factory.brought(firmware)
+        factory.make(config.home, delivered or factory.development(firmware))
     except (PayloadError, FirmwareError) as error:
         raise UserError(f"no firmware for {config.name} from {firmware}: {error}") from error
-    log.warning("%s was made with development keys from %s", config.name, firmware)
+    if delivered is None:
+        log.warning("%s was made with development keys from %s", config.name, firmware)
 
 
 @contextmanager

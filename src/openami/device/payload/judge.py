@@ -10,12 +10,17 @@ from openami.firmware.keys import AgreementKey, VerifyingKey
 from openami.firmware.verify import Policy
 
 
-def policy(keys: tuple[VerifyingKey, ...], decryption_key: AgreementKey | None = None) -> Policy:
+def policy(
+    keys: tuple[VerifyingKey, ...],
+    decryption_key: AgreementKey | None = None,
+    root: VerifyingKey | None = None,
+) -> Policy:
     """Return what `firmware` demands of an image for this device."""
     return Policy(
         keys=keys,
         vendor_id=VENDOR_ID.bytes,
         class_id=CLASS_ID.bytes,
+        root=root,
         decryption_key=decryption_key,
         judge=_judge,
     )

@@ -13,6 +13,7 @@ from openami.firmware.bank import M2351
 from openami.firmware.image import Image, Version
 from openami.firmware.keys import PrivateKey
 from openami.firmware.sign import Recipe, sign
+from openami.firmware.tlv import Tlv
 
 AROUND_OCTETS: Final = 0x200 + 1024
 """Header and TLVs of an image, at most."""
@@ -60,8 +61,14 @@ class Release:
             problem = f"both programs are {-self.spare_octets:,} octets more than the slot holds"
             raise PayloadError(f"{problem}: see `openami image budget`")
 
-    def image(self, version: Version, security_counter: int, key: PrivateKey) -> Image:
-        """Return the signed image.
+    def image(
+        self,
+        version: Version,
+        security_counter: int,
+        key: PrivateKey,
+        carried: tuple[Tlv, ...] = (),
+    ) -> Image:
+        """Return the signed image, with TLVs that it carries besides.
 
         Raises:
             PayloadError: It does not fit.
@@ -73,5 +80,6 @@ class Release:
             sw_type=SW_TYPE,
             vendor_id=VENDOR_ID.bytes,
             class_id=CLASS_ID.bytes,
+            custom=carried,
         )
         return sign(self.payload.encode(), recipe, key)
