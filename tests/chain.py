@@ -16,15 +16,16 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from chainparts import Counter, Switch
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
 from openami.cosem.classes.access_control import SecuritySetup
-from openami.cosem.classes.disconnect import ControlState, Disconnector, disconnect_control
+from openami.cosem.classes.disconnect import Disconnector, disconnect_control
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.push import PushMessage
 from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
 from openami.cosem.model import InterfaceClass
-from openami.cosem.rights import FULL_ACCESS
+from openami.cosem.rights import ALL, FULL_ACCESS, Grant
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.cosem.serving.security_setup import security_setup
@@ -45,6 +46,7 @@ from openami.dlms.data import (
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
+from openami.dlms.sap import PUBLIC_CLIENT
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.credentials import MasterKey
@@ -57,6 +59,7 @@ from openami.headend.config import (
     ScheduleSettings,
     SessionSettings,
 )
+from openami.headend.frame_counter import FRAME_COUNTER
 from openami.headend.key_changes import SECURITY_SETUP
 from openami.headend.process import HeadEnd
 from openami.headend.reading import DISCONNECT, EVENT_LOG, LOAD_PROFILE, SOURCE
@@ -127,32 +130,6 @@ def decode_rows(array: bytes) -> list[Row]:
 
 def _column(class_id: int, at: Obis) -> CaptureObject:
     return CaptureObject(class_id=class_id, instance_id=at, attribute_id=2)
-
-
-class Switch:
-    """The breaker of a test meter."""
-
-    def __init__(self) -> None:
-        self.closed = True
-        self.moves: list[ControlState] = []
-
-    def is_closed(self) -> bool:
-        return self.closed
-
-    def move(self, state: ControlState) -> None:
-        self.moves.append(state)
-        self.closed = state is ControlState.CONNECTED
-
-
-class Counter:
-    """Invocation counters of a test meter, in memory."""
-
-    def __init__(self) -> None:
-        self.next = 1
-
-    def reserve(self, count: int) -> int:
-        first, self.next = self.next, self.next + count
-        return first
 
 
 @dataclass
@@ -264,8 +241,11 @@ class TestMeter:
             ciphering=self.ciphering,
             grants=FULL_ACCESS,
         )
+        public = AssociationPolicy(
+            client_sap=PUBLIC_CLIENT, grants=(Grant(at=FRAME_COUNTER, read=ALL),)
+        )
         return LogicalDevice(
-            objects=self._objects(), associations=[policy], system_title=self.title
+            objects=self._objects(), associations=[policy, public], system_title=self.title
         )
 
     def _objects(self) -> Iterator[InterfaceClass]:
@@ -297,6 +277,9 @@ class TestMeter:
         )
         yield profile_generic(log, self.events)
         yield disconnect_control(DISCONNECT, self.breaker)
+        counter = Data(FRAME_COUNTER)
+        counter.bind(Data.value, lambda: DoubleLongUnsigned(self.ciphering.window.expected))
+        yield counter
         setup = SecuritySetup(
             SECURITY_SETUP,
             security_policy=3,

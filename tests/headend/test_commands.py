@@ -123,7 +123,7 @@ def test_after_silence_the_meter_is_asked_and_never_commanded_twice(
         async with running_chain(tmp_path, meters=1) as chain:
             chain.headend.commands.ask_first_s = 0.05
             meter = chain.meters[1]
-            chain.headend.associations.answer_timeout_s = 0.3
+            chain.headend.routes.answer_timeout_s = 0.3
             await chain.attach()
             meter.silence_at_command(arrives=arrives)
             command_id = ask(chain, CommandKind.DISCONNECT)
@@ -141,7 +141,7 @@ async def test_what_cannot_be_proven_is_in_doubt_until_the_meter_answers(tmp_pat
     async with running_chain(tmp_path, meters=1) as chain:
         chain.headend.commands.ask_first_s = 0.05
         chain.headend.commands.doubt_after_s = 0.2
-        chain.headend.associations.answer_timeout_s = 0.3
+        chain.headend.routes.answer_timeout_s = 0.3
         meter = chain.meters[1]
         await chain.attach()
         meter.silence_at_command(arrives=True, for_good=True)
@@ -163,7 +163,7 @@ def test_a_command_in_doubt_is_settled_before_the_next_one_changes_the_meter(
         async with running_chain(tmp_path, meters=1) as chain:
             chain.headend.commands.ask_first_s = 3600.0  # nobody but the next command asks
             chain.headend.commands.doubt_after_s = 0.0
-            chain.headend.associations.answer_timeout_s = 0.3
+            chain.headend.routes.answer_timeout_s = 0.3
             meter = chain.meters[1]
             await chain.attach()
             meter.silence_at_command(arrives=arrives, for_good=True)

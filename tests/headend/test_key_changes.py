@@ -100,7 +100,7 @@ async def test_the_master_key_is_changed_and_wraps_the_next(tmp_path: Path) -> N
 @in_loop
 async def test_a_lost_transfer_is_sent_again_with_other_keys(tmp_path: Path) -> None:
     async with running_chain(tmp_path, meters=1) as chain:
-        chain.headend.associations.answer_timeout_s = 0.5
+        chain.headend.routes.answer_timeout_s = 0.5
         await chain.attach()
         chain.meters[1].silence_at_command(arrives=False)
         rotation = rotate(chain, 1)
@@ -112,7 +112,7 @@ async def test_a_lost_transfer_is_sent_again_with_other_keys(tmp_path: Path) -> 
 @in_loop
 async def test_a_lost_answer_is_found_out(tmp_path: Path) -> None:
     async with running_chain(tmp_path, meters=1) as chain:
-        chain.headend.associations.answer_timeout_s = 0.5
+        chain.headend.routes.answer_timeout_s = 0.5
         await chain.attach()
         chain.meters[1].silence_at_command(arrives=True)
         rotation = rotate(chain, 1)

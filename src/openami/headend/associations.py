@@ -8,7 +8,6 @@ invocation counters, whose blocks are durable before the first number of a block
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -19,21 +18,19 @@ from openami.cosem.refusals import AccessError, ExceptionResponseError
 from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.hls import Mechanism
-from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS
+from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
 from openami.dlms.security.counters import CounterBlock, InvocationCounter, ReceiveWindow
 from openami.exchange.uplink import MANAGEMENT_SERVER
 from openami.headend.books import Books
 from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory, EpochCipher
-from openami.headend.uplinks import Uplinks
+from openami.headend.frame_counter import read_frame_counter
+from openami.headend.routes import Route, Routes
 from openami.runtime.errors import UserError
 from openami.store import counters, keys
 from openami.store.registry import Meter
-from openami.transport.endpoint import dial
-from openami.transport.session import DlmsSession, SessionHandler
-from openami.transport.tls import Expected, Role, Secured, Tls, client_tls
-from openami.transport.url import Url
-from openami.transport.wire import Limits, Wire, WireError
+from openami.transport.session import SessionTimeoutError
+from openami.transport.wire import WireError
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +38,6 @@ T = TypeVar("T")
 
 LOW_COUNTERS: Final = 4  # below, the next block is reserved before anything more is sent
 RELEASE_S: Final = 3.0  # a meter that does not answer the release is left alone
-DIRECT: Final = "direct"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +70,20 @@ class MeterSession:
     ) -> None:
         self.meter = meter
         self.epoch = cipher.epoch
-        self.hops = DIRECT
+        self.hops = ""
         self._books = books
         self._block = block
         self._client: Client
-        self._session: DlmsSession
-        self._hang_up: Callable[[], None] = lambda: None
+        self._route: Route
         self._broken = False
 
     @property
     def usable(self) -> bool:
-        return not self._broken and self._session.is_open
+        return not self._broken and self._route.session.is_open
 
-    def bind(
-        self, client: Client, session: DlmsSession, hang_up: Callable[[], None], hops: str
-    ) -> None:
+    def bind(self, client: Client, route: Route) -> None:
         """Take the route that was found."""
-        self._client, self._session, self._hang_up, self.hops = client, session, hang_up, hops
+        self._client, self._route, self.hops = client, route, route.hops
 
     async def associate(self) -> None:
         """Open the association.
@@ -110,7 +103,7 @@ class MeterSession:
         """Hold a conversation; an error other than a refusal of one object ends the association."""
         await self._provide()
         try:
-            return await self._session.run(steps)
+            return await self._route.session.run(steps)
         except AccessError:
             raise
         except (DlmsError, UserError):
@@ -134,12 +127,12 @@ class MeterSession:
     async def close(self) -> None:
         try:
             if self.usable and self._client.state is State.ASSOCIATED:
-                await self._session.run(self._client.release(), RELEASE_S)
+                await self._route.session.run(self._client.release(), RELEASE_S)
         except (DlmsError, UserError) as error:
             log.debug("meter %d: release: %s", self.meter.meter_id, error)
         finally:
-            self._session.detach("the association is released")
-            self._hang_up()
+            self._route.session.detach("the association is released")
+            self._route.hang_up()
 
     async def _provide(self) -> None:
         block = self._block
@@ -149,27 +142,17 @@ class MeterSession:
 
 
 class Associations:
-    """Opens associations; remembers the counters of each meter between them.
-
-    Attributes:
-        answer_timeout_s: For each request.
-    """
+    """Opens associations; remembers the counters of each meter between them."""
 
     def __init__(
-        self, config: HeadEndConfig, directory: Directory, uplinks: Uplinks, books: Books
+        self, config: HeadEndConfig, directory: Directory, routes: Routes, books: Books
     ) -> None:
-        self.answer_timeout_s = config.sessions.answer_timeout_s
         self._config = config
         self._directory = directory
-        self._uplinks = uplinks
+        self._routes = routes
         self._books = books
-        self._tls: Tls | None = None
         self._blocks: dict[tuple[int, int], CounterBlock] = {}
         self._windows: dict[tuple[int, int], ReceiveWindow] = {}
-
-    def reachable(self, meter: Meter) -> bool:
-        """Tell whether there is a route to a meter now."""
-        return self._uplinks.has_route(meter.title) or meter.address is not None
 
     async def open(self, meter_id: int) -> MeterSession:
         """Open an association with a meter by the route there is.
@@ -220,14 +203,39 @@ class Associations:
         return found
 
     async def _open_counting_on(self, meter_id: int, cipher: EpochCipher) -> MeterSession:
+        """Open; where the meter expects a higher invocation counter, once more with such.
+
+        So it is when the store is older than the meter, e.g. restored from a backup.
+        """
         try:
             return await self._open(meter_id, cipher)
-        except ExceptionResponseError as refused:
-            if refused.invocation_counter is None:
+        except (DlmsError, SessionTimeoutError) as error:
+            expected = await self._expected_counter(meter_id, error)
+            block = self._blocks[meter_id, cipher.epoch]
+            if expected is None or expected <= block.following:
                 raise
-            # The store is older than the meter, e.g. restored from a backup.
-            await self._skip_to(meter_id, cipher.epoch, refused.invocation_counter)
+            await self._skip_to(meter_id, cipher.epoch, expected)
         return await self._open(meter_id, cipher)
+
+    async def _expected_counter(self, meter_id: int, error: Exception) -> int | None:
+        """Return the next counter that a meter takes, as it says unprotected; None if it does not.
+
+        Some say it in their refusal, others to the public client.
+        """
+        if isinstance(error, ExceptionResponseError) and error.invocation_counter is not None:
+            return error.invocation_counter
+        try:
+            route = await self._routes.open(self._directory.by_id(meter_id), PUBLIC_CLIENT)
+        except UserError:
+            return None
+        try:
+            return await read_frame_counter(route.session)
+        except (DlmsError, UserError) as silent:
+            log.debug("meter %d: frame counter: %s", meter_id, silent)
+            return None
+        finally:
+            route.session.detach("the frame counter is read")
+            route.hang_up()
 
     async def _open(self, meter_id: int, cipher: EpochCipher) -> MeterSession:
         meter = self._directory.by_id(meter_id)
@@ -240,61 +248,13 @@ class Associations:
             window=self._windows.setdefault(key, ReceiveWindow()),
         )
         found = MeterSession(meter, cipher, self._books, block)
-        if self._uplinks.has_route(meter.title) or meter.address is None:
-            self._by_concentrator(found, client)
-        else:
-            await self._by_address(found, client, meter.address)
+        found.bind(client, await self._routes.open(meter, CLIENT_MANAGEMENT_PROCESS))
         try:
             await found.associate()
         except BaseException:
             await found.close()
             raise
         return found
-
-    def _by_concentrator(self, found: MeterSession, client: Client) -> None:
-        title = found.meter.title
-        session = DlmsSession(
-            lambda apdu: send(apdu),  # noqa: PLW0108  bound below, once the route answers to it
-            f"meter {found.meter.meter_id}",
-            self.answer_timeout_s,
-        )
-        send = self._uplinks.open_session(
-            title, CLIENT_MANAGEMENT_PROCESS, session.feed, session.detach
-        )
-
-        def hang_up() -> None:
-            self._uplinks.close_session(title, CLIENT_MANAGEMENT_PROCESS)
-
-        hops = self._directory.place(found.meter.concentrator)
-        found.bind(client, session, hang_up, hops)
-
-    async def _by_address(self, found: MeterSession, client: Client, address: str) -> None:
-        meter = found.meter
-        url = Url.parse(address, f"the address of meter {meter.meter_id}")
-        limits = Limits(connect_timeout_s=self._config.sessions.dial_timeout_s)
-        handlers: list[SessionHandler] = []
-
-        def accept(wire: Wire) -> SessionHandler:
-            handlers.append(
-                SessionHandler(
-                    wire,
-                    CLIENT_MANAGEMENT_PROCESS,
-                    MANAGEMENT_SERVER,
-                    self.answer_timeout_s,
-                )
-            )
-            return handlers[0]
-
-        secured = self._secured(meter) if url.encrypted else None
-        wire = await dial(url, accept, secured=secured, limits=limits)
-        if not handlers:
-            raise WireError(f"{url} closed the connection at once: check what listens there")
-        found.bind(client, handlers[0].session, wire.close, DIRECT)
-
-    def _secured(self, meter: Meter) -> Secured:
-        if self._tls is None:
-            self._tls = client_tls(self._config.identity)
-        return Secured(self._tls, Expected(roles=frozenset({Role.METER}), title=meter.title))
 
     def _parameters(self, meter: Meter, cipher: EpochCipher) -> ClientParameters:
         return ClientParameters(
@@ -311,11 +271,11 @@ class Associations:
         return CounterBlock.reserving(reserve, self._config.sessions.counter_block)
 
     async def _skip_to(self, meter_id: int, epoch: int, expected: int) -> None:
-        """Count on from what a meter expects.
+        """Count on from what a meter expects, and never from less than was reserved.
 
         Raises:
-            UserError: It is too far ahead to be believed.  The refusal is not protected: whoever
-                carries it could use up the key's counters with a few made-up numbers.
+            UserError: It is too far ahead to be believed.  What the meter says is not protected:
+                whoever carries it could use up the key's counters with a few made-up numbers.
         """
         ours = counters.next_counter(self._books.engine, meter_id, epoch)
         most = self._config.sessions.counter_skip

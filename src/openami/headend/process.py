@@ -17,6 +17,7 @@ from openami.headend.key_changes import KeyChanges
 from openami.headend.notifications import Notifications
 from openami.headend.presence import Presence
 from openami.headend.registry_import import import_shipment, load_shipment
+from openami.headend.routes import Routes
 from openami.headend.schedule import Schedule
 from openami.headend.sessions import Sessions
 from openami.headend.uplinks import Uplinks, listen_for_concentrators
@@ -64,7 +65,8 @@ class HeadEnd:
         )
         self.uplinks = Uplinks(self.notifications, self._belongs)
         self.presence = Presence(self.books, self.directory, self.uplinks.attached, now_us)
-        self.associations = Associations(config, self.directory, self.uplinks, self.books)
+        self.routes = Routes(config, self.directory, self.uplinks)
+        self.associations = Associations(config, self.directory, self.routes, self.books)
         self.sessions: Sessions[MeterSession] = Sessions(
             self.associations.open,
             parallel=config.sessions.parallel,
@@ -75,7 +77,7 @@ class HeadEnd:
             self.books,
             self.directory,
             self.sessions,
-            self.associations.reachable,
+            self.routes.reachable,
             now_us,
         )
         self.commands = Commands(self.books, self.sessions, now_us)
@@ -85,7 +87,7 @@ class HeadEnd:
             self.directory,
             self.sessions,
             keystore,
-            self.associations.reachable,
+            self.routes.reachable,
         )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
         self.notifications.on_push = self.presence.heard
@@ -165,7 +167,7 @@ class HeadEnd:
         return meter is not None and meter.concentrator == concentrator
 
     def _reachable(self, meter_id: int) -> bool:
-        return self.associations.reachable(self.directory.by_id(meter_id))
+        return self.routes.reachable(self.directory.by_id(meter_id))
 
 
 async def serve(home: Path, stop: asyncio.Event) -> None:

@@ -16,7 +16,6 @@ LOAD_PROFILE: Final = Obis(1, 0, 99, 1, 0, 255)
 EVENT_LOG: Final = Obis(0, 0, 99, 98, 0, 255)
 SOURCE: Final = Obis(0, 0, 96, 1, 9, 255)
 DISCONNECT: Final = Obis(0, 0, 96, 3, 10, 255)
-FRAME_COUNTER: Final = Obis(0, 0, 43, 1, 0, 255)
 
 LIVE: Final = (Channel.POWER, Channel.VOLTAGE, Channel.CURRENT, Channel.IMPORT_REGISTER)
 REGISTERS: Final = (*LIVE, Channel.EXPORT_REGISTER)
