@@ -7,6 +7,10 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from device.secure.worlds import in_memory
+from openami.device.secure.access import Caller
+from openami.device.secure.codec import Reply
+from openami.device.secure.service import HostileError
 from openami.psa import cose
 from openami.psa.attestation import OLD_PROFILE, Claims, verify_token
 from openami.psa.attributes import ATTRIBUTES_OCTETS, KeyAttributes, Usage
@@ -128,7 +132,22 @@ def uses(octets: bytes) -> object:
     return made
 
 
+def calls(octets: bytes) -> object:
+    """Requests one after the other, each behind two octets of length, in one session."""
+    session = in_memory().connect(Caller.NON_SECURE)
+    reply = None
+    with suppress(HostileError):
+        while octets:
+            end = 2 + int.from_bytes(octets[:2])
+            reply = Reply.decode(session.serve(octets[2:end]))
+            assert reply.tag == int.from_bytes(octets[4:6], "little")
+            octets = octets[end:]
+    session.close()
+    return reply
+
+
 PSA_TARGETS: Final = {
+    "psa-calls": calls,
     "psa-token": token,
     "psa-claims": claims,
     "psa-storage-image": storage_image,

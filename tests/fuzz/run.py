@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import atheris  # type: ignore[import-untyped]  # brings no types
 
 CORES = ["openami.coap", "openami.cosem", "openami.dlms", "openami.firmware", "openami.psa"]
-CORES += [f"openami.device.{name}" for name in ("frame", "handshake", "link", "session")]
+CORES += [f"openami.device.{name}" for name in ("frame", "handshake", "link", "secure", "session")]
 with atheris.instrument_imports(include=CORES):  # what is imported here is instrumented
     from fuzz.targets import TARGETS, Target
     from openami.dlms.errors import DlmsError

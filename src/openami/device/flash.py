@@ -82,6 +82,9 @@ class FlashFile:
             synchronise_name(self.path)
             self._nameless = False
 
+    def fileno(self) -> int:
+        return self._descriptor
+
     def close(self) -> None:
         """Sync and close."""
         try:

@@ -8,6 +8,7 @@ entries   field    value; an entry has 8 octets, 256 are there
 4         stage    first octet: fuses of the life cycle (`psa.lifecycle`)
 5         revoked  a bit for each signing key of the boot region, the first the lowest;
                    burned where the key is given up
+8 to 11   unique   key that only this device has, burned by the factory
 ========  =======  ==========================================================
 
 The others are free.
@@ -27,6 +28,8 @@ BOOT_ENTRIES: Final = 4
 STAGE: Final = 4
 REVOKED: Final = 5
 REVOKED_ENTRIES: Final = 1
+UNIQUE_KEY: Final = 8
+UNIQUE_KEY_OCTETS: Final = 32
 
 
 class OtpError(Exception):
@@ -83,6 +86,9 @@ class Otp:
             raise OtpError(f"{problem}: what is burned stays")
         write_all(self.path, self._descriptor, octets, place)
         synchronise(self.path, self._descriptor)
+
+    def fileno(self) -> int:
+        return self._descriptor
 
     def close(self) -> None:
         """Close it."""

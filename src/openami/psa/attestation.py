@@ -231,11 +231,15 @@ def instance_id(point: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """What boot hands to attestation: the same in every token until the next start."""
+    """What boot hands to attestation: the same in every token until the next start.
+
+    Attributes:
+        lifecycle: The claim: a `LifeCycle`, with what the implementation says in its low octet.
+    """
 
     instance_id: bytes
     implementation_id: bytes
-    lifecycle: LifeCycle
+    lifecycle: int
     software: tuple[SoftwareComponent, ...]
     boot_seed: bytes
     certification_reference: str = ""

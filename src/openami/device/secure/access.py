@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may call what over the wall, and how much of it.
+
+The caller is the user that the system names for its socket (SO_PEERCRED); nothing that it says of
+itself counts.  Callers of the non-secure world have negative client ids, partitions of the secure
+one positive ones (PSA Certified Firmware Framework for M, 3.3.3).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Final
+
+from openami.device.secure.calls import Group
+
+
+class Caller(IntEnum):
+    """Client ids of those outside of the process."""
+
+    NON_SECURE = -1
+    TLS = 1
+    """The partition where TLS ends."""
+
+
+ACCESS: Final[Mapping[Caller, frozenset[Group]]] = MappingProxyType(
+    {
+        Caller.NON_SECURE: frozenset(Group),
+        Caller.TLS: frozenset({Group.CRYPTO, Group.ITS, Group.LIFE_CYCLE}),
+    }
+)
+
+KEYLESS: Final = frozenset({Group.LIFE_CYCLE})
+"""What is left where the life cycle permits no use of keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much callers may take.
+
+    Attributes:
+        connections: Of one caller at a time.
+        operations: Open at a time in one connection.
+        volatile_keys: Of one caller at a time.
+        stored_octets: Of one caller, of its entries and persistent keys with their names.
+    """
+
+    connections: int = 8
+    operations: int = 16
+    volatile_keys: int = 64
+    stored_octets: int = 2048
+
+
+LIMITS: Final = Limits()

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secure worlds for tests: in memory with a service, or as a process behind its wall."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from device.sealedmeter import KEYS, image
+from openami.device import sealed
+from openami.device.bootregion import REGION, BootRegion
+from openami.device.files import FLASH_FILE, OTP_FILE
+from openami.device.flash import FlashFile
+from openami.device.handover import SEED_OCTETS, Component, Handover
+from openami.device.otp import BLANK, BOOT, ENTRIES, ENTRY_OCTETS, STAGE, UNIQUE_KEY, Otp
+from openami.device.payload.judge import policy
+from openami.device.secure.access import LIMITS, Limits
+from openami.device.secure.calls import BY_NAME
+from openami.device.secure.client import SecureClient
+from openami.device.secure.codec import Reply, Request, Value, write
+from openami.device.secure.process import open_door
+from openami.device.secure.service import Service, Session
+from openami.device.secure.world import World
+from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, Bank
+from openami.firmware.boot import prepare
+from openami.firmware.flash import ERASED, SimulatedFlash
+from openami.psa.lifecycle import STAGES, LifeCycle
+from openami.psa.status import PsaError
+from openami.runtime.users import User
+from psaworld import Noise
+
+UNIQUE: Final = bytes(range(1, 33))
+RECORD: Final = Handover(
+    bank=Bank.A,
+    trial=False,
+    seed=bytes(range(SEED_OCTETS)),
+    life_cycle=LifeCycle.SECURED,
+    components=(Component("BL", b"\xb1" * 32), Component("SECURE", b"\x5e" * 32)),
+)
+CODE: Final = (
+    "import sys\nfrom openami.device.secure.process import main\nsys.exit(main(sys.argv[1:]))"
+)
+
+
+def make(folder: Path, state: LifeCycle = LifeCycle.SECURED) -> None:
+    """Make the flash and the fuses of a device that left its factory."""
+    region = BootRegion(program=b"boot", keys=KEYS)
+    octets = region.encode()
+    flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
+    flash.program(REGION.offset, octets + ERASED * (-len(octets) % 8))
+    prepare(flash, M2351, policy(KEYS), image().encode())
+    flash.close()
+    otp = Otp.open(folder / OTP_FILE)
+    otp.burn(BOOT, region.digest)
+    otp.burn(UNIQUE_KEY, UNIQUE)
+    otp.burn(STAGE, bytes((STAGES[state].fuses & 0xFF,)))
+    otp.close()
+
+
+def in_memory(
+    flash: SimulatedFlash | None = None,
+    state: LifeCycle = LifeCycle.SECURED,
+    limits: Limits = LIMITS,
+) -> Service:
+    """Return the service of a world in memory; fuses and chance are the same each time."""
+    fuses = Otp(Path("memory"), os.memfd_create("fuses"))
+    os.pwrite(fuses.fileno(), BLANK * ENTRY_OCTETS * ENTRIES, 0)
+    fuses.burn(UNIQUE_KEY, UNIQUE)
+    fuses.burn(STAGE, bytes((STAGES[state].fuses & 0xFF,)))
+    world = World(flash or SimulatedFlash(M2351_FLASH_OCTETS), fuses, RECORD, Noise())
+    fuses.close()
+    return Service(world, limits=limits)
+
+
+def ask(session: Session, name: str, *arguments: Value) -> tuple[Value, ...]:
+    """Call a function as its octets."""
+    function = BY_NAME[name]
+    request = Request(function.number, 1, write(function.arguments, arguments))
+    return Reply.decode(session.serve(request.encode())).results(function.results)
+
+
+@dataclass(frozen=True, slots=True)
+class Walled:
+    """A secure world that runs, and its folder and door."""
+
+    process: "subprocess.Popen[str]"
+    home: Path
+    door: Path
+    clients: list[SecureClient] = field(default_factory=list)
+
+    def connect(self) -> SecureClient:
+        """Return a client that the secure world has taken in; it is closed in the end."""
+        client = SecureClient.connect(self.door)
+        self.clients.append(client)
+        client.call("client_id")
+        return client
+
+    def refused(self, name: str, *arguments: int | bytes) -> PsaError:
+        """Call a function of which a refusal is expected."""
+        client = SecureClient.connect(self.door)
+        self.clients.append(client)
+        try:
+            client.call(name, *arguments)
+        except PsaError as error:
+            return error
+        raise AssertionError(f"{name} was not refused")
+
+
+@contextmanager
+def walled(
+    callers: str, user: User | None = None, state: LifeCycle = LifeCycle.SECURED
+) -> Iterator[Walled]:
+    """Run a secure world as a user, in a folder below one that everybody may enter."""
+    home = Path(tempfile.mkdtemp(prefix="openami-secure-"))
+    home.chmod(0o755)
+    folder = home / "secure"
+    folder.mkdir(mode=0o700)
+    make(folder, state)
+    if user is not None:
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, user.uid, user.gid)
+    door = open_door(home / "door")
+    record = sealed.seal("record", RECORD.encode())
+    words = (folder, door.fileno(), record, callers)
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, *map(str, words)],
+        pass_fds=(door.fileno(), record),
+        user=None if user is None else user.uid,
+        group=None if user is None else user.gid,
+        extra_groups=None if user is None else (),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    door.close()
+    os.close(record)
+    try:
+        wall = Walled(process, home, home / "door")
+        wall.connect()
+        yield wall
+        for client in wall.clients:
+            client.close()
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+        shutil.rmtree(home)
