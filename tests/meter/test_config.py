@@ -53,6 +53,12 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
         ("device.toml", replaced('"OAM0', '"OAM'), "16 characters"),
         ("device.toml", replaced("[meter]", "[meter"), "not valid TOML"),
         ("device.toml", replaced("capture_period_s = 1800", "capture_period_s = 1.5"), "1.5"),
+        ("device.toml", '{}\n[metrology]\nlink = "i2c"'.format, "link is 'i2c', not \"uart\" or"),
+        (
+            "device.toml",
+            "{}\n[metrology]\nslot_octets = 65".format,
+            "slot_octets is 65, not 64 or 256",
+        ),
         ("keys.json", replaced("openami-keys-1", "openami-keys-9"), "openami-keys-9"),
         ("keys.json", replaced('"guek": "', '"guek": "00'), "guek has 17 octets, not 16"),
         ("keys.json", replaced('"gak"', '"gok"'), "holds no keys"),

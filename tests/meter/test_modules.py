@@ -41,6 +41,11 @@ async def running(var: Path) -> AsyncIterator[Plant]:
         await asyncio.to_thread(plant.stop)
 
 
+def given_spi(plant: Plant, slot_octets: int) -> None:
+    with (plant.meter_home(1) / "device.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[metrology]\nlink = "spi"\nslot_octets = {slot_octets}\n')
+
+
 def openami(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "openami", "meter", *map(str, words)]
     environment = os.environ | {"PYTHONPATH": str(Path("src").resolve())}
@@ -96,6 +101,41 @@ def test_what_is_done_to_the_meter_is_in_both_logs_and_on_the_glass(tmp_path: Pa
         metrology, management = logs(plant)
         for log in (metrology, management):
             assert {40, 41, 42, 43, 94} <= set(log)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("slot_octets", [64, pytest.param(256, marks=pytest.mark.long)])
+def test_modules_joined_by_spi_survive_kills_and_lose_nothing(
+    tmp_path: Path, slot_octets: int
+) -> None:
+    async def story() -> None:
+        plant = Plant(tmp_path, meters=1, speed=FAST)
+        given_spi(plant, slot_octets)
+        try:
+            plant.start_meter()
+            for victim in ("metrology", "management", ""):
+                await plant.until(
+                    lambda: said(plant, "metrology", "management") == "attached", "the link"
+                )
+                before = plant.figure("management", "intervals stored")
+                await plant.until(
+                    lambda before=before: (
+                        plant.figure("management", "intervals stored") > before + 2
+                    ),
+                    "intervals",
+                )
+                if victim:
+                    pid = plant.pid(victim)
+                    plant.kill(victim)
+                    await plant.until(
+                        lambda pid=pid, victim=victim: plant.pid(victim) != pid, f"new {victim}"
+                    )
+        finally:
+            await asyncio.to_thread(plant.stop)
+        numbers = [interval.sequence for interval in plant.ring(1)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert "Traceback" not in plant.said()
 
     asyncio.run(story())
 

@@ -39,7 +39,7 @@ def meter() -> None:
 )
 @VERBOSE
 def run_meter(home: Path, *, from_source: bool, verbose: bool) -> None:
-    """Run one meter in full: two modules joined by a UART."""
+    """Run one meter in full: two modules joined by a UART or SPI."""
     set_up_logs(verbose=verbose)
     run_until_stopped(lambda stop: backplane.serve(home.resolve(), stop, from_source=from_source))
 
@@ -47,7 +47,7 @@ def run_meter(home: Path, *, from_source: bool, verbose: bool) -> None:
 @meter.command()
 @METER_HOME
 @click.option(
-    "--descriptor", type=int, required=True, help="Open file descriptor of the UART's master side."
+    "--descriptor", type=int, required=True, help="Open file descriptor of the line to management."
 )
 @VERBOSE
 def metrology(home: Path, descriptor: int, *, verbose: bool) -> None:
@@ -59,18 +59,17 @@ def metrology(home: Path, descriptor: int, *, verbose: bool) -> None:
 @meter.command()
 @METER_HOME
 @click.option(
-    "--uart",
-    type=click.Path(path_type=Path, dir_okay=False),
+    "--line",
     required=True,
-    help="Serial line to metrology, e.g. /dev/ttyS1.",
+    help="Line to metrology: a serial one, e.g. /dev/ttyS1, or spi: and an open file descriptor.",
 )
 @click.option("--record", type=int, help="Open file descriptor of the record of the start.")
 @VERBOSE
-def management(home: Path, uart: Path, record: int | None, *, verbose: bool) -> int:
+def management(home: Path, line: str, record: int | None, *, verbose: bool) -> int:
     """Run the management module from source; `meter run --from-source` does it."""
     set_up_logs(verbose=verbose)
     return run_until_stopped(
-        lambda stop: management_process.serve(home.resolve(), uart, stop, handed_over(record))
+        lambda stop: management_process.serve(home.resolve(), line, stop, handed_over(record))
     )
 
 

@@ -6,13 +6,15 @@ pushes, which an engineer may set and a demo need not.
 """
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
-from openami.runtime.config import ConfigFile
+from openami.runtime.config import ConfigFile, Table
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json
 from openami.transport.reconnect import Backoff
+from openami.transport.spi import SLOTS
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import ENCRYPTED, Scheme, Url
 
@@ -24,6 +26,13 @@ LDN_OCTETS: Final = 16
 MICROSECONDS: Final = 1_000_000
 PLAIN: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "coap"})
 """What the plain listener may speak."""
+
+
+class LinkKind(StrEnum):
+    """What is between a meter's two modules."""
+
+    UART = "uart"
+    SPI = "spi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +99,8 @@ class MeterConfig:
     event_entries: int
     push_first_s: float  # pause before a push is sent again, doubled each time
     push_most_s: float
+    link: LinkKind = LinkKind.UART  # between metrology and management
+    slot_octets: int = 64  # of SPI
     waveforms: bool = False  # what is replayed passes through the measuring chain
     trial_s: float = 120.0  # in which firmware on trial has to pass its self-test
 
@@ -116,6 +127,7 @@ class MeterConfig:
         file = ConfigFile(home / "device.toml")
         meter, uplink = file.table("meter"), file.table("uplink")
         profile, push = file.table("profile"), file.table("push")
+        metrology = file.table("metrology")
         meter.ignore("kind", "region", "zone")
         title = meter.title("title")
         keys_file = file.table("keys").path("file")
@@ -146,7 +158,9 @@ class MeterConfig:
             event_entries=profile.whole("event_entries", 512, least=16, most=65_535),
             push_first_s=push.number("first_s", 5.0),
             push_most_s=push.number("most_s", 60.0),
-            waveforms=file.table("metrology").flag("waveforms", default=False),
+            link=metrology.parsed("link", LinkKind, '"uart" or "spi"', LinkKind.UART),
+            slot_octets=_slot_octets(metrology),
+            waveforms=metrology.flag("waveforms", default=False),
             trial_s=file.table("firmware").number("trial_s", 120.0),
         )
         file.refuse_unknown()
@@ -173,6 +187,13 @@ class FleetConfig:
         file.refuse_unknown()
         meters = home.parent / "meters"
         return cls(homes=tuple(meters / title.hex().upper() for title in titles))
+
+
+def _slot_octets(metrology: Table) -> int:
+    found = metrology.whole("slot_octets", SLOTS[0])
+    if found not in SLOTS:
+        raise metrology.refused("slot_octets", " or ".join(map(str, SLOTS)))
+    return found
 
 
 def _ldn(text: str) -> str:

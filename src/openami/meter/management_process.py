@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Management as a process: the UART to metrology on one side, the concentrator on the other."""
+"""Management as a process: the line to metrology on one side, the concentrator on the other."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,7 @@ from openami.device.payload.identity import SW_TYPE
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.meter.config import MeterConfig
 from openami.meter.instrument import ManagementEnd
+from openami.meter.line import management_line
 from openami.meter.management import Management, Surroundings
 from openami.meter.objects import Firmware
 from openami.meter.serving import MeterUplink, listen_plain, listen_protected
@@ -28,7 +29,6 @@ from openami.runtime.clock import Clock, real_us
 from openami.runtime.errors import ExitCode
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
-from openami.transport.serial import SerialLine
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class ManagementProcess:
     """One meter's management, from its opened files to its stop."""
 
     def __init__(
-        self, config: MeterConfig, clock: Clock, uart: Path, record: Handover | None = None
+        self, config: MeterConfig, clock: Clock, line: str, record: Handover | None = None
     ) -> None:
         """Open every file and prepare the line; call inside a running loop.
 
@@ -72,7 +72,7 @@ class ManagementProcess:
         )
         self.end.bind(self.management)
         self.uplink = MeterUplink(self.management)
-        self._line = SerialLine(uart, self._received)
+        self._line = management_line(config, line, self._received)
 
     def _firmware(self, record: Handover) -> Firmware:
         """Take up the update of the flash that this was started from."""
@@ -179,17 +179,17 @@ class ManagementProcess:
 
 
 async def serve(
-    home: Path, uart: Path, stop: asyncio.Event, record: Handover | None = None
+    home: Path, line: str, stop: asyncio.Event, record: Handover | None = None
 ) -> ExitCode:
-    """Run management of the meter in `home` on a UART until `stop` is set; return its exit status.
+    """Run management of the meter in `home` on a line until `stop` is set; return its exit status.
 
     Args:
         home: With its files.
-        uart: Line to metrology.
+        line: To metrology, in the words of `line.management_line`.
         stop: Ends it.
         record: Of this start, from boot; None where nothing was booted.
     """
     layout = Layout(home.parent.parent)
     config = MeterConfig.load(home)
-    process = ManagementProcess(config, Clock(layout.clock), uart, record)
+    process = ManagementProcess(config, Clock(layout.clock), line, record)
     return await process.run(stop, layout.run)

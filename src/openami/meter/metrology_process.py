@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrology as a process: measures, closes intervals, keeps its journal, answers on the UART.
+"""Metrology as a process: measures, closes intervals, keeps its journal, answers on the link.
 
 It knows no keys and no network.  Nothing that management does, or fails to do, stops it.
 """
@@ -18,6 +18,7 @@ from openami.exchange.events import EventCode
 from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig
 from openami.meter.instrument import MetrologyEnd
+from openami.meter.line import metrology_line
 from openami.meter.logbook import Logbook
 from openami.meter.measuring.frontend import FrontEnd
 from openami.meter.measuring.measured_load import MeasuredLoad
@@ -28,24 +29,12 @@ from openami.runtime.clock import MICROSECONDS, Clock
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
-from openami.transport.serial import Receive, SerialLine
 
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.05
 SHOW_S: Final = 0.5  # how often momentary values go over the link
 STATUS_S: Final = 1.0
-
-
-class DescriptorLine(SerialLine):
-    """A serial line whose descriptor somebody else keeps open: the backplane's UART."""
-
-    def __init__(self, descriptor: int, receive: Receive) -> None:
-        super().__init__(Path(f"/proc/self/fd/{descriptor}"), receive)
-        self._given = descriptor
-
-    def _acquire(self) -> int:
-        return os.dup(self._given)
 
 
 def metrology_of(config: MeterConfig) -> Metrology:
@@ -97,7 +86,7 @@ class MetrologyProcess:
         self._terminals = Terminals()
         self._terminals_problem = ""
         self._pulses_from = meter.momentary(self._calendar_s())
-        self._line = DescriptorLine(descriptor, self._received)
+        self._line = metrology_line(config, descriptor, self._received)
         self._shown_s = 0.0
         findings = [self.bank.finding, *self.logbook.findings]
         for finding in filter(None, findings):
@@ -192,7 +181,7 @@ class MetrologyProcess:
 
 
 async def serve(home: Path, descriptor: int, stop: asyncio.Event) -> None:
-    """Run metrology of the meter in `home` on an open UART until `stop` is set."""
+    """Run metrology of the meter in `home` on an open line until `stop` is set."""
     layout = Layout(home.parent.parent)
     config = MeterConfig.load(home)
     process = MetrologyProcess(config, Clock(layout.clock), descriptor)

@@ -41,7 +41,7 @@ class Module(Child):
 
     Attributes:
         home: The meter's folder.
-        uart: Line to metrology.
+        line: To metrology, in the words of `line.management_line`, and the descriptor in them.
         service: Descriptor of the technician's line, and its path for people.
         isolation: Why the meter's parts are not kept apart.
         from_source: Run the package instead of what lies in the flash.
@@ -51,7 +51,7 @@ class Module(Child):
     """
 
     home: Path = field(kw_only=True)
-    uart: str = field(kw_only=True)
+    line: tuple[str, Sequence[int]] = field(kw_only=True)
     service: tuple[int, str] = field(kw_only=True)
     isolation: str = field(default="", kw_only=True)
     from_source: bool = field(default=False, kw_only=True)
@@ -122,15 +122,15 @@ class Module(Child):
         return Booted(record=record, record_file=record_file, management=nothing, secure=None)
 
     def _programs(self, found: Booted) -> Sequence[Program]:
-        arguments = ("--home", self.home, "--uart", self.uart, "--record", found.record_file)
+        arguments = ("--home", self.home, "--line", self.line[0], "--record", found.record_file)
         if self.from_source:
             words = ("-m", "openami", "meter", NAME, *arguments)
             command: Sequence[str] = [sys.executable, *map(str, words)]
         else:
-            words = (self.home, self.uart, found.record_file)  # type: ignore[assignment]
+            words = (self.home, self.line[0], found.record_file)  # type: ignore[assignment]
             command = sealed.command(found.management, rom.libraries(), *words)
         environment = None if self.from_source else power.environment()
-        descriptors = (found.management, found.record_file)
+        descriptors = (found.management, found.record_file, *self.line[1])
         return [Program(NAME, command, descriptors, environment=environment)]
 
     def _is_silent(self, began_s: float) -> bool:

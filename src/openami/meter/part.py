@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The non-secure world as a program of an image: management, begun without a command line.
 
-    HOME UART RECORD
+    HOME LINE RECORD
 
-RECORD is the descriptor of the record that boot handed over.
+LINE is the way to metrology in the words of `line.management_line`, RECORD the descriptor of the
+record that boot handed over.
 
 A sentence and the exit status say what went wrong, as the command line does.
 """
@@ -20,12 +21,12 @@ from openami.runtime.process import run_until_stopped, stop_with_parent
 
 def main(arguments: list[str]) -> int:
     """Run management until SIGTERM; return the exit status."""
-    home, uart, record = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
+    home, line, record = Path(arguments[0]), arguments[1], int(arguments[2])
     stop_with_parent()
     set_up_logs()
     try:
         return run_until_stopped(
-            lambda stop: management_process.serve(home, uart, stop, handed_over(record))
+            lambda stop: management_process.serve(home, line, stop, handed_over(record))
         )
     except UserError as error:
         print(f"openami: {error}", file=sys.stderr)  # noqa: T201  the supervisor keeps it

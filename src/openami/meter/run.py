@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backplane of the full meter: a UART between two modules, and their power.
+"""The backplane of the full meter: the line between two modules, and their power.
 
-The UART is a pseudo-terminal of which the backplane keeps both sides open, so that neither module
-sees the line close when the other restarts.  Metrology inherits the master side, management opens
-the slave side by its path.  A module that dies is started again; when the backplane itself is
-killed the system stops both (`runtime.process.stop_with_parent`).
+A UART is a pseudo-terminal: metrology inherits the master side, management opens the slave side by
+its path.  SPI is a pair of sockets, one inherited by each.  The backplane keeps both sides open, so
+that neither module sees the line close when the other restarts.  A module that dies is started
+again; when the backplane itself is killed the system stops both
+(`runtime.process.stop_with_parent`).
 
 Management runs as boot found it in the flash (`module`); a meter that has none is made first, as
 its factory would.
@@ -23,13 +24,15 @@ from openami.device import factory
 from openami.device.payload.parts import PayloadError
 from openami.firmware.errors import FirmwareError
 from openami.meter import modules
-from openami.meter.config import MeterConfig
+from openami.meter.config import LinkKind, MeterConfig
+from openami.meter.line import SPI
 from openami.meter.module import NAME, Module
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
 from openami.runtime.supervisor import COMMAND, Child, ChildState, Program, Supervisor
 from openami.transport.serial import make_raw
+from openami.transport.spi import wires
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +41,8 @@ TOGETHER: Final = "one user runs all parts of the meter, and management holds it
 """Why the parts are not kept apart: there is no secure world of its own yet."""
 
 
-def metrology(home: Path, master: int) -> Program:
-    """Return the metrology module on its side of the UART."""
+def metrology(home: Path, descriptor: int) -> Program:
+    """Return the metrology module on its end of the link."""
     words = (
         "-m",
         "openami",
@@ -48,9 +51,9 @@ def metrology(home: Path, master: int) -> Program:
         "--home",
         str(home),
         "--descriptor",
-        str(master),
+        str(descriptor),
     )
-    return Program("metrology", [sys.executable, *words], (master,))
+    return Program("metrology", [sys.executable, *words], (descriptor,))
 
 
 def trouble(children: Sequence[Child]) -> str:
@@ -96,6 +99,17 @@ def line() -> Iterator[tuple[int, str]]:
         os.close(slave)
 
 
+@contextmanager
+def link_of(config: MeterConfig) -> Iterator[tuple[int, tuple[str, tuple[int, ...]]]]:
+    """Lend the link: metrology's descriptor; management's words, and descriptors to inherit."""
+    if config.link is LinkKind.SPI:
+        with wires() as (master, slave):
+            yield slave, (f"{SPI}{master}", (master,))
+    else:
+        with line() as (master, uart):
+            yield master, (uart, ())
+
+
 async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -> None:
     """Run the full meter in `home` until `stop` is set.
 
@@ -108,18 +122,18 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
     modules.pair_new(config.home)
     if not from_source:
         await asyncio.to_thread(from_factory, config, layout.firmware)
-    with line() as (master, uart), line() as service:
+    with link_of(config) as (descriptor, end), line() as service:
         management = Module(
             Program(NAME, ()),
             layout.run / f"{NAME}.log",
             home=home,
-            uart=uart,
+            line=end,
             service=service,
             isolation=TOGETHER,
             from_source=from_source,
             watchdog_s=2 * config.trial_s,
         )
-        supervisor = Supervisor([metrology(home, master), management], layout.run)
+        supervisor = Supervisor([metrology(home, descriptor), management], layout.run)
         supervisor.start()
         log.info("%s has power", config.name)
         while not stop.is_set():
