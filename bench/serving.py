@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import resource
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,8 +91,12 @@ def secured(asked: Mapping[str, Any]) -> Secured | None:
 
 async def serve_echo(asked: Mapping[str, Any]) -> list[int]:
     loop = asyncio.get_running_loop()
-    tls = secured(asked)
-    context = tls.tls.context if tls else None
+    context = None
+    if "identity" in asked:
+        ca, certificate, key = asked["identity"]
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(certificate, key)
     answer = bytes.fromhex(asked["answer"])
     server = await loop.create_server(lambda: Echo(answer), HOST, 0, ssl=context, backlog=1024)
     return [server.sockets[0].getsockname()[1]]

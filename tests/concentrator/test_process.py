@@ -19,6 +19,7 @@ from openami.runtime.errors import ConfigurationError, UserError
 from openami.runtime.status import read_statuses
 from openami.transport.endpoint import dial
 from openami.transport.tls import Expected, Role, Secured, client_tls
+from openami.transport.tlspolicy import Policy, Version
 from openami.transport.wire import WireError
 
 
@@ -227,10 +228,13 @@ def test_the_command_asks_for_a_home() -> None:
     assert isinstance(result.exception, ConfigurationError)
 
 
-def test_tls_of_another_version_is_not_offered(tmp_path: Path) -> None:
+def test_a_version_of_tls_that_the_policy_leaves_out_is_not_offered(tmp_path: Path) -> None:
     @in_loop
     async def test() -> None:
         chain = Chain(tmp_path, meters=1)
+        config = chain.concentrator_config()
+        identity = replace(config.identity, policy=Policy(versions=(Version.TLS_1_2,)))
+        chain.concentrator_config = lambda: replace(config, identity=identity)  # type: ignore[method-assign]
         await chain.start_concentrator()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from openami.transport.dtls import CIPHER_SUITES
 from openami.transport.tls import Role, TlsIdentity
+from openami.transport.tlspolicy import SUITES
 from openami.transport.udp import dial_wrapped_dtls, listen_wrapped_dtls
 from openami.transport.url import Url
 from openami.transport.wire import Limits
@@ -59,7 +59,7 @@ def free_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("suite", CIPHER_SUITES)
+@pytest.mark.parametrize("suite", [suite.name for suite in SUITES.values()])
 def test_their_client(pki: Pki, suite: str) -> None:
     async def act() -> None:
         there = Party(echo)

@@ -17,8 +17,11 @@ ANY_PORT = Url("dtls", "127.0.0.1", 0)
 class Scene:
     """A listener that echoes, and what dials it."""
 
-    def __init__(self, pki: Pki, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, pki: Pki, limits: Limits = DEFAULT_LIMITS, there: Secured | None = None
+    ) -> None:
         self.pki = pki
+        self.secured = there or pki.concentrator()
         self.limits = limits
         self.there = Party(echo)
         self.here = Party()
@@ -27,7 +30,7 @@ class Scene:
         self.port = await listen_wrapped_dtls(
             ANY_PORT,
             self.there.accept,  # type: ignore[arg-type]  # any carrier will do
-            self.pki.concentrator(),
+            self.secured,
             self.limits,
         )
         return self.port

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
 from openami.lifecycle.authority import Authority
 from openami.transport.endpoint import Listener, dial, listen
 from openami.transport.tls import (
@@ -17,6 +20,7 @@ from openami.transport.tls import (
     client_tls,
     server_tls,
 )
+from openami.transport.tlspolicy import DEFAULT_POLICY, Policy
 from openami.transport.url import Url
 from openami.transport.wire import DEFAULT_LIMITS, Limits, Wire
 
@@ -81,6 +85,8 @@ class Pki:
         *,
         by: Authority | None = None,
         age: timedelta | None = None,
+        policy: Policy = DEFAULT_POLICY,
+        revoked: Path | None = None,
     ) -> TlsIdentity:
         """Issue; `by` another authority than the trusted one, `age` days ago for a day."""
         self.issued += 1
@@ -95,15 +101,37 @@ class Pki:
         (home / "ca.crt").write_bytes(self.authority.pem)
         (home / "tls.crt").write_bytes(credentials.certificate)
         (home / "tls.key").write_bytes(credentials.key)
-        return TlsIdentity(home / "ca.crt", home / "tls.crt", home / "tls.key")
+        files = (home / "ca.crt", home / "tls.crt", home / "tls.key")
+        return TlsIdentity(*files, policy, revoked)
 
-    def meter(self) -> Secured:
+    def revoke(
+        self, path: Path, *revoked: TlsIdentity, by: Authority | None = None, due_days: int = 30
+    ) -> Path:
+        """Write the authority's list of what it took back; `by` another one than the trusted."""
+        authority, now = by or self.authority, datetime.now(UTC)
+        made = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(authority.certificate.subject)
+            .last_update(now - timedelta(days=60))
+            .next_update(now + timedelta(days=due_days))
+        )
+        for identity in revoked:
+            certificate = x509.load_pem_x509_certificate(identity.certificate.read_bytes())
+            row = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+            made = made.add_revoked_certificate(row.revocation_date(now).build())
+        signed = made.sign(authority.key, hashes.SHA256())
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        return fresh.replace(path)
+
+    def meter(self, policy: Policy = DEFAULT_POLICY) -> Secured:
         """The dialling side: a meter that wants the concentrator."""
-        return dialler(self.identity(METER, Role.METER))
+        return dialler(self.identity(METER, Role.METER, policy=policy))
 
-    def concentrator(self) -> Secured:
+    def concentrator(self, policy: Policy = DEFAULT_POLICY, revoked: Path | None = None) -> Secured:
         """The listening side: a concentrator that lets in meters."""
-        settings = server_tls(self.identity(CONCENTRATOR, Role.CONCENTRATOR))
+        identity = self.identity(CONCENTRATOR, Role.CONCENTRATOR, policy=policy, revoked=revoked)
+        settings = server_tls(identity)
         return Secured(settings, Expected(roles=frozenset({"meter"})))
 
 
@@ -144,4 +172,6 @@ async def connect(
     wire = await dial(
         listener.url, here.accept, secured=pki.meter() if scheme == "tls" else None, limits=limits
     )
+    async with asyncio.timeout(10):
+        await there.met.wait()  # with TLS 1.3 the dialling side is ready first
     return Pair(listener, there, wire, here.handlers[0])

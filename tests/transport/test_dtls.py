@@ -15,9 +15,10 @@ from openami.dlms.hls import Mechanism
 from openami.lifecycle.authority import Authority
 from openami.runtime.errors import ConfigurationError, UserError
 from openami.transport.client import open_session
-from openami.transport.dtls import CIPHER_SUITES, Cookies, client_random, cut
+from openami.transport.dtls import Cookies, client_random, cut
 from openami.transport.dtlsport import dial_dtls, listen_dtls
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls
+from openami.transport.tlspolicy import SUITES, Cipher, Policy
 from openami.transport.udp import listen_wrapped_dtls, wrapped
 from openami.transport.wire import Limits, WireError
 from playbooks.demo_meter import ENERGY, PASSWORD, READER, DemoMeter
@@ -51,13 +52,14 @@ def test_both_ends_know_each_other(pki: Pki) -> None:
     play(act)
 
 
-@pytest.mark.parametrize("suite", CIPHER_SUITES)
-def test_each_cipher_suite(pki: Pki, suite: str) -> None:
+@pytest.mark.parametrize("cipher", Cipher)
+def test_each_cipher_suite(pki: Pki, cipher: Cipher) -> None:
     async def act() -> None:
         scene = Scene(pki)
         port = await scene.listen()
         accept = wrapped(scene.here.accept)  # type: ignore[arg-type]
-        channel = await dial_dtls(port.url, accept, pki.meter(), suites=(suite,))
+        channel = await dial_dtls(port.url, accept, pki.meter(Policy(ciphers=(cipher,))))
+        suite = SUITES[cipher].name
         assert channel.association.suite == suite
         assert next(iter(port.channels.values())).association.suite == suite
         await port.close()
@@ -72,14 +74,13 @@ def test_a_suite_that_only_one_side_has(pki: Pki) -> None:
         port = await listen_dtls(
             ANY_PORT,
             wrapped(scene.there.accept),  # type: ignore[arg-type]
-            pki.concentrator(),
-            suites=CIPHER_SUITES[:1],
+            pki.concentrator(Policy(ciphers=(Cipher.AES128_GCM,))),
         )
         accept = wrapped(scene.here.accept)  # type: ignore[arg-type]
         with pytest.raises(
             WireError, match=r"it shares no cipher suite with us \(.* handshake failure\)"
         ):
-            await dial_dtls(port.url, accept, pki.meter(), suites=CIPHER_SUITES[1:2])
+            await dial_dtls(port.url, accept, pki.meter(Policy(ciphers=(Cipher.AES256_GCM,))))
         await port.close()
 
     play(act)
@@ -349,7 +350,7 @@ def test_a_key_that_belongs_to_another_certificate(pki: Pki) -> None:
         identity.key.write_bytes(other.key.read_bytes())
         scene = Scene(pki)
         port = await scene.listen()
-        with pytest.raises(ConfigurationError, match="do not fit together"):
+        with pytest.raises(ConfigurationError, match=r"is no key for tls\.crt"):
             await scene.dial(secured=secured)
         await port.close()
 

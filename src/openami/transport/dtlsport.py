@@ -14,19 +14,16 @@ from typing import Final, cast
 from openami.runtime.errors import ExitCode, UserError
 from openami.transport.datagrams import LISTENER_IDLE_S, AcceptChannel, Address, ChannelUser
 from openami.transport.dtls import (
-    CIPHER_SUITES,
     LONGEST_MESSAGE_OCTETS,
     MTU_OCTETS,
     Association,
     AssociationLostError,
-    Cookies,
     Doorkeeper,
     client_random,
     dialling,
-    dtls_context,
 )
 from openami.transport.endpoint import cannot_dial, cannot_listen
-from openami.transport.tls import Secured
+from openami.transport.tls import HALF_OPEN_SHARE, Secured
 from openami.transport.url import Url
 from openami.transport.wire import DEFAULT_LIMITS, Limits, PeerIdentity, WireError
 
@@ -34,8 +31,6 @@ log = logging.getLogger(__name__)
 
 APPLICATION_DATA: Final = 23
 ALERT: Final = 21
-HALF_OPEN_SHARE: Final = 0.5
-"""How many of the connections that a listener may have may be in their handshakes."""
 
 
 class DtlsChannel:
@@ -56,6 +51,7 @@ class DtlsChannel:
         self._port = port
         self._address = address
         self._user: ChannelUser | None = None
+        self._spoken = False  # whether the peer has said anything after the handshake
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -86,7 +82,7 @@ class DtlsChannel:
     def close(self, reason: str = "closed here") -> None:
         """Say close_notify and no more."""
         if self.reason is None:
-            self.association.farewell()
+            self.association.farewell(resumable=self._user is not None)
             self._flush()
             self._end(reason)
 
@@ -103,6 +99,7 @@ class DtlsChannel:
             except WireError as refusal:
                 self._refuse(str(refusal))
                 return
+        self._spoken = self._spoken or bool(messages)
         for message in messages:
             if self._user is not None and self.reason is None:
                 self._user.datagram(message)
@@ -114,16 +111,17 @@ class DtlsChannel:
     def _bind(self) -> None:
         """Learn who the peer is, and hand it to whoever uses it."""
         port = self._port
-        self.peer = self.association.peer()
-        port.secured.expected.verify(self.peer, port.secured.tls.identity.ca)
+        self.peer = self.association.admitted(port.secured.expected)
         port.established(self, self._address)
         self._user = port.accept(self)
+        port.secured.tls.count(resumed=self.association.resumed)
         if not self.opened.done():
             self.opened.set_result(None)
 
     def _lost(self, lost: AssociationLostError) -> None:
         if lost.in_order:
-            self.association.farewell()
+            # Who turns away without a word refuses us: next time we prove our certificate anew.
+            self.association.farewell(resumable=self._user is not None and self._spoken)
             self._flush()
             self._end(str(lost))
         else:
@@ -146,6 +144,8 @@ class DtlsChannel:
             self.opened.exception()  # seen; whoever dials sees it again
         if self._user is not None:
             self._user.closed(reason)
+        else:
+            self._port.secured.tls.tally.refused += 1
         self._port.closed(self, self._address)
 
     def _flush(self) -> None:
@@ -206,7 +206,6 @@ class DtlsPort(asyncio.DatagramProtocol):
         *,
         dialled: bool,
         mtu: int = MTU_OCTETS,
-        suites: tuple[str, ...] = CIPHER_SUITES,
     ) -> None:
         self.url = url
         self.accept = accept
@@ -220,11 +219,7 @@ class DtlsPort(asyncio.DatagramProtocol):
         self.idle_s = limits.idle_timeout_s or LISTENER_IDLE_S
         self._mtu = mtu
         self._transport: asyncio.DatagramTransport | None = None
-        cookies = None if dialled else Cookies()
-        self._context = dtls_context(secured.tls, cookies, suites)
-        self._door: Doorkeeper | None = None
-        if cookies is not None:
-            self._door = Doorkeeper(self._context, cookies, secured.tls, mtu)
+        self._door = None if dialled else Doorkeeper(secured.tls, mtu)
 
     # What asyncio calls ---------------------------------------------------------------------
 
@@ -286,9 +281,8 @@ class DtlsPort(asyncio.DatagramProtocol):
 
     # What users call ----------------------------------------------------------------------------
 
-    def dial(self) -> DtlsChannel:
-        """Begin the handshake with the peer."""
-        association = dialling(self._context, self.secured.tls, str(self.url), self._mtu)
+    def begin(self, association: Association) -> DtlsChannel:
+        """Begin the handshake with the peer that was dialled."""
         channel = self.beginning[None] = DtlsChannel(self, None, association)
         channel.take(None)
         return channel
@@ -337,14 +331,13 @@ def _is_handshake(data: bytes) -> bool:
     return data[:1] not in {bytes((APPLICATION_DATA,)), bytes((ALERT,))} or epoch == 0
 
 
-async def dial_dtls(  # noqa: PLR0913  where, for whom, as whom, and three options
+async def dial_dtls(
     url: Url,
     accept: AcceptChannel,
     secured: Secured,
     limits: Limits = DEFAULT_LIMITS,
     *,
     mtu: int = MTU_OCTETS,
-    suites: tuple[str, ...] = CIPHER_SUITES,
 ) -> DtlsChannel:
     """Open a socket, shake hands, and return the channel; its user is what `accept` returned.
 
@@ -354,18 +347,19 @@ async def dial_dtls(  # noqa: PLR0913  where, for whom, as whom, and three optio
         secured: `tls.client_tls` and whom we want there.
         limits: `connect_timeout_s` bounds this call.
         mtu: Of datagrams during the handshake, in octets.
-        suites: What is offered, best first.
 
     Raises:
         WireError: Nobody there, no answer, or the wrong peer.
+        ConfigurationError: A file of our side cannot be used.
     """
-    port = DtlsPort(url, accept, secured, limits, dialled=True, mtu=mtu, suites=suites)
+    association = dialling(secured.tls, str(url), mtu)  # before the socket: files may be unusable
+    port = DtlsPort(url, accept, secured, limits, dialled=True, mtu=mtu)
     loop = asyncio.get_running_loop()
     try:
         await loop.create_datagram_endpoint(lambda: port, remote_addr=(url.host, url.port))
     except OSError as error:
         raise WireError(cannot_dial(url, error)) from error
-    channel = port.dial()
+    channel = port.begin(association)
     try:
         async with asyncio.timeout(limits.connect_timeout_s):
             await asyncio.shield(channel.opened)
@@ -382,14 +376,13 @@ async def dial_dtls(  # noqa: PLR0913  where, for whom, as whom, and three optio
     return channel
 
 
-async def listen_dtls(  # noqa: PLR0913  where, for whom, as whom, and three options
+async def listen_dtls(
     url: Url,
     accept: AcceptChannel,
     secured: Secured | None,
     limits: Limits = DEFAULT_LIMITS,
     *,
     mtu: int = MTU_OCTETS,
-    suites: tuple[str, ...] = CIPHER_SUITES,
 ) -> DtlsPort:
     """Open a port; each peer that completes a handshake becomes a channel.
 
@@ -397,7 +390,7 @@ async def listen_dtls(  # noqa: PLR0913  where, for whom, as whom, and three opt
         UserError: The port is taken or may not be opened, or no certificate is given.
     """
     checked = secured_for(url, secured)
-    port = DtlsPort(url, accept, checked, limits, dialled=False, mtu=mtu, suites=suites)
+    port = DtlsPort(url, accept, checked, limits, dialled=False, mtu=mtu)
     loop = asyncio.get_running_loop()
     try:
         await loop.create_datagram_endpoint(lambda: port, local_addr=(url.host, url.port))

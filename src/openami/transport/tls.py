@@ -1,98 +1,175 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS 1.2 with a certificate at both ends: settings, identities, and what went wrong in words.
+"""TLS with a certificate at both ends: one side's settings, used for every connection.
 
-One version (1.2), one cipher suite (ECDHE-ECDSA-AES128-GCM-SHA256, RFC 5289), one curve (P-256):
-what IEC 62056 companion profiles name and constrained meters can do.  A peer is known by the
-subject of its certificate: CN is the system title as 16 hex digits, OU the role.  Host names play
-no part.
+`certificates` says who is who, `tlspolicy` what is offered, `tlsengine` tells OpenSSL.  Here the
+two meet: a peer is admitted after each handshake, and after an abbreviated one its certificate is
+looked at again as after a full one, because the session it resumes may be older than the trouble.
 """
 
-import ssl
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
 
-from openami.runtime.config import Table
-from openami.runtime.errors import ConfigurationError
-from openami.transport.wire import PeerIdentity, WireError
+from openami.transport import tlsengine
+from openami.transport.certificates import (
+    REVOKED,
+    Expected,
+    Role,
+    TlsIdentity,
+    read_identity,
+    untimely,
+)
+from openami.transport.revocation import RevocationList, utc_now
+from openami.transport.tlsengine import Place, Renewed
+from openami.transport.tlstrouble import wrong_certificate
+from openami.transport.wire import Limits, PeerIdentity, WireError
 
-CIPHER_SUITE: Final = "ECDHE-ECDSA-AES128-GCM-SHA256"
-CURVE: Final = "prime256v1"  # OpenSSL's name of P-256
-TITLE_OCTETS: Final = 8
-REMEDY: Final = "restore it, or provision this device again"
+__all__ = ["Expected", "Role", "Secured", "Tls", "TlsIdentity", "client_tls", "server_tls"]
 
-
-class Role(StrEnum):
-    """What a certificate's OU permits its holder to be."""
-
-    METER = "meter"
-    CONCENTRATOR = "concentrator"
-    HEAD_END = "head-end"
-    CLIENT = "client"
-
-
-@dataclass(frozen=True, slots=True)
-class TlsIdentity:
-    """Three PEM files: whom we trust, who we are, and the proof."""
-
-    ca: Path
-    certificate: Path
-    key: Path
-
-    @classmethod
-    def of(cls, table: Table) -> "TlsIdentity":
-        """Read `[tls]` of a configuration file; paths are relative to its folder."""
-        return cls(table.path("ca"), table.path("certificate"), table.path("key"))
+SESSIONS_KEPT: Final = 1024
+"""Of a side that dials, each of another address; one that dials thousands asks each for its own."""
+HALF_OPEN_SHARE: Final = 0.5
+"""How many of the connections that a listener may have may be in their handshakes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """Which peers are let in, beyond a certificate of our authority.
+@dataclass(slots=True)
+class Tally:
+    """What came of the handshakes so far.
 
     Attributes:
-        roles: Accepted roles.
-        title: The only accepted system title; None accepts any.
+        full: Completed, the peer having proved its certificate.
+        resumed: Completed by resuming a session.
+        refused: Ended by us or by the peer, or never completed.
+        half_open: Under way now, over streams; `dtlsport` has a table of its own.
     """
 
-    roles: frozenset[str]
-    title: bytes | None = None
-
-    def verify(self, peer: PeerIdentity, ca: Path) -> None:
-        """Accept `peer`, or raise `WireError` with what stands in its certificate."""
-        if peer.role not in self.roles:
-            wanted = " or ".join(sorted(self.roles))
-            raise WireError(
-                f"wrong certificate: it has role {peer.role} (OU) where {wanted} is expected; "
-                f"dial another address or have {ca.name} issue one with the right role"
-            )
-        if self.title is not None and peer.title != self.title:
-            raise WireError(
-                f"wrong certificate: it belongs to {peer.title.hex().upper()} (CN) where "
-                f"{self.title.hex().upper()} is expected; dial that device or correct the title"
-            )
+    full: int = 0
+    resumed: int = 0
+    refused: int = 0
+    half_open: int = 0
 
 
-@dataclass(frozen=True, slots=True)
 class Tls:
     """One side's settings, read once and used for every connection.
 
-    Attributes:
-        context: OpenSSL's settings.
-        own: Who our certificate says we are.
-        identity: The files, for sentences.
+    Args:
+        identity: Files and policy.
         server_side: Whether we answer handshakes.
+        now: Real UTC, by which certificates are judged.
+
+    Attributes:
+        own: Who our certificate says we are.
+        tally: What came of the handshakes.
+
+    Raises:
+        ConfigurationError: A file is missing, damaged, or belongs to another key.
     """
 
-    context: ssl.SSLContext
-    own: PeerIdentity
-    identity: TlsIdentity
-    server_side: bool
+    def __init__(
+        self,
+        identity: TlsIdentity,
+        *,
+        server_side: bool,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.identity = identity
+        self.server_side = server_side
+        self.own = identity.own()
+        self.tally = Tally()
+        self._now = now
+        self._sessions: OrderedDict[str, SSL.Session] = OrderedDict()
+        authorities = identity.authorities()
+        self.revoked = (
+            RevocationList(identity.revoked, authorities, now) if identity.revoked else None
+        )
+        self._contexts: dict[bool, Callable[[], SSL.Context]] = {}
+        streams = bool(identity.policy.of_kind(datagrams=False))
+        self._context(datagrams=not streams)  # the files are looked at now
+
+    def connection(self, name: str, *, datagrams: bool = False) -> SSL.Connection:
+        """Return a connection between memory BIOs, ready for its handshake.
+
+        Args:
+            name: Whose it is; where we dial, a session with that name is resumed.
+            datagrams: DTLS instead of TLS; a listener has `fresh_context` for that.
+        """
+        made = self._context(datagrams=datagrams)
+        connection = SSL.Connection(made, None)
+        connection.set_app_data(Place(name))
+        if self.server_side:
+            connection.set_accept_state()
+            return connection
+        if (session := self._sessions.pop(name, None)) is not None:
+            connection.set_session(session)  # once: RFC 8446, C.4
+        connection.set_connect_state()
+        return connection
+
+    def fresh_context(self, *, datagrams: bool) -> SSL.Context:
+        """Return OpenSSL's settings, made for the caller alone."""
+        return tlsengine.context(
+            self.identity, self.revoked, server_side=self.server_side, datagrams=datagrams
+        )
+
+    def identify(self, connection: SSL.Connection) -> tuple[PeerIdentity, x509.Certificate]:
+        """Return who is at the other end; raises `WireError` where its certificate does not say."""
+        shown = connection.get_peer_certificate(as_cryptography=True)
+        if shown is None:
+            raise WireError("wrong certificate: the peer showed none; give it one of our authority")
+        return read_identity(shown), shown
+
+    def admit(self, peer: PeerIdentity, shown: x509.Certificate, expected: Expected) -> None:
+        """Let a peer in, or raise `WireError`: by role, title, validity and revocation."""
+        expected.verify(peer, self.identity.ca)
+        fault = untimely(shown, self._now())
+        if not fault and self.revoked is not None and self.revoked.is_revoked(shown):
+            fault = REVOKED
+        if fault:
+            raise WireError(wrong_certificate(fault, self.identity))
+
+    def remember(self, connection: SSL.Connection, name: str) -> None:
+        """Keep the session of a connection that ends, for the next one of that name.
+
+        It says close_notify, sent or not: OpenSSL takes a session for broken whose connection is
+        freed without one.
+        """
+        keeps = not self.server_side and self.identity.policy.resumption
+        session = connection.get_session() if keeps else None
+        try:
+            connection.shutdown()
+        except SSL.Error:
+            return  # it broke: nothing of it is used again
+        if session is not None:
+            self._sessions[name] = session
+            while len(self._sessions) > SESSIONS_KEPT:
+                self._sessions.popitem(last=False)
+
+    def count(self, *, resumed: bool) -> None:
+        """Count a handshake that let its peer in."""
+        if resumed:
+            self.tally.resumed += 1
+        else:
+            self.tally.full += 1
+
+    def has_room(self, limits: Limits) -> bool:
+        """Tell whether one more handshake may begin."""
+        return self.tally.half_open < max(1, int(limits.max_connections * HALF_OPEN_SHARE))
+
+    def _context(self, *, datagrams: bool) -> SSL.Context:
+        if (made := self._contexts.get(datagrams)) is None:
+            made = self._contexts[datagrams] = self._settled(datagrams=datagrams)
+        return made()
+
+    def _settled(self, *, datagrams: bool) -> Callable[[], SSL.Context]:
+        if self.server_side:
+            lifetime_s = self.identity.policy.session_lifetime_s
+            return Renewed(lambda: self.fresh_context(datagrams=datagrams), lifetime_s)
+        made = self.fresh_context(datagrams=datagrams)
+        return lambda: made  # sessions belong to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,134 +180,11 @@ class Secured:
     expected: Expected
 
 
-def client_tls(identity: TlsIdentity) -> Tls:
+def client_tls(identity: TlsIdentity, now: Callable[[], datetime] = utc_now) -> Tls:
     """Return the settings of the side that dials."""
-    return _settings(identity, ssl.PROTOCOL_TLS_CLIENT)
+    return Tls(identity, server_side=False, now=now)
 
 
-def server_tls(identity: TlsIdentity) -> Tls:
+def server_tls(identity: TlsIdentity, now: Callable[[], datetime] = utc_now) -> Tls:
     """Return the settings of the side that listens."""
-    return _settings(identity, ssl.PROTOCOL_TLS_SERVER)
-
-
-def _settings(identity: TlsIdentity, side: "ssl._SSLMethod") -> Tls:
-    """Build the settings.
-
-    Raises:
-        ConfigurationError: A file is missing, damaged, or belongs to another key.
-    """
-    server_side = side is ssl.PROTOCOL_TLS_SERVER
-    context = ssl.SSLContext(side)
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHER_SUITE)
-    context.set_ecdh_curve(CURVE)
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.options |= ssl.OP_NO_TICKET  # each connection proves its certificate anew
-    if server_side:
-        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
-    else:
-        context.check_hostname = False  # the system title in the subject takes its place
-    context.verify_mode = ssl.CERT_REQUIRED
-    own = _own(identity)
-    try:
-        context.load_verify_locations(identity.ca)
-    except OSError as error:  # ssl.SSLError is one
-        sentence = f"{identity.ca} is no certificate authority ({_why(error)}): {REMEDY}"
-        raise ConfigurationError(sentence) from error
-    try:
-        context.load_cert_chain(identity.certificate, identity.key)
-    except OSError as error:
-        pair = f"{identity.key} is no key for {identity.certificate.name}"
-        raise ConfigurationError(f"{pair} ({_why(error)}): {REMEDY}") from error
-    return Tls(context, own, identity, server_side)
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "not PEM").lower().replace("_", " ")
-    return error.strerror or str(error)
-
-
-def _own(identity: TlsIdentity) -> PeerIdentity:
-    path = identity.certificate
-    try:
-        return read_identity(x509.load_pem_x509_certificate(path.read_bytes()))
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {REMEDY}") from error
-    except (ValueError, WireError) as error:
-        raise ConfigurationError(f"{path} is no certificate of a device: {REMEDY}") from error
-
-
-def read_identity(certificate: x509.Certificate) -> PeerIdentity:
-    """Return title and role of a certificate.
-
-    Raises:
-        WireError: The subject names no system title and role, or the key is not on P-256.
-    """
-    try:
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise WireError(f"wrong certificate: its key cannot be read ({error})") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise WireError("wrong certificate: its key is not EC P-256; issue one with a P-256 key")
-    subject = certificate.subject
-    names = [str(row.value) for row in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    roles = subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
-    try:
-        (name,), (role,) = names, [str(row.value) for row in roles]
-        title = bytes.fromhex(name)
-    except ValueError:
-        title, role = b"", ""
-    if len(title) != TITLE_OCTETS:
-        raise WireError(
-            f"wrong certificate: its subject is {subject.rfc4514_string()!r}, not a system title "
-            "of 16 hex digits (CN) and a role (OU); have our authority issue one"
-        )
-    return PeerIdentity(title, role)
-
-
-UNVERIFIED: Final[dict[int, str]] = {  # X509_V_ERR_…, RFC 5280 section 6
-    9: "it is not valid yet",
-    10: "it has expired",
-    18: "it was issued by itself",
-    19: "it was issued by an authority that is not trusted here",
-    20: "it was issued by an authority that is not trusted here",
-    21: "it was issued by an authority that is not trusted here",
-}
-
-TROUBLE: Final[dict[str, str]] = {
-    # What we find wrong with the peer.
-    "WRONG_VERSION_NUMBER": "it does not speak TLS there; use tcp:// or the TLS port",
-    "HTTP_REQUEST": "it sent HTTP to a TLS port of DLMS/COSEM; use the address of the pages",
-    "UNEXPECTED_MESSAGE": "it broke the order of the TLS handshake",
-    "UNSUPPORTED_PROTOCOL": "it offers no TLS 1.2, which is the only version here; enable it there",
-    "VERSION_TOO_LOW": "it offers no TLS 1.2, which is the only version here; enable it there",
-    "NO_SHARED_CIPHER": f"it offers no {CIPHER_SUITE}, the only cipher suite here; enable it there",
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it sent no certificate; give it one of our authority",
-    # What the peer finds wrong with us, as alerts.
-    "TLSV1_ALERT_PROTOCOL_VERSION": "it speaks no TLS 1.2, which is the only version here",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": (
-        f"it shares no parameters with us: {CIPHER_SUITE} and a certificate are needed there"
-    ),
-    "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority of our certificate {certificate}",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "it finds our certificate {certificate} bad",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our certificate {certificate} has expired; renew it",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept our certificate {certificate}",
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it cannot use our certificate {certificate}",
-    "TLSV1_ALERT_DECRYPT_ERROR": "it could not verify what our key {key} signed",
-    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "a record was altered on the way",
-}
-
-
-def explain(error: ssl.SSLError, tls: Tls) -> str:
-    """Say in one sentence what stopped TLS, whose fault it is, and what to do."""
-    files = tls.identity
-    if isinstance(error, ssl.SSLCertVerificationError):
-        words = UNVERIFIED.get(error.verify_code, error.verify_message)
-        remedy = f"the peer needs a valid one of the authority {files.ca}"
-        return f"wrong certificate: {words}; {remedy}"
-    reason = error.reason or ""
-    if (sentence := TROUBLE.get(reason)) is not None:
-        return sentence.format(certificate=files.certificate, key=files.key)
-    words = reason.lower().replace("_", " ") or str(error)
-    return f"TLS failed ({words})"
+    return Tls(identity, server_side=True, now=now)

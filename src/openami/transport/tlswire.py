@@ -6,41 +6,47 @@ what arrives goes through the one receive buffer of the loop, so that an idle co
 OpenSSL's state alone.
 """
 
-import contextlib
-import ssl
+import asyncio
+from collections.abc import Iterator
 from typing import Final
 
-from cryptography import x509
+from OpenSSL import SSL
 
-from openami.transport.tls import Secured, explain, read_identity
+from openami.transport.tls import Secured
+from openami.transport.tlsengine import place
+from openami.transport.tlstrouble import explain
 from openami.transport.wire import Accept, Limits, Wire, WireError
 
-DECRYPT_OCTETS: Final = 16 * 1024  # a TLS record holds no more
+RECORD_OCTETS: Final = 16 * 1024
+"""A TLS record holds no more; OpenSSL is fed so much at once, or its buffers would stay large."""
+FLIGHT_OCTETS: Final = 64 * 1024
+FAREWELL_S: Final = 0.25
+"""How long our alert may take to be read."""
 
 
 class TlsWire(Wire):
-    """Wrapper frames inside mutually authenticated TLS 1.2."""
+    """Wrapper frames inside mutually authenticated TLS."""
 
     def __init__(self, accept: Accept, limits: Limits, secured: Secured) -> None:
         super().__init__(accept, limits)
-        self._tls = tls = secured.tls
+        self._tls = secured.tls
         self._expected = secured.expected
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._ssl = tls.context.wrap_bio(
-            self._incoming, self._outgoing, server_side=tls.server_side
-        )
+        self._connection: SSL.Connection
+        self._half_open = False  # whether the tally counts us among the handshakes under way
         self._secured = False
         self._spoken = False  # whether the peer has said anything after the handshake
+        self._farewelled = False  # whether it closed before we did
 
     def buffer_updated(self, nbytes: int, plain: bytes | None = None) -> None:  # noqa: ARG002
-        if self._reason is not None:
-            return  # lingering until our alert has been read
-        self._incoming.write(self._buffer[:nbytes])
-        if self._secured:
-            self._decrypt()
-        else:
-            self._handshake()
+        octets = self._buffer
+        for start in range(0, nbytes, RECORD_OCTETS):
+            if self._reason is not None:
+                return  # lingering until our alert has been read
+            self._connection.bio_write(octets[start : min(start + RECORD_OCTETS, nbytes)])
+            if self._secured:
+                self._decrypt()
+            else:
+                self._handshake()
 
     def eof_received(self) -> bool:
         if self._reason is None:
@@ -53,7 +59,28 @@ class TlsWire(Wire):
                 )
         return False
 
+    @property
+    def suite(self) -> str:
+        """The cipher suite that was agreed on, by OpenSSL's name."""
+        return self._connection.get_cipher_name() or ""
+
+    @property
+    def version(self) -> str:
+        """The version that was agreed on, by OpenSSL's name: `TLSv1.2`, `TLSv1.3`."""
+        return self._connection.get_protocol_version_name()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the handshake resumed a session."""
+        return self._secured and not place(self._connection).proven
+
     def _start(self) -> None:
+        if self._tls.server_side and not self._tls.has_room(self._limits):
+            self.refuse(f"{self._tls.tally.half_open} TLS handshakes are under way already")
+            return
+        self._tls.tally.half_open += 1
+        self._half_open = True
+        self._connection = self._tls.connection(self.address)
         self._write = self._encrypt
         self._schedule(self._limits.handshake_timeout_s, self._late)
         self._handshake()
@@ -62,58 +89,51 @@ class TlsWire(Wire):
         self.refuse(f"no TLS handshake within {self._limits.handshake_timeout_s:g} s")
 
     def _handshake(self) -> None:
+        connection, tls = self._connection, self._tls
         try:
-            self._ssl.do_handshake()
-        except ssl.SSLWantReadError:
+            connection.do_handshake()
+        except SSL.WantReadError:
             self._flush()
             return
-        except ssl.SSLError as error:
+        except SSL.Error as error:
             self._fail(error)
             return
         self._flush()
         self._secured = True
         try:
-            self.peer = read_identity(self._peer_certificate())
-            self._expected.verify(self.peer, self._tls.identity.ca)
+            self.peer, shown = tls.identify(connection)
+            tls.admit(self.peer, shown, self._expected)
         except WireError as refusal:
             self.refuse(str(refusal))
             return
+        tls.count(resumed=not place(connection).proven)
+        self._no_longer_half_open()
         self._cancel_timer()
         self._ready()
-        if self._incoming.pending and self._reason is None:
+        if self._reason is None:
             self._decrypt()
-
-    def _peer_certificate(self) -> x509.Certificate:
-        octets = self._ssl.getpeercert(binary_form=True)
-        if octets is None:
-            raise WireError("wrong certificate: the peer showed none; give it one of our authority")
-        try:
-            return x509.load_der_x509_certificate(octets)
-        except ValueError as error:
-            raise WireError(f"wrong certificate: it cannot be read ({error})") from error
 
     def _decrypt(self) -> None:
         """Deliver what has arrived, record by record."""
-        incoming, connection = self._incoming, self._ssl
+        connection = self._connection
         try:
-            while (incoming.pending or connection.pending()) and self._reason is None:
-                if not (octets := connection.read(DECRYPT_OCTETS)):
-                    self._farewell_received()
-                    return
+            while self._reason is None:
+                octets = connection.recv(RECORD_OCTETS)
                 self._spoken = True
                 super().buffer_updated(len(octets), octets)
-        except ssl.SSLWantReadError:
+        except SSL.WantReadError:
             pass  # the rest of a record is on its way
-        except ssl.SSLZeroReturnError:
+        except SSL.ZeroReturnError:
             self._farewell_received()
-        except ssl.SSLError as error:
+        except SSL.Error as error:
             self._fail(error)
-        if self._outgoing.pending and self._reason is None:
+        if self._reason is None:
             self._flush()
 
     def _farewell_received(self) -> None:
         """Answer close_notify by our own."""
         reason = "the peer closed the connection"
+        self._farewelled = True
         if not self._spoken:
             reason += (
                 f" before its first frame; if that repeats, it does not accept us as "
@@ -121,33 +141,80 @@ class TlsWire(Wire):
             )
         self.close(reason)
 
-    def _fail(self, error: ssl.SSLError) -> None:
+    def _fail(self, error: SSL.Error) -> None:
         """Send OpenSSL's alert, give the peer time to read it, and close."""
-        sentence = explain(error, self._tls)
+        sentence = explain(error, self._tls.identity, place(self._connection).fault)
+        self._secured = False  # there is no session worth keeping, and no farewell
         self._warn(sentence)
         self._flush()
         self._finish(sentence)
         if self._transport is not None:
             if self._transport.can_write_eof():
                 self._transport.write_eof()
-            self._schedule(0.25, self._abort)
+            self._schedule(FAREWELL_S, self._abort)
 
     def _encrypt(self, octets: bytes) -> None:
-        view = memoryview(octets)
-        try:
-            while view:
-                view = view[self._ssl.write(view) :]
-        except ssl.SSLError as error:
-            self._fail(error)
-            raise WireError(f"nothing can be sent to {self.name}: {self._reason}") from error
-        self._flush()
-
-    def _farewell(self) -> None:
-        if self._secured:
-            with contextlib.suppress(ssl.SSLError):  # we do not wait for the answer
-                self._ssl.unwrap()
+        for start in range(0, len(octets), RECORD_OCTETS):
+            try:
+                self._connection.send(octets[start : start + RECORD_OCTETS])
+            except SSL.Error as error:
+                self._fail(error)
+                sentence = f"nothing can be sent to {self.name}: {self._reason}"
+                raise WireError(sentence) from error
             self._flush()
 
+    def _finish(self, reason: str) -> None:
+        """Keep the session for the next connection, unless the peer turned away from us.
+
+        Who is refused by title, role or revocation shall prove its certificate the next time.
+        """
+        if self._half_open:
+            self._tls.tally.refused += 1
+            self._no_longer_half_open()
+        if self._secured:
+            turned_away = self._farewelled and not self._spoken
+            if self._handler is None or turned_away:
+                self._shut()
+            else:
+                self._tls.remember(self._connection, self.address)
+        super()._finish(reason)
+
+    def _no_longer_half_open(self) -> None:
+        if self._half_open:
+            self._half_open = False
+            self._tls.tally.half_open -= 1
+
+    def _shut(self) -> None:
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            self._secured = False
+
+    def _hang_up(self, transport: asyncio.Transport) -> None:
+        """Send close_notify, which `_finish` has said, and read on until the peer's end.
+
+        A socket that is closed over octets it has not read is reset, and what was sent last is
+        lost: a listener's tickets (RFC 8446, 4.6.1) may be on their way to us.
+        """
+        if not self._secured or transport.is_closing():
+            transport.close()
+            return
+        self._flush()
+        self.resume_reading()
+        transport.write_eof()
+
     def _flush(self) -> None:
-        if self._outgoing.pending and self._transport is not None:
-            self._transport.write(self._outgoing.read())
+        if self._transport is not None:
+            for flight in self._flights():
+                self._transport.write(flight)
+
+    def _flights(self) -> Iterator[bytes]:
+        """Take what OpenSSL wants sent."""
+        try:
+            while True:
+                flight = self._connection.bio_read(FLIGHT_OCTETS)
+                yield flight
+                if len(flight) < FLIGHT_OCTETS:
+                    return
+        except SSL.WantReadError:
+            return

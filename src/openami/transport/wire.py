@@ -178,8 +178,7 @@ class Wire(asyncio.BufferedProtocol):
         if self._reason is None:
             self._finish(reason)
             if self._transport is not None:
-                self._farewell()
-                self._transport.close()
+                self._hang_up(self._transport)
                 self._schedule(LINGER_S, self._abort)
 
     def refuse(self, reason: str) -> None:
@@ -267,8 +266,9 @@ class Wire(asyncio.BufferedProtocol):
         """Begin: a plain wire is ready at once."""
         self._ready()
 
-    def _farewell(self) -> None:
-        """Say what the protocol below says before closing; plain TCP says nothing."""
+    def _hang_up(self, transport: asyncio.Transport) -> None:
+        """End in order what stands below; plain TCP says nothing."""
+        transport.close()
 
     # Inside -----------------------------------------------------------------------------------
 
