@@ -62,8 +62,11 @@ format: setup-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# What the tests show of the PSA's security goals is written beside their results.
 test: check firmware setup-peers
-	$(PYTEST)
+	$(PYTEST) --junitxml .cache/results.xml
+	$(BIN)/openami psa-evidence .cache/results.xml --html .cache/psa-l1-evidence.html \
+		--json .cache/psa-l1-evidence.json
 
 test-long: setup-dev setup-peers test-compiled
 	$(PYTEST) -m long --timeout 3600

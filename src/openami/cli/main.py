@@ -36,6 +36,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "conformance": ("openami.cli.conformance", "conformance"),
     "translate": ("openami.cli.translate", "translate"),
     "credentials": ("openami.cli.credentials", "credentials"),
+    "psa-evidence": ("openami.cli.psa_evidence", "psa_evidence"),
     "image": ("openami.cli.image", "image"),
     "bearer": ("openami.cli.bearer", "bearer"),
 }
