@@ -80,6 +80,24 @@ def test_other_parameters_are_refused(access: SelectiveAccess) -> None:
         ByEntry.from_access(access)
 
 
+@pytest.mark.parametrize("member", [0, 2, 3])
+def test_a_number_that_no_column_has_is_refused(member: int) -> None:
+    """It could not be sent on: nobody else would read it."""
+    members = list(CLOCK.to_data())
+    members[member] = data.DoubleLong(-70_000)
+    with pytest.raises(ValueError, match="holds"):
+        CaptureObject.from_data(Structure(members))
+
+
+@pytest.mark.parametrize("member", range(4))
+def test_an_entry_that_no_profile_has_is_refused(member: int) -> None:
+    members: list[data.Data] = [Unsigned(1)] * 4
+    members[member] = data.Integer(-1)
+    access = SelectiveAccess(selector=2, parameters=Structure(members))
+    with pytest.raises(ValueError, match="holds 0 to"):
+        ByEntry.from_access(access)
+
+
 def test_a_logical_name_in_a_column_has_six_octets() -> None:
     short = Structure(
         (data.LongUnsigned(8), OctetString(b"\x00"), data.Integer(2), data.LongUnsigned(0))

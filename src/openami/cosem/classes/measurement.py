@@ -19,6 +19,7 @@ from openami.cosem.kinds import (
     Kind,
     KindError,
     array,
+    describe,
     enumeration,
     structure,
 )
@@ -43,8 +44,8 @@ SCALER_UNIT = structure(ScalerUnit, INTEGER, ENUM)
 def _column_from(value: AxdrData) -> CaptureObject:
     try:
         return CaptureObject.from_data(value)
-    except ValueError as error:
-        raise KindError("capture_object_definition", str(error)) from None
+    except ValueError:
+        raise KindError("capture_object_definition", describe(value)) from None
 
 
 CAPTURE_OBJECT: Final[Kind[CaptureObject]] = Kind(

@@ -50,7 +50,8 @@ class CaptureObject:
         """Read the structure back.
 
         Raises:
-            ValueError: It is not a structure of class, logical name, attribute and index.
+            ValueError: It is not a structure of class, logical name, attribute and index, or one
+                of its numbers does not fit.
         """
         match value:
             case Structure(
@@ -62,10 +63,10 @@ class CaptureObject:
                 )
             ):
                 return cls(
-                    class_id=int(class_id),
+                    class_id=int(LongUnsigned(class_id)),
                     instance_id=Obis.decode(name),
-                    attribute_id=int(attribute_id),
-                    data_index=int(data_index),
+                    attribute_id=int(Integer(attribute_id)),
+                    data_index=int(LongUnsigned(data_index)),
                 )
         raise ValueError(f"a column is {{class, logical name, attribute, index}}, not {value!r}")
 
@@ -151,7 +152,7 @@ class ByEntry:
         """Read a selective access whose selector is 2.
 
         Raises:
-            ValueError: The parameters are no entry_descriptor.
+            ValueError: The parameters are no entry_descriptor, or a number does not fit.
         """
         match access:
             case SelectiveAccess(
@@ -166,10 +167,10 @@ class ByEntry:
                 ),
             ):
                 return cls(
-                    from_entry=int(from_entry),
-                    to_entry=int(to_entry),
-                    from_selected_value=int(from_value),
-                    to_selected_value=int(to_value),
+                    from_entry=int(DoubleLongUnsigned(from_entry)),
+                    to_entry=int(DoubleLongUnsigned(to_entry)),
+                    from_selected_value=int(LongUnsigned(from_value)),
+                    to_selected_value=int(LongUnsigned(to_value)),
                 )
         raise ValueError(
             "selector 2 takes {from entry, to entry, from value, to value},"
