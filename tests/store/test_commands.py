@@ -5,17 +5,40 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Engine
 
-from openami.exchange.commands import OPEN, TRANSITIONS, CommandKind, CommandState
+from openami.exchange.commands import OPEN, TRANSITIONS, CommandKind, CommandState, Priority
+from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
-from openami.store import commands
+from openami.store import commands, registry
+from openami.store.leases import LostLeaseError, Worker, release
+from store.test_registry import meter
 
+HERE, THERE = Worker("here", "1"), Worker("there", "1")
 STATES = list(CommandState)
 
 
-def ask(engine: Engine, valid_s: float = 60.0) -> str:
+def attach(engine: Engine, worker: Worker, *meter_ids: int) -> None:
+    registry.import_meters(engine, [meter(n) for n in meter_ids])
+    registry.set_attached(engine, dict.fromkeys(meter_ids, True), 1, worker.name)
+
+
+def due(engine: Engine, worker: Worker = HERE) -> list[str]:
+    claimed = commands.claim_requested(engine, worker, seconds=60, limit=100)
+    release(engine, [lease for _, lease in claimed])
+    return [command.command_id for command, _ in claimed]
+
+
+def ask(
+    engine: Engine,
+    valid_s: float = 60.0,
+    meter_id: int = 1,
+    priority: Priority = Priority.NORMAL,
+    valid_in_s: float = 0.0,
+) -> str:
     return commands.ask(
         engine,
-        meter_id=1,
+        meter_id=meter_id,
+        priority=priority,
+        valid_in_s=valid_in_s,
         kind=CommandKind.DISCONNECT,
         asked_by="utility",
         reason="moved out",
@@ -24,8 +47,9 @@ def ask(engine: Engine, valid_s: float = 60.0) -> str:
 
 
 def test_a_command_goes_its_way_and_leaves_its_history(engine: Engine) -> None:
+    attach(engine, HERE, 1)
     command_id = ask(engine)
-    assert [found.command_id for found in commands.due(engine)] == [command_id]
+    assert due(engine) == [command_id]
 
     requested, reserved = {CommandState.REQUESTED}, {CommandState.RESERVED}
     assert commands.advance(
@@ -36,7 +60,7 @@ def test_a_command_goes_its_way_and_leaves_its_history(engine: Engine) -> None:
         "counters 1 to 4",
         counters=range(1, 5),
     )
-    assert commands.due(engine) == []
+    assert due(engine) == []
     begun = {CommandState.RESERVED, CommandState.SENT}
     assert [found.command_id for found in commands.in_state(engine, begun)] == [command_id]
     assert commands.advance(engine, command_id, reserved, CommandState.SENT, "sent")
@@ -87,7 +111,7 @@ def test_every_step_that_does_not_exist_is_refused(
 def test_a_command_nobody_began_expires(engine: Engine) -> None:
     command_id = ask(engine, valid_s=-1.0)
 
-    assert commands.due(engine) == []
+    assert commands.expire(engine) == 1
     assert commands.command(engine, command_id).state is CommandState.EXPIRED
 
 
@@ -97,6 +121,8 @@ def test_an_unknown_command_is_named(engine: Engine) -> None:
 
 
 def test_of_many_that_ask_at_once_one_is_heard(engine: Engine) -> None:
+    attach(engine, HERE, 1)
+
     def try_to(_: int) -> bool:
         try:
             ask(engine)
@@ -115,3 +141,72 @@ def test_of_many_that_ask_at_once_one_is_heard(engine: Engine) -> None:
     )
     ask(engine)
     assert len(commands.commands(engine, meter_id=1)) == 2
+
+
+def test_a_command_is_work_of_the_worker_that_reaches_its_meter(engine: Engine) -> None:
+    attach(engine, HERE, 1)
+    attach(engine, THERE, 2)
+    mine, other = ask(engine), ask(engine, meter_id=2)
+    ask(engine, meter_id=3)  # hangs nowhere
+    assert (due(engine, HERE), due(engine, THERE)) == ([mine], [other])
+
+    registry.set_address(engine, 2, "tls://127.0.0.1:4059")  # anybody's to dial
+    assert due(engine, HERE) == [mine, other]
+
+
+def test_the_most_urgent_is_first_within_its_window(engine: Engine) -> None:
+    attach(engine, HERE, 1, 2, 3, 4)
+    low = ask(engine, meter_id=1, priority=Priority.LOW)
+    normal = ask(engine, meter_id=2)
+    urgent = ask(engine, meter_id=3, priority=Priority.URGENT)
+    later = ask(engine, meter_id=4, priority=Priority.URGENT, valid_in_s=3600)
+    assert due(engine) == [urgent, normal, low]
+    assert commands.command(engine, later).valid_until_real_us - real_us() > 3600e6
+
+    assert commands.postpone(engine, urgent, 3600) == 1
+    assert commands.postpone(engine, normal, -1) == 1
+    assert due(engine) == [normal, low]
+
+
+def test_an_urgent_command_does_not_wait_for_the_end_of_another(engine: Engine) -> None:
+    attach(engine, HERE, 1)
+    normal = ask(engine)
+    urgent = ask(engine, priority=Priority.URGENT)
+    for priority in (Priority.URGENT, Priority.LOW):
+        with pytest.raises(commands.MeterBusyError):
+            ask(engine, priority=priority)
+    assert due(engine) == [urgent, normal]
+
+
+def test_who_lost_its_lease_moves_nothing(engine: Engine) -> None:
+    attach(engine, HERE, 1)
+    command_id = ask(engine)
+    ((_, stale),) = commands.claim_requested(engine, HERE, seconds=0, limit=1)
+    attach(engine, THERE, 1)
+    ((_, fresh),) = commands.claim_requested(engine, THERE, seconds=60, limit=1)
+    step = (command_id, {CommandState.REQUESTED}, CommandState.RESERVED, "")
+
+    with pytest.raises(LostLeaseError):
+        commands.advance(engine, *step, lease=stale)
+    assert commands.command(engine, command_id).state is CommandState.REQUESTED
+    assert commands.advance(engine, *step, lease=fresh)
+
+
+def test_what_may_have_been_sent_is_taken_over(engine: Engine) -> None:
+    attach(engine, HERE, 1)
+    command_id = ask(engine)
+    commands.claim_requested(engine, HERE, seconds=0, limit=1)
+    commands.advance(engine, command_id, {CommandState.REQUESTED}, CommandState.RESERVED, "")
+
+    def taken(doubt_after_s: float) -> list[str]:
+        found = commands.claim_unsettled(
+            engine, THERE, seconds=0, limit=9, doubt_after_s=doubt_after_s
+        )
+        return [command.command_id for command, _ in found]
+
+    assert taken(3600) == []  # its meter hangs elsewhere
+    assert taken(-1) == [command_id]  # but somebody has to say that it is in doubt
+    commands.advance(engine, command_id, {CommandState.RESERVED}, CommandState.IN_DOUBT, "")
+    assert taken(-1) == []
+    attach(engine, THERE, 1)
+    assert taken(3600) == [command_id]

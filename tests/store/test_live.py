@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import pytest
 from sqlalchemy import Engine
 
 from openami.store import live
+from openami.store.database import transaction
 from openami.store.live import Entry, Latest
 
 
@@ -45,3 +49,17 @@ def test_a_watch_lasts_as_long_as_the_longest_wish(engine: Engine) -> None:
     assert live.watched(engine, 55) == [1, 2]
     assert live.watched(engine, 60) == [1]
     assert live.watched(engine) == []
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])  # SQLite has one writer
+def test_a_reader_of_the_feed_never_passes_an_open_transaction(engine: Engine) -> None:
+    """Else it would go on from a higher number and never see the lower one."""
+    entry = live.Entry(kind="command", meter_id=1, at_us=1, body={})
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(engine) as slow:
+            live.append_feed(slow, [entry])
+            later = pool.submit(live.append_feed, engine, [entry])
+            wait({later}, timeout=0.3)
+            assert live.feed_after(engine, 0) == []
+        later.result()
+    assert [found.feed_id for found in live.feed_after(engine, 0)] == [1, 2]

@@ -79,6 +79,18 @@ def test_only_news_of_attachment_is_told(engine: Engine) -> None:
     assert (found[2].attached, found[2].since_us) == (True, 9)
 
 
+def test_a_meter_that_changed_its_worker_is_not_taken_for_gone(engine: Engine) -> None:
+    registry.set_attached(engine, {1: True, 2: True}, 5, "a")
+    assert registry.set_attached(engine, {1: True}, 6, "b") == []  # attached all the same
+
+    assert registry.set_attached(engine, {1: False, 2: False}, 7, "a") == [2]
+    assert registry.attachments(engine)[1].worker == "b"
+
+    assert registry.detach_of_others(engine, {"b"}, 8) == []
+    assert registry.detach_of_others(engine, {"c"}, 8) == [1]
+    assert not registry.attachments(engine)[1].attached
+
+
 def test_events_are_stored_once(engine: Engine) -> None:
     events = [
         Event(meter_id=1, at_us=at, code=code, received_us=9) for at, code in ((1, 1), (2, 2))

@@ -9,6 +9,7 @@ from openami.cli.headend_keys import keys
 from openami.headend.process import serve
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
+from openami.transport.url import Url
 
 
 @click.group()
@@ -23,11 +24,18 @@ def headend() -> None:
     required=True,
     help="Folder with config.toml, certificates and keystore, e.g. var/headend.",
 )
+@click.option(
+    "--worker",
+    metavar="NAME",
+    help="Name among several head-ends over one store; it stays over restarts.",
+)
+@click.option("--listen", metavar="URL", help="Port for concentrators, e.g. tls://0.0.0.0:4060.")
 @click.option("--verbose", is_flag=True, help="Log every connection and association.")
-def run(home: Path, *, verbose: bool) -> None:
-    """Run the head-end until SIGTERM."""
+def run(home: Path, *, worker: str | None, listen: str | None, verbose: bool) -> None:
+    """Run the head-end until SIGTERM; several over one PostgreSQL share meters and commands."""
+    url = None if listen is None else Url.parse(listen, "--listen")
     set_up_logs(verbose=verbose)
-    run_until_stopped(lambda stop: serve(home.resolve(), stop))
+    run_until_stopped(lambda stop: serve(home.resolve(), stop, worker=worker, listen=url))
 
 
 headend.add_command(keys)

@@ -6,7 +6,7 @@ A command is made durable before anything is sent.  What cannot be proven done o
 """
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import Final
 
 
@@ -16,6 +16,14 @@ class CommandKind(Enum):
     READ = "read"  # registers, on demand
     CONNECT = "connect"
     DISCONNECT = "disconnect"
+
+
+class Priority(IntEnum):
+    """How urgent a command is; the smaller number first."""
+
+    URGENT = 0
+    NORMAL = 1
+    LOW = 2
 
 
 class CommandState(Enum):

@@ -3,11 +3,13 @@
 
 A meter that is attached is reached through its concentrator, which passes protected APDUs on; one
 that is not, and has an address of its own, is dialled.  Both ways use the same keys and the same
-invocation counters, whose blocks are durable before the first number of a block is sent.
+invocation counters, whose blocks are durable before the first number of a block is sent.  Of many
+workers over one store one at a time holds the lease of a meter, and with it the association.
 """
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -25,9 +27,11 @@ from openami.headend.books import Books
 from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory, EpochCipher
 from openami.headend.frame_counter import read_frame_counter
+from openami.headend.holdings import Holdings
 from openami.headend.routes import Route, Routes
 from openami.runtime.errors import UserError
 from openami.store import counters, keys
+from openami.store.leases import Lease, LostLeaseError
 from openami.store.registry import Meter
 from openami.transport.session import SessionTimeoutError
 from openami.transport.wire import WireError
@@ -47,9 +51,26 @@ class StoreReserve:
     engine: Engine
     meter_id: int
     epoch: int
+    lease: Callable[[], Lease]  # of the meter, by which we speak with it now
 
     def reserve(self, count: int) -> InvocationCounter:
-        return InvocationCounter(counters.reserve(self.engine, self.meter_id, self.epoch, count))
+        lease = self.lease()
+        first = counters.reserve(self.engine, self.meter_id, self.epoch, count, lease)
+        return InvocationCounter(first)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The lease by which a meter is ours to speak with."""
+
+    holdings: Holdings
+    lease: Lease
+
+    def lasts(self) -> bool:
+        return self.holdings.holds(self.lease)
+
+    async def give_back(self) -> None:
+        await self.holdings.give_back(self.lease)
 
 
 class MeterSession:
@@ -67,19 +88,21 @@ class MeterSession:
         cipher: EpochCipher,
         books: Books,
         block: CounterBlock,
+        held: Held,
     ) -> None:
         self.meter = meter
         self.epoch = cipher.epoch
         self.hops = ""
         self._books = books
         self._block = block
+        self._held = held
         self._client: Client
         self._route: Route
         self._broken = False
 
     @property
     def usable(self) -> bool:
-        return not self._broken and self._route.session.is_open
+        return not self._broken and self._route.session.is_open and self._held.lasts()
 
     def bind(self, client: Client, route: Route) -> None:
         """Take the route that was found."""
@@ -101,8 +124,11 @@ class MeterSession:
 
     async def run(self, steps: Steps[T]) -> T:
         """Hold a conversation; an error other than a refusal of one object ends the association."""
-        await self._provide()
         try:
+            await self._provide()
+            if not self._held.lasts():
+                sentence = f"meter {self.meter.meter_id} is another worker's now"
+                raise LostLeaseError(f"{sentence}: that one goes on")
             return await self._route.session.run(steps)
         except AccessError:
             raise
@@ -116,7 +142,7 @@ class MeterSession:
         The rest of the older block is given up: a meter accepts rising counters only.  A block is
         left when fewer than `LOW_COUNTERS` of it remain, so ask for some to spare.
         """
-        block = await self._books.reserve(self.meter.meter_id, self.epoch, count)
+        block = await self._books.reserve(self.meter.meter_id, self.epoch, count, self._held.lease)
         self._block.following, self._block.end = block.start, block.stop
         return block
 
@@ -133,11 +159,14 @@ class MeterSession:
         finally:
             self._route.session.detach("the association is released")
             self._route.hang_up()
+            await self._held.give_back()
 
     async def _provide(self) -> None:
         block = self._block
         if block.end - block.following < LOW_COUNTERS:
-            fresh = await self._books.reserve(self.meter.meter_id, self.epoch, block.block_size)
+            fresh = await self._books.reserve(
+                self.meter.meter_id, self.epoch, block.block_size, self._held.lease
+            )
             block.following, block.end = fresh.start, fresh.stop
 
 
@@ -145,12 +174,19 @@ class Associations:
     """Opens associations; remembers the counters of each meter between them."""
 
     def __init__(
-        self, config: HeadEndConfig, directory: Directory, routes: Routes, books: Books
+        self,
+        config: HeadEndConfig,
+        directory: Directory,
+        routes: Routes,
+        books: Books,
+        holdings: Holdings,
     ) -> None:
         self._config = config
         self._directory = directory
         self._routes = routes
         self._books = books
+        self._holdings = holdings
+        self._leases: dict[int, Lease] = {}  # the last of each meter
         self._blocks: dict[tuple[int, int], CounterBlock] = {}
         self._windows: dict[tuple[int, int], ReceiveWindow] = {}
 
@@ -239,6 +275,25 @@ class Associations:
 
     async def _open(self, meter_id: int, cipher: EpochCipher) -> MeterSession:
         meter = self._directory.by_id(meter_id)
+        held = await self._take(meter_id)
+        try:
+            return await self._associate(meter, cipher, held)
+        except BaseException:
+            await held.give_back()
+            raise
+
+    async def _take(self, meter_id: int) -> Held:
+        lease = await self._holdings.take_meter(meter_id)
+        before = self._leases.get(meter_id)
+        self._leases[meter_id] = lease
+        if before is not None and lease.fence != before.fence + 1:
+            # Another worker spoke with the meter meanwhile: what is left of our block is too low.
+            for key in [key for key in self._blocks if key[0] == meter_id]:
+                del self._blocks[key]
+        return Held(self._holdings, lease)
+
+    async def _associate(self, meter: Meter, cipher: EpochCipher, held: Held) -> MeterSession:
+        meter_id = meter.meter_id
         key = meter_id, cipher.epoch
         block = self._blocks.get(key) or self._blocks.setdefault(key, self._new_block(key))
         client = Client(
@@ -247,7 +302,7 @@ class Associations:
             counters=block,
             window=self._windows.setdefault(key, ReceiveWindow()),
         )
-        found = MeterSession(meter, cipher, self._books, block)
+        found = MeterSession(meter, cipher, self._books, block, held)
         found.bind(client, await self._routes.open(meter, CLIENT_MANAGEMENT_PROCESS))
         try:
             await found.associate()
@@ -267,7 +322,7 @@ class Associations:
         )
 
     def _new_block(self, key: tuple[int, int]) -> CounterBlock:
-        reserve = StoreReserve(self._books.engine, *key)
+        reserve = StoreReserve(self._books.engine, *key, lambda: self._leases[key[0]])
         return CounterBlock.reserving(reserve, self._config.sessions.counter_block)
 
     async def _skip_to(self, meter_id: int, epoch: int, expected: int) -> None:

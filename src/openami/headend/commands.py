@@ -11,11 +11,15 @@ counters than the command's, and a meter accepts rising counters only: once it i
 command can not be carried out any more, so a state other than the one asked for proves that it was
 not done.  While the meter cannot be asked, the command is in doubt and shown so; it is never sent
 a second time.
+
+A command is worked on under a lease.  Whose worker dies or loses its way to the meter is taken over
+by the one that has the way; it asks the meter, and never sends again.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine
+from functools import partial
 from typing import Final
 
 from openami.cosem.classes.disconnect import ControlState, DisconnectControl
@@ -24,22 +28,27 @@ from openami.dlms.errors import DlmsError
 from openami.exchange.commands import TRANSITIONS, CommandKind, CommandState
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
+from openami.headend.config import CommandSettings
 from openami.headend.eventlog import fetch_events
+from openami.headend.holdings import Holdings
 from openami.headend.reading import DISCONNECT, REGISTERS, read_control_state, read_registers
 from openami.headend.sessions import Sessions, Urgency
 from openami.headend.watch import NAMES, store_live
-from openami.runtime.clock import real_us
+from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import UserError
 from openami.store import commands as store
 from openami.store import live, registry
-from openami.store.commands import Argument, Command
+from openami.store.commands import BEGUN, Argument, Command
 from openami.store.database import transaction
+from openami.store.leases import Lease, LostLeaseError
+
+Claimed = tuple[Command, Lease]
 
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.2
 COUNTERS: Final = 16  # of a command: the service, its read-back, and some to spare
-UNREACHABLE_S: Final = 2.0  # before a meter that could not be reached is tried again
+AT_ONCE: Final = 200  # commands that are worked on
 DOUBT_AFTER_S: Final = 20.0  # without an answer to the read-back
 ASK_FIRST_S: Final = 1.0
 ASK_MOST_S: Final = 60.0
@@ -49,7 +58,6 @@ WANTED: Final = {
     CommandKind.CONNECT: ControlState.CONNECTED,
     CommandKind.DISCONNECT: ControlState.DISCONNECTED,
 }
-BEGUN: Final = frozenset({CommandState.RESERVED, CommandState.SENT})
 UNSETTLED: Final = BEGUN | {CommandState.IN_DOUBT}
 
 
@@ -60,12 +68,21 @@ class Commands:
         under_way: Commands that a task works on.
     """
 
-    def __init__(
-        self, books: Books, sessions: Sessions[MeterSession], now_us: Callable[[], int]
+    def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
+        self,
+        settings: CommandSettings,
+        books: Books,
+        holdings: Holdings,
+        sessions: Sessions[MeterSession],
+        reachable: Callable[[int], bool],
+        now_us: Callable[[], int],
     ) -> None:
         self.doubt_after_s = DOUBT_AFTER_S
         self.ask_first_s = ASK_FIRST_S
+        self._settings = settings
         self._books = books
+        self._holdings = holdings
+        self._reachable = reachable
         self._sessions = sessions
         self._now_us = now_us
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -75,9 +92,8 @@ class Commands:
         return len(self._tasks)
 
     async def run(self) -> None:
-        """Settle what an earlier process left, then carry out new commands until cancelled."""
+        """Take over what was left by workers that died, and carry out new commands."""
         try:
-            await self._recover()
             while True:
                 await self._look()
                 await asyncio.sleep(LOOK_S)
@@ -86,35 +102,58 @@ class Commands:
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _recover(self) -> None:
-        engine = self._books.engine
-        for command in await self._books.run(store.in_state, engine, UNSETTLED, limit=10_000):
-            log.warning(
-                "command %s (%s of meter %d) was %s when the head-end stopped: asking the meter",
-                command.command_id,
-                command.kind.value,
-                command.meter_id,
-                command.state.value,
-            )
-            self._start(command, self._settle(command))
-
     async def _look(self) -> None:
         try:
-            due = await self._books.run(store.due, self._books.engine)
+            await self._books.run(store.expire, self._books.engine)
+            for command, lease in await self._claim(store.claim_requested):
+                self._start(command, lease, self._carry_out(command, lease))
+            left = partial(store.claim_unsettled, doubt_after_s=self.doubt_after_s)
+            for command, lease in await self._claim(left):
+                log.warning(
+                    "command %s (%s of meter %d) was left %s: asking the meter",
+                    command.command_id,
+                    command.kind.value,
+                    command.meter_id,
+                    command.state.value,
+                )
+                self._start(command, lease, self._settle(command, lease))
         except UserError as error:
             log.warning("commands wait: %s", error)
             await asyncio.sleep(1.0)
-            return
-        for command in due:
-            if command.command_id not in self._tasks:
-                self._start(command, self._carry_out(command))
 
-    def _start(self, command: Command, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+    async def _claim(self, claim: Callable[..., list[Claimed]]) -> list[Claimed]:
+        room = AT_ONCE - len(self._tasks)
+        if room <= 0:
+            return []
+        asked_s = asyncio.get_running_loop().time()
+        seconds, worker = self._holdings.seconds, self._holdings.worker
+        given = await self._books.run(
+            claim, self._books.engine, worker, seconds=seconds, limit=room
+        )
+        self._holdings.add([lease for _, lease in given], asked_s)
+        return given
+
+    def _start(self, command: Command, lease: Lease, work: Coroutine[None, None, None]) -> None:
+        async def under_lease() -> None:
+            try:
+                await work
+            except LostLeaseError as error:
+                log.warning("command %s: %s", command.command_id, error)
+            except UserError as error:  # it is claimed again, by whoever can
+                log.warning("command %s is looked at again: %s", command.command_id, error)
+            finally:
+                await self._holdings.give_back(lease)
+
+        task = asyncio.create_task(under_lease())
         self._tasks[command.command_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(command.command_id))
 
-    async def _carry_out(self, command: Command) -> None:
+        def ended(_: "asyncio.Task[None]") -> None:
+            if self._tasks.get(command.command_id) is task:
+                del self._tasks[command.command_id]
+
+        task.add_done_callback(ended)
+
+    async def _carry_out(self, command: Command, lease: Lease) -> None:
         """Do one command; leave it requested when its meter could not be reached."""
         began = False
 
@@ -124,22 +163,43 @@ class Commands:
             block = await session.reserve(COUNTERS)
             note = f"invocation counters {block.start} to {block.stop - 1} reserved"
             began = await self._step(
-                command, {CommandState.REQUESTED}, CommandState.RESERVED, note, counters=block
+                command,
+                {CommandState.REQUESTED},
+                CommandState.RESERVED,
+                note,
+                lease=lease,
+                counters=block,
             )
             if began:
-                await self._send(command, session)
+                await self._send(command, session, lease)
 
         try:
-            await self._sessions.run(command.meter_id, Urgency.COMMAND, job)
+            await self._sessions.run(command.meter_id, Urgency.of(command.priority), job)
+        except LostLeaseError:
+            raise
         except Exception as error:
             if not isinstance(error, UserError | DlmsError):
                 log.exception("command %s", command.command_id)  # a fault of ours
             if began:
                 log.warning("command %s: %s; asking the meter", command.command_id, error)
-                await self._settle(command, str(error))
+                now = await self._books.run(store.command, self._books.engine, command.command_id)
+                await self._settle(now, lease, str(error))
             else:
                 log.info("command %s waits: %s", command.command_id, error)
-                await asyncio.sleep(UNREACHABLE_S)
+                await self._postpone(command, lease, str(error))
+
+    async def _postpone(self, command: Command, lease: Lease, cause: str) -> None:
+        """Try later what reached no meter, with growing pauses; give up after many attempts."""
+        settings = self._settings
+        pause_s = min(
+            settings.retry_first_s * 2.0 ** min(command.attempts, 30), settings.retry_most_s
+        )
+        engine = self._books.engine
+        attempts = await self._books.run(store.postpone, engine, command.command_id, pause_s)
+        if attempts >= settings.attempts_most:
+            note = f"given up after {attempts} attempts to reach the meter; the last: {cause}"
+            requested = {CommandState.REQUESTED}
+            await self._step(command, requested, CommandState.FAILED, note, lease=lease)
 
     async def _settle_earlier(self, command: Command, session: MeterSession) -> None:
         """Read back what earlier commands came to, before this one changes it."""
@@ -158,14 +218,15 @@ class Commands:
             for found in earlier:
                 await self._judge(found, state)
 
-    async def _send(self, command: Command, session: MeterSession) -> None:
+    async def _send(self, command: Command, session: MeterSession, lease: Lease) -> None:
         if command.valid_until_real_us < real_us():
             note = "its validity ended before it was sent"
-            await self._step(command, {CommandState.RESERVED}, CommandState.FAILED, note)
+            await self._step(
+                command, {CommandState.RESERVED}, CommandState.FAILED, note, lease=lease
+            )
             return
-        await self._step(
-            command, {CommandState.RESERVED}, CommandState.SENT, f"sent through {session.hops}"
-        )
+        note = f"sent through {session.hops}"
+        await self._step(command, {CommandState.RESERVED}, CommandState.SENT, note, lease=lease)
         if command.kind is CommandKind.READ:
             await self._read(command, session)
             return
@@ -213,13 +274,14 @@ class Commands:
                 note += "; the command can not take effect any more"
         await self._step(command, UNSETTLED, outcome, note, result=result)
 
-    async def _settle(self, command: Command, cause: str = "the head-end was restarted") -> None:
+    async def _settle(
+        self, command: Command, lease: Lease, cause: str = "the head-end was restarted"
+    ) -> None:
         """Ask the meter for its state until it answers; say after a while that we do not know."""
         if command.kind is CommandKind.READ:
-            await self._step(command, BEGUN, CommandState.FAILED, f"not read: {cause}")
+            note = f"not read: {cause}"
+            await self._step(command, BEGUN, CommandState.FAILED, note, lease=lease)
             return
-        loop = asyncio.get_running_loop()
-        since_s = loop.time()
         doubtful = command.state is CommandState.IN_DOUBT
         pause_s = self.ask_first_s
 
@@ -229,7 +291,9 @@ class Commands:
 
         while True:
             try:
-                await self._sessions.run(command.meter_id, Urgency.COMMAND, look)
+                await self._sessions.run(command.meter_id, Urgency.of(command.priority), look)
+            except LostLeaseError:
+                raise
             except Exception as error:
                 # Whatever it was: a command that may have been sent is never forgotten.
                 if not isinstance(error, UserError | DlmsError):
@@ -237,10 +301,13 @@ class Commands:
                 cause = str(error) or repr(error)
             else:
                 return
-            if not doubtful and loop.time() - since_s >= self.doubt_after_s:
+            doubt_us = real_us() - command.changed_real_us
+            if not doubtful and doubt_us >= self.doubt_after_s * MICROSECONDS:
                 doubtful = True
                 note = f"neither proven done nor not done: {cause}"
-                await self._step(command, BEGUN, CommandState.IN_DOUBT, note)
+                await self._step(command, BEGUN, CommandState.IN_DOUBT, note, lease=lease)
+            if not self._reachable(command.meter_id):
+                return  # whoever has the way to the meter asks it, or notes the doubt
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, ASK_MOST_S)
 
@@ -251,10 +318,16 @@ class Commands:
         to_state: CommandState,
         note: str,
         *,
+        lease: Lease | None = None,
         counters: range | None = None,
         result: Argument | None = None,
     ) -> bool:
-        """Advance a command and tell the pages; False when another worker was first."""
+        """Advance a command and tell the pages; False when another worker was first.
+
+        Raises:
+            LostLeaseError: `lease`, of the command, is another worker's.
+            StoreUnavailableError: The store cannot be written.
+        """
 
         def advance() -> bool:
             with transaction(self._books.engine) as connection:
@@ -267,6 +340,7 @@ class Commands:
                     note,
                     counters=counters,
                     result=result,
+                    lease=lease,
                 ):
                     return False
                 body: live.Body = {

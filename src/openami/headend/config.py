@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`headend/config.toml` as frozen values (docs/provisioning.md, 2.5).
 
-The tables `[sessions]`, `[schedule]` and `[key_changes]` may be left out; every key in them has a
-default.
+The tables `[sessions]`, `[schedule]`, `[commands]`, `[key_changes]` and `[worker]` may be left
+out; every key in them has a default.
 """
 
 from dataclasses import dataclass
@@ -54,6 +54,23 @@ class KeyChangeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSettings:
+    """How often a command that reaches no meter is tried again."""
+
+    retry_first_s: float = setting(2.0, least=0.01)  # real seconds; doubled each time
+    retry_most_s: float = 60.0  # ... at most
+    attempts_most: int = setting(50, least=1)  # then it has failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """One of the head-ends that share a store."""
+
+    name: str = "headend"  # each its own; a restarted one keeps it, and what it held
+    lease_s: float = 15.0  # what a worker held is another's so long after it died
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeadEndConfig:
     """What the head-end is told."""
 
@@ -69,6 +86,8 @@ class HeadEndConfig:
     sessions: SessionSettings = SessionSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     key_changes: KeyChangeSettings = KeyChangeSettings()
+    commands: CommandSettings = CommandSettings()
+    worker: WorkerSettings = WorkerSettings()
 
     @classmethod
     def load(cls, home: Path) -> Self:
@@ -79,6 +98,7 @@ class HeadEndConfig:
         """
         file = ConfigFile(home / "config.toml")
         own, uplink, keys = (file.table(name) for name in ("head_end", "uplink", "keys"))
+        worker = file.table("worker")
         config = cls(
             title=own.title("title"),
             zone=own.zone("zone").key,
@@ -92,6 +112,11 @@ class HeadEndConfig:
             sessions=file.table("sessions").settings(SessionSettings),
             schedule=file.table("schedule").settings(ScheduleSettings),
             key_changes=file.table("key_changes").settings(KeyChangeSettings),
+            commands=file.table("commands").settings(CommandSettings),
+            worker=WorkerSettings(
+                name=worker.text("name", "headend"),
+                lease_s=worker.number("lease_s", 15.0, least=1.0),
+            ),
         )
         file.refuse_unknown()
         return config

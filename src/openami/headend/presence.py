@@ -7,13 +7,13 @@ after its concentrator's uplink came up is not attached, whatever was true befor
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from openami.headend.books import Books
 from openami.headend.directory import Directory
 from openami.runtime.errors import UserError
-from openami.store import live, registry
+from openami.store import leases, live, registry
 from openami.store.database import transaction
 from openami.store.registry import Meter
 
@@ -32,6 +32,7 @@ class Presence:
         directory: Directory,
         attached: Callable[[bytes], set[bytes]],
         now_us: Callable[[], int],
+        worker: str,
     ) -> None:
         """Bind the ports.
 
@@ -40,8 +41,10 @@ class Presence:
             directory: The meters.
             attached: Returns the titles that hang on a concentrator now.
             now_us: The calendar.
+            worker: Our name among those that share the store.
         """
         self._books = books
+        self._worker = worker
         self._directory = directory
         self._attached = attached
         self._now_us = now_us
@@ -69,10 +72,28 @@ class Presence:
 
     async def run(self) -> None:
         """Write what was gathered until cancelled."""
+        loop = asyncio.get_running_loop()
+        look_s = loop.time() + SETTLE_S
         while True:
             await asyncio.sleep(WRITE_S)
             if self._states or self._seen:
                 await self._write()
+            if loop.time() >= look_s:
+                look_s = loop.time() + SETTLE_S
+                await self._bury()
+
+    async def _bury(self) -> None:
+        """Detach what hung on workers that died."""
+        try:
+            await self._books.run(self._store_dead, self._now_us())
+        except UserError as error:
+            log.warning("who died is looked for later: %s", error)
+
+    def _store_dead(self, now_us: int) -> None:
+        alive = leases.alive(self._books.engine) | {self._worker}
+        with transaction(self._books.engine) as connection:
+            gone = registry.detach_of_others(connection, alive, now_us)
+            live.append_feed(connection, _told(dict.fromkeys(gone, False), now_us))
 
     async def _write(self) -> None:
         states, self._states = self._states, {}
@@ -87,19 +108,8 @@ class Presence:
 
     def _store(self, states: dict[int, bool], seen: set[int], now_us: int) -> None:
         with transaction(self._books.engine) as connection:
-            news = registry.set_attached(connection, states, now_us) if states else []
-            live.append_feed(
-                connection,
-                [
-                    live.Entry(
-                        kind="attachment",
-                        meter_id=meter_id,
-                        at_us=now_us,
-                        body={"attached": states[meter_id]},
-                    )
-                    for meter_id in news
-                ],
-            )
+            news = registry.set_attached(connection, states, now_us, self._worker)
+            live.append_feed(connection, _told({n: states[n] for n in news}, now_us))
             if seen:
                 registry.mark_seen(connection, seen, now_us)
 
@@ -121,3 +131,10 @@ class Presence:
         for handle in self._settling:
             handle.cancel()
         self._settling.clear()
+
+
+def _told(states: Mapping[int, bool], now_us: int) -> list[live.Entry]:
+    return [
+        live.Entry(kind="attachment", meter_id=number, at_us=now_us, body={"attached": state})
+        for number, state in states.items()
+    ]

@@ -3,7 +3,9 @@
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,7 @@ from openami.headend.books import Books
 from openami.headend.commands import Commands
 from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory
+from openami.headend.holdings import Holdings
 from openami.headend.key_changes import KeyChanges
 from openami.headend.notifications import Notifications
 from openami.headend.presence import Presence
@@ -27,11 +30,13 @@ from openami.runtime.layout import Layout
 from openami.runtime.process import until_stopped
 from openami.runtime.status import Figures, write_status
 from openami.store.database import open_database
+from openami.store.leases import Worker
 from openami.transport.endpoint import Listener
+from openami.transport.url import Url
 
 log = logging.getLogger(__name__)
 
-PROCESS: Final = "headend"
+PROCESS: Final = "headend"  # of the worker of this name; others append theirs
 STATUS_S: Final = 1.0
 
 
@@ -60,13 +65,19 @@ class HeadEnd:
             self.directory.ciphers(meter.meter_id)  # a wrong keystore is found now, not at night
             break
         self.books = Books(engine)
+        worker = Worker(config.worker.name, uuid.uuid4().hex)
+        self.holdings = Holdings(self.books, worker, config.worker.lease_s)
         self.notifications = Notifications(
             self.directory, config.title, self.books.arrivals.submit, now_us
         )
         self.uplinks = Uplinks(self.notifications, self._belongs)
-        self.presence = Presence(self.books, self.directory, self.uplinks.attached, now_us)
+        self.presence = Presence(
+            self.books, self.directory, self.uplinks.attached, now_us, worker.name
+        )
         self.routes = Routes(config, self.directory, self.uplinks)
-        self.associations = Associations(config, self.directory, self.routes, self.books)
+        self.associations = Associations(
+            config, self.directory, self.routes, self.books, self.holdings
+        )
         self.sessions: Sessions[MeterSession] = Sessions(
             self.associations.open,
             parallel=config.sessions.parallel,
@@ -75,12 +86,15 @@ class HeadEnd:
         self.schedule = Schedule(
             config.schedule,
             self.books,
+            self.holdings,
             self.directory,
             self.sessions,
             self.routes.reachable,
             now_us,
         )
-        self.commands = Commands(self.books, self.sessions, now_us)
+        self.commands = Commands(
+            config.commands, self.books, self.holdings, self.sessions, self._reachable, now_us
+        )
         self.key_changes = KeyChanges(
             config.key_changes,
             self.books,
@@ -101,15 +115,18 @@ class HeadEnd:
             UserError: The port for concentrators is taken, or a certificate file is unusable.
         """
         try:
+            own = await self.holdings.come_alive()
             self.listener = await listen_for_concentrators(self.config, self.uplinks)
         except BaseException:
             await self.books.stop()
             raise
-        log.info("head-end listens on %s", self.listener.url)
+        worker = self.holdings.worker.name
+        log.info("head-end listens on %s, as worker %s", self.listener.url, worker)
         self.presence.start()
         tasks = [
             asyncio.create_task(work)
             for work in (
+                self.holdings.run(own),
                 self.presence.run(),
                 self.schedule.run(),
                 self.commands.run(),
@@ -133,6 +150,7 @@ class HeadEnd:
         await self.sessions.stop()
         await self.books.arrivals.stop()
         await listener.close()
+        await self.holdings.stop()
         await self.books.stop()
 
     def figures(self) -> Figures:
@@ -153,12 +171,15 @@ class HeadEnd:
             "failed jobs": self.sessions.failed,
             "commands open": self.commands.under_way,
             "key changes open": self.key_changes.under_way,
+            "leases": self.holdings.count,
             "alarm": self.books.arrivals.failing,
         }
 
     async def _report(self, run_folder: Path | None) -> None:
+        name = self.holdings.worker.name
+        process = PROCESS if name == PROCESS else f"{PROCESS}-{name}"
         while run_folder is not None:
-            write_status(run_folder, PROCESS, self.figures())
+            write_status(run_folder, process, self.figures())
             await asyncio.sleep(STATUS_S)
         await asyncio.Event().wait()
 
@@ -170,9 +191,18 @@ class HeadEnd:
         return self.routes.reachable(self.directory.by_id(meter_id))
 
 
-async def serve(home: Path, stop: asyncio.Event) -> None:
-    """Run the head-end of folder `home`, below `var`, until `stop` is set."""
+async def serve(
+    home: Path, stop: asyncio.Event, *, worker: str | None = None, listen: Url | None = None
+) -> None:
+    """Run the head-end of folder `home`, below `var`, until `stop` is set.
+
+    `worker` and `listen` take the place of what config.toml says: several head-ends share one.
+    """
     config = HeadEndConfig.load(home)
+    if worker is not None:
+        config = replace(config, worker=replace(config.worker, name=worker))
+    if listen is not None:
+        config = replace(config, listen=listen)
     layout = Layout(home.parent)
     clock = Clock(layout.clock)
     await HeadEnd(config, clock.now_us).run(stop, layout.run)

@@ -23,6 +23,7 @@ from openami.headend.books import Books
 from openami.headend.config import ScheduleSettings
 from openami.headend.directory import Directory
 from openami.headend.eventlog import fetch_events
+from openami.headend.holdings import Holdings
 from openami.headend.notifications import Arrival
 from openami.headend.reading import (
     read_control_state,
@@ -37,6 +38,7 @@ from openami.store import data_quality, inbox, registry
 from openami.store.data_quality import Gap
 from openami.store.database import StoreUnavailableError, transaction
 from openami.store.inbox import Message
+from openami.store.leases import Lease
 from openami.store.registry import Meter
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,9 @@ FIRST_READ_US: Final = 25 * 3600 * MICROSECONDS  # the most a scheduled read loo
 SPREAD_PRIME: Final = 2_654_435_761  # Knuth's multiplicative hash: neighbours land far apart
 
 
+FILLING_MOST: Final = 1000  # meters whose gaps are being asked for
+
+Claimed = tuple[Gap, Lease]
 ReadJob = Callable[[MeterSession], Awaitable[None]]
 
 
@@ -70,6 +75,7 @@ class Schedule:
         self,
         settings: ScheduleSettings,
         books: Books,
+        holdings: Holdings,
         directory: Directory,
         sessions: Sessions[MeterSession],
         reachable: Callable[[Meter], bool],
@@ -78,13 +84,14 @@ class Schedule:
         self.reads = self.rows = self.backfills = 0
         self._settings = settings
         self._books = books
+        self._holdings = holdings
         self._directory = directory
         self._sessions = sessions
         self._reachable = reachable
         self._now_us = now_us
         self._retries: dict[int, Retry] = {}
         self._reading: dict[int, asyncio.Task[None]] = {}
-        self._filling: dict[int, asyncio.Task[None]] = {}
+        self._filling: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -97,7 +104,7 @@ class Schedule:
                     log.warning("gaps are looked for later: %s", error)
                 await asyncio.sleep(self._settings.look_s)
         finally:
-            tasks = [*self._reading.values(), *self._filling.values()]
+            tasks = [*self._reading.values(), *self._filling]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -154,8 +161,10 @@ class Schedule:
 
     async def read_meter(self, session: MeterSession) -> None:
         """The job of a scheduled read."""
-        meter = self._directory.by_id(session.meter.meter_id)
+        meter = await self._fresh(session)
         now_us = self._now_us()
+        if self._due_job(meter, now_us) is None:
+            return  # another worker has read it
         since_us = max(meter.profile_read_us or 0, meter.installed_us, now_us - FIRST_READ_US)
         await self._fetch(session, since_us, now_us)
         await fetch_events(session, self._books, now_us)
@@ -167,6 +176,13 @@ class Schedule:
             log.info("meter %d: %s", meter.meter_id, refusal)
         self._directory.take(await self._books.run(self._store, meter, now_us, state, source))
         self.reads += 1
+
+    async def _fresh(self, session: MeterSession) -> Meter:
+        """Return the meter's row as it is by now, whoever wrote it."""
+        engine, meter_id = self._books.engine, session.meter.meter_id
+        meter = await self._books.run(registry.meter, engine, meter_id)
+        self._directory.take(meter)
+        return meter
 
     async def read_log(self, session: MeterSession) -> None:
         """The job of a read of the event log alone."""
@@ -187,21 +203,34 @@ class Schedule:
             return registry.meter(connection, meter_id)
 
     async def _look_at_gaps(self) -> None:
-        due = await self._books.run(data_quality.due_gaps, self._books.engine, real_us())
-        by_meter: dict[int, list[Gap]] = defaultdict(list)
-        for gap in due:
-            if gap.meter_id not in self._filling:
-                by_meter[gap.meter_id].append(gap)
-        for meter_id, gaps in by_meter.items():
-            if self._reachable(self._directory.by_id(meter_id)):
-                self._filling[meter_id] = asyncio.create_task(self._fill(meter_id, gaps))
-            else:
-                await self._attempted(gaps, "the meter cannot be reached")
+        if len(self._filling) >= FILLING_MOST:
+            return
+        asked_s = asyncio.get_running_loop().time()
+        due = await self._books.run(
+            data_quality.claim_gaps,
+            self._books.engine,
+            real_us(),
+            self._holdings.worker,
+            seconds=self._holdings.seconds,
+        )
+        by_meter: dict[int, list[Claimed]] = defaultdict(list)
+        for gap, lease in due:
+            self._holdings.add([lease], asked_s)
+            by_meter[gap.meter_id].append((gap, lease))
+        for meter_id, claimed in by_meter.items():
+            task = asyncio.create_task(self._fill(meter_id, claimed))
+            self._filling.add(task)
+            task.add_done_callback(self._filling.discard)
 
-    async def _fill(self, meter_id: int, gaps: list[Gap]) -> None:
+    async def _fill(self, meter_id: int, claimed: list[Claimed]) -> None:
         """Ask a meter for its gaps, a piece a job, so that commands come in between."""
         try:
-            for gap in gaps:
+            if not self._reachable(self._directory.by_id(meter_id)):
+                await self._attempted([gap for gap, _ in claimed], "the meter cannot be reached")
+                return
+            for gap, lease in claimed:
+                if not self._holdings.holds(lease):
+                    continue  # another worker asks for it
                 error: str | None = None
                 try:
                     if await self._fill_gap(gap) == 0:
@@ -213,10 +242,10 @@ class Schedule:
                     log.exception("meter %d: back-fill", meter_id)
                     error = repr(caught)
                 await self._attempted([gap], error)
-        except StoreUnavailableError as error:
+        except UserError as error:
             log.warning("meter %d: back-fill goes on later: %s", meter_id, error)
         finally:
-            del self._filling[meter_id]
+            await self._holdings.give_back(*(lease for _, lease in claimed))
 
     async def _fill_gap(self, gap: Gap) -> int:
         """Read a gap back; return how many rows came."""

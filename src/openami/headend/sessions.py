@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from openami.dlms.errors import DlmsError
+from openami.exchange.commands import Priority
 from openami.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,16 @@ S = TypeVar("S", bound="OpenSession")
 class Urgency(IntEnum):
     """Whose turn it is; smaller numbers first."""
 
-    COMMAND = 0
-    WATCH = 1  # somebody looks at the meter now
-    SCHEDULE = 2
-    BACKFILL = 3
+    URGENT = 0
+    COMMAND = 1
+    WATCH = 2  # somebody looks at the meter now
+    SCHEDULE = 3
+    BACKFILL = 4
+
+    @classmethod
+    def of(cls, priority: Priority) -> "Urgency":
+        """Return the turn of a command."""
+        return {Priority.URGENT: cls.URGENT, Priority.LOW: cls.SCHEDULE}.get(priority, cls.COMMAND)
 
 
 class OpenSession(Protocol):

@@ -3,21 +3,29 @@
 
 Pages and tools ask, the head-end advances.  Every step is a compare-and-set against
 `exchange.commands.TRANSITIONS` and leaves a line of history, so two workers cannot both send.
+A command is worked on under a lease, by the worker that can reach its meter; when that worker dies,
+another takes it over and asks the meter what became of it.
 """
 
 import json
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, select, update
 
-from openami.exchange.commands import OPEN, TRANSITIONS, CommandKind, CommandState
-from openami.runtime.clock import real_us
+from openami.exchange.commands import OPEN, TRANSITIONS, CommandKind, CommandState, Priority
+from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import UserError
 from openami.store.database import Database, insert_all, reading, transaction
-from openami.store.tables import command_history, meters
+from openami.store.leases import Kind, Lease, Worker, claim, require
+from openami.store.registry import with_route
+from openami.store.tables import attachments, command_history, meters
 from openami.store.tables import commands as commands_table
+
+BEGUN: Final = frozenset({CommandState.RESERVED, CommandState.SENT})  # may have been sent
+SWEPT: Final = 1000  # expired commands of one look
 
 Argument = dict[str, int | float | str | bool | None]
 
@@ -42,6 +50,11 @@ class Command:
     counter_first: int | None
     counter_after: int | None
     result: Argument | None
+    priority: Priority
+    valid_from_real_us: int
+    attempts: int  # that did not reach the meter
+    next_attempt_real_us: int
+    changed_real_us: int  # when it came to its state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +75,20 @@ def ask(  # noqa: PLR0913  a command has these fields
     asked_by: str,
     reason: str,
     valid_s: float = 300.0,
+    valid_in_s: float = 0.0,
+    priority: Priority = Priority.NORMAL,
     argument: Argument | None = None,
 ) -> str:
     """Make an intent durable; return its command id.
 
+    It is sent from `valid_in_s` from now on, for `valid_s`.
+
     Raises:
-        MeterBusyError: An earlier command of this meter is still open.
+        MeterBusyError: An earlier command of this meter, not less urgent, is still open.
     """
     command_id = str(uuid.uuid4())
     now_us = real_us()
+    from_us = now_us + round(valid_in_s * MICROSECONDS)
     row = {
         "command_id": command_id,
         "meter_id": meter_id,
@@ -80,23 +98,27 @@ def ask(  # noqa: PLR0913  a command has these fields
         "asked_by": asked_by,
         "reason": reason,
         "asked_real_us": now_us,
-        "valid_until_real_us": now_us + round(valid_s * 1e6),
+        "valid_from_real_us": from_us,
+        "valid_until_real_us": from_us + round(valid_s * MICROSECONDS),
+        "priority": int(priority),
+        "changed_real_us": now_us,
     }
     with transaction(database) as connection:
-        _refuse_second(connection, meter_id)
+        _refuse_second(connection, meter_id, priority)
         insert_all(connection, commands_table, [row])
         _note(connection, command_id, CommandState.REQUESTED, f"asked by {asked_by}: {reason}")
     return command_id
 
 
-def _refuse_second(connection: Connection, meter_id: int) -> None:
-    """Refuse a command while another is open; two that ask at once meet at the meter's row."""
+def _refuse_second(connection: Connection, meter_id: int, priority: Priority) -> None:
+    """Refuse a command while one as urgent is open; two that ask at once meet at the meter."""
     # SQLite has one writer; PostgreSQL makes the second wait here until the first is committed.
     row = select(meters.c.meter_id).where(meters.c.meter_id == meter_id).with_for_update()
     connection.execute(row).first()
     earlier = select(commands_table.c.kind).where(
         (commands_table.c.meter_id == meter_id)
         & commands_table.c.state.in_([state.value for state in OPEN])
+        & (commands_table.c.priority <= int(priority))
     )
     kind = connection.execute(earlier.limit(1)).scalar()
     if kind is not None:
@@ -112,19 +134,21 @@ def advance(  # noqa: PLR0913  a step has these fields
     *,
     counters: range | None = None,
     result: Argument | None = None,
+    lease: Lease | None = None,
 ) -> bool:
     """Move a command if it stands in one of `from_states`; tell whether it did.
 
     `counters` is the block of invocation counters reserved for it, `result` what came of it.
 
     Raises:
+        LostLeaseError: `lease` is another's by now; nothing was moved.
         UserError: No such step exists.
     """
     for state in from_states:
         if to_state not in TRANSITIONS[state]:
             sentence = f"command {command_id}: {state.value} is never followed by {to_state.value}"
             raise UserError(f"{sentence}: ask for a new command")
-    values: dict[str, object] = {"state": to_state.value}
+    values: dict[str, object] = {"state": to_state.value, "changed_real_us": real_us()}
     if counters is not None:
         values |= {"counter_first": counters.start, "counter_after": counters.stop}
     if result is not None:
@@ -134,6 +158,8 @@ def advance(  # noqa: PLR0913  a step has these fields
     )
     with transaction(database) as connection:
         done = connection.execute(update(commands_table).where(wanted).values(**values))
+        if lease is not None:
+            require(connection, lease)
         if done.rowcount == 0:
             return False
         _note(connection, command_id, to_state, note)
@@ -151,20 +177,87 @@ def _note(database: Database, command_id: str, state: CommandState, note: str) -
         insert_all(connection, command_history, [row])
 
 
-def due(database: Database, *, limit: int = 100) -> list[Command]:
-    """Return commands that nobody has begun, oldest first; expired ones are moved away first."""
-    now_us = real_us()
-    for command in in_state(database, {CommandState.REQUESTED}, limit=limit):
-        if command.valid_until_real_us < now_us:
-            note = "its validity ended before it was sent"
-            advance(
-                database,
-                command.command_id,
-                {CommandState.REQUESTED},
-                CommandState.EXPIRED,
-                note,
+def expire(database: Database) -> int:
+    """Move commands away whose validity ended before they were begun; return how many."""
+    table = commands_table.c
+    late = select(table.command_id).where(
+        table.state == CommandState.REQUESTED.value, table.valid_until_real_us < real_us()
+    )
+    with reading(database) as connection:
+        found = list(connection.execute(late.limit(SWEPT)).scalars())
+    note = "its validity ended before it was sent"
+    requested = {CommandState.REQUESTED}
+    return sum(advance(database, each, requested, CommandState.EXPIRED, note) for each in found)
+
+
+def claim_requested(
+    database: Database, worker: Worker, *, seconds: float, limit: int
+) -> list[tuple[Command, Lease]]:
+    """Take commands that are due and whose meters this worker can reach, most urgent first."""
+    table, now_us = commands_table.c, real_us()
+    wanted = (
+        (table.state == CommandState.REQUESTED.value)
+        & (table.valid_from_real_us <= now_us)
+        & (table.valid_until_real_us >= now_us)
+        & (table.next_attempt_real_us <= now_us)
+        & with_route(worker.name)
+    )
+    return _claim(database, wanted, worker, seconds, limit)
+
+
+def claim_unsettled(
+    database: Database, worker: Worker, *, seconds: float, limit: int, doubt_after_s: float
+) -> list[tuple[Command, Lease]]:
+    """Take commands that may have been sent and that nobody works on.
+
+    Those are of a worker that died, or lost its way to the meter: whose meter this worker can
+    reach, and whose doubt is not written down though it lasts longer than `doubt_after_s`.
+    """
+    table = commands_table.c
+    states = [state.value for state in BEGUN | {CommandState.IN_DOUBT}]
+    begun = table.state.in_([state.value for state in BEGUN])
+    overdue = begun & (table.changed_real_us < real_us() - round(doubt_after_s * MICROSECONDS))
+    wanted = table.state.in_(states) & (with_route(worker.name) | overdue)
+    return _claim(database, wanted, worker, seconds, limit)
+
+
+def _claim(
+    database: Database, wanted: ColumnElement[bool], worker: Worker, seconds: float, limit: int
+) -> list[tuple[Command, Lease]]:
+    table = commands_table.c
+    order = (table.priority, table.asked_real_us)
+    query = (
+        select(table.command_id)
+        .join_from(commands_table, meters, meters.c.meter_id == table.meter_id, isouter=True)
+        .join(attachments, attachments.c.meter_id == table.meter_id, isouter=True)
+        .where(wanted)
+        .order_by(*order)
+    )
+    key = table.command_id
+    given = claim(database, Kind.COMMAND, key, query, worker, seconds=seconds, limit=limit)
+    if not given:
+        return []
+    leases = {lease.item: lease for lease in given}
+    rows = select(commands_table).where(key.in_(list(leases))).order_by(*order)
+    with reading(database) as connection:
+        found = [_command(row) for row in connection.execute(rows).mappings()]
+    return [(command, leases[command.command_id]) for command in found]
+
+
+def postpone(database: Database, command_id: str, pause_s: float) -> int:
+    """Record an attempt that reached no meter, and when to try next; return how many there were."""
+    table = commands_table.c
+    with transaction(database) as connection:
+        done = connection.execute(
+            update(commands_table)
+            .where(table.command_id == command_id)
+            .values(
+                attempts=table.attempts + 1,
+                next_attempt_real_us=real_us() + round(pause_s * MICROSECONDS),
             )
-    return in_state(database, {CommandState.REQUESTED}, limit=limit)
+            .returning(table.attempts)
+        )
+        return int(done.scalar_one())
 
 
 def in_state(
@@ -218,6 +311,7 @@ def _command(row: RowMapping) -> Command:
     fields = dict(row)
     fields["kind"] = CommandKind(fields["kind"])
     fields["state"] = CommandState(fields["state"])
+    fields["priority"] = Priority(fields["priority"])
     fields["argument"] = json.loads(fields["argument"])
     fields["result"] = None if fields["result"] is None else json.loads(fields["result"])
     return Command(**fields)

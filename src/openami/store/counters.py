@@ -3,6 +3,10 @@
 
 A counter that was used twice with one key gives away the plaintexts (NIST SP 800-38D, 8.2), so a
 block is durable before its first number is used; a crash skips numbers and never repeats one.
+
+Blocks are also what fences a worker that lost its lease of a meter without noticing: it is given no
+further block, and what it holds is below the first block of its successor, which the meter, taking
+rising counters only, refuses once it has heard the successor.
 """
 
 from typing import Final
@@ -11,19 +15,26 @@ from sqlalchemy import select
 
 from openami.runtime.errors import UserError
 from openami.store.database import Database, insert_or, reading, transaction
+from openami.store.leases import Lease, require
 from openami.store.tables import counters
 
 FIRST: Final = 1
 LIMIT: Final = 2**32  # the counter has four octets (IEC 62056-5-3, 5.3.4.1)
 
 
-def reserve(database: Database, meter_id: int, epoch: int, count: int) -> int:
+def reserve(
+    database: Database, meter_id: int, epoch: int, count: int, lease: Lease | None = None
+) -> int:
     """Return the first of `count` numbers that are ours alone, durable when this returns.
 
     Raises:
+        LostLeaseError: `lease`, of the meter, is another worker's by now.
         UserError: The key has no numbers left.
     """
-    return _advance(database, meter_id, epoch, count, at_least=FIRST)
+    with transaction(database) as connection:
+        if lease is not None:
+            require(connection, lease)
+        return _advance(connection, meter_id, epoch, count, at_least=FIRST)
 
 
 def skip_to(database: Database, meter_id: int, epoch: int, at_least: int) -> None:

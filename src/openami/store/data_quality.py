@@ -9,6 +9,9 @@ from typing import Final
 from sqlalchemy import case, func, or_, select, update
 
 from openami.store.database import Database, insert_or, reading, transaction, upsert
+from openami.store.leases import Kind, Lease, Worker, claim
+from openami.store.registry import not_elsewhere
+from openami.store.tables import attachments as attachments_table
 from openami.store.tables import coverage as coverage_table
 from openami.store.tables import findings as findings_table
 from openami.store.tables import gaps as gaps_table
@@ -231,16 +234,34 @@ def attempt(
         )
 
 
-def due_gaps(database: Database, now_real_us: int, limit: int = 1000) -> list[Gap]:
-    """Return gaps to ask for now, oldest first; an estimate does not end the asking."""
+def claim_gaps(
+    database: Database, now_real_us: int, worker: Worker, *, seconds: float, limit: int = 1000
+) -> list[tuple[Gap, Lease]]:
+    """Take gaps to ask for now, oldest first; an estimate does not end the asking.
+
+    Gaps of meters that hang on another worker's uplink are left to that one.
+    """
     table = gaps_table.c
-    query = select(gaps_table).where(
-        or_(table.state == OPEN, table.state == ESTIMATED),
-        table.next_attempt_real_us <= now_real_us,
+    meters, attachments = meters_table, attachments_table
+    query = (
+        select(table.gap_id)
+        .join_from(gaps_table, meters, meters.c.meter_id == table.meter_id, isouter=True)
+        .join(attachments, attachments.c.meter_id == table.meter_id, isouter=True)
+        .where(
+            or_(table.state == OPEN, table.state == ESTIMATED),
+            table.next_attempt_real_us <= now_real_us,
+            not_elsewhere(worker.name),
+        )
+        .order_by(table.next_attempt_real_us, table.from_us)
     )
-    query = query.order_by(table.next_attempt_real_us, table.from_us).limit(limit)
+    leases = claim(database, Kind.GAP, table.gap_id, query, worker, seconds=seconds, limit=limit)
+    if not leases:
+        return []
+    by_id = {int(lease.item): lease for lease in leases}
+    rows = select(gaps_table).where(table.gap_id.in_(list(by_id)))
+    rows = rows.order_by(table.next_attempt_real_us, table.from_us)
     with reading(database) as connection:
-        return [Gap(**row) for row in connection.execute(query).mappings()]
+        return [(Gap(**row), by_id[row["gap_id"]]) for row in connection.execute(rows).mappings()]
 
 
 def gaps(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final, NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from openami.store.database import Database, insert_all, insert_or, reading, transaction
 from openami.store.tables import accepted, sequences
@@ -82,7 +82,7 @@ def put(database: Database, arrivals: Sequence[tuple[Message, Origin | None]]) -
         if origins:
             statement = insert_or(connection, accepted).on_conflict_do_nothing()
             columns = (accepted.c.title, accepted.c.epoch, accepted.c.invocation_counter)
-            rows = [origin._asdict() for origin in origins]
+            rows = [origin._asdict() for origin in sorted(origins)]  # no two wait in a ring
             found = connection.execute(statement.returning(*columns), rows)
             fresh = {Origin(bytes(title), epoch, counter) for title, epoch, counter in found}
         flags = []
@@ -150,8 +150,11 @@ def claim(database: Database, limit: int) -> Claim:
         if connection.execute(select(inbox_table.c.message_id).limit(1)).first() is None:
             return Claim(0, [])
     with transaction(database) as connection:
+        _lock_batches(connection)  # else two drainers that look at once would share messages
         batch_id = connection.execute(select(func.min(inbox_table.c.batch_id))).scalar()
         if batch_id is None:
+            # Free is what no batch has, not what lies above a number: numbers become visible in
+            # any order, and a slow transaction brings lower ones after higher ones were drained.
             free = select(inbox_table.c.message_id).where(inbox_table.c.batch_id.is_(None))
             free = free.order_by(inbox_table.c.message_id).limit(limit)
             if connection.execute(free.limit(1)).first() is None:
@@ -192,15 +195,21 @@ def number_batches_beyond(database: Database, batch_id: int) -> None:
     give out numbers that the lake takes for done.
     """
     with transaction(database) as connection:
-        connection.execute(
-            insert_or(connection, sequences).on_conflict_do_nothing(),
-            [{"name": BATCHES, "next": 1}],
-        )
+        _lock_batches(connection)
         connection.execute(
             update(sequences)
             .where((sequences.c.name == BATCHES) & (sequences.c.next <= batch_id))
             .values(next=batch_id + 1)
         )
+
+
+def _lock_batches(connection: Connection) -> None:
+    """Hold the sequence of batches until the transaction ends."""
+    connection.execute(
+        insert_or(connection, sequences).on_conflict_do_nothing(), [{"name": BATCHES, "next": 1}]
+    )
+    row = select(sequences.c.next).where(sequences.c.name == BATCHES)
+    connection.execute(row.with_for_update())
 
 
 def _next_batch(database: Database) -> int:

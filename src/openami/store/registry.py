@@ -3,8 +3,9 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Final
 
-from sqlalchemy import ColumnElement, select, true, update
+from sqlalchemy import ColumnElement, false, func, select, true, update
 
 from openami.runtime.errors import UserError
 from openami.store.database import Database, insert_new, insert_or, reading, transaction, upsert
@@ -12,6 +13,8 @@ from openami.store.tables import attachments as attachments_table
 from openami.store.tables import events as events_table
 from openami.store.tables import meter_keys
 from openami.store.tables import meters as meters_table
+
+AT_ONCE: Final = 5000  # rows of one statement
 
 
 class UnknownMeterError(UserError):
@@ -56,6 +59,7 @@ class Attachment:
     meter_id: int
     attached: bool
     since_us: int
+    worker: str = ""  # who has the uplink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,21 +128,69 @@ def keys(database: Database, meter_id: int | None = None) -> list[MeterKey]:
         return [MeterKey(**row) for row in connection.execute(query).mappings()]
 
 
-def set_attached(database: Database, states: Mapping[int, bool], at_us: int) -> list[int]:
-    """Record which meters are attached; return those for which that is news."""
+def set_attached(
+    database: Database, states: Mapping[int, bool], at_us: int, worker: str = ""
+) -> list[int]:
+    """Record which meters hang on a worker's uplinks; return those for which that is news.
+
+    That a meter left is no news where it came back through another worker meanwhile.
+    """
+    news: list[int] = []
     with transaction(database) as connection:
-        known = {
-            row.meter_id: row.attached
-            for row in connection.execute(
-                select(attachments_table.c.meter_id, attachments_table.c.attached)
+        for first in range(0, len(states), AT_ONCE):
+            numbers = sorted(states)[first : first + AT_ONCE]
+            rows = connection.execute(
+                select(attachments_table)
+                .where(attachments_table.c.meter_id.in_(numbers))
+                .order_by(attachments_table.c.meter_id)
+                .with_for_update()
             )
-        }
-        news = [number for number, state in states.items() if known.get(number) is not state]
-        rows = [
-            {"meter_id": number, "attached": states[number], "since_us": at_us} for number in news
-        ]
-        upsert(connection, attachments_table, rows)
+            known = {row.meter_id: (row.attached, row.worker) for row in rows}
+            changed = [n for n in numbers if _is_news(known.get(n), states[n], worker)]
+            upsert(
+                connection,
+                attachments_table,
+                [
+                    {"meter_id": n, "attached": states[n], "since_us": at_us, "worker": worker}
+                    for n in changed
+                ],
+            )
+            news += [n for n in changed if n not in known or known[n][0] is not states[n]]
     return news
+
+
+def _is_news(known: tuple[bool, str] | None, attached: bool, worker: str) -> bool:  # noqa: FBT001
+    if known is None:
+        return True
+    was_attached, of_worker = known
+    if attached:
+        return not was_attached or of_worker != worker
+    return was_attached and of_worker == worker
+
+
+def detach_of_others(database: Database, alive: Collection[str], at_us: int) -> list[int]:
+    """Record that meters of workers that are no longer alive hang nowhere; return which."""
+    of_dead = attachments_table.c.attached & attachments_table.c.worker.not_in(list(alive))
+    with transaction(database) as connection:
+        gone = connection.execute(
+            update(attachments_table)
+            .where(of_dead)
+            .values(attached=False, since_us=at_us)
+            .returning(attachments_table.c.meter_id)
+        )
+        return sorted(gone.scalars())
+
+
+def with_route(worker: str) -> ColumnElement[bool]:
+    """Return the condition that a worker can reach a meter, in a join with both tables."""
+    hangs_here = attachments_table.c.attached & (attachments_table.c.worker == worker)
+    return hangs_here | meters_table.c.address.is_not(None)
+
+
+def not_elsewhere(worker: str) -> ColumnElement[bool]:
+    """Return the condition that no other worker has a meter's uplink, in such a join."""
+    elsewhere = attachments_table.c.attached & (attachments_table.c.worker != worker)
+    return func.coalesce(elsewhere, false()) == false()
 
 
 def attachments(database: Database) -> dict[int, Attachment]:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0003"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0004"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -60,6 +60,7 @@ attachments = Table(  # which meters hang on their concentrator now
     Column("meter_id", Integer, primary_key=True),
     Column("attached", Boolean, nullable=False),
     Column("since_us", BigInteger, nullable=False),
+    Column("worker", String(40), nullable=False, server_default=""),  # who has its uplink
 )
 
 meter_keys = Table(
@@ -267,6 +268,11 @@ commands = Table(
     Column("counter_first", BigInteger),
     Column("counter_after", BigInteger),
     Column("result", Text),  # JSON
+    Column("priority", SmallInteger, nullable=False, server_default="1"),  # smaller is first
+    Column("valid_from_real_us", BigInteger, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),  # that reached no meter
+    Column("next_attempt_real_us", BigInteger, nullable=False, server_default="0"),
+    Column("changed_real_us", BigInteger, nullable=False, server_default="0"),  # its state
 )
 
 command_history = Table(
@@ -284,6 +290,18 @@ watches = Table(  # meters that somebody looks at now: the head-end reads them e
     metadata,
     Column("meter_id", Integer, primary_key=True),
     Column("until_real_us", BigInteger, nullable=False),
+)
+
+# --- work shared by workers ------------------------------------------------------------------
+
+leases = Table(  # who does what until when; a row stays, so that its fence never falls
+    "leases",
+    metadata,
+    Column("kind", String(12), primary_key=True),  # store.leases.Kind
+    Column("item", String(40), primary_key=True),
+    Column("holder", String(80), nullable=False, index=True),  # worker/life
+    Column("fence", BigInteger, nullable=False),  # rises with each holder
+    Column("until_real_us", BigInteger, nullable=False),  # of the database's clock; 0: free
 )
 
 # --- access -----------------------------------------------------------------------------------

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this worker holds of the work that many share: meters, commands, gaps (store.leases).
+
+Leases are renewed long before they end.  Where the store does not answer, they end here no later
+than there, by our own monotonic clock counted from before the renewal was asked for; what needs a
+lease then stops by itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection
+from typing import Final
+
+from openami.headend.books import Books
+from openami.runtime.errors import UserError
+from openami.store import leases
+from openami.store.leases import Kind, Lease, Worker
+
+log = logging.getLogger(__name__)
+
+RENEWALS: Final = 3  # in the time of a lease
+
+
+class MeterElsewhereError(UserError):
+    """Another worker speaks with the meter now."""
+
+
+class Holdings:
+    """Leases of one worker.
+
+    Attributes:
+        worker: Who holds them.
+        seconds: How long a lease lasts without renewal.
+    """
+
+    def __init__(self, books: Books, worker: Worker, seconds: float) -> None:
+        self.worker = worker
+        self.seconds = seconds
+        self._books = books
+        self._ends: dict[Lease, float] = {}
+
+    @property
+    def count(self) -> int:
+        """How many leases are held."""
+        return len(self._ends)
+
+    def holds(self, lease: Lease) -> bool:
+        """Tell whether a lease certainly lasts."""
+        return self._ends.get(lease, 0.0) > asyncio.get_running_loop().time()
+
+    async def come_alive(self) -> Lease:
+        """Take the worker's own name, at the start; who had it before is fenced off.
+
+        Raises:
+            StoreUnavailableError: The store cannot be written.
+            UserError: The name cannot be had.
+        """
+        return await self._take(Kind.WORKER, self.worker.name)
+
+    async def take_meter(self, meter_id: int) -> Lease:
+        """Take a meter for an association.
+
+        Raises:
+            MeterElsewhereError: Another worker has it.
+            StoreUnavailableError: The store cannot be written.
+        """
+        return await self._take(Kind.METER, str(meter_id))
+
+    async def _take(self, kind: Kind, item: str) -> Lease:
+        asked_s = asyncio.get_running_loop().time()
+        engine = self._books.engine
+        given = await self._books.run(leases.take, engine, kind, [item], self.worker, self.seconds)
+        if not given:
+            raise MeterElsewhereError(
+                f"{kind.value} {item} is another worker's now: it is free when that one ends"
+            )
+        self.add(given, asked_s)
+        return given[0]
+
+    def add(self, given: Collection[Lease], asked_s: float) -> None:
+        """Count leases as held that were asked for at `asked_s` of the loop's clock."""
+        self._ends |= dict.fromkeys(given, asked_s + self.seconds)
+
+    async def give_back(self, *given: Lease) -> None:
+        """Give leases back; where the store does not answer they end by themselves."""
+        mine = [lease for lease in given if self._ends.pop(lease, None) is not None]
+        if mine:
+            try:
+                await self._books.run(leases.release, self._books.engine, mine)
+            except UserError as error:
+                log.info("%d leases end by themselves: %s", len(mine), error)
+
+    async def run(self, own: Lease) -> None:
+        """Renew until cancelled.
+
+        Args:
+            own: The lease of the worker's name.
+
+        Raises:
+            UserError: Another process took this worker's name.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.seconds / RENEWALS)
+            asked_s, before = loop.time(), set(self._ends)
+            try:
+                kept = await self._books.run(
+                    leases.renew, self._books.engine, self.worker, self.seconds
+                )
+            except UserError as error:
+                log.warning("leases are not renewed: %s", error)
+                continue
+            for lease in before & self._ends.keys():
+                if (lease.kind.value, lease.item, lease.fence) in kept:
+                    self._ends[lease] = asked_s + self.seconds
+                else:
+                    log.warning("%s %s is another worker's now", lease.kind.value, lease.item)
+                    del self._ends[lease]
+            if own not in self._ends:
+                raise UserError(
+                    f"another head-end runs as worker {self.worker.name!r}: give each a name of"
+                    " its own, by --worker or in [worker] of config.toml"
+                )
+
+    async def stop(self) -> None:
+        """Give everything back."""
+        await self.give_back(*self._ends)

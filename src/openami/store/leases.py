@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work shared by many workers over one store: a lease says who does what, and until when.
+
+A worker claims free work and skips what others are just claiming (FOR UPDATE SKIP LOCKED on
+PostgreSQL; SQLite has one writer at a time).  Whose lease has run out is taken to be dead.  It may
+only be slow, so every lease carries a fence, a number that rises with each new holder; who writes
+for a lease asks in the same transaction whether it still holds (`require`).
+
+Times are the database's: the clocks of workers need not agree.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    Tuple,
+    cast,
+    extract,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+
+from openami.runtime.clock import MICROSECONDS, real_us
+from openami.runtime.errors import UserError
+from openami.store.database import Database, insert_or, reading, transaction
+from openami.store.tables import leases
+
+AT_ONCE: Final = 5000  # rows of one statement
+
+
+class Kind(StrEnum):
+    """What can be held."""
+
+    WORKER = "worker"  # its own name: it is alive
+    METER = "meter"  # the association with it
+    COMMAND = "command"
+    GAP = "gap"
+    PUBLICATION = "publication"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who holds: a name that stays over restarts, and a life of it.
+
+    A new life takes over at once what an earlier one of its name held; others wait for the end of
+    its leases.
+    """
+
+    name: str
+    life: str
+
+    @property
+    def holder(self) -> str:
+        return f"{self.name}/{self.life}"
+
+
+class Lease(NamedTuple):
+    """What was given."""
+
+    kind: Kind
+    item: str
+    holder: str
+    fence: int
+
+
+class LostLeaseError(UserError):
+    """The lease ran out and another worker has it: leave the work to that one."""
+
+
+def store_now_us(connection: Connection) -> int:
+    """Return the database's clock, microseconds UTC."""
+    if connection.dialect.name != "postgresql":
+        return real_us()
+    now = extract("epoch", func.clock_timestamp()) * MICROSECONDS
+    return int(connection.execute(select(cast(now, BigInteger))).scalar_one())
+
+
+def take(
+    database: Database, kind: Kind, items: Collection[str], worker: Worker, seconds: float
+) -> list[Lease]:
+    """Take those of `items` that nobody else holds; return them, in no certain order."""
+    if not items:
+        return []
+    with transaction(database) as connection:
+        now_us = store_now_us(connection)
+        statement = insert_or(connection, leases)
+        own = leases.c.holder.startswith(f"{worker.name}/", autoescape=True)
+        statement = statement.on_conflict_do_update(
+            index_elements=["kind", "item"],
+            set_={
+                "holder": statement.excluded.holder,
+                "until_real_us": statement.excluded.until_real_us,
+                "fence": leases.c.fence + 1,
+            },
+            where=or_(leases.c.until_real_us <= now_us, own),
+        )
+        until_us = now_us + round(seconds * MICROSECONDS)
+        rows = [
+            {
+                "kind": kind.value,
+                "item": item,
+                "holder": worker.holder,
+                "fence": 1,
+                "until_real_us": until_us,
+            }
+            for item in sorted(items)  # in one order, so that two workers never wait in a ring
+        ]
+        given = connection.execute(statement.returning(leases.c.item, leases.c.fence), rows)
+        return [Lease(kind, row.item, worker.holder, row.fence) for row in given]
+
+
+def claim(  # noqa: PLR0913  what, of which, for whom, how long, how many
+    database: Database,
+    kind: Kind,
+    key: "Column[Any]",
+    candidates: "Select[Any]",
+    worker: Worker,
+    *,
+    seconds: float,
+    limit: int,
+) -> list[Lease]:
+    """Take the first free rows of a query that no other worker is claiming now.
+
+    Args:
+        database: The store.
+        kind: Of the leases.
+        key: Column of the candidates' table whose text names the item.
+        candidates: Which rows are work, in their order.
+        worker: Who asks.
+        seconds: How long it is given, unless renewed.
+        limit: How many at most.
+    """
+    free = candidates.with_only_columns(key).limit(limit)
+    with reading(database) as connection:  # mostly there is nothing to do
+        if connection.execute(_unheld(connection, kind, key, free).limit(1)).first() is None:
+            return []
+    with transaction(database) as connection:
+        locked = _unheld(connection, kind, key, free).with_for_update(
+            of=key.table, skip_locked=True, key_share=True
+        )
+        items = [str(item) for item in connection.execute(locked).scalars()]
+        # Between our look and our lock another may have claimed and committed: `take` sees that.
+        return take(connection, kind, items, worker, seconds)
+
+
+def _unheld(
+    connection: Connection, kind: Kind, key: "Column[Any]", query: "Select[Any]"
+) -> "Select[Any]":
+    held = select(leases.c.item).where(
+        leases.c.kind == kind.value,
+        leases.c.item == cast(key, String),
+        leases.c.until_real_us > store_now_us(connection),
+    )
+    return query.where(~held.exists())
+
+
+def renew(database: Database, worker: Worker, seconds: float) -> set[tuple[str, str, int]]:
+    """Prolong all leases of a worker's life that nobody took; return their kind, item and fence."""
+    with transaction(database) as connection:
+        until_us = store_now_us(connection) + round(seconds * MICROSECONDS)
+        mine = (leases.c.holder == worker.holder) & (leases.c.until_real_us > 0)
+        kept = connection.execute(
+            update(leases)
+            .where(_key().in_(_locked(mine)))
+            .values(until_real_us=until_us)
+            .returning(leases.c.kind, leases.c.item, leases.c.fence)
+        )
+        return {(row.kind, row.item, row.fence) for row in kept}
+
+
+def release(database: Database, given: Collection[Lease]) -> None:
+    """Give leases back; those that were lost meanwhile are left to their new holders."""
+    whole = tuple_(leases.c.kind, leases.c.item, leases.c.holder, leases.c.fence)
+    rows = [(lease.kind.value, lease.item, lease.holder, lease.fence) for lease in given]
+    with transaction(database) as connection:
+        for first in range(0, len(rows), AT_ONCE):
+            some = rows[first : first + AT_ONCE]
+            mine = _key().in_(_locked(whole.in_(some)))
+            connection.execute(update(leases).where(mine).values(until_real_us=0))
+
+
+def _key() -> Tuple:
+    return tuple_(leases.c.kind, leases.c.item)
+
+
+def _locked(wanted: ColumnElement[bool]) -> "Select[tuple[str, str]]":
+    """Lock rows in their order: an UPDATE alone takes them as they come, and two could meet."""
+    query = select(leases.c.kind, leases.c.item).where(wanted)
+    return query.order_by(leases.c.kind, leases.c.item).with_for_update()
+
+
+def require(connection: Connection, lease: Lease) -> None:
+    """Hold a lease until the transaction ends.
+
+    Raises:
+        LostLeaseError: It ran out or is another's.
+    """
+    query = select(leases.c.fence).where(
+        leases.c.kind == lease.kind.value,
+        leases.c.item == lease.item,
+        leases.c.holder == lease.holder,
+        leases.c.fence == lease.fence,
+        leases.c.until_real_us > store_now_us(connection),
+    )
+    if connection.execute(query.with_for_update(read=True)).first() is None:
+        name = f"{lease.kind.value} {lease.item}"
+        raise LostLeaseError(f"the lease of {name} has run out: another worker does its work")
+
+
+def alive(database: Database) -> set[str]:
+    """Return the names of workers that renewed their leases in time."""
+    with reading(database) as connection:
+        query = select(leases.c.item).where(
+            leases.c.kind == Kind.WORKER.value, leases.c.until_real_us > store_now_us(connection)
+        )
+        return set(connection.execute(query).scalars())

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work is shared: each piece has one holder, a dead holder's goes on, a late one is fenced off."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine, select
+
+from openami.store import counters, leases
+from openami.store.database import transaction
+from openami.store.leases import Kind, Lease, LostLeaseError, Worker
+from openami.store.tables import gaps
+
+A, B = Worker("a", "1"), Worker("b", "1")
+
+
+def take(engine: Engine, worker: Worker, *items: str, seconds: float = 60) -> dict[str, int]:
+    given = leases.take(engine, Kind.METER, items, worker, seconds)
+    return {lease.item: lease.fence for lease in given}
+
+
+def lease(worker: Worker, fence: int, item: str = "1") -> Lease:
+    return Lease(Kind.METER, item, worker.holder, fence)
+
+
+def test_what_one_holds_another_does_not_get_until_it_ends(engine: Engine) -> None:
+    assert take(engine, A, "1", "2") == {"1": 1, "2": 1}
+    assert take(engine, B, "2", "3") == {"3": 1}
+    leases.release(engine, [lease(A, 1, "2")])
+    assert take(engine, B, "2") == {"2": 2}
+    leases.release(engine, [lease(A, 1, "2")])  # not its own any more
+    assert take(engine, A, "2") == {}
+    assert take(engine, A) == {}
+
+
+def test_a_lease_that_ran_out_is_anybodys_and_its_holder_is_fenced_off(engine: Engine) -> None:
+    assert take(engine, A, "1", seconds=0.05) == {"1": 1}
+    assert leases.renew(engine, A, 0.05) == {("meter", "1", 1)}
+    time.sleep(0.1)
+    assert take(engine, B, "1") == {"1": 2}
+    assert leases.renew(engine, A, 60) == set()
+
+    with pytest.raises(LostLeaseError, match="meter 1 has run out"), transaction(engine) as it:
+        leases.require(it, lease(A, 1))
+    with transaction(engine) as it:
+        leases.require(it, lease(B, 2))
+
+
+def test_a_new_life_of_a_worker_takes_over_at_once(engine: Engine) -> None:
+    take(engine, A, "1")
+    again = Worker("a", "2")
+    assert take(engine, again, "1") == {"1": 2}
+    assert take(engine, Worker("a_", "1"), "1") == {}  # another name, though a pattern of it
+    with pytest.raises(LostLeaseError), transaction(engine) as it:
+        leases.require(it, lease(A, 1))
+
+
+def test_who_is_alive(engine: Engine) -> None:
+    for worker, seconds in ((A, 60.0), (B, 0.0)):
+        leases.take(engine, Kind.WORKER, [worker.name], worker, seconds)
+    assert leases.alive(engine) == {"a"}
+
+
+def test_a_late_worker_reserves_no_counters_after_its_successor(engine: Engine) -> None:
+    """The meter takes rising counters only: what the first was given before is void by then."""
+    take(engine, A, "1", seconds=0)
+    take(engine, B, "1")
+    with pytest.raises(LostLeaseError):
+        counters.reserve(engine, 1, 1, 16, lease(A, 1))
+    assert counters.reserve(engine, 1, 1, 16, lease(B, 2)) == counters.FIRST
+
+
+def test_many_workers_share_the_work_and_never_a_piece_of_it(engine: Engine) -> None:
+    pieces = 200
+    with transaction(engine) as connection:
+        connection.execute(
+            gaps.insert(),
+            [
+                {"meter_id": n, "from_us": 0, "to_us": 1, "found_us": 0, "state": "open"}
+                for n in range(pieces)
+            ],
+        )
+    order = select(gaps.c.gap_id).order_by(gaps.c.gap_id)
+
+    def work(worker: Worker) -> list[str]:
+        mine: list[str] = []
+        while some := leases.claim(
+            engine, Kind.GAP, gaps.c.gap_id, order, worker, seconds=60, limit=5
+        ):
+            mine += [each.item for each in some]
+        return mine
+
+    workers = [Worker(str(n), "1") for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        shares = list(pool.map(work, workers))
+    shares.append(work(Worker("last", "1")))  # what all looked at while another was claiming it
+    taken = [int(item) for share in shares for item in share]
+    assert sorted(taken) == list(range(1, pieces + 1))
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])  # SQLite has one writer
+def test_a_claim_does_not_wait_for_another_that_is_under_way(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        row = {"from_us": 0, "to_us": 1, "found_us": 0, "state": "open"}
+        connection.execute(gaps.insert(), [row | {"meter_id": n} for n in (1, 2)])
+    order = select(gaps.c.gap_id).order_by(gaps.c.gap_id)
+
+    def claim(worker: Worker) -> list[str]:
+        given = leases.claim(engine, Kind.GAP, gaps.c.gap_id, order, worker, seconds=9, limit=1)
+        return [each.item for each in given]
+
+    with transaction(engine) as slow:
+        first = leases.claim(slow, Kind.GAP, gaps.c.gap_id, order, A, seconds=9, limit=1)
+        assert [each.item for each in first] == ["1"]
+        assert claim(B) == ["2"]
+    assert claim(B) == []
