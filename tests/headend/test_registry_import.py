@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from chain import CONCENTRATOR, INSTALLED, REGION, Chain
 from loops import in_loop
+from openami.access.custody import Places
 from openami.access.keystore import KeyStore
 from openami.cli.headend import headend as command
 from openami.headend.config import HeadEndConfig, ScheduleSettings, SessionSettings
@@ -124,12 +125,14 @@ async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
 @in_loop
 async def test_another_keystore_is_noticed_at_the_start(tmp_path: Path) -> None:
     chain = Chain(tmp_path, meters=1)
-    config = replace(chain.headend_config(), keystore=tmp_path / "other")
+    config = replace(chain.headend_config(), keystore=Places(str(tmp_path / "other"), [], tmp_path))
     KeyStore(tmp_path / "other")
     with pytest.raises(UserError, match="does not open with"):
         HeadEnd(config, lambda: 0)
     with pytest.raises(UserError, match="cannot be read"):
-        HeadEnd(replace(config, keystore=tmp_path / "nowhere"), lambda: 0)
+        HeadEnd(
+            replace(config, keystore=Places(str(tmp_path / "nowhere"), [], tmp_path)), lambda: 0
+        )
     chain.close()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from openami.cli.headend_keys import keys
+from openami.cli.headend_keystore import keystore
 from openami.headend.process import serve
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
@@ -39,3 +40,4 @@ def run(home: Path, *, worker: str | None, listen: str | None, verbose: bool) ->
 
 
 headend.add_command(keys)
+headend.add_command(keystore)

@@ -7,8 +7,7 @@ The command writes what is wanted and looks at what came of it; the head-end doe
 import getpass
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -17,24 +16,16 @@ import click
 from sqlalchemy import Engine
 
 from openami.access.accounts import record
+from openami.cli.headend_store import HOME_OPTION, opened
 from openami.cli.progress import Bar, bar
-from openami.headend.config import HeadEndConfig
 from openami.runtime.errors import ExitCode, UserError
 from openami.store import key_changes, registry
 from openami.store import keys as epochs
-from openami.store.database import open_database
 from openami.store.key_changes import ChangeState, Rotation
 
 LOOK_S: Final = 0.5
 SHOWN: Final = 20  # meters that wait or refused, under a rotation
 
-_HOME = click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("var/headend"),
-    show_default=True,
-    help="Folder of the head-end.",
-)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _FOLLOW = click.option("--follow", is_flag=True, help="Wait until every meter's change has ended.")
 
@@ -45,7 +36,7 @@ def keys() -> None:
 
 
 @keys.command()
-@_HOME
+@HOME_OPTION
 @click.option("--region", multiple=True, help="All meters of a region; may be repeated.")
 @click.option("--meter", "meter_ids", type=int, multiple=True, help="A meter; may be repeated.")
 @click.option("--all", "everyone", is_flag=True, help="Every meter of the registry.")
@@ -68,7 +59,7 @@ def rotate(  # noqa: PLR0913  one parameter an option
     if sum(map(bool, (region, meter_ids, everyone))) != 1:
         sentence = "name the group with --region, with --meter, or with --all"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY)
-    with _store(home) as engine:
+    with opened(home) as engine:
         wanted = _group(engine, region, meter_ids)
         names = ("guek", "gak", "kek") if master_key else ("guek", "gak")
         login = getpass.getuser()
@@ -87,13 +78,13 @@ def rotate(  # noqa: PLR0913  one parameter an option
 
 
 @keys.command()
-@_HOME
+@HOME_OPTION
 @click.argument("rotation", required=False)
 @_FOLLOW
 @_JSON
 def status(*, home: Path, rotation: str | None, follow: bool, as_json: bool) -> int:
     """Tell how far ROTATION is, or the latest ones."""
-    with _store(home) as engine:
+    with opened(home) as engine:
         found = key_changes.rotations(engine)
         if rotation is None and not follow:
             if as_json:
@@ -109,11 +100,11 @@ def status(*, home: Path, rotation: str | None, follow: bool, as_json: bool) -> 
 
 
 @keys.command()
-@_HOME
+@HOME_OPTION
 @click.argument("rotation")
 def stop(*, home: Path, rotation: str) -> None:
     """Withdraw what ROTATION has not sent yet; what was sent goes on until it is proven."""
-    with _store(home) as engine:
+    with opened(home) as engine:
         _find(engine, rotation)
         login = getpass.getuser()
         count = key_changes.withdraw(engine, rotation, f"stopped by {login}")
@@ -122,12 +113,12 @@ def stop(*, home: Path, rotation: str) -> None:
 
 
 @keys.command()
-@_HOME
+@HOME_OPTION
 @click.argument("meter_id", type=int)
 @_JSON
 def history(*, home: Path, meter_id: int, as_json: bool) -> None:
     """Tell which key epochs METER_ID has had, and what happened to each."""
-    with _store(home) as engine:
+    with opened(home) as engine:
         registry.meter(engine, meter_id)
         known = epochs.epochs(engine, meter_id)
         steps = epochs.history(engine, meter_id)
@@ -143,15 +134,6 @@ def history(*, home: Path, meter_id: int, as_json: bool) -> None:
         click.echo(f"epoch {each.epoch}: {each.state.value}")
     for step in steps:
         click.echo(f"{_time(step.at_real_us)}  epoch {step.epoch} {step.state.value}: {step.note}")
-
-
-@contextmanager
-def _store(home: Path) -> Iterator[Engine]:
-    engine = open_database(HeadEndConfig.load(home.resolve()).database)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def _group(engine: Engine, regions: Sequence[str], meter_ids: Sequence[int]) -> list[int]:

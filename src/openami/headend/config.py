@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from openami.access.custody import Places
 from openami.runtime.config import ConfigFile, setting
 from openami.store.database import url_of
 from openami.transport.tls import TlsIdentity
@@ -79,7 +80,7 @@ class HeadEndConfig:
     listen: Url
     max_connections: int
     handshake_timeout_s: float
-    keystore: Path
+    keystore: Places
     shipment: Path
     database: str  # SQLAlchemy URL
     identity: TlsIdentity
@@ -105,7 +106,7 @@ class HeadEndConfig:
             listen=Url.of(uplink, "listen"),
             max_connections=uplink.whole("max_connections", 1000, least=1),
             handshake_timeout_s=uplink.number("handshake_timeout_s", 20.0),
-            keystore=keys.path("keystore"),
+            keystore=Places(keys.text("keystore"), keys.texts("former_keystores", []), home),
             shipment=keys.path("shipment"),
             database=url_of(file.table("store").text("database"), home),
             identity=TlsIdentity.of(file.table("tls")),

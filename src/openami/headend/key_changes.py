@@ -51,7 +51,7 @@ KEY_IDS: Final = {
 
 
 class KeyWrap(Protocol):
-    """Custody of the head-end's keys: `access.keystore`."""
+    """Custody of the head-end's keys: `access.custody`."""
 
     def wrap(self, key: bytes) -> bytes:
         """Return a key as it may rest in the database."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from openami.access.keystore import KeyStore
+from openami.access.custody import Custody
 from openami.headend.associations import Associations, MeterSession
 from openami.headend.books import Books
 from openami.headend.commands import Commands
@@ -58,8 +58,8 @@ class HeadEnd:
         engine = open_database(config.database, create=True)
         shipment = load_shipment(config.shipment)
         new = import_shipment(engine, shipment)
-        keystore = KeyStore(config.keystore, create=False)
-        self.directory = Directory(engine, keystore.unwrap, shipment.places)
+        custody = Custody.open(config.keystore)
+        self.directory = Directory(engine, custody.unwrap, shipment.places)
         log.info("%d meters in the registry, %d of them new", len(self.directory), new)
         for meter in self.directory.meters():
             self.directory.ciphers(meter.meter_id)  # a wrong keystore is found now, not at night
@@ -100,7 +100,7 @@ class HeadEnd:
             self.books,
             self.directory,
             self.sessions,
-            keystore,
+            custody,
             self.routes.reachable,
         )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)

@@ -14,7 +14,7 @@ Every step is a compare-and-set against `TRANSITIONS`, so two workers cannot bot
 leaves a line of history.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -206,6 +206,38 @@ def history(database: Database, meter_id: int) -> list[KeyStep]:
             KeyStep(**{**row, "state": KeyState(row["state"])})
             for row in connection.execute(query).mappings()
         ]
+
+
+def rewrap(
+    database: Database,
+    renew: Callable[[bytes], bytes | None],
+    told: Callable[[int, int], None] = lambda _done, _total: None,
+) -> int:
+    """Wrap anew what `renew` gives another wrapping for; return how many keys that were.
+
+    It may be cut at any point and run again, while a head-end reads and changes keys: each key is
+    replaced only where it still is what was read.
+
+    Args:
+        database: The registry.
+        renew: Takes a wrapped key; None leaves it.
+        told: Of each key that was looked at, and of how many.
+    """
+    known, count = registry.keys(database), 0
+    for number, key in enumerate(known, start=1):
+        fresh = renew(key.wrapped)
+        if fresh is not None:
+            same = (
+                (meter_keys.c.meter_id == key.meter_id)
+                & (meter_keys.c.key_name == key.key_name)
+                & (meter_keys.c.epoch == key.epoch)
+                & (meter_keys.c.wrapped == key.wrapped)
+            )
+            with transaction(database) as connection:
+                done = connection.execute(update(meter_keys).where(same).values(wrapped=fresh))
+                count += done.rowcount
+        told(number, len(known))
+    return count
 
 
 def _lock(connection: Connection, meter_id: int) -> None:
