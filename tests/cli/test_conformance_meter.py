@@ -3,11 +3,14 @@
 
 import json
 import re
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.processes import Listening
+from cosem.reference_meter import dumped, reference_meter, text_of
 from interop.meters import LOOPBACK, running
 from meter.house import DAY_S, HEAD_END, KEYS, MeterInMemory, config_in
 from openami.cli.conformance_profile import SERVICES
@@ -133,6 +136,37 @@ conformance = {GRANTED}
     assert set(pairs.values()) == {"PASS"}, pairs
 
 
+@pytest.mark.parametrize("version", [0, 2])
+def test_pushes_of_the_simulated_meter_pass(
+    version: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump, setup = reference_meter(), "0.0.25.9.0.255"
+    objects = [
+        dumped((setup, 40, 2, {})) if version == 2 and str(each.obis) == setup else each
+        for each in dump.objects
+    ]
+    (tmp_path / "dump.json").write_text(text_of(replace(dump, objects=tuple(objects))))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        pushed_to = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    keys, found, profile = tmp_path / "keys.json", tmp_path / "c.json", tmp_path / "meter.toml"
+    profile.write_text(SIMULATED + f'[push]\nsetup = "0.0.25.9.0.255"\nlisten = "{pushed_to}"\n')
+    reports = ["--json", str(found), "--html", str(tmp_path / "c.html"), "--allow-changes"]
+    words = (
+        *(tmp_path / "dump.json", "--keys", keys),
+        *("--listen", "tcp://127.0.0.1:0", "--push", pushed_to),
+    )
+    with Listening("simulate", *words) as meter:
+        run = ["conformance", "run", meter.url, "--profile", str(profile), "--group", "push"]
+        status = main([*run, *reports])
+    assert status == 0, capsys.readouterr().out
+    verdicts = {each["key"]: each["verdict"] for each in json.loads(found.read_text())["results"]}
+    assert verdicts["PUSH_P1/manager"] == "PASS"
+    confirmed = "PASS" if version == 2 else "NOT APPLICABLE"
+    assert verdicts["PUSH_P2_CONFIRMED/manager"] == confirmed
+    assert verdicts["PUSH_P3_RETRY/manager"] == confirmed
+
+
 def test_the_declaration_in_the_documentation_fits_the_simulated_meter(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +183,7 @@ def test_the_declaration_in_the_documentation_fits_the_simulated_meter(
 def test_the_meter_of_the_demo_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     meter = MeterInMemory(config_in(tmp_path))
     meter.run(DAY_S)
-    keys = MeterKeys(epoch=1, guek=KEYS.guek, gak=KEYS.gak, lls=KEYS.lls, kek=bytes(16))
+    keys = MeterKeys(epoch=1, guek=KEYS.guek, gak=KEYS.gak, lls=KEYS.lls, kek=KEYS.kek)
     (tmp_path / "keys.json").write_text(json.dumps(keys.to_json(meter.config.title)))
     profile, found = tmp_path / "meter.toml", tmp_path / "c.json"
     profile.write_text(PROFILE)

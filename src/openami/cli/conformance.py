@@ -268,6 +268,7 @@ class Run:
         if done:
             click.echo(f"{len(done)} cases were run before, {len(left)} are left")
         bench = Bench(self._url, self._profile, secured)
+        await bench.open()
         stop, lost = Stop(), 0
         try:
             with stop.listening():

@@ -15,6 +15,7 @@ from openami.cosem.conformance.declaration import (
     Declaration,
     DeclaredAssociation,
     DeclaredLink,
+    DeclaredPush,
     Row,
 )
 from openami.cosem.conformance.opening import LN_BITS, SN_BITS
@@ -29,14 +30,16 @@ from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityPolicy, SecuritySuite
 from openami.lifecycle.keys import MeterKeys
 from openami.runtime.config import ConfigFile, Table
-from openami.runtime.errors import ConfigurationError
+from openami.runtime.errors import ConfigurationError, UserError
 from openami.runtime.files import read_json
 from openami.transport.testline import Patience
+from openami.transport.url import Scheme, Url
 
+PUSHED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp"})
 REMEDY: Final = "correct it; `openami conformance init FILE` writes one to begin with"
 KEYED: Final = frozenset({Mechanism.HLS_GMAC, Mechanism.HLS_ECDSA})
 """Mechanisms that prove keys, not a secret."""
-OURS: Final = frozenset({"meter", "link", "timing", "test_attribute"})
+OURS: Final = frozenset({"meter", "link", "timing", "test_attribute", "push"})
 SERVICES: Final = {
     name.lower().replace("_", "-"): flag for name, flag in Conformance.__members__.items()
 }
@@ -52,6 +55,7 @@ class Profile:
         baud: Of a serial line.
         secrets: What no report may show.
         counters: Where the meter tells its frame counters, by name of association.
+        push_listen: Where its pushes are heard; None where none are declared.
     """
 
     declaration: Declaration
@@ -59,6 +63,7 @@ class Profile:
     baud: int
     secrets: tuple[bytes, ...]
     counters: dict[str, Obis]
+    push_listen: Url | None = None
 
 
 def load(path: Path) -> Profile:
@@ -80,6 +85,7 @@ def load(path: Path) -> Profile:
         _association(file.table(name), name, counters, secrets, blocks) for name in names
     )
     timing = file.table("timing")
+    push, push_listen = _pushes(file.table("push"))
     declaration = Declaration(
         name=meter.text("name", "meter"),
         server_sap=meter.whole("server", 1, least=1, most=0xFFFF),
@@ -87,11 +93,30 @@ def load(path: Path) -> Profile:
         associations=associations,
         test_attribute=_row(file.table("test_attribute")),
         profile=_obis(meter, "profile"),
+        push=push,
     )
     patience = Patience(timing.number("connect_s", 10.0), timing.number("response_s", 3.0))
     baud = timing.whole("baud", 9600)
     file.refuse_unknown()
-    return Profile(declaration, patience, baud, tuple(secrets), counters)
+    return Profile(declaration, patience, baud, tuple(secrets), counters, push_listen)
+
+
+def _pushes(table: Table) -> tuple[DeclaredPush | None, Url | None]:
+    """Return the push setup under test, and where its pushes are heard."""
+    table.ignore("setup", "listen", "within_s", "retry_s")
+    setup = _obis(table, "setup")
+    if setup is None:
+        return None, None
+    listen = table.parsed("listen", _push_url, f"a URL of {', '.join(sorted(PUSHED))}")
+    within_s, retry_s = table.number("within_s", 10.0), table.number("retry_s", 60.0)
+    return DeclaredPush(setup=setup, within_s=within_s, retry_s=retry_s), listen
+
+
+def _push_url(text: str) -> Url:
+    try:
+        return Url.parse(text, "listen", PUSHED)
+    except UserError as error:
+        raise ValueError(str(error)) from None
 
 
 def _obis(table: Table, key: str) -> Obis | None:
@@ -302,6 +327,12 @@ baud = 9600
 #class = 1
 #logical_name = "0.0.96.1.9.255"
 #attribute = 2
+
+#[push]                           # for cases about pushes
+#setup = "0.0.25.9.0.255"         # the push setup, which pushes to
+#listen = "tcp://0.0.0.0:4061"    # where it is heard: tcp or udp
+#within_s = 10                    # how soon a push comes
+#retry_s = 60                     # how soon one that is not confirmed comes again
 
 [public]
 client = 16

@@ -7,18 +7,23 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from openami.cli.conformance_profile import Profile
+from openami.cli.conformance_pushes import PushEar
 from openami.cli.connecting import Stop
 from openami.cosem.classes.measurement import Data
 from openami.cosem.conformance.case import (
     Ask,
+    Confirm,
     Connect,
     Exchange,
     Failed,
     Hangup,
+    Hear,
     Inconclusive,
     Line,
     LineLost,
+    Pushed,
     Script,
+    Send,
     Wait,
 )
 from openami.cosem.conformance.declaration import DeclaredAssociation
@@ -69,6 +74,7 @@ class Bench:
     def __init__(self, url: Url, profile: Profile, secured: Secured | None = None) -> None:
         self._octets = OctetLine(url, baud=profile.baud, patience=profile.patience, over=is_over)
         self._hears_octets = False
+        self._pushes = PushEar(profile.push_listen)
         self._apdus = ApduLine(
             url,
             profile.declaration.server_sap,
@@ -85,13 +91,13 @@ class Bench:
         """
         try:
             match ask:
+                case Exchange() | Send() | Hear():
+                    return await self._exchange(ask)
                 case Connect(client_sap):
                     self._leave_octets()
                     await self._apdus.connect(client_sap)
                 case Hangup():
                     await self._apdus.hang_up()
-                case Exchange(apdu):
-                    return await self._apdus.exchange(apdu)
                 case Line(octets):
                     if not self._hears_octets:
                         await self._apdus.hang_up()
@@ -100,15 +106,38 @@ class Bench:
                     return await self._octets.exchange(octets)
                 case Wait(seconds):
                     await asyncio.sleep(seconds)
+                case Pushed(seconds):
+                    return await self._pushes.next(seconds)
+                case Confirm(apdu):
+                    self._pushes.answer(apdu)
         except WireError as error:
             self._leave_octets()
             raise LineLost(str(error)) from error
         return None
 
+    async def _exchange(self, ask: Exchange | Send | Hear) -> bytes | None:
+        match ask:
+            case Exchange(apdu):
+                return await self._apdus.exchange(apdu)
+            case Send(apdu):
+                self._apdus.send(apdu)
+                return None
+            case Hear():
+                return await self._apdus.hear()
+
     async def close(self) -> None:
         """Hang up."""
         self._leave_octets()
         await self._apdus.hang_up()
+        await self._pushes.close()
+
+    async def open(self) -> None:
+        """Listen for pushes, if the declaration says where.
+
+        Raises:
+            UserError: The port is taken.
+        """
+        await self._pushes.open()
 
     def _leave_octets(self) -> None:
         self._octets.close()

@@ -201,6 +201,24 @@ class ApduLine:
                 return await self._heard.get()
         return None
 
+    def send(self, apdu: bytes) -> None:
+        """Send an APDU and wait for nothing.
+
+        Raises:
+            WireError: There is no connection.
+        """
+        if self._wire is None:
+            raise WireError(f"{self._url}: nobody is connected")
+        if self._wire.is_open:
+            self._wire.send(self._client_sap, self._server_sap, apdu)
+
+    async def hear(self) -> bytes | None:
+        """Return the next APDU that comes unasked; None for silence."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.response_s):
+                return await self._heard.get()
+        return None
+
     async def hang_up(self) -> None:
         """Close the connection in order: DISC on HDLC."""
         wire, self._wire = self._wire, None

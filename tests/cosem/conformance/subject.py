@@ -1,12 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our own server in memory as the meter under test, with a clock that is told."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dlmskeys import SUITE_0, keys, master_key, seeded
-from openami.cosem.conformance.case import Ask, Connect, Exchange, Hangup, Line, Script, Wait
+from openami.cosem.conformance.case import (
+    Ask,
+    Confirm,
+    Connect,
+    Exchange,
+    Hangup,
+    Hear,
+    Line,
+    Pushed,
+    Script,
+    Send,
+    Wait,
+)
 from openami.cosem.conformance.declaration import (
     Declaration,
     DeclaredAssociation,
@@ -177,6 +190,9 @@ class Subject:
     declare: Callable[[SecureMeter, int], Declaration] = declaration
     now: float = 0.0
     client: int = 0
+    heard_apdus: deque[bytes] = field(default_factory=deque)
+    pushed: Callable[[float], bytes | None] = lambda _seconds: None
+    confirm: Callable[[bytes], None] = lambda _apdu: None
 
     def __post_init__(self) -> None:
         self.declaration = self.declare(self.meter, self.address_octets)
@@ -198,19 +214,34 @@ class Subject:
             return result
 
     def answer(self, ask: Ask) -> bytes | None:
+        if isinstance(ask, Exchange | Send | Hear):
+            return self.exchange(ask)
         match ask:
             case Connect(client_sap):
                 self.server.lost()
                 self.client = client_sap
             case Hangup():
                 self.server.lost()
-            case Exchange(apdu):
-                return self.serve(self, self.client, apdu)
+            case Pushed(seconds):
+                return self.pushed(seconds)
+            case Confirm(apdu):
+                self.confirm(apdu)
             case Line(octets):
                 return self.line(octets)
             case Wait(seconds):
                 self.pass_time(self.now + seconds)
         return None
+
+    def exchange(self, ask: Exchange | Send | Hear) -> bytes | None:
+        heard = self.heard_apdus
+        if isinstance(ask, Exchange):
+            heard.clear()  # what came unasked is no answer
+        if not isinstance(ask, Hear):
+            answer = self.serve(self, self.client, ask.apdu)
+            while answer is not None:
+                heard.append(answer)
+                answer = self.server.following()
+        return heard.popleft() if heard and not isinstance(ask, Send) else None
 
     def line(self, octets: bytes) -> bytes:
         """Put octets on the line; return what comes until F = 1 or the response time-out."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cosem.conformance.pairs_subject import SUBJECTS
+from cosem.conformance.push_subject import push_subject
 from cosem.conformance.subject import Subject, sound_meter
 from openami.cosem.conformance.case import (
     Ask,
@@ -177,10 +178,12 @@ def test_every_need_is_met_by_some_declaration_and_not_by_another(need: Need) ->
     )
     nothing = replace(PUBLIC, conformance=PUBLIC.conformance & 0)
     case = case_of(_ends(None), need)
+    with_push = push_subject().declaration
     with_pairs = SUBJECTS["suite 1"]().declaration.associations
     able = {
         missing(case, DECLARATION, each) for each in (*DECLARATION.associations, *with_pairs, user)
     }
+    able.add(missing(case, with_push, PUBLIC))
     unable = {missing(case, bare, each) for each in (*DECLARATION.associations, user, nothing)}
     assert None in able
     assert unable - {None}

@@ -13,10 +13,13 @@ from cosem.conformance import (
     defects_names,
     defects_opening,
     defects_pairs,
+    defects_push,
     defects_security,
+    defects_windows,
 )
 from cosem.conformance.defects import Defect
 from cosem.conformance.pairs_subject import SUBJECTS
+from cosem.conformance.push_subject import push_subject
 from cosem.conformance.subject import HASHED, Subject
 from openami.cosem.conformance.case import Case, Group, Verdict
 from openami.cosem.conformance.suite import BY_ID, CASES, Planned, plan
@@ -32,6 +35,8 @@ DEFECTS: tuple[Defect, ...] = (
     *defects_names.DEFECTS,
     *defects_security.DEFECTS,
     *defects_pairs.DEFECTS,
+    *defects_push.DEFECTS,
+    *defects_windows.DEFECTS,
 )
 PAIRS = SUBJECTS["suite 1"]().declaration
 PLANNED = list(plan(CASES, Subject().declaration))
@@ -48,6 +53,13 @@ def test_our_server_passes_or_does_not_claim_it(planned: Planned) -> None:
     name = planned.association.name if planned.association else ""
     result = Subject().judge(planned.case.id, name)
     assert result.verdict in {Verdict.PASS, Verdict.NOT_APPLICABLE}, result.reason
+    assert not [each for each in result.remarks if "NOT PUT BACK" in each]
+
+
+@pytest.mark.parametrize("case", [each for each in CASES if each.group is Group.PUSH], ids=named)
+def test_our_push_setup_passes(case: Case) -> None:
+    result = push_subject().judge(case.id, "manager")
+    assert result.verdict is Verdict.PASS, result.reason
     assert not [each for each in result.remarks if "NOT PUT BACK" in each]
 
 

@@ -58,6 +58,7 @@ class Group(Enum):
     COSEM = "COSEM objects"
     SYMSEC = "Security with shared keys"
     PAIRS = "Security with key pairs (suites 1 and 2)"
+    PUSH = "Pushes"
 
 
 class Need(Enum):
@@ -93,6 +94,7 @@ class Need(Enum):
     PAIRS = "key pairs in suite 1 or 2 (sign_key_file, meter_certs_file)"
     AGREEMENT = "key agreement keys (agree_key_file)"
     ECDSA = "HLS by ECDSA"
+    PUSH = "a push setup and where it pushes to ([push])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,33 @@ class Wait:
     why: str
 
 
-Ask: TypeAlias = Connect | Hangup | Exchange | Line | Wait
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send an APDU and do not wait: the answer comes to what is sent after it."""
+
+    apdu: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Wait for one more APDU, unasked; None is sent back for silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """Wait for an APDU where the meter pushes to; None is sent back if none comes in time."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Send an APDU to where the last push came from."""
+
+    apdu: bytes
+
+
+Ask: TypeAlias = Connect | Hangup | Exchange | Line | Wait | Send | Hear | Pushed | Confirm
 Script: TypeAlias = Generator[Ask, bytes | None, T]
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases on general block transfer (DLMS UA 1000-2 Ed. 10, 9.4.6.13); ours, as the suites know none.
 
-Blocks are asked for one at a time (window 1, no streaming), so that one APDU answers one.  Under
+Blocks are asked for one at a time (window 1, no streaming), so that one APDU answers one;
+`data_windows` asks for several.  Under
 keys a whole protected APDU is cut.  What is held against a meter is the layout of a block, its
 numbers, and that nothing is lost: not how many blocks it takes.
 """
@@ -28,7 +29,7 @@ _WITHOUT: Final = Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ
 """Blocks of the service itself: without them a long answer can come in general blocks alone."""
 
 
-def _opened(trial: Trial) -> Script[Client]:
+def opened_for_blocks(trial: Trial) -> Script[Client]:
     """Open the association for general blocks and short APDUs.
 
     Raises:
@@ -42,12 +43,13 @@ def _opened(trial: Trial) -> Script[Client]:
     return client
 
 
-def _protected(client: Client, row: AttributeDescriptor) -> bytes:
+def protected(client: Client, row: AttributeDescriptor) -> bytes:
+    """Return a GET as it travels in one piece."""
     request = GetRequestNormal(invoke_id_and_priority=_ID, attribute=row).encode()
     return request if client.channel is None else client.channel.protect(request)
 
 
-def _cut(apdu: bytes, size: int) -> Iterator[GeneralBlockTransfer]:
+def cut(apdu: bytes, size: int) -> Iterator[GeneralBlockTransfer]:
     """Yield the blocks of a request, each handing over the turn."""
     parts = [apdu[start : start + size] for start in range(0, len(apdu), size)]
     for number, part in enumerate(parts, 1):
@@ -60,7 +62,7 @@ def _cut(apdu: bytes, size: int) -> Iterator[GeneralBlockTransfer]:
         )
 
 
-def _asked(trial: Trial, block: GeneralBlockTransfer) -> Script[GeneralBlockTransfer]:
+def asked(trial: Trial, block: GeneralBlockTransfer) -> Script[GeneralBlockTransfer]:
     """Send a block and return the one that comes.
 
     Raises:
@@ -84,26 +86,32 @@ def _rest(
     for number in range(2, MOST_BLOCKS):
         if block.last_block:
             break
-        acknowledgement = _acknowledging(sent + number - 1, block.block_number)
-        block = yield from _asked(trial, acknowledgement)
+        acknowledgement = acknowledging(sent + number - 1, block.block_number)
+        block = yield from asked(trial, acknowledgement)
         if block.block_number != number:
             raise Failed(f"block {block.block_number} came behind block {number - 1}")
         octets += block.block_data
-    return _answer(client, octets), block.block_number
+    return answer_in(client, octets), block.block_number
 
 
-def _acknowledging(number: int, received: int) -> GeneralBlockTransfer:
+def acknowledging(number: int, received: int, window: int = 1) -> GeneralBlockTransfer:
+    """Return a block without data that hands over the turn."""
     return GeneralBlockTransfer(
         last_block=True,
         streaming=False,
-        window=1,
+        window=window,
         block_number=number,
         block_number_ack=received,
         block_data=b"",
     )
 
 
-def _answer(client: Client, octets: bytes) -> GetResponseNormal:
+def answer_in(client: Client, octets: bytes) -> GetResponseNormal:
+    """Return the response that blocks hold together.
+
+    Raises:
+        Failed: They hold something else.
+    """
     try:
         plain = octets if client.channel is None else client.channel.unprotect(octets)[0]
     except DlmsError as error:
@@ -114,32 +122,32 @@ def _answer(client: Client, octets: bytes) -> GetResponseNormal:
     return found
 
 
-def _alive(trial: Trial, client: Client) -> Script[None]:
+def alive(trial: Trial, client: Client) -> Script[None]:
     """Make sure that the association still works, in one piece each way: our client would cut."""
-    _answer(client, (yield from trial.ask(_protected(client, OWN_NAME))) or b"")
+    answer_in(client, (yield from trial.ask(protected(client, OWN_NAME))) or b"")
 
 
 def _long_answer(trial: Trial) -> Script[str | None]:
-    client = yield from _opened(trial)
+    client = yield from opened_for_blocks(trial)
     class_id, name, index = OBJECT_LIST
     row = AttributeDescriptor(class_id=class_id, instance_id=name, attribute_id=index)
-    answer = yield from trial.ask(_protected(client, row))
+    answer = yield from trial.ask(protected(client, row))
     first = understood(answer)
     if not isinstance(first, GeneralBlockTransfer):
         raise Failed(f"{shown(answer)} came to a GET of the object list; a block was due")
     if first.block_number != 1:
         raise Failed(f"the first block has number {first.block_number}")
     _, count = yield from _rest(trial, client, first, 0)
-    yield from _alive(trial, client)
+    yield from alive(trial, client)
     return f"{count} blocks"
 
 
 def _long_request(trial: Trial) -> Script[str | None]:
-    client = yield from _opened(trial)
-    blocks = list(_cut(_protected(client, OWN_NAME), 8))
+    client = yield from opened_for_blocks(trial)
+    blocks = list(cut(protected(client, OWN_NAME), 8))
     received = 0
     for block in blocks[:-1]:
-        found = yield from _asked(trial, replace(block, block_number_ack=received))
+        found = yield from asked(trial, replace(block, block_number_ack=received))
         received = found.block_number
         if found.block_data or found.block_number_ack != block.block_number:
             acknowledged = f"a block that acknowledges {found.block_number_ack}"
@@ -147,23 +155,23 @@ def _long_request(trial: Trial) -> Script[str | None]:
     last = yield from trial.ask(replace(blocks[-1], block_number_ack=received).encode())
     found = understood(last)
     if isinstance(found, GeneralBlockTransfer):
-        _answer(client, found.block_data)
+        answer_in(client, found.block_data)
     elif last is None:
         raise Failed("silence came to the last block of a request")
     else:
-        _answer(client, last)
+        answer_in(client, last)
     return f"a request in {len(blocks)} blocks is answered"
 
 
 def _lost_block(trial: Trial) -> Script[str | None]:
-    client = yield from _opened(trial)
+    client = yield from opened_for_blocks(trial)
     class_id, name, index = OBJECT_LIST
     row = AttributeDescriptor(class_id=class_id, instance_id=name, attribute_id=index)
-    first = understood((yield from trial.ask(_protected(client, row))))
+    first = understood((yield from trial.ask(protected(client, row))))
     if not isinstance(first, GeneralBlockTransfer) or first.last_block:
         raise Inconclusive("the object list does not come in several blocks")
-    second = yield from _asked(trial, _acknowledging(1, first.block_number))
-    again = yield from _asked(trial, _acknowledging(2, first.block_number))
+    second = yield from asked(trial, acknowledging(1, first.block_number))
+    again = yield from asked(trial, acknowledging(2, first.block_number))
     if (again.block_number, again.block_data) != (second.block_number, second.block_data):
         raise Failed(
             f"block {again.block_number} came where block {second.block_number} was asked for again"
@@ -172,10 +180,10 @@ def _lost_block(trial: Trial) -> Script[str | None]:
 
 
 def _never_sent(trial: Trial) -> Script[str | None]:
-    client = yield from _opened(trial)
-    answer = yield from trial.ask(_acknowledging(1, 9).encode())
+    client = yield from opened_for_blocks(trial)
+    answer = yield from trial.ask(acknowledging(1, 9).encode())
     said = refused(answer, "an acknowledgement of blocks that were never sent", silence=True)
-    yield from _alive(trial, client)
+    yield from alive(trial, client)
     return said
 
 

@@ -86,7 +86,7 @@ def keep(trial: Trial, row: Row, value: Data) -> None:
         if result != DataAccessResult.SUCCESS:
             raise Failed(f"{row} could not be written back: {result}")
 
-    trial.undo.append(Undo("the test attribute", undo))
+    trial.undo.append(Undo(str(row), undo))
 
 
 def _begin_writing(trial: Trial) -> Script[tuple[Client, Row, Data]]:

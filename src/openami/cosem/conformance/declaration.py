@@ -60,6 +60,21 @@ class DeclaredLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredPush:
+    """What pushes, and how soon.
+
+    Attributes:
+        setup: Logical name of the push setup.
+        within_s: How long after the method a push may take.
+        retry_s: How long after a push without confirmation its retry may take.
+    """
+
+    setup: Obis
+    within_s: float = 10.0
+    retry_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredAssociation:
     """One application association of the meter.
 
@@ -124,6 +139,7 @@ class Declaration:
         associations: Those to be tested, at least one.
         test_attribute: An attribute that may be written with any value of its type.
         profile: A profile generic object with at least five rows.
+        push: A push setup whose pushes reach us.
     """
 
     name: str = "meter"
@@ -132,3 +148,4 @@ class Declaration:
     associations: tuple[DeclaredAssociation, ...]
     test_attribute: Row | None = None
     profile: Obis | None = None
+    push: DeclaredPush | None = None

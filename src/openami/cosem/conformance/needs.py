@@ -15,6 +15,7 @@ _OF_METER: Final[Mapping[Need, Callable[[Declaration], object]]] = MappingProxyT
         Need.HDLC: lambda meter: meter.link,
         Need.WRITABLE: lambda meter: meter.test_attribute,
         Need.PROFILE: lambda meter: meter.profile,
+        Need.PUSH: lambda meter: meter.push,
     }
 )
 

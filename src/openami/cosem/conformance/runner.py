@@ -14,15 +14,19 @@ from typing import Any, Final
 from openami.cosem.conformance.case import (
     Ask,
     Case,
+    Confirm,
     Connect,
     Exchange,
     Failed,
     Hangup,
+    Hear,
     Inconclusive,
     Line,
     LineLost,
     NotApplicable,
+    Pushed,
     Script,
+    Send,
     Verdict,
     Wait,
 )
@@ -106,13 +110,19 @@ class _Recorder:
                 self.crossings.append(Crossing("connect", text=f"client {client_sap}"))
             case Hangup():
                 self.crossings.append(Crossing("hang up"))
-            case Exchange(octets) | Line(octets):
+            case Exchange(octets) | Line(octets) | Send(octets):
                 self.crossings.append(Crossing("send", octets))
             case Wait(seconds, why):
                 self.crossings.append(Crossing("wait", text=f"{seconds:g} s: {why}"))
+            case Hear():
+                self.crossings.append(Crossing("wait", text="for one more APDU"))
+            case Pushed(seconds):
+                self.crossings.append(Crossing("wait", text=f"{seconds:g} s: for a push"))
+            case Confirm(octets):
+                self.crossings.append(Crossing("send", octets, "to where the push came from"))
 
     def _answered(self, ask: Ask, answer: bytes | None) -> None:
-        if isinstance(ask, Exchange | Line):
+        if isinstance(ask, Exchange | Line | Hear | Pushed):
             if answer:
                 self.crossings.append(Crossing("receive", answer))
             else:
