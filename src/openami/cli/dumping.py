@@ -8,6 +8,7 @@ from typing import Final
 from openami.cli.connecting import Work
 from openami.cli.places import Objects
 from openami.cli.read_options import MECHANISMS
+from openami.cosem.access_modes import access_of
 from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
     AccessRights,
@@ -22,7 +23,6 @@ from openami.cosem.dump import (
     DumpedAttribute,
     DumpedMethod,
     DumpedObject,
-    access_of,
     is_secret,
 )
 from openami.cosem.literals import text_or_hex

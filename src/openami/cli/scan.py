@@ -24,8 +24,8 @@ from openami.cli.scanning import (
     find_servers,
     numbers,
 )
+from openami.cosem.access_modes import access_of, invokes
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, ObjectListElement
-from openami.cosem.dump import access_of
 from openami.cosem.model import Access, declared
 from openami.cosem.obis_names import describe
 from openami.runtime.errors import ExitCode, UserError
@@ -221,7 +221,9 @@ def _rights(element: ObjectListElement, version: int) -> Iterator[tuple[str, str
         (row.attribute_id, access_of(row.access_mode, version))
         for row in element.access_rights.attributes
     ]
-    methods = [row.method_id for row in element.access_rights.methods if row.access_mode & 3]
+    methods = [
+        row.method_id for row in element.access_rights.methods if invokes(row.access_mode, version)
+    ]
     read = [index for index, access in attributes if access & Access.READ]
     write = [index for index, access in attributes if access & Access.WRITE]
     for letter, rows in (("r", read), ("w", write), ("x", methods)):

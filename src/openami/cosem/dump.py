@@ -14,13 +14,12 @@ from typing import Any, Final, Self
 
 from openami.cosem.classes import chapters
 from openami.cosem.literals import Json, plain
-from openami.cosem.model import REGISTRY, Access, InterfaceClass, declared
+from openami.cosem.model import REGISTRY, InterfaceClass, declared
 from openami.cosem.named import to_named
 from openami.cosem.obis_names import describe
 from openami.dlms import data as axdr_data
 from openami.dlms.errors import DecodeError, in_octets
 from openami.dlms.obis import Obis
-from openami.dlms.security.suites import SecurityPolicy
 
 FORMAT: Final = "openami-dump-1"
 CHAPTERS: Final = chapters.CHAPTERS  # importing them declares every class
@@ -35,9 +34,6 @@ SECRETS: Final = frozenset(
 )
 """Class and index of the attributes that hold passwords, codes and keys."""
 
-_FROM_CODE: Final = (0, 1, 2, 3, 1, 2, 3)
-"""Access codes of class 15 before version 3 as bits; 4 to 6 want an authenticated request."""
-
 
 class DumpError(ValueError):
     """A file that is no dump: what is missing or wrong, and where."""
@@ -46,13 +42,6 @@ class DumpError(ValueError):
 def is_secret(class_id: int, index: int) -> bool:
     """Tell whether an attribute holds a secret, which no dump may."""
     return (class_id, index) in SECRETS
-
-
-def access_of(mode: int, association_version: int) -> Access:
-    """Return what an access mode of an object list allows."""
-    if association_version >= 3:
-        return Access(mode & Access.READ_WRITE)
-    return Access(_FROM_CODE[mode] if 0 <= mode < len(_FROM_CODE) else mode & Access.READ_WRITE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,10 +268,3 @@ class Dump:
             raise
         except (TypeError, ValueError, AttributeError) as error:
             raise DumpError(str(error)) from None
-
-
-def demands_of(mode: int, association_version: int) -> SecurityPolicy:
-    """Return the protection that an access mode asks for beyond the client's policy."""
-    if association_version < 3:
-        return SecurityPolicy(0)
-    return SecurityPolicy(mode & 0xFC)

@@ -12,12 +12,18 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 
+from openami.cosem.access_modes import (
+    access_of,
+    demand_of_attribute,
+    demand_of_method,
+    invokes,
+)
 from openami.cosem.choices import RAW
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, AssociationLn
 from openami.cosem.classes.associations import AssociationSn
 from openami.cosem.classes.measurement import Data
 from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
-from openami.cosem.dump import Dump, DumpedObject, access_of, demands_of, is_secret
+from openami.cosem.dump import Dump, DumpedObject, is_secret
 from openami.cosem.kinds import KindError
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method, Refused
 from openami.cosem.rights import ALL, Grant
@@ -30,7 +36,6 @@ from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
 from openami.dlms.sap import PUBLIC_CLIENT
 from openami.dlms.security.credentials import Credentials
-from openami.dlms.security.suites import NO_PROTECTION
 
 MANAGER: Final = 1
 SIGNER: Final = 2
@@ -246,30 +251,23 @@ def grants(dump: Dump) -> Iterator[Grant]:
     """Yield the rights that the client of a dump had, object by object."""
     version = dump.association_version
     for each in dump.objects:
-        read, write, demands = set(), set(), {}
+        read = _rows(each, version, Access.READ)
+        write = _rows(each, version, Access.WRITE)
+        invoke = frozenset(row.index for row in each.methods if invokes(row.mode, version))
+        yield Grant(at=each.obis, read=read, write=write, invoke=invoke)
         for row in each.attributes:
-            access = access_of(row.mode, version)
-            if access & Access.READ:
-                read.add(row.index)
-            if access & Access.WRITE:
-                write.add(row.index)
-            if demand := demands_of(row.mode, version):
-                demands[row.index] = demand
-        invoke = {row.index for row in each.methods if row.mode & 1 or row.mode == 2}
-        yield Grant(
-            at=each.obis,
-            read=frozenset(read),
-            write=frozenset(write),
-            invoke=frozenset(invoke),
-        )
-        for index, demand in demands.items():
-            rows = frozenset({index})
-            yield Grant(
-                at=each.obis,
-                read=rows & read,
-                write=rows & write,
-                protection=demand or NO_PROTECTION,
-            )
+            if demand := demand_of_attribute(row.mode, version):
+                one = frozenset({row.index})
+                yield Grant(at=each.obis, read=one & read, write=one & write, protection=demand)
+        for method in each.methods:
+            if demand := demand_of_method(method.mode, version):
+                yield Grant(
+                    at=each.obis, invoke=frozenset({method.index}) & invoke, protection=demand
+                )
+
+
+def _rows(each: DumpedObject, version: int, access: Access) -> frozenset[int]:
+    return frozenset(row.index for row in each.attributes if access_of(row.mode, version) & access)
 
 
 def secrets_in(dump: Dump) -> Iterator[str]:

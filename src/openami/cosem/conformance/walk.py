@@ -5,10 +5,16 @@ Reading every attribute of a meter takes long; what was read is kept in `Trial.m
 as long as the run for one association.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from openami.cosem.classes.access_control import AssociationLn, AttributeAccess, ObjectListElement
+from openami.cosem.access_modes import access_of, invokes
+from openami.cosem.classes.access_control import (
+    CURRENT_ASSOCIATION,
+    AssociationLn,
+    ObjectListElement,
+)
 from openami.cosem.client import Client
 from openami.cosem.conformance.case import Failed, NotApplicable, Script
 from openami.cosem.conformance.data_ln import OBJECT_LIST
@@ -68,11 +74,16 @@ def object_list(trial: Trial, client: Client) -> Script[tuple[ObjectListElement,
         raise Failed(f"the object list cannot be read: {error}") from None
 
 
-def may(mode: int, access: Access) -> bool:
-    """Tell whether an access mode gives a right; a demand for protection does not take it away."""
-    # Versions 0 to 2 write 4, 5, 6 for authenticated read, write, both; version 3 has bits.
-    plain = mode - 3 if mode in {4, 5, 6} else mode
-    return bool(plain & access)
+def version_of(elements: Iterable[ObjectListElement]) -> int:
+    """Return the version of the association that shows these elements; 0 if it hides itself."""
+    return next(
+        (
+            each.version
+            for each in elements
+            if (each.class_id, each.logical_name) == (AssociationLn.class_id, CURRENT_ASSOCIATION)
+        ),
+        0,
+    )
 
 
 def require_method(
@@ -84,10 +95,11 @@ def require_method(
         NotApplicable: It does not, or has no such object.
     """
     what = f"method {index} of {at} (class {class_id})"
-    for element in (yield from object_list(trial, client)):
+    elements = yield from object_list(trial, client)
+    for element in elements:
         if element.logical_name == at and element.class_id == class_id:
             modes = {row.method_id: row.access_mode for row in element.access_rights.methods}
-            if modes.get(index):
+            if invokes(modes.get(index, 0), version_of(elements)):
                 return element
             raise NotApplicable(f"the object list does not let this association invoke {what}")
     raise NotApplicable(f"the object list has no {at} (class {class_id})")
@@ -101,21 +113,22 @@ def walk(trial: Trial) -> Script[list[Attempt]]:
         return found
     client = yield from trial.opened()
     elements = yield from object_list(trial, client)
+    version = version_of(elements)
     found = []
     for element in elements:
         for row in element.access_rights.attributes:
             if row.attribute_id < 1:
                 continue  # negative indexes are the manufacturer's
-            found.append((yield from _read(trial, client, element, row)))
+            rights = access_of(row.access_mode, version)
+            found.append((yield from _read(trial, client, element, row.attribute_id, rights)))
     trial.memory["walk"] = found
     return found
 
 
 def _read(
-    trial: Trial, client: Client, element: ObjectListElement, row: AttributeAccess
+    trial: Trial, client: Client, element: ObjectListElement, index: int, access: Access
 ) -> Script[Attempt]:
-    index = row.attribute_id
-    rights = may(row.access_mode, Access.READ), may(row.access_mode, Access.WRITE)
+    rights = bool(access & Access.READ), bool(access & Access.WRITE)
     whole = element.class_id != PROFILE_GENERIC or index != BUFFER
     try:
         value = yield from trial.steps(
