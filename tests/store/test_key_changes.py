@@ -9,7 +9,9 @@ from openami.runtime.errors import UserError
 from openami.store import key_changes, keys, registry
 from openami.store.key_changes import ChangeState
 from openami.store.keys import KeyState
-from openami.store.registry import MeterKey
+from openami.store.registry import Meter, MeterKey
+
+AWAY = 4  # a meter that hangs on a concentrator
 
 
 def ask(engine: Engine, *meter_ids: int) -> tuple[str, int]:
@@ -18,6 +20,22 @@ def ask(engine: Engine, *meter_ids: int) -> tuple[str, int]:
 
 @pytest.fixture(autouse=True)
 def shipped(engine: Engine) -> None:
+    registry.import_meters(
+        engine,
+        [
+            Meter(
+                meter_id=n,
+                title=b"OAM" + n.to_bytes(5),
+                ldn=f"OAM{n:013}",
+                region="north",
+                concentrator=bytes(8),
+                installed_us=0,
+                capture_period_s=1800,
+                address=None if n == AWAY else "tcp://127.0.0.1:1",
+            )
+            for n in (1, 2, 3, AWAY)
+        ],
+    )
     registry.put_keys(
         engine,
         [
@@ -31,25 +49,25 @@ def test_two_that_ask_at_once_get_one_change_a_meter(engine: Engine) -> None:
     with ThreadPoolExecutor(8) as pool:
         asked = list(pool.map(lambda _: ask(engine, 1, 2, 3), range(8)))
     assert sum(count for _, count in asked) == 3
-    assert len(key_changes.claim(engine, limit=10, lease_s=60.0)) == 3
+    assert len(key_changes.claim(engine, "headend", limit=10, lease_s=60.0)) == 3
 
 
 def test_a_claim_is_one_workers_until_it_runs_out(engine: Engine) -> None:
     ask(engine, 1, 2, 3)
-    assert len(key_changes.claim(engine, limit=2, lease_s=0.0)) == 2
-    first = key_changes.claim(engine, limit=3, lease_s=60.0)
+    assert len(key_changes.claim(engine, "headend", limit=2, lease_s=0.0)) == 2
+    first = key_changes.claim(engine, "headend", limit=3, lease_s=60.0)
     assert len(first) == 3
-    assert key_changes.claim(engine, limit=3, lease_s=60.0) == []
+    assert key_changes.claim(engine, "headend", limit=3, lease_s=60.0) == []
     key_changes.keep(engine, [first[0].change_id], lease_s=0.0)
     time.sleep(0.001)
-    assert [each.change_id for each in key_changes.claim(engine, limit=3, lease_s=60.0)] == [
-        first[0].change_id
-    ]
+    assert [
+        each.change_id for each in key_changes.claim(engine, "headend", limit=3, lease_s=60.0)
+    ] == [first[0].change_id]
 
 
 def test_what_ended_can_be_asked_for_again(engine: Engine) -> None:
     rotation, _ = ask(engine, 1)
-    (change,) = key_changes.claim(engine, limit=1, lease_s=60.0)
+    (change,) = key_changes.claim(engine, "headend", limit=1, lease_s=60.0)
     key_changes.end(engine, change.change_id, ChangeState.REFUSED, "the meter said no")
     key_changes.end(engine, change.change_id, ChangeState.CHANGED, "too late")
     (ended,) = key_changes.changes(engine, rotation)
@@ -61,7 +79,7 @@ def test_progress_is_counted_by_rotation(engine: Engine) -> None:
     first, _ = ask(engine, 1, 2)
     second, count = ask(engine, 2, 3)
     assert count == 1  # meter 2 is changed by the first already
-    change = key_changes.claim(engine, limit=1, lease_s=60.0)[0]
+    change = key_changes.claim(engine, "headend", limit=1, lease_s=60.0)[0]
     key_changes.end(engine, change.change_id, ChangeState.CHANGED, "epoch 2 holds")
     newest, oldest = key_changes.rotations(engine)
     assert (newest.rotation, dict(newest.meters)) == (second, {ChangeState.OPEN: 1})
@@ -71,7 +89,7 @@ def test_progress_is_counted_by_rotation(engine: Engine) -> None:
 
 def test_what_was_sent_is_not_withdrawn(engine: Engine) -> None:
     rotation, _ = ask(engine, 1, 2, 3)
-    changes = key_changes.claim(engine, limit=3, lease_s=60.0)
+    changes = key_changes.claim(engine, "headend", limit=3, lease_s=60.0)
     epochs = [key_changes.prepare(engine, each, {"guek": b"new"}) for each in changes[:2]]
     prepared = {KeyState.PREPARED}
     keys.step(engine, changes[0].meter_id, epochs[0], prepared, KeyState.SENT, "sent")
@@ -91,7 +109,7 @@ def test_what_was_sent_is_not_withdrawn(engine: Engine) -> None:
 
 def test_what_did_not_arrive_is_withdrawn(engine: Engine) -> None:
     rotation, _ = ask(engine, 1)
-    (change,) = key_changes.claim(engine, limit=1, lease_s=60.0)
+    (change,) = key_changes.claim(engine, "headend", limit=1, lease_s=60.0)
     epoch = key_changes.prepare(engine, change, {"guek": b"new"})
     keys.step(engine, 1, epoch, {KeyState.PREPARED}, KeyState.SENT, "sent")
     keys.prove(engine, 1, 1, "answered")
@@ -103,3 +121,11 @@ def test_a_key_that_is_not_transferred_is_refused(engine: Engine) -> None:
         key_changes.ask(engine, [1], asked_by="a", reason="b", key_names=("lls",))
     with pytest.raises(UserError, match="choose of"):
         key_changes.ask(engine, [1], asked_by="a", reason="b", key_names=())
+
+
+def test_a_worker_takes_the_meters_that_it_can_reach(engine: Engine) -> None:
+    ask(engine, AWAY)
+    assert key_changes.claim(engine, "headend", limit=1, lease_s=60.0) == []
+    registry.set_attached(engine, {AWAY: True}, 0, worker="other")
+    assert key_changes.claim(engine, "headend", limit=1, lease_s=60.0) == []
+    assert len(key_changes.claim(engine, "other", limit=1, lease_s=60.0)) == 1

@@ -98,6 +98,7 @@ class KeyChanges:
         sessions: Sessions[MeterSession],
         custody: KeyWrap,
         reachable: Callable[[Meter], bool],
+        worker: str,
     ) -> None:
         self.changed = 0
         self._settings = settings
@@ -106,6 +107,7 @@ class KeyChanges:
         self._sessions = sessions
         self._custody = custody
         self._reachable = reachable
+        self._worker = worker
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     @property
@@ -134,7 +136,10 @@ class KeyChanges:
         room = self._settings.parallel - len(self._tasks)
         if room <= 0:
             return
-        for change in await self._books.run(store.claim, engine, limit=room, lease_s=lease_s):
+        claimed = await self._books.run(
+            store.claim, engine, self._worker, limit=room, lease_s=lease_s
+        )
+        for change in claimed:
             task = asyncio.create_task(self._work(change))
             self._tasks[change.change_id] = task
             task.add_done_callback(partial(self._forget, change.change_id))

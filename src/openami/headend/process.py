@@ -102,6 +102,7 @@ class HeadEnd:
             self.sessions,
             custody,
             self.routes.reachable,
+            self.holdings.worker.name,
         )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
         self.notifications.on_push = self.presence.heard

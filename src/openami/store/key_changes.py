@@ -19,6 +19,8 @@ from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.store import keys
 from openami.store.database import Database, insert_new, reading, transaction
+from openami.store.registry import with_route
+from openami.store.tables import attachments, meters
 from openami.store.tables import key_changes as table
 
 KEY_NAMES: Final = ("guek", "gak", "kek")
@@ -104,13 +106,24 @@ def ask(
         return rotation, int(connection.execute(count).scalar_one())
 
 
-def claim(database: Database, *, limit: int, lease_s: float) -> list[KeyChange]:
-    """Take open changes that nobody works on, oldest first; they are ours for `lease_s`."""
+def claim(database: Database, worker: str, *, limit: int, lease_s: float) -> list[KeyChange]:
+    """Take open changes that nobody works on, oldest first; they are ours for `lease_s`.
+
+    `worker` names the head-end; it takes those whose meters it can reach.
+    """
     now_us = real_us()
     wanted = (table.c.state == ChangeState.OPEN.value) & (table.c.free_real_us <= now_us)
-    query = select(table).where(wanted).order_by(table.c.free_real_us, table.c.change_id)
+    query = (
+        select(table)
+        .join_from(table, meters, meters.c.meter_id == table.c.meter_id)
+        .join(attachments, attachments.c.meter_id == table.c.meter_id, isouter=True)
+        .where(wanted & with_route(worker))
+        .order_by(table.c.free_real_us, table.c.change_id)
+    )
     with transaction(database) as connection:
-        rows = connection.execute(query.limit(limit).with_for_update(skip_locked=True)).mappings()
+        rows = connection.execute(
+            query.limit(limit).with_for_update(skip_locked=True, of=table)
+        ).mappings()
         found = [_change(row) for row in rows]
         taken = table.c.change_id.in_([change.change_id for change in found])
         until_us = now_us + round(lease_s * 1e6)
