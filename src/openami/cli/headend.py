@@ -7,6 +7,7 @@ import click
 
 from openami.cli.headend_keys import keys
 from openami.cli.headend_keystore import keystore
+from openami.cli.headend_sla import sla
 from openami.headend.process import serve
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
@@ -41,3 +42,4 @@ def run(home: Path, *, worker: str | None, listen: str | None, verbose: bool) ->
 
 headend.add_command(keys)
 headend.add_command(keystore)
+headend.add_command(sla)

@@ -178,6 +178,11 @@ class ConfigFile:
         self._values = read_toml(path, remedy)
         self._tables: dict[str, Table] = {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of what the file has at its top."""
+        return tuple(self._values)
+
     def table(self, name: str) -> Table:
         """Return a table; one that is missing is empty, so that its defaults hold."""
         if name not in self._tables:

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, update
 
 from openami.exchange.commands import OPEN, TRANSITIONS, CommandKind, CommandState, Priority
 from openami.runtime.clock import MICROSECONDS, real_us
@@ -305,6 +305,39 @@ def history(database: Database, command_id: str) -> list[Step]:
             Step(**{**row, "state": CommandState(row["state"])})
             for row in connection.execute(query).mappings()
         ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """When a command was asked for, and when it was confirmed; None if it was not."""
+
+    meter_id: int
+    asked_real_us: int
+    confirmed_real_us: int | None
+
+
+def outcomes(
+    database: Database, kinds: Collection[CommandKind], from_us: int, to_us: int
+) -> list[Outcome]:
+    """Return what came of the commands asked for in [from_us, to_us), oldest first."""
+    table, steps = commands_table.c, command_history.c
+    confirmed = (
+        select(steps.command_id, func.min(steps.at_real_us).label("confirmed_real_us"))
+        .where(steps.state == CommandState.CONFIRMED.value)
+        .group_by(steps.command_id)
+        .subquery()
+    )
+    query = (
+        select(table.meter_id, table.asked_real_us, confirmed.c.confirmed_real_us)
+        .join_from(
+            commands_table, confirmed, confirmed.c.command_id == table.command_id, isouter=True
+        )
+        .where(table.kind.in_([kind.value for kind in kinds]))
+        .where(table.asked_real_us >= from_us, table.asked_real_us < to_us)
+        .order_by(table.asked_real_us)
+    )
+    with reading(database) as connection:
+        return [Outcome(**row) for row in connection.execute(query).mappings()]
 
 
 def _command(row: RowMapping) -> Command:
