@@ -9,8 +9,11 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from device.secure.worlds import in_memory
 from openami.device.secure.access import Caller
+from openami.device.secure.channels import Secrets, bring_in
 from openami.device.secure.codec import Reply
 from openami.device.secure.service import HostileError
+from openami.firmware.bank import M2351_FLASH_OCTETS
+from openami.firmware.flash import SimulatedFlash
 from openami.psa import cose
 from openami.psa.attestation import OLD_PROFILE, Claims, verify_token
 from openami.psa.attributes import ATTRIBUTES_OCTETS, KeyAttributes, Usage
@@ -132,9 +135,21 @@ def uses(octets: bytes) -> object:
     return made
 
 
+@cache
+def with_keys() -> bytes:
+    flash = SimulatedFlash(M2351_FLASH_OCTETS)
+    rooms = in_memory(flash).world.rooms
+    key = bytes(16)
+    secrets = Secrets(
+        title=bytes(8), epoch=1, encryption=key, authentication=key, master=key, password=key
+    )
+    bring_in(rooms.its, rooms.ps, secrets, 1)
+    return bytes(flash.content)
+
+
 def calls(octets: bytes) -> object:
     """Requests one after the other, each behind two octets of length, in one session."""
-    session = in_memory().connect(Caller.NON_SECURE)
+    session = in_memory(SimulatedFlash(with_keys())).connect(Caller.NON_SECURE)
     reply = None
     with suppress(HostileError):
         while octets:

@@ -23,6 +23,7 @@ from openami.dlms.security.keyset import KeySet
 from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig, MeterKeys
 from openami.meter.instrument import ManagementEnd, MetrologyEnd
+from openami.meter.keys import Security
 from openami.meter.load import INTERVAL_S
 from openami.meter.logbook import Logbook
 from openami.meter.management import Management, Surroundings
@@ -124,8 +125,9 @@ class MeterInMemory:
     The line between them is perfect until a test puts a bad one in its place.
     """
 
-    def __init__(self, config: MeterConfig) -> None:
+    def __init__(self, config: MeterConfig, security: Security | None = None) -> None:
         self.config = config
+        self.security = security
         self.calendar_s = INSTALLED_S
         self.now_s = 100.0
         self.hop = Hop()
@@ -163,6 +165,7 @@ class MeterInMemory:
                 real_us=lambda: 1_800_000_000 * 10**6,
                 entropy=lambda size: bytes(range(1, size + 1)),
                 replayed=lambda _at_s: self.management_end.source,
+                security=self.security,
             ),
         )
         self.management_end.bind(self.management)

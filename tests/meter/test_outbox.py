@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from meter.house import CIPHER, HEAD_END, open_push
+from openami.dlms.security.agreement import Parties
 from openami.dlms.security.counters import CounterBlock
+from openami.dlms.security.notification import seal_notification
 from openami.meter.metrology import ClosedInterval
 from openami.meter.outbox import MOST_ROWS, Outbox, Sender
 from openami.meter.profile import RingBuffer, open_profile
@@ -20,13 +22,12 @@ def profile(tmp_path: Path) -> RingBuffer:
 
 
 def outbox_of(profile: RingBuffer, *, receipted: int = 0, first_counter: int = 1) -> Outbox:
-    sender = Sender(
-        title=TITLE,
-        recipient=HEAD_END,
-        ldn=b"OAM0000000000001",
-        cipher=lambda: CIPHER,
-        counters=CounterBlock(first_counter, first_counter + 1000),
-    )
+    counters = CounterBlock(first_counter, first_counter + 1000)
+
+    def notify(recipient: bytes, apdu: bytes) -> tuple[bytes, int]:
+        return seal_notification(CIPHER, counters, Parties(u=TITLE, v=recipient), apdu)
+
+    sender = Sender(recipient=HEAD_END, ldn=b"OAM0000000000001", notify=notify)
     return Outbox(profile, sender, receipted=receipted, pauses_s=(5.0, 60.0))
 
 

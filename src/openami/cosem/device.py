@@ -6,7 +6,7 @@ the policy's grants mean for one object, `rights` tells.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
@@ -18,12 +18,14 @@ from openami.cosem.rights import Grant, View
 from openami.cosem.serving.short_names import ShortNames
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.block_transfer import DEFAULT_WINDOW
-from openami.dlms.hls import ManufacturerProof, Mechanism, encrypted_challenge
+from openami.dlms.hls import Handshake, ManufacturerProof, Mechanism, encrypted_challenge
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
+from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock, ReceiveWindow, Windows
 from openami.dlms.security.credentials import Credentials
+from openami.dlms.security.envelopes import Protection
 from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import (
     AUTHENTICATED_AND_ENCRYPTED,
@@ -54,9 +56,57 @@ DEFAULT_MAX_PDU_OCTETS: Final = 1024
 SECURITY_SETUP: Final = Obis(0, 0, 43, 0, 0, 255)
 
 
+class Channel(Protocol):
+    """Protection of one association: a `SecureChannel`, or what stands for one elsewhere."""
+
+    cipher: Cipher
+    policy: SecurityPolicy
+
+    @property
+    def signs(self) -> bool:
+        """Whether what we send is signed, at least unless a request came otherwise."""
+
+    def unprotect(self, octets: bytes) -> tuple[bytes, Protection]:
+        """Open what the client sent."""
+
+    def protect(self, apdu: bytes, *, like: Protection | None = None, owed: int = 0) -> bytes:
+        """Return an APDU as it is to travel."""
+
+    def use_dedicated_key(self, dedicated_key: bytes, received: Protection | None = None) -> None:
+        """Protect further services with the key that the InitiateRequest carried."""
+
+    def replace(self, cipher: Cipher, window: ReceiveWindow, policy: SecurityPolicy) -> None:
+        """Go on with other global keys or another policy."""
+
+
+class Protector(Protocol):
+    """Keys and counters that one client shares with the device, wherever they are.
+
+    Attributes:
+        cipher: The global keys, or their names.
+        window: What was accepted under them.
+        policy: The least protection of requests and responses.
+    """
+
+    cipher: Cipher
+    window: ReceiveWindow
+    policy: SecurityPolicy
+
+    def channel(
+        self, own_title: bytes, peer_title: bytes, credentials: Credentials | None = None
+    ) -> Channel:
+        """Return the protection of an association."""
+
+    def prove(self, handshake: Handshake) -> bytes:
+        """Return what pass 4 of HLS carries."""
+
+    def check(self, handshake: Handshake, reply: bytes) -> None:
+        """Accept what pass 3 of HLS carried; raises `SecurityError`."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Ciphering:
-    """Keys and counters that one client shares with the device.
+    """The port `Protector` with keys and counters in this process.
 
     Attributes:
         cipher: The global keys.
@@ -73,6 +123,27 @@ class Ciphering:
     policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
     windows: Windows = field(default_factory=Windows)
     former: dict[bytes, ReceiveWindow] = field(default_factory=dict, repr=False)
+
+    def channel(
+        self, own_title: bytes, peer_title: bytes, credentials: Credentials | None = None
+    ) -> SecureChannel:
+        return SecureChannel(
+            cipher=self.cipher,
+            role=Role.SERVER,
+            own_title=own_title,
+            peer_title=peer_title,
+            counters=self.counters,
+            window=self.window,
+            policy=self.policy,
+            credentials=credentials,
+            windows=self.windows,
+        )
+
+    def prove(self, handshake: Handshake) -> bytes:
+        return handshake.reply(self.counters.next())
+
+    def check(self, handshake: Handshake, reply: bytes) -> None:
+        handshake.verify(reply)
 
     def replace_keys(self, keys: KeySet) -> None:
         """Use other keys from the next request on.
@@ -125,6 +196,7 @@ class AssociationPolicy:
         client_sap: Who.
         mechanism: The authentication that is asked for; no other is accepted.
         secret: The password of LLS, or the secret of HLS of the manufacturer or with a hash.
+        is_password: Asked in place of `secret`, where that is elsewhere.
         manufacturer: What mechanism 2 computes from secret and challenge.
         ciphering: With it the application context is ciphered, without it plain.
         plain_context: The context is plain all the same: the keys serve HLS with GMAC alone.
@@ -149,8 +221,9 @@ class AssociationPolicy:
     client_sap: int
     mechanism: Mechanism = Mechanism.LOWEST
     secret: bytes = field(default=b"", repr=False)
+    is_password: Callable[[bytes], bool] | None = None
     manufacturer: ManufacturerProof = encrypted_challenge
-    ciphering: Ciphering | None = None
+    ciphering: Protector | None = None
     plain_context: bool = False
     credentials: Credentials | None = None
     grants: tuple[Grant, ...] = ()
@@ -165,7 +238,7 @@ class AssociationPolicy:
     keeper: Keeper | None = None
 
     @property
-    def service_ciphering(self) -> Ciphering | None:
+    def service_ciphering(self) -> Protector | None:
         """What protects services; None in a plain context."""
         return None if self.plain_context else self.ciphering
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
+from openami.device.files import ATTESTATION_PUBLIC
 from openami.runtime.config import ConfigFile, Table
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json
@@ -91,7 +92,7 @@ class MeterConfig:
     connect_timeout_s: float
     backoff: Backoff
     identity: TlsIdentity
-    keys: MeterKeys
+    keys: MeterKeys | None  # None once they are behind the wall
     keys_file: Path
     plain_listener: Url | None
     protected_listener: Url | None
@@ -150,7 +151,7 @@ class MeterConfig:
                 most_s=uplink.number("backoff_most_s", 30.0),
             ),
             identity=TlsIdentity.of(file.table("tls")),
-            keys=MeterKeys.load(keys_file, title),
+            keys=_keys(home, keys_file, title),
             keys_file=keys_file,
             plain_listener=Url.of(listener, "plain", PLAIN) if plain else None,
             protected_listener=Url.of(listener, "protected", ENCRYPTED) if protected else None,
@@ -194,6 +195,13 @@ def _slot_octets(metrology: Table) -> int:
     if found not in SLOTS:
         raise metrology.refused("slot_octets", " or ".join(map(str, SLOTS)))
     return found
+
+
+def _keys(home: Path, file: Path, title: bytes) -> MeterKeys | None:
+    """Return the keys; None where the factory gave them to the meter's secure world."""
+    if not file.exists() and (home / ATTESTATION_PUBLIC).exists():
+        return None
+    return MeterKeys.load(file, title)
 
 
 def _ldn(text: str) -> str:

@@ -1,19 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The keys of a meter in its `keys.json`, which follows when its manager replaces them.
+"""Where the keys of a meter are: a port, and keys in the meter's own process and `keys.json`.
 
-What is written is durable before the new keys are used: a meter that is cut off in between has the
+The full meter has them in its secure world (`device.secure.ciphering`); the meters of a fleet, and
+those that are run from source, have them here.  `keys.json` follows when a manager replaces them:
+what is written is durable before the new keys are used: a meter that is cut off in between has the
 former keys or the new ones, never a mixture (docs/keys.md).
 """
 
 from dataclasses import replace
+from hmac import compare_digest
 from pathlib import Path
+from typing import Protocol
 
-from openami.cosem.device import Ciphering
+from openami.cosem.device import Ciphering, Protector
+from openami.cosem.serving.security_setup import KeyStorePort
 from openami.cosem.serving.soft_keys import SoftKeyStore
+from openami.device.secure.ciphering import WalledCiphering, WalledKeys
+from openami.device.secure.client import SecureClient
+from openami.dlms.security.agreement import Parties
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.credentials import MasterKey
 from openami.dlms.security.keyset import KeySet
+from openami.dlms.security.notification import seal_notification
 from openami.dlms.security.suites import SecurityPolicy
-from openami.meter.config import MeterKeys
+from openami.meter.config import MeterConfig, MeterKeys
 from openami.runtime.errors import UserError
 from openami.runtime.files import PRIVATE, write_json
 
@@ -40,7 +51,68 @@ class KeysFile:
         self._keys = new
 
 
-def key_store(path: Path, title: bytes, keys: MeterKeys, ciphering: Ciphering) -> SoftKeyStore:
-    """Return what carries out key_transfer on `ciphering`, and writes it down in `path`."""
-    file = KeysFile(path, title, keys)
-    return SoftKeyStore(ciphering, MasterKey(keys.kek), record=file.record)
+class Security(Protocol):
+    """Keys of one meter, wherever they are.
+
+    Attributes:
+        ciphering: What its manager shares with it.
+        keys: Carries out key_transfer.
+    """
+
+    @property
+    def ciphering(self) -> Protector:
+        """What its manager shares with it."""
+
+    @property
+    def keys(self) -> KeyStorePort:
+        """Carries out key_transfer."""
+
+    def is_password(self, password: bytes) -> bool:
+        """Tell whether this is the reader's secret."""
+
+    def notify(self, recipient: bytes, apdu: bytes) -> tuple[bytes, int]:
+        """Return a DataNotification as it travels, and the long-invoke-id that it got."""
+
+
+class OwnSecurity:
+    """Keys in this process."""
+
+    def __init__(
+        self, config: MeterConfig, keys: MeterKeys, counters: CounterBlock, window_expected: int
+    ) -> None:
+        """Bind keys.
+
+        Args:
+            config: The meter's.
+            keys: As its `keys.json` has them.
+            counters: Of these keys.
+            window_expected: The lowest counter that is accepted.
+        """
+        cipher = Cipher(KeySet(encryption_key=keys.guek, authentication_key=keys.gak))
+        self.ciphering = Ciphering(cipher=cipher, counters=counters)
+        self.ciphering.window.expected = window_expected
+        file = KeysFile(config.keys_file, config.title, keys)
+        self.keys = SoftKeyStore(self.ciphering, MasterKey(keys.kek), record=file.record)
+        self._title, self._password = config.title, keys.lls
+
+    def is_password(self, password: bytes) -> bool:
+        return compare_digest(password, self._password)
+
+    def notify(self, recipient: bytes, apdu: bytes) -> tuple[bytes, int]:
+        held, parties = self.ciphering, Parties(u=self._title, v=recipient)
+        return seal_notification(held.cipher, held.counters, parties, apdu)
+
+
+class WalledSecurity:
+    """Keys in the meter's secure world."""
+
+    def __init__(self, client: SecureClient) -> None:
+        """Bind a connection to it.
+
+        Raises:
+            SecurityError: It has no keys.
+        """
+        self.ciphering = WalledCiphering(client)
+        self.keys = WalledKeys(self.ciphering)
+        self.is_password = self.ciphering.is_password
+        self.notify = self.ciphering.notify

@@ -13,10 +13,11 @@ sync.
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from openami.cosem.classes.disconnect import ControlState, Disconnector
-from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
+from openami.cosem.device import AssociationPolicy, LogicalDevice
 from openami.cosem.model import Refused
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.watching import SecurityWatch
@@ -26,12 +27,10 @@ from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
-from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
-from openami.dlms.security.keyset import KeySet
 from openami.exchange.events import EventCode
 from openami.meter.config import MeterConfig
-from openami.meter.keys import key_store
+from openami.meter.keys import OwnSecurity, Security
 from openami.meter.metrology import ClosedInterval, Momentary
 from openami.meter.objects import (
     MANAGER_GRANTS,
@@ -47,6 +46,7 @@ from openami.meter.outbox import Outbox, Sender
 from openami.meter.profile import encode_event, last_interval, open_event_log, open_profile
 from openami.meter.state import CounterStore, StateStore
 from openami.runtime.clock import MICROSECONDS, from_us
+from openami.runtime.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class Surroundings:
     entropy: Callable[[int], bytes]
     replayed: Callable[[int], str]  # text of the week replayed at a calendar second
     firmware: Firmware | None = None  # where boot started it from a flash
+    security: Security | None = None  # keys behind a wall; without it they are the meter's own
 
 
 class Management:
@@ -103,18 +104,14 @@ class Management:
         state, counters_file = config.home / "management.cell", config.home / "counters.cell"
         begun = state.exists()
         self._state = StateStore(state)
-        self._counters = CounterStore(counters_file, surroundings.real_us, begun=begun)
-        self._findings = [*findings, finding, self._state.finding, self._counters.finding]
-        cipher = Cipher(KeySet(encryption_key=config.keys.guek, authentication_key=config.keys.gak))
-        counters = CounterBlock.reserving(self._counters, COUNTERS_A_BLOCK)
-        self._ciphering = Ciphering(cipher=cipher, counters=counters)
-        self._ciphering.window.expected = self._state.state.window_expected
+        self._findings = [*findings, finding, self._state.finding]
+        self._counters: CounterStore | None = None
+        self._security = surroundings.security or self._own_security(counters_file, begun=begun)
+        self._ciphering = self._security.ciphering
         sender = Sender(
-            title=config.title,
             recipient=config.head_end_title,
             ldn=config.ldn.encode(),
-            cipher=lambda: self._ciphering.cipher,
-            counters=counters,
+            notify=self._security.notify,
         )
         self.outbox = Outbox(
             self.profile,
@@ -127,6 +124,16 @@ class Management:
         self._last_code = 0
         self.uplink_device, self.plain_device = self._devices()
         self._report_findings()
+
+    def _own_security(self, counters_file: Path, *, begun: bool) -> OwnSecurity:
+        config = self.config
+        if config.keys is None:
+            problem = f"the keys of {config.name} are in its secure world"
+            raise ConfigurationError(f"{problem}: run it with `openami meter run`")
+        self._counters = CounterStore(counters_file, self._around.real_us, begun=begun)
+        self._findings.append(self._counters.finding)
+        counters = CounterBlock.reserving(self._counters, COUNTERS_A_BLOCK)
+        return OwnSecurity(config, config.keys, counters, self._state.state.window_expected)
 
     # Intervals ------------------------------------------------------------------------------
 
@@ -263,7 +270,8 @@ class Management:
     def close(self) -> None:
         """Sync and close every file."""
         self.note_state()
-        for part in (self.profile.ring, self.events.ring, self._state, self._counters):
+        own = () if self._counters is None else (self._counters,)
+        for part in (self.profile.ring, self.events.ring, self._state, *own):
             try:
                 part.close()
             except StorageError as error:
@@ -283,9 +291,7 @@ class Management:
             replayed=lambda: self._around.replayed(self._around.calendar_us() // MICROSECONDS),
             window_expected=lambda: self._ciphering.window.expected,
             last_event=lambda: self._last_code,
-            keys=key_store(
-                self.config.keys_file, self.config.title, self.config.keys, self._ciphering
-            ),
+            keys=self._security.keys,
             firmware=self._around.firmware,
         )
         objects = meter_objects(self.config, sources)
@@ -301,7 +307,7 @@ class Management:
         reader = AssociationPolicy(
             client_sap=READER_CLIENT,
             mechanism=Mechanism.LLS,
-            secret=self.config.keys.lls,
+            is_password=self._security.is_password,
             grants=READER_GRANTS,
         )
         title = self.config.title

@@ -14,9 +14,6 @@ from typing import Final
 from openami.cosem.classes.push import PushMessage
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.obis import Obis
-from openami.dlms.security.ciphering import Cipher
-from openami.dlms.security.counters import CounterBlock
-from openami.dlms.security.envelopes import GeneralTerms, seal_general
 from openami.meter.profile import RingBuffer
 
 PUSH_SETUP: Final = Obis(0, 0, 25, 9, 0, 255)
@@ -34,34 +31,28 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """In whose name, for whom and with which keys a meter pushes."""
+    """For whom a meter pushes, in whose name, and who seals.
 
-    title: bytes
+    Attributes:
+        recipient: System title of the head-end.
+        ldn: Logical device name.
+        notify: Seals a notification for a recipient; returns it, and its long-invoke-id.
+    """
+
     recipient: bytes
     ldn: bytes
-    cipher: Callable[[], Cipher]  # the manager may replace its keys
-    counters: CounterBlock
+    notify: Callable[[bytes, bytes], tuple[bytes, int]]
 
     def seal(self, rows: bytes, last: int) -> Sealed:
-        """Return rows, an encoded array, as a sealed push.
-
-        The long-invoke-id is taken from the invocation counter, which never repeats.
-        """
-        counter = self.counters.next()
-        invoke_id = LongInvokeIdAndPriority.of(
-            counter & LongInvokeIdAndPriority.LARGEST_ID, confirmed=True
-        )
+        """Return rows, an encoded array, as a sealed push."""
         message = PushMessage(
-            long_invoke_id_and_priority=invoke_id,
+            long_invoke_id_and_priority=LongInvokeIdAndPriority.of(0, confirmed=True),
             logical_device_name=self.ldn,
             push_setup=PUSH_SETUP,
             rows=rows,
         )
-        terms = GeneralTerms(
-            transaction_id=invoke_id.encode(), originator=self.title, recipient=self.recipient
-        )
-        octets = seal_general(self.cipher(), counter, message.encode(), terms)
-        return Sealed(int(invoke_id), octets, last)
+        octets, invoke_id = self.notify(self.recipient, message.encode())
+        return Sealed(invoke_id, octets, last)
 
 
 class Outbox:

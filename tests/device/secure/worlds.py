@@ -24,7 +24,7 @@ from openami.device.secure.access import LIMITS, Limits
 from openami.device.secure.calls import BY_NAME
 from openami.device.secure.client import SecureClient
 from openami.device.secure.codec import Reply, Request, Value, write
-from openami.device.secure.process import open_door
+from openami.device.secure.door import open_door
 from openami.device.secure.service import Service, Session
 from openami.device.secure.world import World
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, Bank
@@ -83,6 +83,21 @@ def ask(session: Session, name: str, *arguments: Value) -> tuple[Value, ...]:
     function = BY_NAME[name]
     request = Request(function.number, 1, write(function.arguments, arguments))
     return Reply.decode(session.serve(request.encode())).results(function.results)
+
+
+class InMemoryClient(SecureClient):
+    """A client that needs no wall."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.crossings: list[str] = []
+        self.came_out: list[Value] = []
+
+    def call(self, name: str, *arguments: Value) -> tuple[Value, ...]:
+        self.crossings.append(name)
+        found = ask(self._session, name, *arguments)
+        self.came_out += found
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from openami.cosem.behaviour.administration import Administration
 from openami.cosem.classes.access_control import AssociationStatus
-from openami.cosem.device import AssociationPolicy, LogicalDevice
+from openami.cosem.device import AssociationPolicy, Channel, LogicalDevice
 from openami.cosem.model import Attribute, Refused
 from openami.cosem.serving.blocks import ServerBlocks
 from openami.cosem.serving.faults import (
@@ -63,7 +63,6 @@ from openami.dlms.association import Association, Primitive, State
 from openami.dlms.block_transfer import data_octets
 from openami.dlms.errors import DecodeError, LocalProtocolError, SecurityError
 from openami.dlms.obis import Obis
-from openami.dlms.security.channel import SecureChannel
 from openami.dlms.security.envelopes import Envelope, Protection, Signature, added_octets
 from openami.dlms.security.suites import AUTHENTICATED, ENCRYPTED, SIGNED
 
@@ -163,7 +162,7 @@ class ServerAssociation:
         is_confirmed = self._opened is None or self._opened.is_confirmed
         return fault(error) if is_confirmed else None
 
-    def _serve_protected(self, opened: Opened, channel: SecureChannel, apdu: bytes) -> bytes | None:
+    def _serve_protected(self, opened: Opened, channel: Channel, apdu: bytes) -> bytes | None:
         self._follow(channel)
         plain, protection = channel.unprotect(apdu)
         if self._services is None or (not self._is_open and protection.envelope in DEDICATED):
@@ -251,7 +250,7 @@ class ServerAssociation:
             )
         return [block.encode() for block in cut(octets, data_octets(longest))]
 
-    def _follow(self, channel: SecureChannel) -> None:
+    def _follow(self, channel: Channel) -> None:
         """Take over keys and policy that a security setup has replaced since the last request.
 
         So the response to their replacement still goes out under the old ones, and everything
@@ -263,7 +262,7 @@ class ServerAssociation:
         ):
             channel.replace(ciphering.cipher, ciphering.window, ciphering.policy)
 
-    def _added_octets(self, channel: SecureChannel, protection: Protection) -> int:
+    def _added_octets(self, channel: Channel, protection: Protection) -> int:
         general = protection.envelope is _GENERAL
         signed = protection.signature is not _UNSIGNED or channel.signs or self._may_sign
         if not general and not signed:
@@ -392,10 +391,14 @@ class ServerAssociation:
         if opened is None or opened.handshake is None:
             raise Refused(ActionResult.OBJECT_UNAVAILABLE)
         try:
-            opened.handshake.verify(reply)
+            if ciphering is None:
+                opened.handshake.verify(reply)
+            else:
+                ciphering.check(opened.handshake, reply)
         except SecurityError:
             raise Refused(ActionResult.OTHER_REASON) from None
-        return opened.handshake.reply(ciphering.counters.next() if ciphering else 0)
+        handshake = opened.handshake
+        return handshake.reply() if ciphering is None else ciphering.prove(handshake)
 
     def _new_services(self, opened: Opened) -> Services:
         policy, user = self._policy, opened.user or NO_USER

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from openami.cosem.classes.access_control import UserListEntry
-from openami.cosem.device import AssociationPolicy, LogicalDevice, PreEstablished
+from openami.cosem.device import AssociationPolicy, Channel, LogicalDevice, PreEstablished
 from openami.cosem.serving.referencing import LOGICAL_NAMES, SHORT_NAMES, Referencing
 from openami.cosem.serving.services import SMALLEST_ROOM_OCTETS
 from openami.dlms.apdu.acse import (
@@ -41,7 +41,6 @@ from openami.dlms.association import ApplicationContext, AssociationContext
 from openami.dlms.errors import DecodeError, ReplayError, SecurityError
 from openami.dlms.hls import Handshake, Mechanism, check_challenge
 from openami.dlms.sap import Sap
-from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import SYSTEM_TITLE_OCTETS
 from openami.dlms.security.credentials import Credentials
 from openami.dlms.security.envelopes import UNPROTECTED, Protection
@@ -76,7 +75,7 @@ class Opened:
 
     aare: bytes | None
     context: AssociationContext
-    channel: SecureChannel | None
+    channel: Channel | None
     handshake: Handshake | None
     initiate_response: bytes
     is_confirmed: bool = True
@@ -298,7 +297,7 @@ def _authenticate(policy: AssociationPolicy, aarq: Aarq, entropy: Entropy) -> by
     if value is None:
         raise Rejected(AcseServiceUser.AUTHENTICATION_REQUIRED)
     if policy.mechanism is Mechanism.LLS:
-        if not policy.secret or not compare_digest(value, policy.secret):
+        if not _is_password(policy, value):
             raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE)
         return b""
     try:
@@ -306,6 +305,12 @@ def _authenticate(policy: AssociationPolicy, aarq: Aarq, entropy: Entropy) -> by
     except SecurityError:
         raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE) from None
     return entropy(policy.mechanism.challenge_octets)
+
+
+def _is_password(policy: AssociationPolicy, value: bytes) -> bool:
+    if policy.is_password is not None:
+        return policy.is_password(value)
+    return bool(policy.secret) and compare_digest(value, policy.secret)
 
 
 def _credentials(policy: AssociationPolicy, aarq: Aarq) -> Credentials | None:
@@ -325,26 +330,14 @@ def _channel(
     policy: AssociationPolicy,
     client_title: bytes,
     credentials: Credentials | None,
-) -> SecureChannel | None:
+) -> Channel | None:
     ciphering = policy.service_ciphering
     if ciphering is None:
         return None
-    return SecureChannel(
-        cipher=ciphering.cipher,
-        role=Role.SERVER,
-        own_title=device.system_title,
-        peer_title=client_title,
-        counters=ciphering.counters,
-        window=ciphering.window,
-        policy=ciphering.policy,
-        credentials=credentials,
-        windows=ciphering.windows,
-    )
+    return ciphering.channel(device.system_title, client_title, credentials)
 
 
-def _initiate_request(
-    aarq: Aarq, channel: SecureChannel | None
-) -> tuple[InitiateRequest, Protection]:
+def _initiate_request(aarq: Aarq, channel: Channel | None) -> tuple[InitiateRequest, Protection]:
     octets = aarq.user_information
     refused = Rejected(
         AcseServiceUser.NO_REASON_GIVEN, (ErrorCategory.INITIATE, InitiateError.OTHER)
@@ -383,7 +376,7 @@ def _negotiate(policy: AssociationPolicy, request: InitiateRequest) -> tuple[Con
 
 
 def _take_dedicated_key(
-    channel: SecureChannel | None, request: InitiateRequest, protection: Protection
+    channel: Channel | None, request: InitiateRequest, protection: Protection
 ) -> None:
     if request.dedicated_key is None:
         return
@@ -422,7 +415,7 @@ def _handshake(
         raise Rejected(AcseServiceUser.AUTHENTICATION_FAILURE) from None
 
 
-def _protected(channel: SecureChannel | None, apdu: bytes, like: Protection) -> bytes:
+def _protected(channel: Channel | None, apdu: bytes, like: Protection) -> bytes:
     return channel.protect(apdu, like=like) if channel else apdu
 
 

@@ -41,12 +41,14 @@ class Limits:
     Attributes:
         connections: Of one caller at a time.
         operations: Open at a time in one connection.
+        channels: Open at a time in one connection.
         volatile_keys: Of one caller at a time.
         stored_octets: Of one caller, of its entries and persistent keys with their names.
     """
 
     connections: int = 8
     operations: int = 16
+    channels: int = 64
     volatile_keys: int = 64
     stored_octets: int = 2048
 

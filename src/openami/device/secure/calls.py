@@ -23,6 +23,7 @@ class Group(Enum):
     PS = auto()
     ATTESTATION = auto()
     FIRMWARE = auto()
+    DLMS = auto()
     LIFE_CYCLE = auto()
 
 
@@ -161,6 +162,24 @@ _FIRMWARE: Final[tuple[tuple[str, Shape, Shape], ...]] = (
     ("accept", (), ()),
 )
 """State, error, version, octets and flags are what `query` tells; no manifest is an empty one."""
+_ARRIVED: Final[Shape] = (U32, U32, OCTETS, U32, OCTETS, U32, U32)
+"""A `Protection`: control, envelope, title, counter, transaction-id, scheme, signature."""
+_DLMS: Final[tuple[tuple[str, Shape, Shape], ...]] = (
+    ("state", (), (OCTETS, OCTETS, U64)),
+    ("open", (OCTETS,), (U32,)),
+    ("close", (U32,), ()),
+    ("unprotect", (U32, OCTETS), (OCTETS, U64, *_ARRIVED)),
+    ("protect", (U32, OCTETS, U32, *_ARRIVED), (OCTETS,)),
+    ("use_dedicated_key", (U32, *_ARRIVED), ()),
+    ("follow", (U32,), ()),
+    ("prove", (OCTETS, OCTETS, OCTETS), (OCTETS,)),
+    ("check", (OCTETS, OCTETS, OCTETS, OCTETS), ()),
+    ("check_password", (OCTETS,), ()),
+    ("notify", (OCTETS, OCTETS), (OCTETS, U32)),
+    ("transfer", (OCTETS, OCTETS, OCTETS), ()),
+)
+"""`state` tells names of the keys and the counter expected, `unprotect` the latter too; `transfer`
+takes encryption, authentication and master key, wrapped, or nothing for one that stays."""
 
 
 def _rows() -> tuple[Function, ...]:
@@ -187,6 +206,7 @@ def _rows() -> tuple[Function, ...]:
         (0x0300, Group.ITS, "its", _STORAGE),
         (0x0400, Group.PS, "ps", _STORAGE),
         (0x0700, Group.FIRMWARE, "fwu", _FIRMWARE),
+        (0x0800, Group.DLMS, "dlms", _DLMS),
     ):
         found += [
             Function(

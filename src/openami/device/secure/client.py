@@ -19,7 +19,7 @@ from openami.device.secure.codec import (
     Value,
     write,
 )
-from openami.device.secure.process import reachable
+from openami.device.secure.door import reachable
 from openami.psa.status import PsaError, Status
 
 REPLY_S = 30.0  # a call that takes so long never ends

@@ -16,7 +16,6 @@ import os
 import selectors
 import signal
 import socket
-import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +28,7 @@ from openami.device.handover import Handover, handed_over
 from openami.device.otp import Otp
 from openami.device.secure.access import Caller
 from openami.device.secure.codec import LARGEST_MESSAGE_OCTETS, Reply
+from openami.device.secure.door import user_of
 from openami.device.secure.hardening import HardeningError, harden
 from openami.device.secure.service import HostileError, Service, Session
 from openami.device.secure.world import World
@@ -37,10 +37,6 @@ from openami.firmware.errors import FirmwareError
 from openami.psa.status import PsaError
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.process import stop_with_parent
-
-WAITING: Final = 16
-"""Connections that wait to be taken."""
-_CREDENTIALS: Final = struct.Struct("3i")
 
 Callers = Mapping[int, Caller]
 
@@ -137,39 +133,6 @@ def _send(connection: socket.socket, reply: bytes) -> bool:
         return False
 
 
-def user_of(connection: socket.socket) -> int:
-    """Return the user that the system names for the other end."""
-    said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(said)
-    return int(uid)
-
-
-def open_door(path: Path) -> socket.socket:
-    """Open a door at a path; everyone may knock, and who enters the credentials decide.
-
-    Raises:
-        UserError: The folder cannot be written.
-    """
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        path.unlink(missing_ok=True)
-        door.bind(reachable(folder, path.name))
-        path.chmod(0o666)
-        door.listen(WAITING)
-    except OSError as error:
-        door.close()
-        raise UserError(f"{path} cannot be opened ({error.strerror}): permit writing") from error
-    finally:
-        os.close(folder)
-    return door
-
-
-def reachable(folder: int, name: str) -> str:
-    """Return a path that is short enough for a socket, however deep the folder lies."""
-    return f"/proc/self/fd/{folder}/{name}"
-
-
 def callers_of(text: str) -> Callers:
     """Read pairs of user and client id."""
     pairs = (pair.split(":") for pair in text.split(","))
@@ -201,7 +164,10 @@ def serve(folder: Path, door: socket.socket, record: Handover, callers: Callers)
     serving = Serving(Service(world, firmware), door, callers, stopped)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopped.set(ExitCode.DONE))
-    return serving.run()
+    try:
+        return serving.run()
+    finally:
+        world.close()
 
 
 REMEDY: Final = "exchange the device; what its flash held cannot be trusted"

@@ -23,6 +23,7 @@ from openami.device.secure.codec import (
     read,
     write,
 )
+from openami.device.secure.dlmscalls import ChannelCalls
 from openami.device.secure.world import World
 from openami.psa.aead import AeadOperation
 from openami.psa.attributes import NULL, VOLATILE_IDS
@@ -122,6 +123,7 @@ class Session:
         world = service.world
         has_keys = STAGES[world.state].keys
         self._crypto = Crypto(world.rooms.keys, caller, world.random) if has_keys else None
+        self._dlms = ChannelCalls(world.rooms.channels, service.limits) if has_keys else None
 
     def close(self) -> None:
         """Forget what was begun in it."""
@@ -280,6 +282,11 @@ class Session:
             case _:
                 return getattr(firmware, function.method)(*arguments)
 
+    def _call_dlms(self, function: Function, arguments: tuple[Value, ...]) -> object:
+        if self._dlms is None:
+            raise AssertionError("where keys are used there are channels")
+        return self._dlms.call(function, arguments)
+
     def _call_life_cycle(self, function: Function, _arguments: tuple[Value, ...]) -> object:
         return self._service.world.state if function.method == "state" else int(self.caller)
 
@@ -297,6 +304,7 @@ _HANDLERS: Final[Mapping[Group, Callable[[Session, Function, tuple[Value, ...]],
     Group.PS: Session._call_ps,  # noqa: SLF001
     Group.ATTESTATION: Session._call_attestation,  # noqa: SLF001
     Group.FIRMWARE: Session._call_firmware,  # noqa: SLF001
+    Group.DLMS: Session._call_dlms,  # noqa: SLF001
     Group.LIFE_CYCLE: Session._call_life_cycle,  # noqa: SLF001
 }
 

@@ -16,6 +16,7 @@ from openami.device.attested import ATTESTATION_KEY, attestation_identity, softw
 from openami.device.flash import StoragePages
 from openami.device.handover import Handover
 from openami.device.otp import BOOT, BOOT_ENTRIES, STAGE, UNIQUE_KEY, UNIQUE_KEY_OCTETS, Otp
+from openami.device.secure.channels import Channels
 from openami.firmware.bank import M2351_STORAGE
 from openami.firmware.flash import Flash
 from openami.psa import formats
@@ -47,6 +48,8 @@ class Rooms:
     ps: ProtectedStorage
     keys: KeyStore
     attestation: InitialAttestation
+    channels: Channels | PsaError
+    """Or why there are none: the device has no keys yet."""
 
 
 class World:
@@ -72,6 +75,11 @@ class World:
         self.state = of_fuses(otp.read(STAGE)[0])
         self.random = random_generator(noise, personalization=record.seed)
         self._rooms = None if not STAGES[self.state].keys else self._open(flash, otp, record)
+
+    def close(self) -> None:
+        """Note what the next start may know exactly."""
+        if self._rooms is not None and isinstance(self._rooms.channels, Channels):
+            self._rooms.channels.close()
 
     @property
     def rooms(self) -> Rooms:
@@ -100,13 +108,24 @@ class World:
             software=software_of_start(record),
             boot_seed=record.seed,
         )
+        its = InternalTrustedStorage(store)
         return Rooms(
             store=store,
-            its=InternalTrustedStorage(store),
+            its=its,
             ps=ps,
             keys=keys,
             attestation=InitialAttestation(device, sign),
+            channels=_channels(its, ps),
         )
+
+
+def _channels(its: InternalTrustedStorage, ps: ProtectedStorage) -> Channels | PsaError:
+    try:
+        return Channels(its, ps)
+    except PsaError as error:
+        if error.status is not Status.DOES_NOT_EXIST:
+            raise
+        return error
 
 
 def unique_key(otp: Otp) -> bytes:

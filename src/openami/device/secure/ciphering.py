@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ARG002  what the ports ask for is not all needed here
+"""What the COSEM server holds in place of keys: each APDU crosses the wall once a direction.
+
+Ports of `cosem` are bound here to a secure world: the protection of associations, the reader's
+password, notifications, and the transfer of keys.
+"""
+
+from typing import Final
+
+from openami.cosem.classes.access_control import KeyData, KeyId, WrappedKey
+from openami.device.secure.client import SecureClient
+from openami.device.secure.crossing import UNASKED, heard, refused, told
+from openami.dlms.errors import SecurityError
+from openami.dlms.hls import Handshake
+from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.counters import ReceiveWindow
+from openami.dlms.security.credentials import Credentials
+from openami.dlms.security.envelopes import Protection
+from openami.dlms.security.keyset import KeyService, KeySet
+from openami.dlms.security.suites import (
+    AUTHENTICATED_AND_ENCRYPTED,
+    SIGNED,
+    SecurityControl,
+    SecurityPolicy,
+)
+from openami.psa.status import PsaError
+
+CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.5"
+
+
+class Elsewhere:
+    """A key service without keys: whoever asks it goes around the wall."""
+
+    def seal(self, control: SecurityControl, nonce: bytes, apdu: bytes, header: bytes) -> bytes:
+        raise _elsewhere()
+
+    def open(
+        self, control: SecurityControl, nonce: bytes, body: bytes, header: bytes
+    ) -> bytes | None:
+        raise _elsewhere()
+
+    def with_encryption_key(self, dedicated_key: bytes) -> KeyService:
+        raise _elsewhere()
+
+
+class WalledChannel:
+    """Protection of one association, whose keys are behind the wall."""
+
+    signs = False
+
+    def __init__(self, held: "WalledCiphering", handle: int) -> None:
+        self.cipher, self.policy = held.cipher, held.policy
+        self._held, self._handle = held, handle
+
+    def __del__(self) -> None:
+        self._held.left.append(self._handle)
+
+    def unprotect(self, octets: bytes) -> tuple[bytes, Protection]:
+        with refused(octets):
+            apdu, expected, *arrived = self._held.client.call(
+                "dlms_unprotect", self._handle, octets
+            )
+        self._held.window.expected = expected  # type: ignore[assignment]  # the table's U64
+        return apdu, heard(tuple(arrived))  # type: ignore[return-value]
+
+    def protect(self, apdu: bytes, *, like: Protection | None = None, owed: int = 0) -> bytes:
+        arrived = told(like or UNASKED)
+        with refused():
+            return self._held.client.octets("dlms_protect", self._handle, apdu, owed, *arrived)
+
+    def use_dedicated_key(self, dedicated_key: bytes, received: Protection | None = None) -> None:
+        """Use the key that stayed behind the wall; zeros stand for it here."""
+        with refused():
+            self._held.client.call(
+                "dlms_use_dedicated_key", self._handle, *told(received or UNASKED)
+            )
+
+    def replace(self, cipher: Cipher, window: ReceiveWindow, policy: SecurityPolicy) -> None:
+        """Go on with the keys that are in force behind the wall."""
+        with refused():
+            self._held.client.call("dlms_follow", self._handle)
+        self.cipher, self.policy = cipher, policy
+
+
+class WalledCiphering:
+    """What a client and the device share, as the server sees it: no key, no counter.
+
+    Attributes:
+        cipher: Names of keys.
+        window: Says which counter is expected; decides nothing.
+        policy: In force.
+        left: Channels that nobody uses any more.
+    """
+
+    def __init__(self, client: SecureClient) -> None:
+        """Bind a secure world.
+
+        Raises:
+            SecurityError: It has no keys.
+        """
+        self.client = client
+        self.policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
+        self.window = ReceiveWindow()
+        self.left: list[int] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over what keys are in force."""
+        with refused():
+            encryption, authentication, expected = self.client.call("dlms_state")
+        self.window.expected = expected  # type: ignore[assignment]
+        names = KeySet(
+            encryption_key=encryption,  # type: ignore[arg-type]
+            authentication_key=authentication,  # type: ignore[arg-type]
+        )
+        self.cipher = Cipher(names, Elsewhere())
+
+    def channel(
+        self, own_title: bytes, peer_title: bytes, credentials: Credentials | None = None
+    ) -> WalledChannel:
+        """Return the protection of an association; the device's title is known there."""
+        with refused():
+            while self.left:
+                self.client.call("dlms_close", self.left.pop())
+            return WalledChannel(self, self.client.whole("dlms_open", peer_title))
+
+    def prove(self, handshake: Handshake) -> bytes:
+        with refused():
+            return self.client.octets("dlms_prove", *_spoken(handshake))
+
+    def check(self, handshake: Handshake, reply: bytes) -> None:
+        with refused():
+            self.client.call("dlms_check", *_spoken(handshake), reply)
+
+    def is_password(self, password: bytes) -> bool:
+        """Tell whether this is the reader's secret."""
+        try:
+            self.client.call("dlms_check_password", password)
+        except PsaError:
+            return False
+        return True
+
+    def notify(self, recipient: bytes, apdu: bytes) -> tuple[bytes, int]:
+        """Return a DataNotification as it travels, and the long-invoke-id that it got."""
+        with refused():
+            octets, invoke_id = self.client.call("dlms_notify", recipient, apdu)
+        return octets, invoke_id  # type: ignore[return-value]
+
+
+class WalledKeys:
+    """The port `KeyStorePort`: keys are unwrapped behind the wall."""
+
+    _ORDER: Final = (
+        KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY,
+        KeyId.AUTHENTICATION_KEY,
+        KeyId.MASTER_KEY,
+    )
+
+    def __init__(self, ciphering: WalledCiphering) -> None:
+        self._ciphering = ciphering
+
+    @property
+    def policy(self) -> SecurityPolicy:
+        return self._ciphering.policy
+
+    def activate(self, policy: SecurityPolicy) -> None:
+        """Accept what is in force; everything that could be added needs signatures."""
+        if policy != self.policy or policy & SIGNED:
+            problem = f"policy {policy:02X} cannot be had here, {self.policy:02X} stays"
+            raise SecurityError(problem, "security_activate", CLAUSE)
+
+    def transfer(self, keys: tuple[WrappedKey, ...]) -> None:
+        found = {row.key_id: row.key_wrapped for row in keys}
+        if not keys or len(found) != len(keys) or not found.keys() <= set(self._ORDER):
+            problem = "each key is given once, at least one, and no broadcast key"
+            raise SecurityError(problem, f"{len(keys)} keys", CLAUSE)
+        wrapped = [found.get(key_id, b"") for key_id in self._ORDER]
+        with refused():
+            self._ciphering.client.call("dlms_transfer", *wrapped)
+        self._ciphering.refresh()
+
+    def agree(self, offers: tuple[KeyData, ...]) -> tuple[KeyData, ...]:
+        problem = "keys of suite 0 are transferred, not agreed on"
+        raise SecurityError(problem, "key_agreement", CLAUSE)
+
+
+def _spoken(handshake: Handshake) -> tuple[bytes, bytes, bytes]:
+    return handshake.peer_title, handshake.own_challenge, handshake.peer_challenge
+
+
+def _elsewhere() -> SecurityError:
+    return SecurityError("the keys are behind the wall", "key service", CLAUSE)
