@@ -86,7 +86,7 @@ class Running:
         provision(self.layout, plan)
         config = self.layout.concentrator(REGION) / "config.toml"
         text = config.read_text(encoding="utf-8")
-        config.write_text(text.replace("backoff_most_s = 30.0", "backoff_most_s = 0.5"))
+        config.write_text(text.replace("backoff_most_s = 10.0", "backoff_most_s = 0.5"))
         CalendarState(
             base_us=to_us(INSTALLED), epoch_monotonic_s=0.0, speed=1.0, running=True, boot=boot_id()
         ).store(self.layout.clock)
