@@ -271,3 +271,12 @@ def test_the_page_on_firmware_shows_what_works(
     for words in commands:
         assert openami(*words).status == 0, words
     assert {words[1] for words in shown} == set(command.commands) - {"send"}  # needs a meter
+
+
+def test_metrology_is_built_for_its_seal_and_has_a_budget(bench: Bench) -> None:
+    target = bench.folder / "metrology.bin"
+    bench("build", "-k", bench.key, "-v", "1.0.0", "--counter", 3, "--metrology", target)
+    assert bench.verdict(target, "--counter", 3)["version"] == "1.0.0+0"
+    programs = json.loads(bench("budget", "--json"))["programs"]
+    assert set(programs) == {"management", "metrology"}
+    assert programs["metrology"]["octets"] <= programs["metrology"]["room"]

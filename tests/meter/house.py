@@ -22,12 +22,13 @@ from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.dlms.security.keyset import KeySet
 from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig, MeterKeys
-from openami.meter.instrument import ManagementEnd, MetrologyEnd
+from openami.meter.instrument import ManagementEnd
 from openami.meter.keys import Security
 from openami.meter.load import INTERVAL_S
 from openami.meter.logbook import Logbook
 from openami.meter.management import Management, Surroundings
 from openami.meter.metrology import ClosedInterval
+from openami.meter.metrology_end import MetrologyEnd
 from openami.meter.metrology_process import metrology_of
 from openami.meter.replay import ReplayedLoad
 from openami.transport.reconnect import Backoff

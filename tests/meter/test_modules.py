@@ -19,8 +19,11 @@ from openami.cosem.classes.disconnect import DisconnectControl
 from openami.device.journal import peek
 from openami.device.pairing import KEY_FILE, pair
 from openami.device.ring import Ring
+from openami.device.sealedimage import SEAL_KEY, sealed_image
 from openami.dlms.errors import DlmsError
 from openami.exchange.events import EventCode
+from openami.firmware.image import Version
+from openami.firmware.keys import private_key
 from openami.meter.bank import decode_record
 from openami.meter.metrology import ClosedInterval
 from openami.meter.objects import DISCONNECT
@@ -135,6 +138,38 @@ def test_modules_joined_by_spi_survive_kills_and_lose_nothing(
             await asyncio.to_thread(plant.stop)
         numbers = [interval.sequence for interval in plant.ring(1)]
         assert numbers == list(range(1, len(numbers) + 1))
+        assert "Traceback" not in plant.said()
+
+    asyncio.run(story())
+
+
+def test_metrology_runs_what_its_seal_covers_and_nothing_else(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(tmp_path) as plant:
+            image = plant.meter_home(1) / "metrology" / "image.bin"
+            await plant.until(lambda: said(plant, "metrology", "management") == "attached", "link")
+            assert said(plant, "meter", "metrology").startswith("0.1.0+0, ")
+            sound = image.read_bytes()
+            image.write_bytes(sound[:2000] + bytes((sound[2000] ^ 1,)) + sound[2001:])
+            first = plant.pid("metrology")
+            plant.kill("metrology")
+            await plant.until(
+                lambda: "the image was altered" in said(plant, "meter", "alarm"), "an alarm"
+            )
+            await plant.until(
+                lambda: said(plant, "management", "metrology") == "silent", "management alone"
+            )
+            seal = private_key((plant.layout.firmware / "metrology" / SEAL_KEY).read_bytes())
+            image.write_bytes(sealed_image(Version(0, 2, 0), 2, seal).encode())
+            await plant.until(
+                lambda: said(plant, "meter", "metrology").startswith("0.2.0+0, "), "another image"
+            )
+            await plant.until(lambda: plant.pid("metrology") != first, "its first word")
+            await plant.until(lambda: said(plant, "metrology", "management") == "attached", "link")
+            image.write_bytes(sound)
+            plant.kill("metrology")
+            await plant.until(lambda: "counter" in said(plant, "meter", "alarm"), "no way back")
+        assert all(EventCode.METROLOGY_CHANGED in log for log in logs(plant))
         assert "Traceback" not in plant.said()
 
     asyncio.run(story())

@@ -15,9 +15,11 @@ from openami.cli.image_files import (
     revocation_option,
     write,
 )
-from openami.device.payload.parts import PayloadError
+from openami.device.payload.pack import Packed, pack
+from openami.device.payload.parts import METROLOGY, PayloadError
 from openami.device.payload.release import Release
 from openami.device.payload.sources import here, sizes
+from openami.device.sealedimage import sealed_image
 from openami.firmware.image import Version
 from openami.firmware.keys import private_key
 from openami.runtime.errors import ExitCode, UserError
@@ -31,6 +33,7 @@ SHOWN = 20
 @click.option("-s", "--security-counter", "--counter", "counter", type=NUMBER, required=True)
 @revocation_option
 @cards_option
+@click.option("--metrology", is_flag=True, help="Of metrology, under its seal's key.")
 @click.argument("target", type=FILE)
 def build(  # noqa: PLR0913, PLR0917  one for each option
     key: Path,
@@ -39,18 +42,25 @@ def build(  # noqa: PLR0913, PLR0917  one for each option
     revocation: Path | None,
     cards: tuple[Path, ...],
     target: Path,
+    *,
+    metrology: bool,
 ) -> int:
     """Build the meter's firmware from this package, and sign it."""
+    if metrology and revocation is not None:
+        sentence = "a seal is given up by exchanging the module: leave out --revocation"
+        raise UserError(sentence, ExitCode.ASKED_WRONGLY)
     carried = () if revocation is None else (revocation_of(revocation),)
     try:
         version = Version.parse(version_text)
-        release = released()
         signer = (
             opened(key, cards, f"{target.name}, version {version}")
             if is_in_vault(key)
             else key_of(key, private_key)
         )
-        image = release.image(version, counter, signer, carried)
+        if metrology:
+            image = sealed_image(version, counter, signer)
+        else:
+            image = released().image(version, counter, signer, carried)
     except ValueError as error:
         raise UserError(str(error), ExitCode.ASKED_WRONGLY) from None
     except PayloadError as error:
@@ -89,8 +99,15 @@ def released() -> Release:
         raise UserError(str(error)) from None
 
 
+def _metrology() -> Packed:
+    try:
+        return pack(METROLOGY, here())
+    except PayloadError as error:
+        raise UserError(str(error)) from None
+
+
 def _print(release: Release, most: int | None) -> None:
-    for packed in release.programs:
+    for packed in (*release.programs, _metrology()):
         name, octets, room = packed.program.name, len(packed.octets), packed.program.room_octets
         click.echo(
             f"{name}: {octets:,} of {room:,} octets, {100 * octets / room:.0f} %, "
@@ -108,6 +125,6 @@ def _as_json(release: Release) -> dict[str, object]:
             "room": packed.program.room_octets,
             "modules": {name.rstrip("."): octets for name, octets in packed.modules.items()},
         }
-        for packed in release.programs
+        for packed in (*release.programs, _metrology())
     }
     return {"programs": programs, "spare": release.spare_octets}

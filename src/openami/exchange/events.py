@@ -49,6 +49,7 @@ class EventCode(IntEnum):
     CURRENT_REVERSED = 238
     CURRENT_RIGHT = 239
     MODULE_REFUSED = 240
+    METROLOGY_CHANGED = 241
 
 
 TEXT: Final[dict[EventCode, str]] = {
@@ -89,6 +90,7 @@ TEXT: Final[dict[EventCode, str]] = {
     EventCode.CURRENT_REVERSED: "current reversed",
     EventCode.CURRENT_RIGHT: "current flows the right way again",
     EventCode.MODULE_REFUSED: "a module of the meter that was not paired with it was refused",
+    EventCode.METROLOGY_CHANGED: "metrology runs another program than before",
 }
 
 TEXT_BY_NUMBER: Final[dict[int, str]] = {int(code): text for code, text in TEXT.items()}
@@ -106,6 +108,7 @@ ALARMS: Final = frozenset(
         EventCode.FAILED_LOGIN,
         EventCode.REPLAY_REFUSED,
         EventCode.MODULE_REFUSED,
+        EventCode.METROLOGY_CHANGED,
     }
 )
 

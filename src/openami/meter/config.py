@@ -5,17 +5,16 @@ Keys that the documentation does not name have defaults here: sizes of rings and
 pushes, which an engineer may set and a demo need not.
 """
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, Self
 
 from openami.device.files import ATTESTATION_PUBLIC
-from openami.runtime.config import ConfigFile, Table
+from openami.meter.metrology_config import MetrologyConfig
+from openami.runtime.config import ConfigFile
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json
 from openami.transport.reconnect import Backoff
-from openami.transport.spi import SLOTS
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import ENCRYPTED, Scheme, Url
 
@@ -24,16 +23,8 @@ KEYS_FORMAT: Final = "openami-keys-1"
 KEY_OCTETS: Final = 16
 SECRETS: Final = ("guek", "gak", "kek", "lls")
 LDN_OCTETS: Final = 16
-MICROSECONDS: Final = 1_000_000
 PLAIN: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "coap"})
 """What the plain listener may speak."""
-
-
-class LinkKind(StrEnum):
-    """What is between a meter's two modules."""
-
-    UART = "uart"
-    SPI = "spi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +67,10 @@ class MeterKeys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeterConfig:
+class MeterConfig(MetrologyConfig):
     """What one meter is told."""
 
-    home: Path
-    meter_id: int
-    title: bytes
     ldn: str
-    installed_s: int  # calendar time of the first capture period, seconds UTC
-    capture_period_s: int
-    seed: int
     uplink: Url
     concentrator_title: bytes
     head_end_title: bytes
@@ -96,52 +81,28 @@ class MeterConfig:
     keys_file: Path
     plain_listener: Url | None
     protected_listener: Url | None
-    profile_days: int  # how far the load profile reaches back
     event_entries: int
     push_first_s: float  # pause before a push is sent again, doubled each time
     push_most_s: float
-    link: LinkKind = LinkKind.UART  # between metrology and management
-    slot_octets: int = 64  # of SPI
-    waveforms: bool = False  # what is replayed passes through the measuring chain
     trial_s: float = 120.0  # in which firmware on trial has to pass its self-test
 
-    @property
-    def name(self) -> str:
-        return f"meter {self.title.hex().upper()}"
-
-    @property
-    def remark(self) -> str:
-        """What is said of the load behind its home and week."""
-        return ", measured from simulated waveforms" if self.waveforms else ""
-
-    @property
-    def profile_entries(self) -> int:
-        return self.profile_days * 86_400 // self.capture_period_s
-
     @classmethod
-    def load(cls, home: Path) -> Self:
-        """Read `device.toml` and `keys.json` in `home`.
+    def read(cls, home: Path, file: ConfigFile) -> Self:
+        """Read an open `device.toml`, and `keys.json` beside it.
 
         Raises:
             ConfigurationError: A file or key is missing, or has a wrong value.
         """
-        file = ConfigFile(home / "device.toml")
+        measured = MetrologyConfig.read(home, file)
         meter, uplink = file.table("meter"), file.table("uplink")
         profile, push = file.table("profile"), file.table("push")
-        metrology = file.table("metrology")
         meter.ignore("kind", "region", "zone")
-        title = meter.title("title")
         keys_file = file.table("keys").path("file")
         listener = file.table("listener")
         plain, protected = listener.text("plain", ""), listener.text("protected", "")
         config = cls(
-            home=home,
-            meter_id=meter.whole("id", least=1, most=65_535),
-            title=title,
+            **{each.name: getattr(measured, each.name) for each in fields(measured)},
             ldn=meter.parsed("ldn", _ldn, "a logical device name of 16 characters"),
-            installed_s=meter.whole("installed_us") // MICROSECONDS,
-            capture_period_s=meter.whole("capture_period_s", least=60, most=86_400),
-            seed=file.table("load").whole("seed", most=2**31),
             uplink=Url.of(uplink, "url"),
             concentrator_title=uplink.title("concentrator_title"),
             head_end_title=uplink.title("head_end_title"),
@@ -151,17 +112,13 @@ class MeterConfig:
                 most_s=uplink.number("backoff_most_s", 30.0),
             ),
             identity=TlsIdentity.of(file.table("tls")),
-            keys=_keys(home, keys_file, title),
+            keys=_keys(home, keys_file, measured.title),
             keys_file=keys_file,
             plain_listener=Url.of(listener, "plain", PLAIN) if plain else None,
             protected_listener=Url.of(listener, "protected", ENCRYPTED) if protected else None,
-            profile_days=profile.whole("days", 60, least=1, most=3660),
             event_entries=profile.whole("event_entries", 512, least=16, most=65_535),
             push_first_s=push.number("first_s", 5.0),
             push_most_s=push.number("most_s", 60.0),
-            link=metrology.parsed("link", LinkKind, '"uart" or "spi"', LinkKind.UART),
-            slot_octets=_slot_octets(metrology),
-            waveforms=metrology.flag("waveforms", default=False),
             trial_s=file.table("firmware").number("trial_s", 120.0),
         )
         file.refuse_unknown()
@@ -188,13 +145,6 @@ class FleetConfig:
         file.refuse_unknown()
         meters = home.parent / "meters"
         return cls(homes=tuple(meters / title.hex().upper() for title in titles))
-
-
-def _slot_octets(metrology: Table) -> int:
-    found = metrology.whole("slot_octets", SLOTS[0])
-    if found not in SLOTS:
-        raise metrology.refused("slot_octets", " or ".join(map(str, SLOTS)))
-    return found
 
 
 def _keys(home: Path, file: Path, title: bytes) -> MeterKeys | None:

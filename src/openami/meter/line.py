@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final, Protocol
 
-from openami.meter.config import LinkKind, MeterConfig
+from openami.meter.metrology_config import LinkKind, MetrologyConfig
 from openami.runtime.errors import ExitCode, UserError
 from openami.transport.serial import Receive, SerialLine
 from openami.transport.spi import SpiMaster, SpiSlave
@@ -38,14 +38,14 @@ class DescriptorLine(SerialLine):
         return os.dup(self._given)
 
 
-def metrology_line(config: MeterConfig, descriptor: int, receive: Receive) -> Line:
+def metrology_line(config: MetrologyConfig, descriptor: int, receive: Receive) -> Line:
     """Return metrology's end; call inside a running loop."""
     if config.link is LinkKind.SPI:
         return SpiSlave(descriptor, config.slot_octets, receive)
     return DescriptorLine(descriptor, receive)
 
 
-def management_line(config: MeterConfig, words: str, receive: Receive) -> Line:
+def management_line(config: MetrologyConfig, words: str, receive: Receive) -> Line:
     """Return management's end; call inside a running loop.
 
     Raises:

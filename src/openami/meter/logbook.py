@@ -25,6 +25,7 @@ QUIET_S: Final = 60  # calendar seconds in which what a stranger can cause is lo
 CAUSED_BY_STRANGERS: Final = frozenset({EventCode.MODULE_REFUSED})
 RING_FILE: Final = "events.ring"
 TAKEN_FILE: Final = "events-taken.cell"
+PROGRAM_FILE: Final = "program.cell"
 
 
 class LoggedEvent(NamedTuple):
@@ -49,6 +50,7 @@ class Logbook:
         Raises:
             StorageError: One can be neither read nor created.
         """
+        self._folder = folder
         self._ring, finding = Ring.open(
             folder / RING_FILE, payload_octets=EVENT.size, capacity=ENTRIES
         )
@@ -94,6 +96,22 @@ class Logbook:
                 self._cell.store(TAKEN.pack(sequence))
             except StorageError as error:
                 log.warning("events may be offered again: %s", error)
+
+    def note_program(self, measurement: bytes, at_s: int) -> None:
+        """Log that another program measures than at the start before.
+
+        Raises:
+            StorageError: Nobody can know.
+        """
+        cell, finding = Cell.open(self._folder / PROGRAM_FILE, initial=bytes(len(measurement)))
+        try:
+            if cell.value == measurement:
+                return
+            if any(cell.value) or finding is not None:
+                self.log(EventCode.METROLOGY_CHANGED, at_s)
+            cell.store(measurement)
+        finally:
+            cell.close()
 
     def close(self) -> None:
         """Sync and close the files."""

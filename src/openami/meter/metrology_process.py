@@ -9,21 +9,21 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from openami.device.files import METROLOGY
 from openami.device.link import Link
 from openami.device.pairing import pair_of
 from openami.exchange.events import EventCode
 from openami.meter.bank import MetrologyBank
-from openami.meter.config import MeterConfig
-from openami.meter.instrument import MetrologyEnd
 from openami.meter.line import metrology_line
 from openami.meter.logbook import Logbook
 from openami.meter.measuring.frontend import FrontEnd
 from openami.meter.measuring.measured_load import MeasuredLoad
 from openami.meter.measuring.terminals import FILE, Terminals
 from openami.meter.metrology import REGISTER_WRAP_WH, Metrology
+from openami.meter.metrology_config import MetrologyConfig
+from openami.meter.metrology_end import MetrologyEnd
 from openami.meter.replay import ReplayedLoad
 from openami.runtime.clock import MICROSECONDS, Clock
 from openami.runtime.errors import ConfigurationError
@@ -37,9 +37,17 @@ SHOW_S: Final = 0.5  # how often momentary values go over the link
 STATUS_S: Final = 1.0
 
 
-def metrology_of(config: MeterConfig) -> Metrology:
+class Part(NamedTuple):
+    """What metrology is told when it runs from its image."""
+
+    weeks: Path  # file of the load that is replayed behind the meter
+    status: Path  # folder for what it says of itself
+    measurement: bytes  # hash of the image
+
+
+def metrology_of(config: MetrologyConfig, replayed: ReplayedLoad | None = None) -> Metrology:
     """Return the measuring chain of a meter with its replayed load behind it."""
-    replayed = ReplayedLoad(config.meter_id, config.seed)
+    replayed = replayed or ReplayedLoad(config.meter_id, config.seed)
     return Metrology(
         MeasuredLoad(replayed, config.meter_id) if config.waveforms else replayed,
         config.installed_s,
@@ -51,14 +59,16 @@ def metrology_of(config: MeterConfig) -> Metrology:
 class MetrologyProcess:
     """One meter's metrology, from its opened journal to its stop."""
 
-    def __init__(self, config: MeterConfig, clock: Clock, descriptor: int) -> None:
+    def __init__(
+        self, config: MetrologyConfig, clock: Clock, descriptor: int, load: ReplayedLoad
+    ) -> None:
         """Open the journal and the line; call inside a running loop.
 
         Raises:
             StorageError: The journal can be neither read nor created.
         """
         self._clock = clock
-        meter = metrology_of(config)
+        meter = metrology_of(config, load)
         self.bank = MetrologyBank(
             config.home / "metrology.journal",
             {config.meter_id: meter},
@@ -71,7 +81,6 @@ class MetrologyProcess:
         if unpaired:
             log.error("%s: %s; metering goes on", config.name, unpaired)
         self._link = Link(pair=pair, opens=False, entropy=os.urandom)
-        load = ReplayedLoad(config.meter_id, config.seed)
         self.logbook = Logbook(folder)
         self.end = MetrologyEnd(
             self._link,
@@ -180,9 +189,25 @@ class MetrologyProcess:
             self._line.send(octets)
 
 
-async def serve(home: Path, descriptor: int, stop: asyncio.Event) -> None:
-    """Run metrology of the meter in `home` on an open line until `stop` is set."""
+async def serve(
+    home: Path,
+    descriptor: int,
+    stop: asyncio.Event,
+    part: Part | None = None,
+) -> None:
+    """Run metrology of the meter in `home` until `stop` is set.
+
+    Args:
+        home: With its files.
+        descriptor: Open line to management.
+        stop: Ends it.
+        part: What a program of an image is told; None from source.
+    """
     layout = Layout(home.parent.parent)
-    config = MeterConfig.load(home)
-    process = MetrologyProcess(config, Clock(layout.clock), descriptor)
-    await process.run(stop, layout.run)
+    config = MetrologyConfig.load(home)
+    load = ReplayedLoad(config.meter_id, config.seed, file=part and part.weeks)
+    clock = Clock(layout.clock)
+    process = MetrologyProcess(config, clock, descriptor, load)
+    if part is not None:
+        process.logbook.note_program(part.measurement, clock.now_us() // MICROSECONDS)
+    await process.run(stop, part.status if part else layout.run)

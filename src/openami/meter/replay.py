@@ -14,6 +14,7 @@ that show it say so.
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -55,11 +56,15 @@ class HomeWeeks:
         return range(int(first), int(last))
 
 
+def data_file() -> Path:
+    """Return the file of the carried data set; the package lies on the disk."""
+    return Path(str(resources.files("openami.meter").joinpath("data", DATA_FILE)))
+
+
 @lru_cache(maxsize=1)
-def home_weeks() -> HomeWeeks:
-    """Return the carried data set."""
-    file = resources.files("openami.meter").joinpath("data", DATA_FILE)
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+def home_weeks(file: Path | None = None) -> HomeWeeks:
+    """Return the carried data set, which a program without the package is told the file of."""
+    with (file or data_file()).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         monday = arrays["monday"].astype("datetime64[D]").astype(np.int64)
         return HomeWeeks(arrays["wh"], arrays["home"], monday)
 
@@ -85,14 +90,30 @@ class ReplayedLoad:
             in use; with the seed it also chooses the week to start with.
         seed: The AMI's seed.
         standard_offset_s: Local standard time minus UTC; weeks start on local Mondays.
+        file: Of the data set; the package's own without.
     """
 
-    __slots__ = ("_cache", "_offset_s", "_start", "_weeks", "_wh", "home", "meter_id", "seed")
+    __slots__ = (
+        "_cache",
+        "_monday",
+        "_offset_s",
+        "_start",
+        "_weeks",
+        "_wh",
+        "home",
+        "meter_id",
+        "seed",
+    )
 
     def __init__(
-        self, meter_id: int, seed: int, *, standard_offset_s: int = STANDARD_OFFSET_S
+        self,
+        meter_id: int,
+        seed: int,
+        *,
+        standard_offset_s: int = STANDARD_OFFSET_S,
+        file: Path | None = None,
     ) -> None:
-        data = home_weeks()
+        data = home_weeks(file)
         homes = data.homes()
         draw = np.random.SeedSequence([seed, meter_id]).generate_state(1)
         self.meter_id = meter_id
@@ -101,6 +122,7 @@ class ReplayedLoad:
         self._weeks = data.weeks_of(self.home)
         self._start = int(draw[0]) % len(self._weeks)
         self._wh = data.wh
+        self._monday = data.monday
         self._offset_s = standard_offset_s
         self._cache: tuple[int, npt.NDArray[np.int32]] | None = None
 
@@ -112,7 +134,7 @@ class ReplayedLoad:
     def week(self, at_s: int) -> ReplayedWeek:
         """Return which home and week is being replayed at `at_s` (seconds UTC)."""
         row, _, week = self._place(at_s)
-        monday = int(home_weeks().monday[row])
+        monday = int(self._monday[row])
         calendar = FIRST_MONDAY_S // DAY_S + 7 * week
         return ReplayedWeek(self.home, np.datetime64(monday, "D"), calendar - monday)
 

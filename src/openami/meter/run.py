@@ -14,18 +14,20 @@ its factory would.
 import asyncio
 import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from openami.device import factory
+from openami.device import factory, files, sealedimage
 from openami.device.payload.parts import PayloadError
 from openami.firmware.errors import FirmwareError
 from openami.meter import modules
-from openami.meter.config import LinkKind, MeterConfig
+from openami.meter.config import MeterConfig
 from openami.meter.line import SPI
+from openami.meter.measuringmodule import NAME as METROLOGY
+from openami.meter.measuringmodule import MeasuringModule
+from openami.meter.metrology_config import LinkKind
 from openami.meter.module import NAME, Module
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
@@ -41,21 +43,6 @@ TOGETHER: Final = "one user runs all parts of the meter, and management holds it
 """Why the parts are not kept apart: there is no secure world of its own yet."""
 
 
-def metrology(home: Path, descriptor: int) -> Program:
-    """Return the metrology module on its end of the link."""
-    words = (
-        "-m",
-        "openami",
-        "meter",
-        "metrology",
-        "--home",
-        str(home),
-        "--descriptor",
-        str(descriptor),
-    )
-    return Program("metrology", [sys.executable, *words], (descriptor,))
-
-
 def trouble(children: Sequence[Child]) -> str:
     """Return why modules do not run, in their own words; empty while all do."""
     found = [
@@ -68,11 +55,17 @@ def trouble(children: Sequence[Child]) -> str:
 
 
 def from_factory(config: MeterConfig, firmware: Path) -> None:
-    """Make the meter's flash if it has none.
+    """Make the meter's flash if it has none, and put metrology's image under its seal.
 
     Raises:
-        UserError: The first image or its keys cannot be used, or the disk refused.
+        UserError: An image or its keys cannot be used, or the disk refused.
     """
+    measuring = config.home / files.METROLOGY
+    if not sealedimage.is_made(measuring):
+        try:
+            sealedimage.make(measuring, sealedimage.delivered(firmware / files.METROLOGY))
+        except PayloadError as error:
+            raise UserError(f"no metrology for {config.name}: {error}") from error
     if factory.is_made(config.home):
         return
     try:
@@ -133,7 +126,14 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
             from_source=from_source,
             watchdog_s=2 * config.trial_s,
         )
-        supervisor = Supervisor([metrology(home, descriptor), management], layout.run)
+        measuring = MeasuringModule(
+            Program(METROLOGY, ()),
+            layout.run / f"{METROLOGY}.log",
+            home=home,
+            line=descriptor,
+            from_source=from_source,
+        )
+        supervisor = Supervisor([measuring, management], layout.run)
         supervisor.start()
         log.info("%s has power", config.name)
         while not stop.is_set():
@@ -146,7 +146,7 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
                 sentence = refused[0].last_words.removeprefix(COMMAND)
                 raise UserError(sentence, ExitCode.ASKED_WRONGLY)
             said: Figures = {"meters": 1, "modules running": running, "restarts": restarts}
-            said |= management.figures() | {"service line": service[1]}
+            said |= measuring.figures() | management.figures() | {"service line": service[1]}
             said["alarm"] = trouble(children)
             write_status(layout.run, "meter", said)
             try:

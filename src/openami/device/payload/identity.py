@@ -7,3 +7,5 @@ from typing import Final
 VENDOR_ID: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "openami")
 CLASS_ID: Final = uuid.uuid5(VENDOR_ID, "meter")
 SW_TYPE: Final = "AMI-METER"
+METROLOGY_CLASS_ID: Final = uuid.uuid5(VENDOR_ID, "metrology")
+METROLOGY_SW_TYPE: Final = "AMI-MEASURE"

@@ -77,6 +77,24 @@ MANAGEMENT: Final = Program(
 PROGRAMS: Final = (MANAGEMENT,)
 """What an image holds."""
 
+METROLOGY: Final = Program(
+    name="metrology",
+    entry="openami.meter.metrology_part:main",
+    room_octets=64 * 1024,
+    denied=MappingProxyType(
+        NO_TOOLS
+        | {
+            "openami.cosem": "metrology speaks to management alone",
+            "openami.coap": "metrology speaks to management alone",
+            "openami.meter.management": "another module",
+            "openami.meter.config": "holds management's keys",
+            "openami.meter.run": "the backplane",
+        }
+    ),
+    libraries=("_cffi_backend", "cryptography", "numpy", "typing_extensions"),
+)
+"""The other module of a meter; it has an image of its own."""
+
 BOOT: Final = Program(
     name="boot",
     entry="openami.device.boothost:main",
