@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from chainparts import Counter, Switch
+from chainparts import CLOCK, PUSH_SETUP, Counter, Switch, identity
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
 from openami.cosem.classes.access_control import SecuritySetup
@@ -55,12 +55,10 @@ from openami.dlms.security.keyset import KeySet
 from openami.exchange.channels import Channel
 from openami.headend.config import (
     HeadEndConfig,
-    KeyChangeSettings,
     ScheduleSettings,
     SessionSettings,
+    WorklistSettings,
 )
-from openami.headend.frame_counter import FRAME_COUNTER
-from openami.headend.key_changes import SECURITY_SETUP
 from openami.headend.process import HeadEnd
 from openami.headend.reading import DISCONNECT, EVENT_LOG, LOAD_PROFILE, SOURCE
 from openami.lifecycle.keys import MeterKeys
@@ -87,8 +85,8 @@ PERIOD: Final = timedelta(minutes=30)
 REGION: Final = "north"
 CONCENTRATOR: Final = concentrator_title(1)
 ANY_PORT: Final = Url("tls", "127.0.0.1", 0)
-PUSH_SETUP: Final = Obis(0, 0, 25, 9, 0, 255)
-CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
+FRAME_COUNTER: Final = Obis(0, 0, 43, 1, 0, 255)
+SECURITY_SETUP: Final = Obis(0, 0, 43, 0, 0, 255)
 
 Row = tuple[int, int, int]  # clock (end of the interval) in µs, import Wh, import register Wh
 
@@ -277,6 +275,7 @@ class TestMeter:
         )
         yield profile_generic(log, self.events)
         yield disconnect_control(DISCONNECT, self.breaker)
+        yield from identity(logical_device_name(self.meter_id), NOW, LOAD_PROFILE)
         counter = Data(FRAME_COUNTER)
         counter.bind(Data.value, lambda: DoubleLongUnsigned(self.ciphering.window.expected))
         yield counter
@@ -338,7 +337,7 @@ class Running:
 
 QUICK_SESSIONS: Final = SessionSettings(idle_s=0.2, answer_timeout_s=5.0, counter_block=32)
 NO_SCHEDULE: Final = ScheduleSettings(look_s=3600.0)  # one look at the start, when nobody is there
-QUICK_KEY_CHANGES: Final = KeyChangeSettings(look_s=0.02, lease_s=1.0, retry_first_s=0.1)
+QUICK_WORK: Final = WorklistSettings(look_s=0.02, lease_s=1.0, retry_first_s=0.1)
 QUICK_SCHEDULE: Final = ScheduleSettings(look_s=0.05, retry_first_s=0.1)
 
 
@@ -373,7 +372,8 @@ class Chain:
             listen=self.uplink_url,
             sessions=self.sessions,
             schedule=self.schedule,
-            key_changes=QUICK_KEY_CHANGES,
+            key_changes=QUICK_WORK,
+            commissioning=QUICK_WORK,
         )
 
     def concentrator_config(self) -> ConcentratorConfig:

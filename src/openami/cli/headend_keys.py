@@ -7,8 +7,6 @@ The command writes what is wanted and looks at what came of it; the head-end doe
 import getpass
 import json
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +14,7 @@ import click
 from sqlalchemy import Engine
 
 from openami.access.accounts import record
-from openami.cli.headend_store import HOME_OPTION, opened
+from openami.cli.headend_store import HOME_OPTION, group_of, meters_text, opened, time_text
 from openami.cli.progress import Bar, bar
 from openami.runtime.errors import ExitCode, UserError
 from openami.store import key_changes, registry
@@ -60,7 +58,7 @@ def rotate(  # noqa: PLR0913  one parameter an option
         sentence = "name the group with --region, with --meter, or with --all"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY)
     with opened(home) as engine:
-        wanted = _group(engine, region, meter_ids)
+        wanted = group_of(engine, region, meter_ids)
         names = ("guek", "gak", "kek") if master_key else ("guek", "gak")
         login = getpass.getuser()
         rotation, count = key_changes.ask(
@@ -71,9 +69,9 @@ def rotate(  # noqa: PLR0913  one parameter an option
             raise UserError(f"{sentence} `openami headend keys status`")
         record(engine, login, "keys.rotate", f"{count} meters, rotation {rotation}: {reason}")
         if not as_json:
-            click.echo(f"rotation {rotation} of {_meters(count)} is asked for")
+            click.echo(f"rotation {rotation} of {meters_text(count)} is asked for")
             if left := len(wanted) - count:
-                click.echo(f"{_meters(left)} left out: their keys are being changed already")
+                click.echo(f"{meters_text(left)} left out: their keys are being changed already")
         return _report(engine, rotation, follow=follow, as_json=as_json)
 
 
@@ -109,7 +107,7 @@ def stop(*, home: Path, rotation: str) -> None:
         login = getpass.getuser()
         count = key_changes.withdraw(engine, rotation, f"stopped by {login}")
         record(engine, login, "keys.stop", f"{count} meters, rotation {rotation}")
-        click.echo(f"{_meters(count)} withdrawn")
+        click.echo(f"{meters_text(count)} withdrawn")
 
 
 @keys.command()
@@ -124,7 +122,12 @@ def history(*, home: Path, meter_id: int, as_json: bool) -> None:
         steps = epochs.history(engine, meter_id)
     if as_json:
         rows = [
-            {"epoch": s.epoch, "at": _time(s.at_real_us), "state": s.state.value, "note": s.note}
+            {
+                "epoch": s.epoch,
+                "at": time_text(s.at_real_us),
+                "state": s.state.value,
+                "note": s.note,
+            }
             for s in steps
         ]
         states = {each.epoch: each.state.value for each in known}
@@ -133,24 +136,9 @@ def history(*, home: Path, meter_id: int, as_json: bool) -> None:
     for each in reversed(known):
         click.echo(f"epoch {each.epoch}: {each.state.value}")
     for step in steps:
-        click.echo(f"{_time(step.at_real_us)}  epoch {step.epoch} {step.state.value}: {step.note}")
-
-
-def _group(engine: Engine, regions: Sequence[str], meter_ids: Sequence[int]) -> list[int]:
-    """Return the meters that are meant; nothing named means all."""
-    for meter_id in meter_ids:
-        registry.meter(engine, meter_id)
-    if meter_ids:
-        return sorted(set(meter_ids))
-    found: list[int] = []
-    for region in regions or (None,):
-        these = [meter.meter_id for meter in registry.meters(engine, region=region)]
-        if not these:
-            there = sorted({meter.region for meter in registry.meters(engine)})
-            sentence = f"no meter is in region {region!r}: there are {', '.join(there) or 'none'}"
-            raise UserError(sentence)
-        found += these
-    return found
+        click.echo(
+            f"{time_text(step.at_real_us)}  epoch {step.epoch} {step.state.value}: {step.note}"
+        )
 
 
 def _find(engine: Engine, rotation: str) -> Rotation:
@@ -187,13 +175,13 @@ def _show(shown: Bar, found: Rotation) -> bool:
     """Move the bar; tell whether anything is open."""
     total = sum(found.meters.values())
     open_ = found.meters.get(ChangeState.OPEN, 0)
-    shown.at(total - open_, total, f"keys of {_meters(total)}")
+    shown.at(total - open_, total, f"keys of {meters_text(total)}")
     return open_ > 0
 
 
 def _line(found: Rotation) -> str:
     counts = ", ".join(f"{count} {state.value}" for state, count in found.meters.items())
-    asked = f"asked by {found.asked_by} at {_time(found.asked_real_us)}: {found.reason}"
+    asked = f"asked by {found.asked_by} at {time_text(found.asked_real_us)}: {found.reason}"
     return f"{found.rotation}  {counts}  ({asked})"
 
 
@@ -201,7 +189,7 @@ def _as_json(engine: Engine, found: Rotation) -> dict[str, object]:
     return {
         "rotation": found.rotation,
         "asked_by": found.asked_by,
-        "asked_at": _time(found.asked_real_us),
+        "asked_at": time_text(found.asked_real_us),
         "reason": found.reason,
         "meters": {state.value: found.meters.get(state, 0) for state in ChangeState},
         "refused": [
@@ -211,11 +199,3 @@ def _as_json(engine: Engine, found: Rotation) -> dict[str, object]:
             )
         ],
     }
-
-
-def _meters(count: int) -> str:
-    return "1 meter" if count == 1 else f"{count} meters"
-
-
-def _time(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store of a head-end, for commands that look at it or write what is wanted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,8 @@ import click
 from sqlalchemy import Engine
 
 from openami.headend.config import HeadEndConfig
+from openami.runtime.errors import UserError
+from openami.store import registry
 from openami.store.database import open_database
 
 HOME_OPTION: Final = click.option(
@@ -29,3 +32,30 @@ def opened(home: Path) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def group_of(engine: Engine, regions: Sequence[str], meter_ids: Sequence[int]) -> list[int]:
+    """Return the meters that are meant; nothing named means all."""
+    for meter_id in meter_ids:
+        registry.meter(engine, meter_id)
+    if meter_ids:
+        return sorted(set(meter_ids))
+    found: list[int] = []
+    for region in regions or (None,):
+        these = [meter.meter_id for meter in registry.meters(engine, region=region)]
+        if not these:
+            there = sorted({meter.region for meter in registry.meters(engine)})
+            sentence = f"no meter is in region {region!r}: there are {', '.join(there) or 'none'}"
+            raise UserError(sentence)
+        found += these
+    return found
+
+
+def meters_text(count: int) -> str:
+    """Return how many meters, in words."""
+    return "1 meter" if count == 1 else f"{count} meters"
+
+
+def time_text(at_us: int) -> str:
+    """Return a moment of real time."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")

@@ -260,12 +260,16 @@ class Associations:
         """
         if isinstance(error, ExceptionResponseError) and error.invocation_counter is not None:
             return error.invocation_counter
+        meter = self._directory.by_id(meter_id)
+        at = self._directory.companion(meter).objects.get("frame_counter")
+        if at is None:
+            return None
         try:
-            route = await self._routes.open(self._directory.by_id(meter_id), PUBLIC_CLIENT)
+            route = await self._routes.open(meter, PUBLIC_CLIENT)
         except UserError:
             return None
         try:
-            return await read_frame_counter(route.session)
+            return await read_frame_counter(route.session, at)
         except (DlmsError, UserError) as silent:
             log.debug("meter %d: frame counter: %s", meter_id, silent)
             return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`headend/config.toml` as frozen values (docs/provisioning.md, 2.5).
 
-The tables `[sessions]`, `[schedule]`, `[commands]`, `[key_changes]` and `[worker]` may be left
-out; every key in them has a default.
+The tables `[sessions]`, `[schedule]`, `[commands]`, `[key_changes]`, `[commissioning]` and
+`[worker]` may be left out; every key in them has a default.
 """
 
 from dataclasses import dataclass
@@ -44,13 +44,13 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyChangeSettings:
-    """How meters' keys are changed."""
+class WorklistSettings:
+    """How meters are worked on beside everything else."""
 
     parallel: int = setting(20, least=1)  # meters at once
     look_s: float = setting(1.0, least=0.01)  # real seconds between two looks for what is asked
-    lease_s: float = setting(60.0, least=1.0)  # after which another worker goes on with a change
-    retry_first_s: float = setting(5.0, least=0.1)  # before a change is tried again
+    lease_s: float = setting(60.0, least=1.0)  # after which another worker goes on
+    retry_first_s: float = setting(5.0, least=0.1)  # before a meter is tried again
     retry_most_s: float = 900.0  # ... at most
 
 
@@ -82,11 +82,13 @@ class HeadEndConfig:
     handshake_timeout_s: float
     keystore: Places
     shipment: Path
+    profiles: Path | None  # folder of companion profiles, beside those that come with us
     database: str  # SQLAlchemy URL
     identity: TlsIdentity
     sessions: SessionSettings = SessionSettings()
     schedule: ScheduleSettings = ScheduleSettings()
-    key_changes: KeyChangeSettings = KeyChangeSettings()
+    key_changes: WorklistSettings = WorklistSettings()
+    commissioning: WorklistSettings = WorklistSettings()
     commands: CommandSettings = CommandSettings()
     worker: WorkerSettings = WorkerSettings()
 
@@ -108,11 +110,13 @@ class HeadEndConfig:
             handshake_timeout_s=uplink.number("handshake_timeout_s", 20.0),
             keystore=Places(keys.text("keystore"), keys.texts("former_keystores", []), home),
             shipment=keys.path("shipment"),
+            profiles=own.path("profiles") if own.text("profiles", "") else None,
             database=url_of(file.table("store").text("database"), home),
             identity=TlsIdentity.of(file.table("tls")),
             sessions=file.table("sessions").settings(SessionSettings),
             schedule=file.table("schedule").settings(ScheduleSettings),
-            key_changes=file.table("key_changes").settings(KeyChangeSettings),
+            key_changes=file.table("key_changes").settings(WorklistSettings),
+            commissioning=file.table("commissioning").settings(WorklistSettings),
             commands=file.table("commands").settings(CommandSettings),
             worker=WorkerSettings(
                 name=worker.text("name", "headend"),

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from openami.dlms.errors import SecurityError
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.keyset import KeySet
+from openami.headend.companion import Companion, Companions
 from openami.store import keys as key_epochs
 from openami.store import registry
 from openami.store.database import Database
@@ -45,6 +46,7 @@ class Directory:
         database: The registry.
         unwrap: Takes a meter's key out of its wrapping (RFC 3394).
         places: Names of the concentrators by their titles.
+        companions: What is known of kinds of meters; None takes what comes with us.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class Directory:
         database: Database,
         unwrap: Callable[[bytes], bytes],
         places: Mapping[bytes, Place] | None = None,
+        companions: Companions | None = None,
     ) -> None:
         self.places = dict(places or {})
+        self._companions = companions or Companions.load()
         self._database = database
         self._unwrap = unwrap
         self._by_title: dict[bytes, Meter] = {}
@@ -101,6 +105,10 @@ class Directory:
     def take(self, meter: Meter) -> None:
         """Remember a newer row of a meter."""
         self._by_title[meter.title] = self._by_id[meter.meter_id] = meter
+
+    def companion(self, meter: Meter) -> Companion:
+        """Return what is known of meters of this kind."""
+        return self._companions.of(meter.ldn)
 
     def place(self, concentrator: bytes) -> str:
         """Return the name of a concentrator, or its title when it has none."""

@@ -12,25 +12,23 @@ is tried under both epochs, and what the meter answers under is what it holds.  
 is killed at any step, or a meter that loses its power there, leaves two epochs of which one holds.
 """
 
-import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, Protocol
 
 from openami.cosem.classes.access_control import KeyId, SecuritySetup
 from openami.cosem.refusals import AccessError
 from openami.cosem.serving.security_setup import wrap_keys
 from openami.dlms.errors import DlmsError
-from openami.dlms.obis import Obis
 from openami.dlms.security.credentials import MasterKey
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
-from openami.headend.config import KeyChangeSettings
+from openami.headend.config import WorklistSettings
 from openami.headend.directory import Directory
 from openami.headend.sessions import Sessions, Urgency
+from openami.headend.worklist import Worklist
 from openami.runtime.errors import UserError
 from openami.store import key_changes as store
 from openami.store import keys
@@ -40,7 +38,6 @@ from openami.store.registry import Meter
 
 log = logging.getLogger(__name__)
 
-SECURITY_SETUP: Final = Obis(0, 0, 43, 0, 0, 255)
 KEY_OCTETS: Final = 16
 COUNTERS: Final = 8  # of a key transfer: the service, and some to spare
 KEY_IDS: Final = {
@@ -88,11 +85,12 @@ class KeyChanges:
 
     Attributes:
         changed: How many meters have answered under new keys.
+        work: The open changes.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
         self,
-        settings: KeyChangeSettings,
+        settings: WorklistSettings,
         books: Books,
         directory: Directory,
         sessions: Sessions[MeterSession],
@@ -101,65 +99,12 @@ class KeyChanges:
         worker: str,
     ) -> None:
         self.changed = 0
-        self._settings = settings
         self._books = books
         self._directory = directory
         self._sessions = sessions
         self._custody = custody
         self._reachable = reachable
-        self._worker = worker
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-
-    @property
-    def under_way(self) -> int:
-        return len(self._tasks)
-
-    async def run(self) -> None:
-        """Change keys until cancelled."""
-        try:
-            while True:
-                try:
-                    await self._look()
-                except UserError as error:
-                    log.warning("key changes wait: %s", error)
-                await asyncio.sleep(self._settings.look_s)
-        finally:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    async def _look(self) -> None:
-        """Stay with what is under way, and take more as there is room."""
-        engine, lease_s = self._books.engine, self._settings.lease_s
-        if self._tasks:
-            await self._books.run(store.keep, engine, list(self._tasks), lease_s=lease_s)
-        room = self._settings.parallel - len(self._tasks)
-        if room <= 0:
-            return
-        claimed = await self._books.run(
-            store.claim, engine, self._worker, limit=room, lease_s=lease_s
-        )
-        for change in claimed:
-            task = asyncio.create_task(self._work(change))
-            self._tasks[change.change_id] = task
-            task.add_done_callback(partial(self._forget, change.change_id))
-
-    def _forget(self, change_id: int, _task: asyncio.Task[None]) -> None:
-        del self._tasks[change_id]
-
-    async def _work(self, change: KeyChange) -> None:
-        """Bring a change to its end, or say why not yet."""
-        try:
-            await self._go_on(change)
-        except Exception as error:
-            if not isinstance(error, UserError | DlmsError):
-                log.exception("key change of meter %d", change.meter_id)  # a fault of ours
-            log.info("key change of meter %d waits: %s", change.meter_id, error)
-            first_s, most_s = self._settings.retry_first_s, self._settings.retry_most_s
-            pause_s = min(first_s * 2 ** min(change.attempts, 16), most_s)
-            await self._books.run(
-                store.postpone, self._books.engine, change.change_id, str(error), pause_s=pause_s
-            )
+        self.work = Worklist("key change", store, self._go_on, settings, books, worker)
 
     async def _go_on(self, change: KeyChange) -> None:
         attempt = Attempt(change.epoch)
@@ -217,6 +162,11 @@ class KeyChanges:
             MasterKey(self._custody.unwrap(held.wrapped["kek"])),
             {KEY_IDS[name]: self._custody.unwrap(fresh.wrapped[name]) for name in change.key_names},
         )
+        setup = self._directory.companion(session.meter).objects.get("security_setup")
+        if setup is None:
+            raise UserError(
+                f"the companion profile of meter {change.meter_id} has no security setup"
+            )
         block = await session.reserve(COUNTERS)
         note = f"sent through {session.hops}, invocation counters from {block.start}"
         if not await self._sent(fresh, note):
@@ -224,9 +174,7 @@ class KeyChanges:
         session.retire()
         self._directory.forget_keys(change.meter_id)
         try:
-            await session.run(
-                session.client.act(SecuritySetup.key_transfer, argument, at=SECURITY_SETUP)
-            )
+            await session.run(session.client.act(SecuritySetup.key_transfer, argument, at=setup))
         except AccessError as refusal:
             attempt.refusal = str(refusal)
         except (DlmsError, UserError) as error:

@@ -13,6 +13,8 @@ from openami.access.custody import Custody
 from openami.headend.associations import Associations, MeterSession
 from openami.headend.books import Books
 from openami.headend.commands import Commands
+from openami.headend.commissioning import Commissionings
+from openami.headend.companion import Companions
 from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory
 from openami.headend.holdings import Holdings
@@ -59,7 +61,9 @@ class HeadEnd:
         shipment = load_shipment(config.shipment)
         new = import_shipment(engine, shipment)
         custody = Custody.open(config.keystore)
-        self.directory = Directory(engine, custody.unwrap, shipment.places)
+        self.directory = Directory(
+            engine, custody.unwrap, shipment.places, Companions.load(config.profiles)
+        )
         log.info("%d meters in the registry, %d of them new", len(self.directory), new)
         for meter in self.directory.meters():
             self.directory.ciphers(meter.meter_id)  # a wrong keystore is found now, not at night
@@ -104,6 +108,15 @@ class HeadEnd:
             self.routes.reachable,
             self.holdings.worker.name,
         )
+        self.commissionings = Commissionings(
+            config.commissioning,
+            self.books,
+            self.directory,
+            self.sessions,
+            self.schedule.read_meter,
+            now_us,
+            self.holdings.worker.name,
+        )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
         self.notifications.on_push = self.presence.heard
         self.uplinks.on_attachment = self.presence.meter
@@ -131,7 +144,8 @@ class HeadEnd:
                 self.presence.run(),
                 self.schedule.run(),
                 self.commands.run(),
-                self.key_changes.run(),
+                self.key_changes.work.run(),
+                self.commissionings.work.run(),
                 self.watch.run(),
                 self._report(run_folder),
             )
@@ -171,7 +185,8 @@ class HeadEnd:
             "jobs waiting": self.sessions.waiting,
             "failed jobs": self.sessions.failed,
             "commands open": self.commands.under_way,
-            "key changes open": self.key_changes.under_way,
+            "key changes open": self.key_changes.work.under_way,
+            "commissionings open": self.commissionings.work.under_way,
             "leases": self.holdings.count,
             "alarm": self.books.arrivals.failing,
         }

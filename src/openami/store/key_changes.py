@@ -17,10 +17,8 @@ from sqlalchemy import ColumnElement, RowMapping, func, select, update
 
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
-from openami.store import keys
+from openami.store import claims, keys
 from openami.store.database import Database, insert_new, reading, transaction
-from openami.store.registry import with_route
-from openami.store.tables import attachments, meters
 from openami.store.tables import key_changes as table
 
 KEY_NAMES: Final = ("guek", "gak", "kek")
@@ -53,6 +51,10 @@ class KeyChange:
     free_real_us: int
     ended_real_us: int | None
     note: str
+
+    @property
+    def key(self) -> int:
+        return self.change_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,36 +109,14 @@ def ask(
 
 
 def claim(database: Database, worker: str, *, limit: int, lease_s: float) -> list[KeyChange]:
-    """Take open changes that nobody works on, oldest first; they are ours for `lease_s`.
-
-    `worker` names the head-end; it takes those whose meters it can reach.
-    """
-    now_us = real_us()
-    wanted = (table.c.state == ChangeState.OPEN.value) & (table.c.free_real_us <= now_us)
-    query = (
-        select(table)
-        .join_from(table, meters, meters.c.meter_id == table.c.meter_id)
-        .join(attachments, attachments.c.meter_id == table.c.meter_id, isouter=True)
-        .where(wanted & with_route(worker))
-        .order_by(table.c.free_real_us, table.c.change_id)
-    )
-    with transaction(database) as connection:
-        rows = connection.execute(
-            query.limit(limit).with_for_update(skip_locked=True, of=table)
-        ).mappings()
-        found = [_change(row) for row in rows]
-        taken = table.c.change_id.in_([change.change_id for change in found])
-        until_us = now_us + round(lease_s * 1e6)
-        connection.execute(update(table).where(taken).values(free_real_us=until_us))
-    return found
+    """Take open changes that nobody works on and whose meters `worker` can reach."""
+    rows = claims.claim(database, table, worker, limit=limit, lease_s=lease_s)
+    return [_change(row) for row in rows]
 
 
 def keep(database: Database, change_ids: Sequence[int], *, lease_s: float) -> None:
     """Stay with changes that take longer."""
-    wanted = table.c.change_id.in_(list(change_ids))
-    with transaction(database) as connection:
-        free_us = real_us() + round(lease_s * 1e6)
-        connection.execute(update(table).where(wanted).values(free_real_us=free_us))
+    claims.keep(database, table, change_ids, lease_s=lease_s)
 
 
 def prepare(database: Database, change: KeyChange, wrapped: Mapping[str, bytes]) -> int:
@@ -156,14 +136,7 @@ def prepare(database: Database, change: KeyChange, wrapped: Mapping[str, bytes])
 
 def postpone(database: Database, change_id: int, note: str, *, pause_s: float) -> None:
     """Try a change again after a pause, saying why it did not come about."""
-    own = table.c.change_id == change_id
-    values = {
-        "attempts": table.c.attempts + 1,
-        "free_real_us": real_us() + round(pause_s * 1e6),
-        "note": note,
-    }
-    with transaction(database) as connection:
-        connection.execute(update(table).where(own).values(values))
+    claims.postpone(database, table, change_id, note, pause_s=pause_s)
 
 
 def end(database: Database, change_id: int, state: ChangeState, note: str) -> None:
@@ -201,6 +174,15 @@ def changes(
     with reading(database) as connection:
         rows = connection.execute(query.order_by(table.c.meter_id).limit(limit)).mappings()
         return [_change(row) for row in rows]
+
+
+def last(database: Database, meter_id: int) -> KeyChange | None:
+    """Return the latest change of a meter's keys; None if there was none."""
+    query = select(table).where(table.c.meter_id == meter_id)
+    with reading(database) as connection:
+        found = connection.execute(query.order_by(table.c.change_id.desc()).limit(1)).mappings()
+        row = found.first()
+    return None if row is None else _change(row)
 
 
 def rotations(database: Database, *, limit: int = 20) -> list[Rotation]:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0004"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0005"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -52,6 +52,31 @@ meters = Table(
     Column("last_seen_us", BigInteger),
     Column("profile_read_us", BigInteger),  # end of the last scheduled profile read
     Column("events_read_us", BigInteger),
+)
+
+commissionings = Table(  # meters on their way into operation, and those that got there
+    "commissionings",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("stage", String(12), nullable=False),  # store.commissioning.Stage: the next to pass
+    Column("state", String(12), nullable=False, index=True),  # open, held, operating
+    Column("certificate", Text, nullable=False, default=""),  # SHA-256, where one was given
+    Column("asked_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_real_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("free_real_us", BigInteger, nullable=False, default=0),  # nobody works on it after
+    Column("note", Text, nullable=False, default=""),
+)
+
+commissioning_history = Table(
+    "commissioning_history",
+    metadata,
+    Column("history_id", Serial, primary_key=True),
+    Column("meter_id", Integer, nullable=False, index=True),
+    Column("at_real_us", BigInteger, nullable=False),
+    Column("stage", String(12), nullable=False),
+    Column("note", Text, nullable=False),
 )
 
 attachments = Table(  # which meters hang on their concentrator now
