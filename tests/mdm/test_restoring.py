@@ -3,6 +3,8 @@
 
 import logging
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from sqlalchemy import Engine
 from mdm.made import PERIOD_US, T0, load, message
 from openami.mdm.gaps import GapFinder
 from openami.mdm.intake import Intake
-from openami.mdm.restoring import count_anew_if_lake_lacks
+from openami.mdm.restoring import count_anew_if_apart
 from openami.runtime.clock import FixedClock
 from openami.store import data_quality, inbox
+from openami.store.database import open_database
 from openami.store.interval_writer import IntervalWriter
 
 UNTIL_US = T0 + 20 * PERIOD_US
@@ -43,7 +46,7 @@ def test_a_lake_that_has_all_batches_is_left_alone(
     inbox.put(engine, [(message(1, load(range(20, 21), 1)), None)])
     inbox.claim(engine, 10)  # a batch under way is nothing that the lake lacks
 
-    assert not count_anew_if_lake_lacks(engine, writer, UNTIL_US)
+    assert not count_anew_if_apart(engine, writer, UNTIL_US)
 
 
 @pytest.mark.parametrize("damage", ["moved away", "newest entry torn"])
@@ -68,8 +71,30 @@ def test_what_the_lake_lost_becomes_a_gap(
         lost = (T0 + 10 * PERIOD_US, UNTIL_US)
     again = IntervalWriter(tmp_path / "lake")
     with caplog.at_level(logging.ERROR):
-        assert count_anew_if_lake_lacks(engine, again, UNTIL_US)
+        assert count_anew_if_apart(engine, again, UNTIL_US)
 
     assert "lacks batches up to 2 that it had" in caplog.text
     assert open_gaps(engine, again, clock) == [lost]
     writer._lock = again._lock
+
+
+def test_a_store_older_than_the_lake_counts_what_the_lake_has(
+    intake: Intake, clock: FixedClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, writer = intake.engine, intake.writer
+    drain(intake, range(10))
+    older = tmp_path / "older.db"
+    with (
+        closing(sqlite3.connect(tmp_path / "openami.db")) as now,
+        closing(sqlite3.connect(older)) as copy,
+    ):
+        now.backup(copy)
+    drain(intake, range(10, 20))
+    restored = open_database(f"sqlite:///{older}")
+    with caplog.at_level(logging.ERROR):
+        assert count_anew_if_apart(restored, writer, UNTIL_US)
+    assert "the store knows nothing of the last ones" in caplog.text
+    assert open_gaps(restored, writer, clock) == open_gaps(engine, writer, clock)
+    Intake(restored, writer, intake.zone, 1800, clock.now_us)
+    assert not count_anew_if_apart(restored, writer, UNTIL_US)
+    restored.dispose()

@@ -35,6 +35,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "decode": ("openami.cli.decode", "decode"),
     "conformance": ("openami.cli.conformance", "conformance"),
     "translate": ("openami.cli.translate", "translate"),
+    "backup": ("openami.cli.backup", "backup"),
+    "restore": ("openami.cli.backup", "restore"),
     "credentials": ("openami.cli.credentials", "credentials"),
     "psa-evidence": ("openami.cli.psa_evidence", "psa_evidence"),
     "image": ("openami.cli.image", "image"),

@@ -20,7 +20,7 @@ from openami.mdm.estimating import Estimator
 from openami.mdm.gaps import GapFinder
 from openami.mdm.intake import Drained, Intake
 from openami.mdm.localdays import LocalDays
-from openami.mdm.restoring import count_anew_if_lake_lacks
+from openami.mdm.restoring import count_anew_if_apart
 from openami.mdm.validation import Validator
 from openami.runtime.clock import MICROSECONDS, Clock
 from openami.runtime.layout import Layout
@@ -83,7 +83,7 @@ class Mdm:
         self._gaps_due_s = self._tidy_due_s = 0.0
         self.engine = open_database(config.database, create=True)
         self.writer = IntervalWriter(config.lake)
-        count_anew_if_lake_lacks(self.engine, self.writer, clock.now_us())
+        count_anew_if_apart(self.engine, self.writer, clock.now_us())
         days = LocalDays(config.zone)
         self.intake = Intake(
             self.engine, self.writer, config.zone, config.capture_period_s, clock.now_us

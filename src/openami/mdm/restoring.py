@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lake that has less than the store was told: damaged, moved away, or from an older backup.
+"""A lake and a store that do not fit: one was lost in part, or came from another backup.
 
 Intake deletes a message only when its batch is durable in the lake, and numbers the batches.  When
 the lake's last number is below the last that was finished, readings are missing that nobody waits
-for any more.  Then every day is counted anew; what is missing becomes gaps, and the head-end
-reads those from the meters' load profiles.
+for any more; when it is above the last that was given, the store is older than the lake and knows
+nothing of what came since.  Either way every day is counted anew; what is missing becomes gaps,
+and the head-end reads those from the meters' load profiles.
 """
 
 import logging
@@ -14,11 +15,12 @@ from sqlalchemy import Engine
 from openami.mdm.coverage import recount
 from openami.store import data_quality, inbox, registry
 from openami.store.interval_writer import IntervalWriter
+from openami.store.intervals import DAY_US
 
 log = logging.getLogger(__name__)
 
 
-def count_anew_if_lake_lacks(engine: Engine, writer: IntervalWriter, until_us: int) -> bool:
+def count_anew_if_apart(engine: Engine, writer: IntervalWriter, until_us: int) -> bool:
     """Compare lake and store at the start; tell whether days had to be counted anew.
 
     Args:
@@ -26,16 +28,22 @@ def count_anew_if_lake_lacks(engine: Engine, writer: IntervalWriter, until_us: i
         writer: The lake, before intake numbers its batches.
         until_us: Intervals that ended by then are expected.
     """
-    finished = inbox.last_finished(engine)
-    if not writer.lacks_batch(finished):
+    finished, last = inbox.last_finished(engine), writer.last_batch()
+    if writer.lacks_batch(finished):
+        problem = f"lacks batches up to {finished} that it had"
+    elif last > inbox.last_given(engine):
+        problem = f"has batches up to {last}, and the store knows nothing of the last ones"
+    else:
         return False
     log.error(
-        "%s lacks batches up to %d that it had: days are counted anew, and what is missing is read "
-        "from the meters again",
+        "%s %s: days are counted anew, and what is missing is read from the meters again",
         writer.lake.folder,
-        finished,
+        problem,
     )
     meters = {meter.meter_id: meter for meter in registry.meters(engine)}
-    days = [(row.meter_id, row.day) for row in data_quality.coverage(engine)]
+    known = [(row.meter_id, row.day) for row in data_quality.coverage(engine)]
+    since = max((day for _, day in known), default=until_us // DAY_US)
+    unknown = {(meter, day) for meter in meters for day in range(since, until_us // DAY_US + 1)}
+    days = [*known, *sorted(unknown.difference(known))]
     data_quality.put_coverage(engine, recount(writer.lake, meters, days, until_us))
     return True

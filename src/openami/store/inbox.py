@@ -180,11 +180,15 @@ def finish(database: Database, batch_id: int) -> None:
 def last_finished(database: Database) -> int:
     """Return the highest batch number up to which all are finished; 0 before the first."""
     with reading(database) as connection:
+        open_batch = connection.execute(select(func.min(inbox_table.c.batch_id))).scalar()
+    return last_given(database) if open_batch is None else int(open_batch) - 1
+
+
+def last_given(database: Database) -> int:
+    """Return the highest batch number that was ever given; 0 before the first."""
+    with reading(database) as connection:
         given = select(sequences.c.next).where(sequences.c.name == BATCHES)
         after = connection.execute(given).scalar()
-        open_batch = connection.execute(select(func.min(inbox_table.c.batch_id))).scalar()
-    if open_batch is not None:
-        return int(open_batch) - 1
     return 0 if after is None else int(after) - 1
 
 
