@@ -92,6 +92,28 @@ def data_of(kind: Kind[Any]) -> Values:
             return _simple(kind)
 
 
+_anything: Values = st.one_of(
+    st.sampled_from(data.INTEGER_TYPES).flatmap(scalars.__getitem__),
+    st.binary(max_size=12).map(OctetString),
+    any_data,
+)
+
+
+def altered(value: data.Data, draw: st.DataObject) -> data.Data:
+    """Return `value` with one part of it, or all of it, replaced by anything."""
+    if isinstance(value, Array | Structure) and value and draw.draw(st.booleans()):
+        at = draw.draw(st.integers(0, len(value) - 1))
+        return type(value)([*value[:at], altered(value[at], draw), *value[at + 1 :]])
+    replaced: data.Data = draw.draw(_anything)
+    return replaced
+
+
+def sent(kind: Kind[Any], draw: st.DataObject) -> data.Data:
+    """Return what a client may send for `kind`: as a rule what it reads, sometimes anything."""
+    value: data.Data = draw.draw(data_of(kind))
+    return value if draw.draw(st.integers(0, 2)) else altered(value, draw)
+
+
 def _simple(kind: Kind[Any]) -> Values:
     name, least, most = kind.name, kind.size or 0, kind.size or 8
     if name in SIMPLE:

@@ -6,13 +6,11 @@ from typing import Any, Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlmsvalues import scalars, values
-from kindvalues import data_of
+from kindvalues import altered, data_of
 from openami.cosem.classes.chapters import CHAPTERS
 from openami.cosem.kinds import Kind, KindError
 from openami.cosem.model import InterfaceClass
 from openami.dlms import data as axdr
-from openami.dlms.data import Array, Data, OctetString, Structure
 from openami.dlms.errors import DecodeError
 
 
@@ -28,22 +26,6 @@ KINDS: Final = list(
         kind for chapter in CHAPTERS for table in chapter.classes() for kind in kinds_of(table)
     )
 )
-
-
-anything = st.one_of(
-    st.sampled_from(axdr.INTEGER_TYPES).flatmap(scalars.__getitem__),
-    st.binary(max_size=12).map(OctetString),
-    values,
-)
-
-
-def altered(value: Data, draw: st.DataObject) -> Data:
-    """Return `value` with one part of it, or all of it, replaced by anything."""
-    if isinstance(value, Array | Structure) and value and draw.draw(st.booleans()):
-        at = draw.draw(st.integers(0, len(value) - 1))
-        return type(value)([*value[:at], altered(value[at], draw), *value[at + 1 :]])
-    replaced: Data = draw.draw(anything)
-    return replaced
 
 
 @settings(max_examples=1000)

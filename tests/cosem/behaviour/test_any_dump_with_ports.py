@@ -16,7 +16,7 @@ from cosem.behaviour.test_image import Flash
 from cosem.behaviour.test_layers import ends
 from cosem.behaviour.test_mbus import HEADER, RECORDS, Bus
 from cosem.behaviour.test_networks import Server
-from kindvalues import data_of
+from kindvalues import sent
 from openami.cosem.behaviour.calling import Answering, Connecting
 from openami.cosem.behaviour.mbus_client import MbusSlave
 from openami.cosem.behaviour.port_protection import PortProtection
@@ -80,11 +80,11 @@ def live(  # noqa: C901  one life
         world.tick(now_us)
     for thing in things:
         for row in type(thing).methods():
-            argument = data.draw(data_of(row.argument))
+            argument = sent(row.argument, data)
             attempt(lambda thing=thing, row=row, argument=argument: thing.invoke(row, argument))
             tell(world.life.acting.get(thing.values[1]), world.calendar.at_us)
         for attribute in type(thing).attributes():
-            value = data.draw(data_of(attribute.kind))
+            value = sent(attribute.kind, data)
             if attribute.index > 1 and attribute.index in thing.values | dict(thing.sources):
                 attempt(lambda thing=thing, row=attribute, value=value: thing.write(row, value))
     world.life.restore(world.life.state())
