@@ -7,7 +7,7 @@ from fastapi.routing import APIRoute
 from openami.access import accounts
 from openami.store import registry
 from openami.web.app import POLICY, create_app
-from openami.web.guards import household, signed_in, utility, visitor_or_none
+from openami.web.guards import household, scraper, signed_in, utility, visitor_or_none
 from openami.web.sessions import SESSION_COOKIE
 from web.ami import HOME_PASSWORD, UTILITY_PASSWORD, Ami
 from web.clients import TestClient, sign_in, token_of, visitor
@@ -63,7 +63,7 @@ def test_every_route_but_the_public_ones_has_a_guard(seen: Ami) -> None:
     unguarded = {
         route.path
         for route in routes(seen)
-        if not calls(route.dependant) & {signed_in, utility, household}
+        if not calls(route.dependant) & {signed_in, utility, household, scraper}
     }
     assert unguarded == PUBLIC
     assert visitor_or_none not in PUBLIC

@@ -7,11 +7,12 @@ from typing import Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from openami.runtime.config import REMEDY, ConfigFile
+from openami.runtime.config import REMEDY, ConfigFile, Table
 from openami.runtime.errors import ConfigurationError
 from openami.store.database import url_of
 
 MINIMUM_KEY_OCTETS: Final = 32
+SHORTEST_TOKEN: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class WebConfig:
     tariff: Path | None  # None: the tariff that comes with OpenAMI
     minimum_homes: int = 10  # a region's load is shown only where at least so many homes are in it
     secure_cookies: bool = False  # set where a TLS proxy stands in front
+    metrics_token: str = ""  # what Prometheus shows to be told the figures; empty: nobody is
 
     @classmethod
     def load(cls, home: Path) -> "WebConfig":
@@ -52,10 +54,18 @@ class WebConfig:
             tariff=web.path("tariff") if "tariff" in web else None,
             minimum_homes=web.whole("minimum_homes", 10, least=2),
             secure_cookies=web.flag("secure_cookies", default=False),
+            metrics_token=_token(web),
         )
         web.ignore("tariff")
         file.refuse_unknown()
         return config
+
+
+def _token(web: Table) -> str:
+    token = web.text("metrics_token", "")
+    if token and len(token) < SHORTEST_TOKEN:
+        raise web.refused("metrics_token", f"{SHORTEST_TOKEN} characters or more")
+    return token
 
 
 def _listen(url: str) -> tuple[str, int]:

@@ -4,6 +4,7 @@
 A household is answered 403 for any meter but its own, whether that meter exists or not.
 """
 
+import hmac
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Final
@@ -77,6 +78,16 @@ def utility(visitor: AnyVisitor) -> Visitor:
     if visitor.account.role is not Role.UTILITY:
         raise ForbiddenError("This page is for the utility; your account is a household's.")
     return visitor
+
+
+def scraper(request: Request, at: At) -> None:
+    """Let in whoever shows the token of the configuration: Prometheus has no session."""
+    token = at.config.metrics_token
+    shown = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if not token:
+        raise NotFoundError("Figures are told once [web] metrics_token is set.")
+    if not hmac.compare_digest(shown.encode(), token.encode()):
+        raise NotSignedInError
 
 
 def household(visitor: AnyVisitor) -> Visitor:

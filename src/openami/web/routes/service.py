@@ -3,14 +3,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from openami.access.accounts import Role
 from openami.runtime.errors import UserError
+from openami.runtime.status import read_statuses
 from openami.store import live
 from openami.web.context import At
-from openami.web.guards import Visitor, visitor_or_none
+from openami.web.guards import Visitor, scraper, visitor_or_none
+from openami.web.metrics import CONTENT_TYPE, exposition
 
 router = APIRouter()
 
@@ -29,6 +31,13 @@ def ready(at: At) -> JSONResponse:
     except UserError as error:
         return JSONResponse({"status": "not ready", "reason": str(error)}, status_code=503)
     return JSONResponse({"status": "ready"})
+
+
+@router.get("/metrics", tags=["service"], dependencies=[Depends(scraper)])
+def metrics(at: At) -> Response:
+    """Return the figures of every process on this machine, for Prometheus."""
+    found = exposition(read_statuses(at.config.run))
+    return Response(found, media_type=CONTENT_TYPE)
 
 
 @router.get("/", include_in_schema=False)
