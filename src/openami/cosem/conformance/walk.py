@@ -9,7 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from openami.cosem.access_modes import access_of, invokes
+from openami.cosem.access_modes import (
+    access_of,
+    demand_of_attribute,
+    demand_of_method,
+    invokes,
+)
 from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
     AssociationLn,
@@ -28,6 +33,7 @@ from openami.dlms.apdu.selective import ByEntry
 from openami.dlms.data import Data
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
+from openami.dlms.security.suites import AUTHENTICATED, ENCRYPTED, SIGNED, SecurityPolicy
 
 CLAUSE: Final = "DLMS UA 1000-1 Ed. 12, 4.4"
 PROFILE_GENERIC: Final = 7
@@ -41,7 +47,8 @@ class Attempt:
     Attributes:
         element: The object.
         index: The attribute.
-        readable: Whether the object list says that this association may read it.
+        readable: Whether the object list says that this association may read it, under the
+            protection that its requests have.
         writable: The same of writing.
         value: What came; None also where it was refused.
         refusal: Why there is no value; empty if there is one.
@@ -86,6 +93,12 @@ def version_of(elements: Iterable[ObjectListElement]) -> int:
     )
 
 
+def _carried(trial: Trial, demand: SecurityPolicy) -> bool:
+    """Tell whether requests of this association have the protection that a row demands."""
+    has = AUTHENTICATED | ENCRYPTED if trial.aa.is_ciphered else 0
+    return not demand.request_bits & ~(has | trial.aa.policy.request_bits & SIGNED)
+
+
 def require_method(
     trial: Trial, client: Client, class_id: int, at: Obis, index: int
 ) -> Script[ObjectListElement]:
@@ -99,7 +112,8 @@ def require_method(
     for element in elements:
         if element.logical_name == at and element.class_id == class_id:
             modes = {row.method_id: row.access_mode for row in element.access_rights.methods}
-            if invokes(modes.get(index, 0), version_of(elements)):
+            mode, version = modes.get(index, 0), version_of(elements)
+            if invokes(mode, version) and _carried(trial, demand_of_method(mode, version)):
                 return element
             raise NotApplicable(f"the object list does not let this association invoke {what}")
     raise NotApplicable(f"the object list has no {at} (class {class_id})")
@@ -120,6 +134,8 @@ def walk(trial: Trial) -> Script[list[Attempt]]:
             if row.attribute_id < 1:
                 continue  # negative indexes are the manufacturer's
             rights = access_of(row.access_mode, version)
+            if not _carried(trial, demand_of_attribute(row.access_mode, version)):
+                rights = Access.NONE
             found.append((yield from _read(trial, client, element, row.attribute_id, rights)))
     trial.memory["walk"] = found
     return found
