@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "decode": ("openami.cli.decode", "decode"),
     "conformance": ("openami.cli.conformance", "conformance"),
     "translate": ("openami.cli.translate", "translate"),
+    "check": ("openami.cli.check", "check"),
     "backup": ("openami.cli.backup", "backup"),
     "restore": ("openami.cli.backup", "restore"),
     "credentials": ("openami.cli.credentials", "credentials"),
