@@ -84,7 +84,7 @@ class Postgres:
         """Become a standby of `other`, streaming under the name `name`."""
         self._hand_over()
         source = f"host=127.0.0.1 port={other.port} user=openami application_name={name}"
-        self.run("pg_basebackup", "-D", str(self.folder), "-d", source, "-R", "-X", "stream")
+        self.run("pg_basebackup", "-D", str(self.folder), "-d", source, "-R", "-c", "fast")
 
     def configure(self, **settings: str) -> None:
         with (self.folder / "postgresql.auto.conf").open("a", encoding="utf-8") as file:

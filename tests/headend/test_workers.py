@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, make_url, select
 
 from chain import INSTALLED, REGION, TestMeter, decode_rows, row_of, until
 from headend.test_kill import Service, free_ports
@@ -29,7 +29,7 @@ from openami.store.database import open_database, reading
 from openami.store.tables import inbox as inbox_table
 from openami.transport.url import Url
 from openami.transport.wire import WireError
-from postgres import Postgres, running_server
+from postgres import Postgres, running_server, servers
 
 pytestmark = pytest.mark.faults
 
@@ -313,3 +313,48 @@ def test_two_processes_under_one_name_do_not_both_go_on(two: Workers) -> None:
         assert "give each a name of its own" in two.workers["east"].words()
 
     test()
+
+
+def test_a_fail_over_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """The first server dies in the flow; the second takes its place, and gets a standby in turn.
+
+    Until it has one, commits wait: no receipt is given that a second fail-over would make false.
+    """
+    with servers("first", "second", "third") as (first, second, third):
+        first.make()
+        first.configure(synchronous_standby_names="'*'")
+        first.start()
+        second.copy(first, "second")
+        second.start()
+        name = make_url(first.new_database()).database
+        hosts = "&".join(f"host=127.0.0.1:{each.port}" for each in (first, second))
+        workers = Workers(tmp_path, f"postgresql://openami@/{name}?{hosts}", ("east", "west"))
+
+        @in_loop
+        async def test() -> None:
+            async with workers.running():
+                await workers.come_up()
+                half = PUSHES // 2
+                early = [
+                    asyncio.create_task(push_all(each, range(half))) for each in workers.meters
+                ]
+                await until(holds(lambda: len(workers.stored()) > half))
+                await asyncio.to_thread(first.kill)
+                await asyncio.to_thread(second.promote)
+                await asyncio.gather(*early)
+                late = [
+                    asyncio.create_task(push_all(each, range(half, PUSHES)))
+                    for each in workers.meters
+                ]
+                await asyncio.to_thread(third.copy, second, "third")
+                await asyncio.to_thread(third.start)
+                await asyncio.gather(*late)
+                await until(holds(lambda: len(workers.stored()) == len(WANTED)), timeout_s=90.0)
+                assert workers.stored() == WANTED
+                count = "SELECT count(*) FROM inbox WHERE kind = 'push'"
+                await until(lambda: third.sql(count, str(name)) == second.sql(count, str(name)))
+
+        try:
+            test()
+        finally:
+            workers.close()

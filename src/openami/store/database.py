@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from openami.runtime.errors import ConfigurationError, UserError
-from openami.store import schema
+from openami.store import durability, schema
 
 Database = Engine | Connection
 Values = Mapping[str, object]
@@ -79,13 +79,18 @@ def _is_sqlite(url: URL) -> bool:
 def _server(url: URL) -> Engine:
     if url.get_backend_name() != "postgresql":
         return create_engine(url)
-    return create_engine(
+    several = durability.names_several_hosts(url)
+    options = {**durability.KEEPALIVES, **(durability.PRIMARY if several else {})}
+    engine = create_engine(
         url.set(drivername=POSTGRESQL),
         pool_pre_ping=True,  # a connection of before the server's restart is replaced
         pool_size=POOL,
         max_overflow=POOL,
-        connect_args={"connect_timeout": CONNECT_S},
+        connect_args={"connect_timeout": CONNECT_S, **options},
+        execution_options={durability.FAILS_OVER: several},
     )
+    durability.hold_to_disk(engine)
+    return engine
 
 
 def _sqlite(url: URL, *, create: bool) -> Engine:
@@ -135,7 +140,8 @@ def _refusal(error: DBAPIError, engine: Engine) -> UserError:
     if "deadlock" in lowered or "serialize" in lowered:
         sentence = f"{name} took back a transaction that met another ({said}): try again"
         return StoreUnavailableError(sentence)
-    if "readonly" in lowered or "read-only" in lowered or "unable to open" in lowered:
+    closed = "readonly" in lowered or "read-only" in lowered or "unable to open" in lowered
+    if closed and engine.dialect.name == "sqlite":  # a server's standby is read-only for a while
         return UserError(f"{name} cannot be written ({said}): permit writing to it and its folder")
     return StoreUnavailableError(
         f"{name} does not answer ({said}): start the server, check the URL"
@@ -152,7 +158,8 @@ def transaction(database: Database) -> Iterator[Connection]:
     """Write: all of it is durable when the block ends, or none after an exception.
 
     Raises:
-        StoreUnavailableError: The disk is full, the store stays locked, or the server is gone.
+        StoreUnavailableError: The disk is full, the store stays locked, the server is gone, or
+            fail-over is configured and nothing is replicated.
     """
     if isinstance(database, Connection):
         yield database
@@ -163,10 +170,23 @@ def transaction(database: Database) -> Iterator[Connection]:
             connection.begin(),
         ):
             yield connection
+            if connection.get_execution_options().get(durability.FAILS_OVER):
+                _require_durable(connection)
     except DBAPIError as error:
         if _is_fault_of_code(error):
             raise
         raise _refusal(error, database) from error
+
+
+def _require_durable(connection: Connection) -> None:
+    """Refuse a commit that a fail-over would lose."""
+    if problem := durability.problem_of(connection):
+        name = connection.engine.url.render_as_string(hide_password=True)
+        raise StoreUnavailableError(
+            f"{name} names several servers and replicates to none of them before it commits"
+            f" ({problem}): nothing is promised that a fail-over would lose; set"
+            " synchronous_standby_names, or name one server alone"
+        )
 
 
 @contextmanager
