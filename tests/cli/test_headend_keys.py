@@ -49,6 +49,10 @@ async def _rotate(tmp_path: Path, run: Run) -> None:
         assert "sent through north" in history.out
         assert [deed.action for deed in audit_trail(chain.engine, 5)] == ["keys.rotate"]
 
+        close = ("keys", "close", *home, "--reason", "drained", "--retired-days")
+        assert run(*close, 45).out == "0 retired epochs open nothing more\n"
+        assert run(*close, 0).out == "3 retired epochs open nothing more\n"
+
         chain.meters[3].master_key.octets = bytes(16)
         refused = await asyncio.to_thread(
             run, "keys", "rotate", *home, "--meter", 3, "--reason", "again", "--follow"

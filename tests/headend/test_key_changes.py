@@ -12,6 +12,7 @@ from openami.dlms.security.keyset import KeySet
 from openami.headend.associations import MeterSession
 from openami.headend.reading import read_control_state
 from openami.headend.sessions import Urgency
+from openami.runtime.clock import real_us
 from openami.store import counters, key_changes, keys
 from openami.store.key_changes import ChangeState
 from openami.store.keys import KeyState
@@ -148,6 +149,15 @@ async def test_what_the_journal_holds_under_retired_keys_still_arrives(tmp_path:
         meter.push([row_of(1, 1)])
         await until(lambda: len(chain.stored()) == 2)
         assert chain.stored()[1].epoch == 2
+
+        assert keys.close_retired(chain.engine, real_us() - 10**9, "drained") == 0
+        assert keys.close_retired(chain.engine, real_us(), "drained") == 1
+        assert states(chain) == [KeyState.ACTIVE, KeyState.CLOSED]
+        with patch.object(type(meter), "cipher", former):
+            meter.push([row_of(1, 2)])
+        await until(lambda: chain.headend.notifications.rejected == 1)
+        meter.push([row_of(1, 3)])
+        await until(lambda: len(chain.stored()) == 3)
 
 
 @in_loop

@@ -16,12 +16,14 @@ from sqlalchemy import Engine
 from openami.access.accounts import record
 from openami.cli.headend_store import HOME_OPTION, group_of, meters_text, opened, time_text
 from openami.cli.progress import Bar, bar
+from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import ExitCode, UserError
 from openami.store import key_changes, registry
 from openami.store import keys as epochs
 from openami.store.key_changes import ChangeState, Rotation
 
 LOOK_S: Final = 0.5
+DAY_US: Final = 86_400 * MICROSECONDS
 SHOWN: Final = 20  # meters that wait or refused, under a rotation
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -108,6 +110,27 @@ def stop(*, home: Path, rotation: str) -> None:
         count = key_changes.withdraw(engine, rotation, f"stopped by {login}")
         record(engine, login, "keys.stop", f"{count} meters, rotation {rotation}")
         click.echo(f"{meters_text(count)} withdrawn")
+
+
+@keys.command()
+@HOME_OPTION
+@click.option(
+    "--retired-days",
+    type=click.FloatRange(0),
+    required=True,
+    help="Keys that retired at least so long ago; 0 for all, where they are known to others.",
+)
+@click.option("--reason", required=True, help="Why, for the audit trail.")
+def close(*, home: Path, retired_days: float, reason: str) -> None:
+    """Let retired keys open nothing more: concentrators' journals have drained since."""
+    login = getpass.getuser()
+    before_us = real_us() - round(retired_days * DAY_US)
+    with opened(home) as engine:
+        count = epochs.close_retired(engine, before_us, f"closed by {login}: {reason}")
+        record(
+            engine, login, "keys.close", f"{count} epochs retired {retired_days:g} days: {reason}"
+        )
+    click.echo(f"{count} retired epochs open nothing more")
 
 
 @keys.command()

@@ -23,11 +23,21 @@ from openami.runtime.errors import UserError
 from openami.store import inbox
 from openami.store.database import Database, transaction
 from openami.store.inbox import Message, Origin, Rejected
+from openami.store.keys import KeyState
 from openami.store.registry import Meter
 
 log = logging.getLogger(__name__)
 
 CLAUSE: Final = "docs/architecture.md, 5"
+
+
+class Opened(NamedTuple):
+    """A push that one of a meter's key epochs has opened."""
+
+    epoch: int
+    state: KeyState
+    invocation_counter: int
+    plain: bytes
 
 
 class Arrival(NamedTuple):
@@ -155,23 +165,33 @@ class Notifications:
         return Arrival(message, origin)
 
     def _decipher(self, meter: Meter, envelope: GeneralCiphering) -> tuple[int, Origin, bytes]:
-        """Open with any key that opens; return the epoch, the identity, the APDU."""
+        """Open with any key that opens; return the epoch, the identity, the APDU.
+
+        Keys may have been changed, and retired ones closed, by another process: so they are looked
+        up once more before a push is refused, and before one under retired keys is taken.
+        """
         try:
-            return self._try_keys(meter, envelope)
+            found = self._try_keys(meter, envelope)
         except SecurityError:
             if not self._directory.keys_changed(meter.meter_id):
                 raise
-        return self._try_keys(meter, envelope)
+            found = self._try_keys(meter, envelope)
+        else:
+            retired = found.state is KeyState.RETIRED
+            if retired and self._directory.keys_changed(meter.meter_id):
+                found = self._try_keys(meter, envelope)
+        origin = Origin(meter.title, found.epoch, found.invocation_counter)
+        return found.epoch, origin, found.plain
 
-    def _try_keys(self, meter: Meter, envelope: GeneralCiphering) -> tuple[int, Origin, bytes]:
+    def _try_keys(self, meter: Meter, envelope: GeneralCiphering) -> Opened:
         problem: SecurityError | None = None
-        for epoch, _, cipher in self._directory.ciphers(meter.meter_id):
+        for epoch, state, cipher in self._directory.ciphers(meter.meter_id):
             try:
                 plain, protection = open_envelope(cipher, envelope)
             except SecurityError as error:
                 problem = problem or error
             else:
-                return epoch, Origin(meter.title, epoch, protection.invocation_counter), plain
+                return Opened(epoch, state, protection.invocation_counter, plain)
         raise problem or _refused("the registry has no keys of this meter", meter.title)
 
     def _count(self, arrival: Arrival, *, new: bool | None) -> None:

@@ -7,7 +7,7 @@ a head-end that dies at any point, or hears nothing, still has the keys that the
 
 ::
 
-    prepared -> sent -> active -> retired
+    prepared -> sent -> active -> retired -> closed
         +--------+----> void
 
 Every step is a compare-and-set against `TRANSITIONS`, so two workers cannot both take it, and
@@ -36,6 +36,7 @@ class KeyState(Enum):
     SENT = "sent"  # the meter may hold them, or those before
     ACTIVE = "active"  # proven by an answer of the meter: seal and open
     RETIRED = "retired"  # replaced: open what still travels under them, seal nothing
+    CLOSED = "closed"  # nothing travels under them any more: open nothing
     VOID = "void"  # never sent, or proven not to have been taken over
 
 
@@ -43,7 +44,8 @@ TRANSITIONS: Final[Mapping[KeyState, frozenset[KeyState]]] = {
     KeyState.PREPARED: frozenset({KeyState.SENT, KeyState.VOID}),
     KeyState.SENT: frozenset({KeyState.ACTIVE, KeyState.VOID}),
     KeyState.ACTIVE: frozenset({KeyState.RETIRED}),
-    KeyState.RETIRED: frozenset(),
+    KeyState.RETIRED: frozenset({KeyState.CLOSED}),
+    KeyState.CLOSED: frozenset(),
     KeyState.VOID: frozenset(),
 }
 
@@ -194,6 +196,25 @@ def prove(database: Database, meter_id: int, epoch: int, note: str) -> None:
                     retired = f"replaced by epoch {epoch}"
                     step(connection, meter_id, other, {state}, KeyState.RETIRED, retired)
             step(connection, meter_id, epoch, {KeyState.SENT}, KeyState.ACTIVE, note)
+
+
+def close_retired(database: Database, before_real_us: int, note: str) -> int:
+    """Close epochs that retired before a moment of real time; return how many."""
+    retired = KeyState.RETIRED
+    since = select(key_history.c.history_id).where(
+        (key_history.c.meter_id == meter_keys.c.meter_id)
+        & (key_history.c.epoch == meter_keys.c.epoch)
+        & (key_history.c.state == retired.value)
+        & (key_history.c.at_real_us <= before_real_us)
+    )
+    wanted = select(meter_keys.c.meter_id, meter_keys.c.epoch).distinct()
+    wanted = wanted.where(meter_keys.c.state == retired.value, since.exists())
+    with reading(database) as connection:
+        found = connection.execute(wanted).all()
+    return sum(
+        step(database, meter_id, epoch, {retired}, KeyState.CLOSED, note)
+        for meter_id, epoch in found
+    )
 
 
 def history(database: Database, meter_id: int) -> list[KeyStep]:
