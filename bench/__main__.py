@@ -19,6 +19,7 @@ SECTIONS: Final = (
     "crowd",
     "meter_reads",
     "memory",
+    "handshakes",
     "lake",
     "measuring",
     "updates",

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates of an authority that lives as long as one run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from openami.lifecycle.authority import Authority
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls
+from openami.transport.tlspolicy import DEFAULT_POLICY, Policy
 
 METER = b"OAM\x00\x00\x00\x00\x01"
 CONCENTRATOR = b"OAM\xc0\x00\x00\x00\x01"
@@ -40,9 +42,21 @@ class Identities:
         """Return what `bench.serving` needs for a concentrator that meters dial."""
         return _served(self._concentrator, Role.METER)
 
-    def meter_dials(self) -> Secured:
+    def meter_dials(self, policy: Policy = DEFAULT_POLICY) -> Secured:
         """Return the side that dials that concentrator."""
-        return Secured(client_tls(self._meter), Expected(roles=frozenset({Role.CONCENTRATOR})))
+        identity = replace(self._meter, policy=policy)
+        return Secured(client_tls(identity), Expected(roles=frozenset({Role.CONCENTRATOR})))
+
+    def meter_files(self) -> dict[str, object]:
+        """Return what `bench.serving` needs for meters that dial that concentrator."""
+        return _served(self._meter, Role.CONCENTRATOR)
+
+    def openssl(self, name: str) -> list[str]:
+        """Return the files of `meter` or `concentrator` as OpenSSL's programs take them."""
+        files = {"-cert": f"{name}.crt", "-key": f"{name}.key", "-CAfile": "ca/ca.crt"}
+        return [
+            word for option, file in files.items() for word in (option, str(self._folder / file))
+        ]
 
 
 def _served(identity: TlsIdentity, peer_role: Role) -> dict[str, object]:

@@ -32,19 +32,28 @@ class Holder:
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        self.answered = asyncio.get_running_loop().create_future()
+        self.answered: asyncio.Future[tuple[int, int, int]] | None = None
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        assert self.answered is not None
         self.answered.set_result((source, destination, len(apdu)))
 
     def closed(self, reason: str) -> None:
-        if not self.answered.done():
+        if self.answered is not None and not self.answered.done():
             self.answered.set_exception(ConnectionError(reason))
+
+    async def exchange(self) -> None:
+        """Send a frame and see it come back."""
+        self.answered = asyncio.get_running_loop().create_future()
+        self.wire.send(MANAGEMENT_LOGICAL_DEVICE, PUSH_CLIENT, APDU)
+        wanted = (PUSH_CLIENT, MANAGEMENT_LOGICAL_DEVICE, len(APDU))
+        same(await self.answered, wanted, "the mirror")
+        self.answered = None
 
 
 def measure(scale: Scale) -> Iterator[Row]:
     """Measure memory and handshakes."""
-    size = f"{scale.connections} mutual TLS 1.2 connections held at once"
+    size = f"{scale.connections} mutual TLS 1.3 connections held at once"
     memory = Row("memory a TLS connection", "KiB", note=size, less_is_better=True)
     handshakes = Row("mutual TLS handshakes", "1/s", note="with a frame each way; " + size)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +109,5 @@ async def _one(url: Url, secured: Secured) -> Wire:
         return holders[0]
 
     wire = await dial(url, accept, secured=secured)
-    wire.send(MANAGEMENT_LOGICAL_DEVICE, PUSH_CLIENT, APDU)
-    wanted = (PUSH_CLIENT, MANAGEMENT_LOGICAL_DEVICE, len(APDU))
-    same(await holders[0].answered, wanted, "the mirror")
+    await holders[0].exchange()
     return wire

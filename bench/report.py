@@ -12,10 +12,10 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import BARE, DLMS_COSEM, FRESH, GURUX, OURS, Row
+from bench.measure import BARE, DLMS_COSEM, FRESH, GURUX, OPENSSL, OURS, Row
 from openami.dlms.security import channel
 
-BESIDE: Final = (GURUX, DLMS_COSEM, BARE, FRESH)
+BESIDE: Final = (GURUX, DLMS_COSEM, OPENSSL, BARE, FRESH)
 
 
 BUSY_WATCH_S: Final = 1.0

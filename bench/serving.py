@@ -19,15 +19,19 @@ from typing import Any, Final
 
 from bench import crowd, round_trips
 from bench.crowd import Held, opened
+from bench.memory import AT_ONCE, Holder
 from bench.street import READ_ROWS, device
 from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
-from openami.transport.endpoint import Listener, listen
-from openami.transport.tls import Expected, Secured, TlsIdentity, server_tls
+from openami.transport.endpoint import Listener, dial, listen
+from openami.transport.tls import Expected, Secured, TlsIdentity, client_tls, server_tls
+from openami.transport.tlspolicy import Policy, Version
+from openami.transport.udp import DatagramWire, listen_wrapped_dtls
 from openami.transport.url import Url
-from openami.transport.wire import Wire
+from openami.transport.wire import Limits, Wire
 
 HOST: Final = "127.0.0.1"
+CROWDED: Final = Limits(max_connections=100_000)
 
 
 def any_port(*, encrypted: bool) -> Url:
@@ -72,7 +76,7 @@ class Mirror:
 
     __slots__ = ("_wire",)
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire | DatagramWire) -> None:
         self._wire = wire
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
@@ -85,8 +89,13 @@ class Mirror:
 def secured(asked: Mapping[str, Any]) -> Secured | None:
     if "identity" not in asked:
         return None
-    identity = TlsIdentity(*(Path(path) for path in asked["identity"]))
-    return Secured(server_tls(identity), Expected(roles=frozenset({asked["peer_role"]})))
+    return Secured(server_tls(identity(asked)), Expected(roles=frozenset({asked["peer_role"]})))
+
+
+def identity(asked: Mapping[str, Any]) -> TlsIdentity:
+    ca, certificate, key = (Path(path) for path in asked["identity"])
+    policy = Policy(versions=tuple(Version(name) for name in asked.get("versions", Version)))
+    return TlsIdentity(ca, certificate, key, policy)
 
 
 async def serve_echo(asked: Mapping[str, Any]) -> list[int]:
@@ -104,7 +113,12 @@ async def serve_echo(asked: Mapping[str, Any]) -> list[int]:
 
 async def serve_mirror(asked: Mapping[str, Any]) -> list[int]:
     tls = secured(asked)
-    listener = await listen(any_port(encrypted=tls is not None), Mirror, secured=tls)
+    if asked.get("datagrams"):
+        port = await listen_wrapped_dtls(Url("dtls", HOST, 0), Mirror, tls, CROWDED)
+        return [port.url.port]
+    listener = await listen(
+        any_port(encrypted=tls is not None), Mirror, secured=tls, limits=CROWDED
+    )
     return [listener.url.port]
 
 
@@ -136,6 +150,42 @@ async def hold_clients(asked: Mapping[str, Any]) -> list[int]:
     return [asked["port"]]
 
 
+async def hold_meters(asked: Mapping[str, Any]) -> list[int]:
+    """Dial by TLS from several addresses, `AT_ONCE` at a time, a frame both ways each; stay."""
+    shared = dialling(asked)
+    numbers = itertools.count(len(STANDING))
+
+    async def some(count: int) -> None:
+        for _ in range(count):
+            side = dialling(asked) if asked["own"] else shared
+            local = f"127.0.0.{2 + next(numbers) % asked['addresses']}"
+            url = Url("tls", HOST, asked["port"])
+            holders: list[Holder] = []
+
+            def accept(wire: Wire, holders: list[Holder] = holders) -> Holder:
+                holders.append(Holder(wire))
+                return holders[0]
+
+            await dial(url, accept, secured=side, limits=CROWDED, local_host=local)
+            await holders[0].exchange()
+            STANDING.append(holders[0])
+
+    count = asked["count"]
+    shares = [count // AT_ONCE + (n < count % AT_ONCE) for n in range(AT_ONCE)]
+    await asyncio.gather(*(some(share) for share in shares))
+    return [len(STANDING)]
+
+
+def dialling(asked: Mapping[str, Any]) -> Secured:
+    return Secured(client_tls(identity(asked)), Expected(roles=frozenset({asked["peer_role"]})))
+
+
+async def ask_again(asked: Mapping[str, Any]) -> list[int]:  # noqa: ARG001
+    """Send a frame over each connection that stands; return how many answered."""
+    await asyncio.gather(*(holder.exchange() for holder in STANDING))
+    return [len(STANDING)]
+
+
 async def ask_echo(asked: Mapping[str, Any]) -> list[int]:
     """Ask a bare echo over one connection, or over many; return round trips a second."""
     ask = crowd.bare if asked["serve"] == "askers" else round_trips.bare
@@ -143,6 +193,7 @@ async def ask_echo(asked: Mapping[str, Any]) -> list[int]:
 
 
 HELD: Final[list[Held]] = []
+STANDING: Final[list[Holder]] = []
 
 
 def resident_octets() -> int:
@@ -158,6 +209,8 @@ SERVED: Final = {
     "meters": serve_meters,
     "crowd": serve_crowd,
     "clients": hold_clients,
+    "standing": hold_meters,
+    "standing again": ask_again,
     "asker": ask_echo,
     "askers": ask_echo,
 }

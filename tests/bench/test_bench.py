@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CODECS = {"openami", "gurux-dlms", "dlms-cosem"}
 BARE = {"bare asyncio", "bare asyncio, new"}
+HANDSHAKES = [{"openami", "openssl"}] * 2 + [{"openami"}] * 6
 
 SECTIONS = [
     pytest.param("codecs", [CODECS] * 5, marks=pytest.mark.interop),
@@ -20,6 +21,7 @@ SECTIONS = [
     pytest.param("crowd", [{"openami"} | BARE] * 2 + [{"openami"}] * 2),
     pytest.param("meter_reads", [{"openami"}] * 3),
     pytest.param("memory", [{"openami", "bare asyncio"}] * 2),
+    pytest.param("handshakes", HANDSHAKES, marks=pytest.mark.interop),
     pytest.param("lake", [{"openami"}] * 5),
     pytest.param("measuring", [{"openami"}] * 3),
     pytest.param("updates", [{"openami"}] * 10),
@@ -100,3 +102,18 @@ def test_an_unknown_part_is_refused() -> None:
 
     assert done.returncode == 2
     assert "nothing" in done.stderr
+
+
+def test_meters_that_stand() -> None:
+    done = python("-m", "bench.standing", "--connections", "20", "--pairs", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert "20  connections held at once" in done.stdout
+
+
+def test_too_many_meters_for_the_limit_of_open_files() -> None:
+    done = python("-m", "bench.standing", "--connections", "1000000000")
+
+    assert done.returncode == 1
+    assert "open files are needed" in done.stderr
+    assert "Traceback" not in done.stderr
