@@ -143,7 +143,7 @@ def with_keys() -> bytes:
     secrets = Secrets(
         title=bytes(8), epoch=1, encryption=key, authentication=key, master=key, password=key
     )
-    bring_in(rooms.its, rooms.ps, secrets, 1)
+    bring_in(rooms.its, rooms.ps, secrets)
     return bytes(flash.content)
 
 

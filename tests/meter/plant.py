@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from openami.cosem.asking.parameters import ClientParameters
 from openami.cosem.classes.push import PushMessage
 from openami.device.ring import Ring
 from openami.dlms.apdu.notification import DataNotificationConfirm
@@ -46,7 +47,13 @@ def free_port() -> int:
 
 
 class Plant:
-    """A provisioned `var` with a running calendar."""
+    """A provisioned `var` with a running calendar.
+
+    Attributes:
+        manager: How the manager associates, where the meter's keys are no longer in its file.
+    """
+
+    manager: ClientParameters | None = None
 
     def __init__(self, var: Path, *, meters: int, speed: float) -> None:
         self.layout = Layout(var)
@@ -60,6 +67,7 @@ class Plant:
             concentrator_port=self.hop_port,
             plain_listener=f"tcp://127.0.0.1:{self.plain_port}",
         )
+        self.plan = plan
         provision(self.layout, plan, lambda *_: None)
         self.set_clock(installed_us + HISTORY_DAYS * 86_400 * 10**6, speed)
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -179,6 +187,7 @@ class HopProcess:
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
+        self.keys: dict[bytes, KeySet] = {}
         self.rows: dict[bytes, dict[int, int]] = {}
         self._listener: Listener | None = None
 
@@ -197,10 +206,17 @@ class HopProcess:
             await self._listener.close()
             self._listener = None
 
+    def know(self, title: bytes) -> None:
+        """Take a meter's keys from its `keys.json`."""
+        keys = MeterConfig.load(self._plant.layout.meter(title)).keys
+        assert keys is not None
+        self.keys[title] = KeySet(encryption_key=keys.guek, authentication_key=keys.gak)
+
     def take(self, title: bytes, apdu: bytes) -> bytes:
         """Take a push; return the receipt."""
-        config = MeterConfig.load(self._plant.layout.meter(title))
-        keys = KeySet(encryption_key=config.keys.guek, authentication_key=config.keys.gak)
+        if title not in self.keys:
+            self.know(title)
+        keys = self.keys[title]
         plain, _ = open_envelope(Cipher(keys), decode_envelope(apdu))
         message = PushMessage.decode(plain)
         columns = decode_profile(message.rows)

@@ -38,7 +38,9 @@ from openami.firmware.image import Image, Version
 from openami.firmware.keys import encryption_key, private_key
 from openami.firmware.sign import Encryption, Recipe, recipe_of, sign
 from openami.firmware.state import StateJournal
+from openami.lifecycle.plan import meter_title
 from openami.meter.objects import FIRMWARE, IMAGE_TRANSFER
+from openami.meter.run import personalise
 from openami.transport.client import OpenSession, open_session
 from openami.transport.url import Url
 
@@ -50,9 +52,15 @@ SECONDLY = 1800.0  # an interval of half an hour each second
 
 
 @asynccontextmanager
-async def running(var: Path, *, speed: float = SECONDLY) -> AsyncIterator[tuple[Plant, HopProcess]]:
+async def running(
+    var: Path, *, speed: float = SECONDLY, walled: bool = False
+) -> AsyncIterator[tuple[Plant, HopProcess]]:
     plant = Plant(var, meters=1, speed=speed)
+    plant.manager, _ = manager(plant)  # with the keys, before they leave for the secure world
     hop = HopProcess(plant)
+    hop.know(meter_title(1))
+    if walled:
+        await asyncio.to_thread(personalise, plant.meter_home(1))
     await hop.open()
     try:
         plant.start_meter()
@@ -65,11 +73,11 @@ async def running(var: Path, *, speed: float = SECONDLY) -> AsyncIterator[tuple[
 
 @asynccontextmanager
 async def session(plant: Plant) -> AsyncIterator[OpenSession]:
-    parameters, _ = manager(plant)
+    assert plant.manager is not None
     first = next(COUNTERS) * 10_000
     counters = CounterBlock(first, first + 10_000)
     url = Url("tcp", "127.0.0.1", plant.plain_port)
-    async with open_session(url, parameters, counters=counters) as meter:
+    async with open_session(url, plant.manager, counters=counters) as meter:
         yield meter
 
 
@@ -125,9 +133,12 @@ def counter_of(plant: Plant) -> int:
     return state.counter
 
 
-def test_an_encrypted_update_runs_is_confirmed_and_metering_misses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("walled", [False, True], ids=["own keys", "behind the wall"])
+def test_an_encrypted_update_runs_is_confirmed_and_metering_misses_nothing(
+    tmp_path: Path, *, walled: bool
+) -> None:
     async def story() -> None:
-        async with running(tmp_path) as (plant, hop):
+        async with running(tmp_path, walled=walled) as (plant, hop):
             metrology = plant.pid("metrology")
             public = encryption_key((plant.meter_home(1) / "update-pub.pem").read_bytes())
             release = Release.of(here())

@@ -80,7 +80,9 @@ def test_management_runs_from_the_flash_and_from_nothing_else(tmp_path: Path) ->
         async with plant_in(tmp_path) as plant:
             plant.start_meter()
             await told(plant, "firmware", "0.1.0+0 in bank A")
-            assert status(plant)["isolation"].startswith("reduced: one user runs all parts")
+            assert status(plant)["isolation"].startswith(
+                "reduced: the meter's keys are not in its secure world"
+            )
             await told(plant, "modules running", "2")
             await plant.until(
                 lambda: plant.figure("management", "intervals stored") > 0, "intervals"

@@ -45,7 +45,7 @@ class Plant:
     def __init__(self, home: Path) -> None:
         self.flash = SimulatedFlash(M2351_FLASH_OCTETS)
         rooms = in_memory(self.flash).world.rooms
-        bring_in(rooms.its, rooms.ps, SECRETS, 1000)
+        bring_in(rooms.its, rooms.ps, SECRETS, first_counter=1000)
         self.service = self.start_secure()
         self.meter = MeterInMemory(replace(config_in(home), keys=None), self.security)
 

@@ -64,16 +64,30 @@ def metrology(home: Path, descriptor: int, *, verbose: bool) -> None:
     help="Line to metrology: a serial one, e.g. /dev/ttyS1, or spi: and an open file descriptor.",
 )
 @click.option("--record", type=int, help="Open file descriptor of the record of the start.")
+@click.option("--door", type=click.Path(path_type=Path), help="Of the secure world with its keys.")
 @VERBOSE
-def management(home: Path, line: str, record: int | None, *, verbose: bool) -> int:
+def management(
+    home: Path, line: str, record: int | None, door: Path | None, *, verbose: bool
+) -> int:
     """Run the management module from source; `meter run --from-source` does it."""
     set_up_logs(verbose=verbose)
     return run_until_stopped(
-        lambda stop: management_process.serve(home.resolve(), line, stop, handed_over(record))
+        lambda stop: management_process.serve(home.resolve(), line, stop, handed_over(record), door)
     )
 
 
 meter.add_command(errors)
+
+
+@meter.command("personalise")
+@METER_HOME
+def personalise(home: Path) -> None:
+    """Give a meter's keys to its secure world, as its factory does; while it has no power.
+
+    keys.json is erased: the head-end has its copy, and the meter's flash the keys, ciphered under a
+    key that its one-time-programmable memory alone holds.  There is no way back.
+    """
+    backplane.personalise(home.resolve())
 
 
 @meter.command("pair")

@@ -8,7 +8,7 @@ where the last one was.  `accept` raises the security counter in the record that
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from openami.firmware.bank import Bank, FlashMap, load
 from openami.firmware.errors import FirmwareError, ImageError, Reason
@@ -66,8 +66,68 @@ class Standing:
     missing: int
 
 
+class Digested(Protocol):
+    """An image that was verified."""
+
+    @property
+    def digest(self) -> bytes:
+        """Its hash."""
+
+
+class Transferring(Protocol):
+    """A transfer under way, or done."""
+
+    terms: Terms
+    status: int | None
+
+    @property
+    def received(self) -> bytes:
+        """An octet for each block: 1 where it is there."""
+
+    def remember(self, status: int) -> None:
+        """Keep a status beside the blocks."""
+
+
+class Updating(Protocol):
+    """What image transfer and a trial need of an update: `Update`, or what stands for one."""
+
+    @property
+    def transfer(self) -> Transferring | None:
+        """The transfer; None without one."""
+
+    @property
+    def state(self) -> UpdateState:
+        """How the update stands."""
+
+    def check(self, identifier: bytes, size: int | None, block_octets: int) -> None:
+        """Refuse what cannot fit."""
+
+    def start(self, identifier: bytes, size: int | None, block_octets: int) -> None:
+        """Make room for an image."""
+
+    def write(self, number: int, octets: bytes) -> None:
+        """Keep one block."""
+
+    def give_up(self) -> None:
+        """Make ready for the next update."""
+
+    def candidate(self) -> Digested | None:
+        """Return the image that was verified last."""
+
+    def finish(self) -> object:
+        """Decrypt and verify what was received."""
+
+    def install(self) -> None:
+        """Let the next start try the candidate."""
+
+    def conclude(self, checks: Mapping[str, Callable[[], bool]]) -> str | None:
+        """Test the image that is on trial; accept it, or reject it with the test's name."""
+
+
 class Update:
     """The update of one device."""
+
+    transfer: Transfer | None
 
     def __init__(self, flash: Flash, flash_map: FlashMap, policy: Policy) -> None:
         """Take up what the flash tells.

@@ -114,7 +114,8 @@ def _provision_meters(layout: Layout, plan: Plan, authority: Authority, progress
         folder = layout.meter(title)
         if folder.exists():
             _certify(folder, title, Role.METER, authority)
-            MeterKeys.load(folder / "keys.json", title)
+            if not _is_personalised(folder):
+                MeterKeys.load(folder / "keys.json", title)
         else:
             _make_meter(staging / folder.name, title, authority)
             (staging / folder.name).rename(folder)
@@ -122,6 +123,11 @@ def _provision_meters(layout: Layout, plan: Plan, authority: Authority, progress
     if staging.exists():
         staging.rmdir()
     sync_folder(layout.meters)
+
+
+def _is_personalised(folder: Path) -> bool:
+    """Tell whether a meter's keys left `keys.json` for its secure world."""
+    return not (folder / "keys.json").exists() and (folder / "attestation-pub.pem").exists()
 
 
 def _make_meter(folder: Path, title: bytes, authority: Authority) -> None:
@@ -210,7 +216,12 @@ def _ship(layout: Layout, plan: Plan, progress: Progress) -> None:
 def _shipped(layout: Layout, plan: Plan, meter_id: int, wrap: Wrap) -> dict[str, object]:
     """Return a meter's row of the shipment, its keys wrapped."""
     title = meter_title(meter_id)
-    keys = MeterKeys.load(layout.meter(title) / "keys.json", title)
+    folder = layout.meter(title)
+    if _is_personalised(folder):
+        place = layout.headend / "shipment.json"
+        problem = f"{place} is gone, and the keys of {folder.name} are in its secure world alone"
+        raise ConfigurationError(f"{problem}: restore it from a backup")
+    keys = MeterKeys.load(folder / "keys.json", title)
     region = plan.region_of(meter_id)
     return {
         "meter_id": meter_id,

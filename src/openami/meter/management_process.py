@@ -10,23 +10,29 @@ from pathlib import Path
 from typing import Final
 
 from openami.cosem.behaviour.firmware_sink import FirmwareSink
-from openami.device.files import FLASH_FILE, SECURE
+from openami.device.files import FLASH_FILE, MANAGEMENT, SECURE
 from openami.device.flash import FlashFile
 from openami.device.fwu import update_of
 from openami.device.handover import Handover
 from openami.device.link import Link
 from openami.device.pairing import pair_of
 from openami.device.payload.identity import SW_TYPE
+from openami.device.secure.client import SecureClient
+from openami.device.secure.updating import WalledUpdate
+from openami.dlms.errors import SecurityError
 from openami.firmware.bank import M2351_FLASH_OCTETS
+from openami.firmware.update import Update
 from openami.meter.config import MeterConfig
 from openami.meter.instrument import ManagementEnd
+from openami.meter.keys import Security, WalledSecurity
 from openami.meter.line import management_line
 from openami.meter.management import Management, Surroundings
 from openami.meter.objects import Firmware
 from openami.meter.serving import MeterUplink, listen_plain, listen_protected
 from openami.meter.trial import Checks, Trial
+from openami.psa.status import PsaError
 from openami.runtime.clock import Clock, real_us
-from openami.runtime.errors import ExitCode
+from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
 
@@ -41,7 +47,12 @@ class ManagementProcess:
     """One meter's management, from its opened files to its stop."""
 
     def __init__(
-        self, config: MeterConfig, clock: Clock, line: str, record: Handover | None = None
+        self,
+        config: MeterConfig,
+        clock: Clock,
+        line: str,
+        record: Handover | None = None,
+        wall: SecureClient | None = None,
     ) -> None:
         """Open every file and prepare the line; call inside a running loop.
 
@@ -53,8 +64,9 @@ class ManagementProcess:
         self.record = record
         self.restarting = False
         self.trial: Trial | None = None
+        self._wall = wall
         firmware = None if record is None or record.from_source else self._firmware(record)
-        pair, unpaired = pair_of(config.home / SECURE, os.urandom)
+        pair, unpaired = pair_of(config.home / MANAGEMENT, os.urandom)
         if unpaired:
             log.error("%s: %s", config.name, unpaired)
         self._link = Link(pair=pair, opens=True, entropy=os.urandom)
@@ -68,6 +80,7 @@ class ManagementProcess:
                 entropy=os.urandom,
                 replayed=lambda _at_s: self.end.source,
                 firmware=firmware,
+                security=None if wall is None else _behind(wall),
             ),
         )
         self.end.bind(self.management)
@@ -76,8 +89,7 @@ class ManagementProcess:
 
     def _firmware(self, record: Handover) -> Firmware:
         """Take up the update of the flash that this was started from."""
-        folder = self._config.home / SECURE
-        update = update_of(FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS), folder)
+        update = self._update() if self._wall is None else WalledUpdate(self._wall)
         if record.trial:
             self.trial = Trial(update, self.checks(), time.monotonic() + self._config.trial_s)
         image = next(each for each in record.components if each.kind == SW_TYPE)
@@ -86,6 +98,10 @@ class ManagementProcess:
             signature=image.measurement,
             sink=FirmwareSink(update, self._restart),
         )
+
+    def _update(self) -> Update:
+        folder = self._config.home / SECURE
+        return update_of(FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS), folder)
 
     def checks(self) -> Checks:
         """Return what must work before firmware on trial is confirmed."""
@@ -178,8 +194,26 @@ class ManagementProcess:
             self._line.send(octets)
 
 
+def _connected(door: Path) -> SecureClient:
+    try:
+        return SecureClient.connect(door)
+    except PsaError as error:
+        raise UserError(f"the secure world behind {door} cannot be called: {error}") from error
+
+
+def _behind(wall: SecureClient) -> Security:
+    try:
+        return WalledSecurity(wall)
+    except SecurityError as error:
+        raise UserError(f"the secure world has no keys: {error}") from error
+
+
 async def serve(
-    home: Path, line: str, stop: asyncio.Event, record: Handover | None = None
+    home: Path,
+    line: str,
+    stop: asyncio.Event,
+    record: Handover | None = None,
+    door: Path | None = None,
 ) -> ExitCode:
     """Run management of the meter in `home` on a line until `stop` is set; return its exit status.
 
@@ -188,8 +222,10 @@ async def serve(
         line: To metrology, in the words of `line.management_line`.
         stop: Ends it.
         record: Of this start, from boot; None where nothing was booted.
+        door: Of the secure world; None where the keys are not in there.
     """
     layout = Layout(home.parent.parent)
     config = MeterConfig.load(home)
-    process = ManagementProcess(config, Clock(layout.clock), line, record)
+    wall = None if door is None else _connected(door)
+    process = ManagementProcess(config, Clock(layout.clock), line, record, wall)
     return await process.run(stop, layout.run)

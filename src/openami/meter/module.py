@@ -9,6 +9,7 @@ meter's other module measures on.
 import asyncio
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +22,9 @@ from openami.device.files import SECURE
 from openami.device.handover import SEED_OCTETS, Component, Handover
 from openami.device.payload import rom
 from openami.device.power import Booted, Recovering
+from openami.device.secure.door import open_door
 from openami.firmware.bank import Bank
+from openami.meter.walls import Walls
 from openami.psa.lifecycle import LifeCycle
 from openami.runtime.status import Figures, read_statuses
 from openami.runtime.supervisor import COMMAND, Child, Program, open_log
@@ -43,7 +46,7 @@ class Module(Child):
         home: The meter's folder.
         line: To metrology, in the words of `line.management_line`, and the descriptor in them.
         service: Descriptor of the technician's line, and its path for people.
-        isolation: Why the meter's parts are not kept apart.
+        walls: What keeps the meter's parts apart.
         from_source: Run the package instead of what lies in the flash.
         watchdog_s: Firmware on trial that says nothing for so long is reset.
         record: Of the last start.
@@ -53,7 +56,7 @@ class Module(Child):
     home: Path = field(kw_only=True)
     line: tuple[str, Sequence[int]] = field(kw_only=True)
     service: tuple[int, str] = field(kw_only=True)
-    isolation: str = field(default="", kw_only=True)
+    walls: Walls = field(default_factory=Walls, kw_only=True)
     from_source: bool = field(default=False, kw_only=True)
     watchdog_s: float = field(default=240.0, kw_only=True)
     record: Handover | None = None
@@ -67,10 +70,13 @@ class Module(Child):
             self.recovering = found.reason
             return await self.watch(found.process, stop)
         self.record = found.record
+        door = None if self.walls.door is None else open_door(self.walls.door)
         try:
-            return await self._run(self._programs(found), stop)
+            return await self._run(self._programs(found, door), stop)
         finally:
             found.close()
+            if door is not None:
+                door.close()
 
     def figures(self) -> Figures:
         """Return what the status says of the firmware."""
@@ -104,7 +110,8 @@ class Module(Child):
                 self.home / SECURE,
                 self.service[0],
                 log.fileno(),
-                isolation=self.isolation,
+                isolation=self.walls.reduced,
+                user=self.walls.secure,
             )
 
     def _from_source(self) -> Booted:
@@ -113,7 +120,7 @@ class Module(Child):
             trial=False,
             seed=os.urandom(SEED_OCTETS),
             life_cycle=LifeCycle.UNKNOWN,
-            isolation=self.isolation,
+            isolation=self.walls.reduced,
             components=(Component("ROM", rom.measure(rom.libraries())),),
             from_source=True,
         )
@@ -121,17 +128,37 @@ class Module(Child):
         record_file = sealed.seal("record", record.encode())
         return Booted(record=record, record_file=record_file, management=nothing, secure=None)
 
-    def _programs(self, found: Booted) -> Sequence[Program]:
-        arguments = ("--home", self.home, "--line", self.line[0], "--record", found.record_file)
+    def _programs(self, found: Booted, door: socket.socket | None) -> Sequence[Program]:
+        where = "" if self.walls.door is None else str(self.walls.door)
+        environment = None if self.from_source else power.environment()
         if self.from_source:
-            words = ("-m", "openami", "meter", NAME, *arguments)
+            arguments = ("--home", self.home, "--line", self.line[0], "--record", found.record_file)
+            opening = ("--door", where) if where else ()
+            words = ("-m", "openami", "meter", NAME, *arguments, *opening)
             command: Sequence[str] = [sys.executable, *map(str, words)]
         else:
-            words = (self.home, self.line[0], found.record_file)  # type: ignore[assignment]
-            command = sealed.command(found.management, rom.libraries(), *words)
-        environment = None if self.from_source else power.environment()
+            parts = (self.home, self.line[0], found.record_file, where)
+            command = sealed.command(found.management, rom.libraries(), *parts)
         descriptors = (found.management, found.record_file, *self.line[1])
-        return [Program(NAME, command, descriptors, environment=environment)]
+        user = self.walls.management
+        management = Program(NAME, command, descriptors, user=user, environment=environment)
+        if door is None:
+            return [management]
+        return [management, self._secure(found, door)]
+
+    def _secure(self, found: Booted, door: socket.socket) -> Program:
+        """Return the secure world, which is a program of the package: there is no room in an image.
+
+        So it is measured with the ROM, and replaced with it.
+        """
+        words = (self.home / SECURE, door.fileno(), found.record_file, self.walls.callers)
+        return Program(
+            "secure",
+            [sys.executable, "-m", "openami.device.secure", *map(str, words)],
+            (door.fileno(), found.record_file),
+            user=self.walls.secure,
+            environment=power.environment(),
+        )
 
     def _is_silent(self, began_s: float) -> bool:
         """Tell whether the watchdog has to bark: firmware that began on trial says nothing.

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from openami.device import pairing
-from openami.device.files import METROLOGY, SECURE
+from openami.device.files import MANAGEMENT, METROLOGY, SECURE
 from openami.meter.config import MeterConfig
 
 
@@ -16,6 +16,9 @@ def pair_new(home: Path) -> None:
         UserError: The disk refused.
     """
     metrology, management = _folders(home)
+    for name in (pairing.KEY_FILE, pairing.PEER_FILE):  # where they were before there was a wall
+        if (former := home / SECURE / name).exists():
+            former.replace(management / name)
     if pairing.is_new(metrology, management):
         pairing.pair(metrology, management, os.urandom)
 
@@ -32,7 +35,7 @@ def pair(home: Path) -> None:
 
 
 def _folders(home: Path) -> tuple[Path, Path]:
-    folders = home / METROLOGY, home / SECURE
+    folders = home / METROLOGY, home / MANAGEMENT
     for folder in folders:
         folder.mkdir(mode=0o700, exist_ok=True)
     return folders

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The non-secure world as a program of an image: management, begun without a command line.
 
-    HOME LINE RECORD
+    HOME LINE RECORD DOOR
 
 LINE is the way to metrology in the words of `line.management_line`, RECORD the descriptor of the
-record that boot handed over.
+record that boot handed over, DOOR that of the secure world, empty where keys are not in there.
 
 A sentence and the exit status say what went wrong, as the command line does.
 """
@@ -21,12 +21,13 @@ from openami.runtime.process import run_until_stopped, stop_with_parent
 
 def main(arguments: list[str]) -> int:
     """Run management until SIGTERM; return the exit status."""
-    home, line, record = Path(arguments[0]), arguments[1], int(arguments[2])
+    home, line, record, opening = Path(arguments[0]), arguments[1], int(arguments[2]), arguments[3]
+    door = Path(opening) if opening else None
     stop_with_parent()
     set_up_logs()
     try:
         return run_until_stopped(
-            lambda stop: management_process.serve(home, line, stop, handed_over(record))
+            lambda stop: management_process.serve(home, line, stop, handed_over(record), door)
         )
     except UserError as error:
         print(f"openami: {error}", file=sys.stderr)  # noqa: T201  the supervisor keeps it

@@ -29,6 +29,8 @@ from openami.meter.measuringmodule import NAME as METROLOGY
 from openami.meter.measuringmodule import MeasuringModule
 from openami.meter.metrology_config import LinkKind
 from openami.meter.module import NAME, Module
+from openami.meter.personalise import personalise_meter
+from openami.meter.walls import walls_of
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
@@ -39,8 +41,7 @@ from openami.transport.spi import wires
 log = logging.getLogger(__name__)
 
 STATUS_S: Final = 1.0
-TOGETHER: Final = "one user runs all parts of the meter, and management holds its keys"
-"""Why the parts are not kept apart: there is no secure world of its own yet."""
+DOOR: Final = "secure.door"
 
 
 def trouble(children: Sequence[Child]) -> str:
@@ -75,6 +76,18 @@ def from_factory(config: MeterConfig, firmware: Path) -> None:
         raise UserError(f"no firmware for {config.name} from {firmware}: {error}") from error
     if delivered is None:
         log.warning("%s was made with development keys from %s", config.name, firmware)
+
+
+def personalise(home: Path) -> None:
+    """Take the meter in `home` through its factory to the end.
+
+    Raises:
+        ConfigurationError: `device.toml` or `keys.json` cannot be used.
+        UserError: It has no keys to give, its storage is damaged, or the disk refused.
+    """
+    config = MeterConfig.load(home)
+    from_factory(config, Layout(home.parent.parent).firmware)
+    personalise_meter(config)
 
 
 @contextmanager
@@ -115,14 +128,16 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
     modules.pair_new(config.home)
     if not from_source:
         await asyncio.to_thread(from_factory, config, layout.firmware)
+    walls = await asyncio.to_thread(walls_of, config, layout.run / DOOR)
     with link_of(config) as (descriptor, end), line() as service:
+        walls.hand_over(home, layout.run, Path(end[0]))
         management = Module(
             Program(NAME, ()),
             layout.run / f"{NAME}.log",
             home=home,
             line=end,
             service=service,
-            isolation=TOGETHER,
+            walls=walls,
             from_source=from_source,
             watchdog_s=2 * config.trial_s,
         )

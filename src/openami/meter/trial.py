@@ -7,7 +7,7 @@ the reject, and the confirmed firmware comes back at the restart that follows.
 
 from collections.abc import Callable, Mapping
 
-from openami.firmware.update import Update
+from openami.firmware.update import Updating
 
 Checks = Mapping[str, Callable[[], bool]]
 
@@ -19,7 +19,7 @@ class Trial:
         failed: The check that failed; None while none has, empty once the firmware is confirmed.
     """
 
-    def __init__(self, update: Update, checks: Checks, until_s: float) -> None:
+    def __init__(self, update: Updating, checks: Checks, until_s: float) -> None:
         """Begin.
 
         Args:

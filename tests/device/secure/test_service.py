@@ -7,8 +7,7 @@ from device.secure.worlds import RECORD, ask, in_memory
 from openami.device.secure.access import ACCESS, KEYLESS, Caller, Limits
 from openami.device.secure.calls import FUNCTIONS, Function, Kind
 from openami.device.secure.codec import ATTRIBUTES, OCTETS, Reply, Request, Value, write
-from openami.device.secure.service import HostileError, Service
-from openami.device.secure.world import ATTESTATION_CLIENT, ATTESTATION_KEY_ID
+from openami.device.secure.service import HostileError
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.firmware.flash import SimulatedFlash
 from openami.psa.attestation import Claims, verify_token
@@ -20,11 +19,6 @@ SHA_256 = 0x02000009
 GCM = 0x05500200
 KEY = KeyAttributes(type=KeyType.AES, bits=128, usage=Usage.ENCRYPT | Usage.DECRYPT, alg=GCM)
 ZEROS: dict[object, Value] = {OCTETS: b"", ATTRIBUTES: KEY}
-
-
-def attestation_point(service: Service) -> bytes:
-    keys = service.world.rooms.keys
-    return keys.export_public_key(ATTESTATION_CLIENT, ATTESTATION_KEY_ID)
 
 
 def some(function: Function) -> tuple[Value, ...]:
@@ -179,7 +173,7 @@ def test_a_token_tells_of_the_start_and_of_who_asked() -> None:
 
     assert isinstance(token, bytes)
     assert ask(session, "initial_attest_get_token_size", 32) == (len(token),)
-    found: Claims = verify_token(token, attestation_point(service))
+    found: Claims = verify_token(token, service.world.attestation_point())
     assert (found.nonce, found.client_id) == (b"\x07" * 32, Caller.NON_SECURE)
     assert found.boot_seed == RECORD.seed
     assert [each.kind for each in found.software] == ["BL", "SECURE"]

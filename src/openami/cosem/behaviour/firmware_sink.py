@@ -24,7 +24,7 @@ from openami.dlms.data import BitString
 from openami.firmware.errors import FirmwareError, ImageError
 from openami.firmware.state import UpdateState, UpdateStateError
 from openami.firmware.transfer import TransferError
-from openami.firmware.update import Update
+from openami.firmware.update import Updating
 
 _S = UpdateState
 _VERIFIED = frozenset({_S.CANDIDATE, _S.STAGED, _S.TRIAL, _S.UPDATED})
@@ -38,7 +38,7 @@ _ACTIVATION = {
 class FirmwareSink:
     """Receives images for one device."""
 
-    def __init__(self, update: Update, restart: Callable[[], None]) -> None:
+    def __init__(self, update: Updating, restart: Callable[[], None]) -> None:
         """Bind an update.
 
         Args:
@@ -79,8 +79,9 @@ class FirmwareSink:
             raise Refused(ActionResult.OTHER_REASON) from error
 
     def remember(self, status: ImageTransferStatus) -> None:
-        if self._update.transfer is not None:
-            self._update.transfer.remember(status)
+        transfer = self._update.transfer
+        if transfer is not None:
+            transfer.remember(status)
 
     def verify(self) -> Verdict:
         if self._update.state in _VERIFIED:

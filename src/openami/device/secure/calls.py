@@ -23,6 +23,7 @@ class Group(Enum):
     PS = auto()
     ATTESTATION = auto()
     FIRMWARE = auto()
+    UPDATE = auto()
     DLMS = auto()
     LIFE_CYCLE = auto()
 
@@ -162,6 +163,20 @@ _FIRMWARE: Final[tuple[tuple[str, Shape, Shape], ...]] = (
     ("accept", (), ()),
 )
 """State, error, version, octets and flags are what `query` tells; no manifest is an empty one."""
+_UPDATE: Final[tuple[tuple[str, Shape, Shape], ...]] = (
+    ("standing", (), (U32, OCTETS, U32, U32, OCTETS, U32)),
+    ("check", (OCTETS, U32, U32), ()),
+    ("begin", (OCTETS, U32, U32), ()),
+    ("block", (U32, OCTETS), ()),
+    ("remember", (U32,), ()),
+    ("give_up", (), ()),
+    ("candidate", (), (OCTETS,)),
+    ("finish", (), ()),
+    ("install", (), ()),
+    ("accept", (), ()),
+    ("reject", (OCTETS,), ()),
+)
+"""Image transfer: `standing` tells state, identifier, size, block size, blocks there, status."""
 _ARRIVED: Final[Shape] = (U32, U32, OCTETS, U32, OCTETS, U32, U32)
 """A `Protection`: control, envelope, title, counter, transaction-id, scheme, signature."""
 _DLMS: Final[tuple[tuple[str, Shape, Shape], ...]] = (
@@ -206,6 +221,7 @@ def _rows() -> tuple[Function, ...]:
         (0x0300, Group.ITS, "its", _STORAGE),
         (0x0400, Group.PS, "ps", _STORAGE),
         (0x0700, Group.FIRMWARE, "fwu", _FIRMWARE),
+        (0x0780, Group.UPDATE, "update", _UPDATE),
         (0x0800, Group.DLMS, "dlms", _DLMS),
     ):
         found += [

@@ -255,9 +255,12 @@ class Channels:
         )
 
 
-def bring_in(its: Storage, ps: Storage, secrets: Secrets, first_counter: int) -> None:
-    """Give the device its secrets, as its factory does; the counters begin at a number."""
+def bring_in(
+    its: Storage, ps: Storage, secrets: Secrets, *, first_counter: int = 1, window_expected: int = 0
+) -> None:
+    """Give the device its secrets, as its factory does, and where its counters begin."""
     _keep(its, COUNTERS, first_counter)
+    _keep(its, WINDOW, window_expected)
     ps.set(CLIENT, SECRETS, secrets.encode(), 0)
 
 

@@ -31,6 +31,7 @@ from openami.device.secure.codec import LARGEST_MESSAGE_OCTETS, Reply
 from openami.device.secure.door import user_of
 from openami.device.secure.hardening import HardeningError, harden
 from openami.device.secure.service import HostileError, Service, Session
+from openami.device.secure.updating import UpdateCalls
 from openami.device.secure.world import World
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.firmware.errors import FirmwareError
@@ -158,10 +159,11 @@ def serve(folder: Path, door: socket.socket, record: Handover, callers: Callers)
     except (PsaError, FirmwareError) as error:
         raise UserError(f"the secure world does not start: {error}: {REMEDY}") from error
     stopped = Stop()
-    firmware = None
+    firmware = updating = None
     if update is not None:
+        updating = UpdateCalls(update)
         firmware = FirmwareUpdate(flash, update, lambda: stopped.set(ExitCode.RESTART))
-    serving = Serving(Service(world, firmware), door, callers, stopped)
+    serving = Serving(Service(world, firmware, updating), door, callers, stopped)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopped.set(ExitCode.DONE))
     try:

@@ -24,6 +24,7 @@ from openami.device.secure.codec import (
     write,
 )
 from openami.device.secure.dlmscalls import ChannelCalls
+from openami.device.secure.updating import UpdateCalls
 from openami.device.secure.world import World
 from openami.psa.aead import AeadOperation
 from openami.psa.attributes import NULL, VOLATILE_IDS
@@ -65,11 +66,23 @@ class Service:
     """The functions of the secure world, for any number of connections."""
 
     def __init__(
-        self, world: World, firmware: FirmwareUpdate | None = None, limits: Limits = LIMITS
+        self,
+        world: World,
+        firmware: FirmwareUpdate | None = None,
+        update: UpdateCalls | None = None,
+        limits: Limits = LIMITS,
     ) -> None:
-        """Serve a world; `firmware` is the update of a device that started from its flash."""
+        """Serve a world.
+
+        Args:
+            world: Of the device.
+            firmware: The update of a device that started from its flash.
+            update: The same update, for image transfer.
+            limits: What callers may take.
+        """
         self.world = world
         self.firmware = firmware
+        self.update = update
         self.limits = limits
         self.handles = count(1)
         self._held: dict[Caller, Holdings] = {}
@@ -267,8 +280,7 @@ class Session:
     def _call_firmware(self, function: Function, arguments: tuple[Value, ...]) -> object:
         firmware = self._service.firmware
         if firmware is None:
-            problem = "the device did not start from its flash: nothing there can be updated"
-            raise PsaError(Status.NOT_SUPPORTED, problem, function.name)
+            raise _not_updated(function)
         match function.name, arguments:
             case "fwu_query", (component,):
                 found = firmware.query(_whole(component))
@@ -281,6 +293,12 @@ class Session:
                 return int(firmware.reject(_octets(error).decode(errors="replace")))
             case _:
                 return getattr(firmware, function.method)(*arguments)
+
+    def _call_update(self, function: Function, arguments: tuple[Value, ...]) -> object:
+        update = self._service.update
+        if update is None:
+            raise _not_updated(function)
+        return update.call(function.method, arguments)
 
     def _call_dlms(self, function: Function, arguments: tuple[Value, ...]) -> object:
         if self._dlms is None:
@@ -304,6 +322,7 @@ _HANDLERS: Final[Mapping[Group, Callable[[Session, Function, tuple[Value, ...]],
     Group.PS: Session._call_ps,  # noqa: SLF001
     Group.ATTESTATION: Session._call_attestation,  # noqa: SLF001
     Group.FIRMWARE: Session._call_firmware,  # noqa: SLF001
+    Group.UPDATE: Session._call_update,  # noqa: SLF001
     Group.DLMS: Session._call_dlms,  # noqa: SLF001
     Group.LIFE_CYCLE: Session._call_life_cycle,  # noqa: SLF001
 }
@@ -314,6 +333,11 @@ def _function(number: int) -> Function:
         return BY_NUMBER[number]
     except KeyError:
         raise CodecError(f"there is no function 0x{number:04X}") from None
+
+
+def _not_updated(function: Function) -> PsaError:
+    problem = "the device did not start from its flash: nothing there can be updated"
+    return PsaError(Status.NOT_SUPPORTED, problem, function.name)
 
 
 def _flat(result: object) -> tuple[Value, ...]:

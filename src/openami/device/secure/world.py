@@ -76,6 +76,10 @@ class World:
         self.random = random_generator(noise, personalization=record.seed)
         self._rooms = None if not STAGES[self.state].keys else self._open(flash, otp, record)
 
+    def attestation_point(self) -> bytes:
+        """Return the public key whose owner signs the device's tokens."""
+        return self.rooms.keys.export_public_key(ATTESTATION_CLIENT, ATTESTATION_KEY_ID)
+
     def close(self) -> None:
         """Note what the next start may know exactly."""
         if self._rooms is not None and isinstance(self._rooms.channels, Channels):

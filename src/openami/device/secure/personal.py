@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The factory's last step: a device gets its unique key and its secrets, and is secured.
+
+The life cycle says how far it came, and goes one way::
+
+    ASSEMBLY_AND_TEST      the unique key is burned
+    PSA_ROT_PROVISIONING   the secrets go into protected storage
+    SECURED                nobody can bring others in; they are only used from here
+
+It may be cut off anywhere and called again with the same secrets.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from openami.device.files import FLASH_FILE, OTP_FILE
+from openami.device.flash import FlashFile
+from openami.device.handover import SEED_OCTETS, Handover
+from openami.device.otp import STAGE, UNIQUE_KEY, UNIQUE_KEY_OCTETS, Otp
+from openami.device.secure.channels import Secrets, bring_in
+from openami.device.secure.world import World
+from openami.firmware.bank import M2351_FLASH_OCTETS, Bank
+from openami.psa.formats import Random
+from openami.psa.lifecycle import STAGES, LifeCycle, advance, of_fuses
+
+_BLANK: Final = b"\xff" * UNIQUE_KEY_OCTETS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Personality:
+    """What a factory gives to one device.
+
+    Attributes:
+        secrets: Of DLMS/COSEM.
+        first_counter: The first invocation counter that it may use.
+        window_expected: The lowest that it accepts.
+    """
+
+    secrets: Secrets
+    first_counter: int = 1
+    window_expected: int = 0
+
+
+def state_of(folder: Path) -> LifeCycle:
+    """Return how far the device came whose secure folder this is."""
+    otp = Otp.open(folder / OTP_FILE)
+    try:
+        return of_fuses(otp.read(STAGE)[0])
+    finally:
+        otp.close()
+
+
+def personalise(folder: Path, given: Callable[[], Personality], entropy: Random) -> bytes:
+    """Secure the device whose secure folder this is; return the point of its attestation key.
+
+    Args:
+        folder: With flash and one-time-programmable memory.
+        given: Asked for unless the device is secured already.
+        entropy: For the unique key.
+
+    Raises:
+        PsaError: Its storage is damaged, or its life is beyond that.
+        StorageError: The disk refused.
+    """
+    flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
+    otp = Otp.open(folder / OTP_FILE)
+    try:
+        return _personalise(flash, otp, given, entropy)
+    finally:
+        flash.close()
+        otp.close()
+
+
+def _personalise(
+    flash: FlashFile, otp: Otp, given: Callable[[], Personality], entropy: Random
+) -> bytes:
+    if of_fuses(otp.read(STAGE)[0]) is LifeCycle.ASSEMBLY_AND_TEST:
+        found = otp.read(UNIQUE_KEY, UNIQUE_KEY_OCTETS // 8)
+        if found == _BLANK:
+            otp.burn(UNIQUE_KEY, entropy(UNIQUE_KEY_OCTETS))
+        _go_on(otp, LifeCycle.PSA_ROT_PROVISIONING)
+    record = Handover(
+        bank=Bank.A, trial=False, seed=entropy(SEED_OCTETS), life_cycle=0, from_source=True
+    )
+    world = World(flash, otp, record, entropy)
+    if not STAGES[world.state].provisioning:
+        return world.attestation_point()
+    rooms, personality = world.rooms, given()
+    bring_in(
+        rooms.its,
+        rooms.ps,
+        personality.secrets,
+        first_counter=personality.first_counter,
+        window_expected=personality.window_expected,
+    )
+    flash.sync()
+    _go_on(otp, LifeCycle.SECURED)
+    return world.attestation_point()
+
+
+def _go_on(otp: Otp, to: LifeCycle) -> None:
+    fuses = advance(of_fuses(otp.read(STAGE)[0]), to)
+    otp.burn(STAGE, bytes((fuses,)))

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A meter's factory step: its keys leave `keys.json` for the secure world, and the file goes.
+
+The head-end has its copy from the shipment (docs/provisioning.md).  Counters go on where they were:
+a meter that was used before is personalised later without using one twice.
+"""
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from openami.device.files import ATTESTATION_PUBLIC, SECURE
+from openami.device.secure.channels import Secrets
+from openami.device.secure.personal import Personality, personalise
+from openami.device.storage import StorageError
+from openami.meter.config import MeterConfig
+from openami.meter.state import CounterStore, StateStore
+from openami.psa.status import PsaError
+from openami.runtime.clock import real_us
+from openami.runtime.errors import UserError
+from openami.runtime.files import sync_folder, write_durably
+
+
+def personalise_meter(config: MeterConfig) -> None:
+    """Give a meter's keys to its secure world; may be cut off and called again.
+
+    Raises:
+        UserError: It has no keys to give, its storage is damaged, or the disk refused.
+    """
+    folder = config.home / SECURE
+
+    def given() -> Personality:
+        keys = config.keys
+        if keys is None:
+            raise UserError(f"{config.keys_file} is not there: {config.name} has no keys to give")
+        secrets = Secrets(
+            title=config.title,
+            epoch=keys.epoch,
+            encryption=keys.guek,
+            authentication=keys.gak,
+            master=keys.kek,
+            password=keys.lls,
+        )
+        first_counter, expected = _counters(config.home)
+        return Personality(secrets=secrets, first_counter=first_counter, window_expected=expected)
+
+    try:
+        point = personalise(folder, given, os.urandom)
+    except (PsaError, StorageError) as error:
+        raise UserError(f"{config.name} cannot be personalised: {error}") from error
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write_durably(
+        config.home / ATTESTATION_PUBLIC, pem
+    )  # before the file goes: says where keys are
+    _erase(config.keys_file)
+
+
+def _counters(home: Path) -> tuple[int, int]:
+    path = home / "management.cell"
+    if not path.exists():
+        return 1, 0
+    state = StateStore(path)
+    counters = CounterStore(home / "counters.cell", real_us, begun=True)
+    try:
+        return counters.reserve(0), state.state.window_expected
+    finally:
+        counters.close()
+        state.close()
+
+
+def _erase(path: Path) -> None:
+    """Overwrite a file, and remove it."""
+    try:
+        with path.open("r+b") as file:
+            file.write(bytes(path.stat().st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path} cannot be erased ({error.strerror}): permit writing") from error

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The running meter behind its wall: users of their own, or one for all, and it says which."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from meter.plant import HopProcess, Plant
+from openami.lifecycle.plan import meter_title
+from openami.lifecycle.provision import provision
+from openami.meter.config import MeterConfig
+from openami.runtime.users import Part, User, users_here
+
+FAST = 3600.0
+TITLE = meter_title(1)
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes as others")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="openami-apart-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@asynccontextmanager
+async def personalised(var: Path) -> AsyncIterator[tuple[Plant, HopProcess]]:
+    var.mkdir(exist_ok=True)
+    plant = Plant(var, meters=1, speed=FAST)
+    hop = HopProcess(plant)
+    hop.know(TITLE)
+    command = ["meter", "personalise", "--home", str(plant.meter_home(1))]
+    done = await asyncio.to_thread(openami, *command)
+    assert done.returncode == 0, done.stderr
+    await hop.open()
+    try:
+        yield plant, hop
+    finally:
+        await asyncio.to_thread(plant.stop)
+        await hop.close()
+
+
+def openami(*words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "openami", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def isolation(plant: Plant) -> str:
+    try:
+        said = json.loads((plant.layout.run / "meter.json").read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(said["figures"].get("isolation", ""))
+
+
+def uid_of(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Uid:")).split()[1])
+
+
+def looked_at(path: Path, user: User) -> str:
+    """Return what a user is told who looks at a file."""
+    looked = subprocess.run(
+        ["cat", str(path)],
+        user=user.uid,
+        group=user.gid,
+        extra_groups=(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return looked.stderr
+
+
+def secure_pid(plant: Plant) -> int:
+    said = subprocess.run(
+        ["pgrep", "-f", f"openami.device.secure {plant.meter_home(1)}/"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(said.stdout.split()[0])
+
+
+async def works(plant: Plant, hop: HopProcess) -> None:
+    """Wait until management takes intervals and pushes them, sealed behind the wall."""
+    await plant.until(lambda: len(hop.rows.get(TITLE, {})) > 10, "pushes")
+    await plant.until(lambda: isolation(plant) != "", "isolation")
+
+
+@needs_root
+def test_each_part_is_a_user_of_its_own(open_folder: Path) -> None:
+    users = users_here()
+    management, secure = users.get(Part.MANAGEMENT), users.get(Part.SECURE)
+    assert management is not None
+    assert secure is not None
+
+    async def story() -> None:
+        async with personalised(open_folder / "var") as (plant, hop):
+            plant.start_meter()
+            await works(plant, hop)
+            assert isolation(plant) == "full"
+            assert uid_of(plant.pid("management")) == management.uid
+            assert uid_of(secure_pid(plant)) == secure.uid
+            home = plant.meter_home(1)
+            for attempt in (home / "secure" / "flash.bin", home / "secure" / "otp.bin"):
+                assert "Permission denied" in await asyncio.to_thread(
+                    looked_at, attempt, management
+                )
+            assert "Traceback" not in plant.said()
+
+    asyncio.run(story())
+
+
+def test_one_user_for_all_is_said_to_be_one(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with personalised(tmp_path / "var") as (plant, hop):
+            plant.start_meter()
+            await works(plant, hop)
+            assert isolation(plant).startswith("reduced: ")
+            assert "Traceback" not in plant.said()
+
+    asyncio.run(story())
+
+
+def test_keys_are_nowhere_in_the_clear_after_the_factory(tmp_path: Path) -> None:
+    plant = Plant(tmp_path, meters=1, speed=1.0)
+    home = plant.meter_home(1)
+    keys = MeterConfig.load(home).keys
+    assert keys is not None
+    secrets = [keys.guek, keys.gak, keys.kek, keys.lls]
+
+    done = openami("meter", "personalise", "--home", str(home))
+
+    assert done.returncode == 0, done.stderr
+    assert MeterConfig.load(home).keys is None
+    for path in home.rglob("*"):
+        octets = path.read_bytes() if path.is_file() else b""
+        for secret in secrets:
+            assert secret not in octets
+            assert secret.hex().encode() not in octets.lower()
+    again = openami("meter", "personalise", "--home", str(home))
+    assert again.returncode == 0, again.stderr
+    provision(plant.layout, plant.plan, lambda *_: None)  # as at the next `openami up`
+
+
+def test_the_secure_world_comes_back_with_its_module(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with personalised(tmp_path / "var") as (plant, hop):
+            plant.start_meter()
+            await works(plant, hop)
+            before = len(hop.rows[TITLE])
+            os.kill(secure_pid(plant), 9)
+            await plant.until(lambda: len(hop.rows[TITLE]) > before + 5, "more pushes")
+
+    asyncio.run(story())
