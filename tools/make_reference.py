@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from openami.cosem.classes.chapters import CHAPTERS, Chapter
+from openami.cosem.classes.chapters import CHAPTERS, LATER, Chapter
 from openami.cosem.kinds import Kind, Shape
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
 
@@ -72,7 +72,7 @@ def _page(chapter: Chapter) -> str:
         lines += ["In editions of DLMS UA 1000-1 after 12. [All chapters](README.md).", ""]
     types: Types = {}
     for versions in _by_id(chapter):
-        lines += _class(versions, types)
+        lines += _class(chapter, versions, types)
     if types:
         lines += ["## Types", ""]
     for name in sorted(types, key=str.lower):
@@ -90,8 +90,8 @@ def _heading(versions: list[Table]) -> str:
     return f"{versions[0].class_id} {name}"
 
 
-def _class(versions: list[Table], types: Types) -> Iterator[str]:
-    yield from (f"## {_heading(versions)}", "")
+def _class(chapter: Chapter, versions: list[Table], types: Types) -> Iterator[str]:
+    yield from (f"## {_heading(versions)}", "", f"{_clause(chapter, versions)}.", "")
     for table in versions:
         said = re.sub(r"^Version \d+[:.] ?", "", _prose(table))
         unsure = f" **(?)** {_capital(table.unsure)}." if table.unsure else ""
@@ -113,6 +113,16 @@ def _class(versions: list[Table], types: Types) -> Iterator[str]:
     one = len(versions) == 1
     yield from _rows("attribute | type | access", attributes, one=one)
     yield from _rows("method | argument | result | short name", methods, one=one)
+
+
+def _clause(chapter: Chapter, versions: list[Table]) -> str:
+    """Return where the standard has the class: its clause, else its chapter."""
+    for table in versions:
+        if found := re.search(r"\((4\.\d+\.\d+)\b", inspect.getdoc(table) or ""):
+            return f"Clause {found[1]}"
+    if not chapter.clause or versions[0].class_id in LATER:
+        return "In an edition after 12"
+    return f"In chapter {re.sub(r' .class.*', '', chapter.clause)}"
 
 
 def _rows(head: str, rows: Iterable[tuple[int, int, str]], *, one: bool) -> Iterator[str]:

@@ -54,3 +54,18 @@ def test_every_row_stands_on_the_page_of_its_chapter(tool: ModuleType) -> None:
                 assert f"`{row.name}`" in text or row.name == "logical_name"
                 assert row.unsure in text
             assert table.unsure[1:] in text
+
+
+def test_every_class_says_where_the_standard_has_it(tool: ModuleType) -> None:
+    made: dict[str, str] = tool.pages()
+    places = re.findall(
+        r"^## (\d+) \w+\n\n(Clause 4\.\d+\.\d+|In chapter 4\.[\d and.]+|In an edition after 12)\.$",
+        "\n".join(made.values()),
+        re.MULTILINE,
+    )
+    assert {int(class_id) for class_id, _ in places} == {
+        table.class_id for chapter in CHAPTERS for table in chapter.classes()
+    }
+    assert dict(places)["3"] == "Clause 4.3.2"
+    assert dict(places)["19"] == "In chapter 4.7"
+    assert dict(places)["130"] == "In an edition after 12"

@@ -79,3 +79,7 @@ CHAPTERS: Final = (
     Chapter("lpwan", "SCHC over LPWAN, LoRaWAN", "", (lpwan,)),
     Chapter("iso-networks", "ISO/IEC 14908, ISO/IEC 12139-1, attestation", "", (iso_networks,)),
 )
+
+LATER: Final = frozenset({66, 116, *range(130, 134), *range(140, 144), 160, 161, 162, 170})
+"""Classes that edition 12 does not have, in whichever chapter they stand; after a class list of
+edition 17."""

@@ -86,7 +86,7 @@ REACHED: Final[Mapping[Trigger, frozenset[ControlState]]] = {
 
 
 class DisconnectControl(InterfaceClass, class_id=70, version=0, methods_at=0x20):
-    """A device that disconnects and reconnects the premises, e.g. 0.0.96.3.10.255."""
+    """A device that disconnects and reconnects the premises (4.5.8), e.g. 0.0.96.3.10.255."""
 
     output_state = Attribute(2, BOOLEAN, dynamic=True)
     control_state = Attribute(3, enumeration(ControlState), dynamic=True)

@@ -55,7 +55,7 @@ class ImageBlock(NamedTuple):
 
 
 class ImageTransfer(InterfaceClass, class_id=18, version=0, methods_at=0x40):
-    """Receives an image in blocks, verifies and activates it, e.g. 0.0.44.0.0.255."""
+    """Receives an image in blocks, verifies and activates it (4.4.6), e.g. 0.0.44.0.0.255."""
 
     image_block_size = Attribute(2, DOUBLE_LONG_UNSIGNED)  # octets
     image_transferred_blocks_status = Attribute(3, BITS, dynamic=True)

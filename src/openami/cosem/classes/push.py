@@ -77,7 +77,7 @@ _DESTINATION = structure(
 
 
 class PushSetup(InterfaceClass, class_id=40, version=0, methods_at=0x38):
-    """What is pushed, where to, and how often it is tried again (version 0)."""
+    """What is pushed, where to, and how often it is tried again (4.4.8, version 0)."""
 
     push_object_list = Attribute(2, array(CAPTURE_OBJECT), access=Access.READ_WRITE)
     send_destination_and_method = Attribute(3, _DESTINATION, access=Access.READ_WRITE)
