@@ -13,8 +13,10 @@ from openami.exchange.commands import CommandKind, CommandState
 from openami.exchange.events import EventCode
 from openami.headend import commands as module
 from openami.headend.associations import MeterSession
+from openami.headend.config import CommandSettings
 from openami.store import commands, counters, live, registry
 from openami.store.commands import Command
+from postgres import free_port
 
 
 def ask(chain: Chain, kind: CommandKind, meter_id: int = 1, valid_s: float = 300.0) -> str:
@@ -241,3 +243,19 @@ async def test_a_fault_of_ours_leaves_no_command_behind_as_sent(
             assert "ZeroDivisionError" in commands.history(chain.engine, command_id)[-1].note
         await settled(chain, command_id, CommandState.CONFIRMED)
         assert len(chain.meters[1].switch.moves) == 1
+
+
+@in_loop
+async def test_a_meter_that_answers_nothing_is_tried_with_growing_pauses_and_given_up(
+    tmp_path: Path,
+) -> None:
+    async with running_chain(tmp_path, meters=1) as chain:
+        settings = CommandSettings(retry_first_s=0.05, retry_most_s=0.1, attempts_most=3)
+        chain.headend.commands.settings = settings
+        registry.set_address(chain.engine, 1, f"tls://127.0.0.1:{free_port()}")
+        chain.headend.directory.refresh()
+        command = await settled(chain, ask(chain, CommandKind.DISCONNECT), CommandState.FAILED)
+        assert command.attempts == 3
+        assert path_of(chain, command.command_id) == [CommandState.REQUESTED, CommandState.FAILED]
+        last = commands.history(chain.engine, command.command_id)[-1]
+        assert "given up after 3 attempts" in last.note

@@ -2,6 +2,7 @@
 """Sessions: one association a meter, bounded work, urgent work first."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -227,3 +228,65 @@ async def test_a_job_that_does_not_end_is_cut_by_the_stop() -> None:
     await meters.sessions.stop(grace_s=0.01)
     with pytest.raises(UserError, match="cut by the stop"):
         await running
+
+
+@in_loop
+async def test_a_narrow_way_is_not_flooded_and_takes_no_place_from_others() -> None:
+    """Meters 0 to 9 share one concentrator, 10 to 19 another, 20 and above are dialled."""
+    meters = Meters()
+    meters.sessions = Sessions(
+        meters.open,
+        parallel=6,
+        idle_s=0.01,
+        group_of=lambda meter_id: None if meter_id >= 20 else meter_id // 10,
+        group_parallel=2,
+    )
+    inside: Counter[int] = Counter()
+    most: Counter[int] = Counter()
+    gate = asyncio.Event()
+
+    async def job(session: Fake) -> None:
+        group = session.meter_id // 10
+        inside[group] += 1
+        most[group] = max(most[group], inside[group])
+        if group == 0:
+            await gate.wait()
+        await asyncio.sleep(0)
+        inside[group] -= 1
+
+    slow = [asyncio.create_task(meters.sessions.run(n, Urgency.SCHEDULE, job)) for n in range(10)]
+    await until(lambda: inside[0] == 2)
+    others = [meters.sessions.run(n, Urgency.SCHEDULE, job) for n in range(10, 30)]
+    await asyncio.gather(*others)  # though ten wait before the first concentrator
+    gate.set()
+    await asyncio.gather(*slow)
+    assert most[0] == most[1] == 2
+    assert 2 < most[2] <= 6
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_an_urgent_command_comes_between_the_pieces_of_a_long_job() -> None:
+    meters = Meters()
+    order: list[str] = []
+
+    async def piece(_session: Fake) -> None:
+        order.append("block")
+        await asyncio.sleep(0.002)
+
+    async def disconnect(_session: Fake) -> None:
+        await asyncio.sleep(0)
+        order.append("disconnect")
+
+    async def firmware() -> None:
+        for _ in range(30):
+            await meters.sessions.run(1, Urgency.BACKFILL, piece)
+
+    long = asyncio.create_task(firmware())
+    await until(lambda: len(order) >= 3)
+    await meters.sessions.run(1, Urgency.URGENT, disconnect)
+    assert order.index("disconnect") < 30
+    await long
+    assert order.count("block") == 30
+    assert len(meters.opened) == 1  # the association was handed over, not opened anew
+    await meters.sessions.stop()

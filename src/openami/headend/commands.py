@@ -79,7 +79,7 @@ class Commands:
     ) -> None:
         self.doubt_after_s = DOUBT_AFTER_S
         self.ask_first_s = ASK_FIRST_S
-        self._settings = settings
+        self.settings = settings
         self._books = books
         self._holdings = holdings
         self._reachable = reachable
@@ -190,7 +190,7 @@ class Commands:
 
     async def _postpone(self, command: Command, lease: Lease, cause: str) -> None:
         """Try later what reached no meter, with growing pauses; give up after many attempts."""
-        settings = self._settings
+        settings = self.settings
         pause_s = min(
             settings.retry_first_s * 2.0 ** min(command.attempts, 30), settings.retry_most_s
         )

@@ -20,7 +20,8 @@ from openami.transport.url import Url
 class SessionSettings:
     """How meters are spoken to."""
 
-    parallel: int = setting(200, least=1)  # associations at once
+    parallel: int = setting(200, least=1)  # jobs at once
+    concentrator_parallel: int = setting(50, least=1)  # ... through one concentrator
     idle_s: float = 10.0  # an association without work is released after it
     answer_timeout_s: float = setting(10.0, least=0.1)  # for each request
     counter_block: int = setting(256, least=16)  # invocation counters reserved at a time

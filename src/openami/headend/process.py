@@ -33,6 +33,7 @@ from openami.runtime.process import until_stopped
 from openami.runtime.status import Figures, write_status
 from openami.store.database import open_database
 from openami.store.leases import Worker
+from openami.store.registry import UnknownMeterError
 from openami.transport.endpoint import Listener
 from openami.transport.url import Url
 
@@ -86,6 +87,8 @@ class HeadEnd:
             self.associations.open,
             parallel=config.sessions.parallel,
             idle_s=config.sessions.idle_s,
+            group_of=self._concentrator_of,
+            group_parallel=config.sessions.concentrator_parallel,
         )
         self.schedule = Schedule(
             config.schedule,
@@ -202,6 +205,14 @@ class HeadEnd:
     def _belongs(self, title: bytes, concentrator: bytes) -> bool:
         meter = self.directory.by_title(title)
         return meter is not None and meter.concentrator == concentrator
+
+    def _concentrator_of(self, meter_id: int) -> bytes | None:
+        """Return what a meter shares its way with; None for one that is dialled."""
+        try:
+            meter = self.directory.by_id(meter_id)
+        except UnknownMeterError:
+            return None  # it is said where the association is opened
+        return meter.concentrator if self.uplinks.has_route(meter.title) else None
 
     def _reachable(self, meter_id: int) -> bool:
         return self.routes.reachable(self.directory.by_id(meter_id))

@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -119,18 +119,33 @@ class Sessions(Generic[S]):
         failed: How many jobs ended with an error of route, association or protection.
     """
 
-    def __init__(self, opener: Opener[S], *, parallel: int, idle_s: float) -> None:
+    def __init__(
+        self,
+        opener: Opener[S],
+        *,
+        parallel: int,
+        idle_s: float,
+        group_of: Callable[[int], Hashable] = lambda _: None,
+        group_parallel: int | None = None,
+    ) -> None:
         """Bind the port; call inside a running loop.
 
         Args:
             opener: Opens an association with a meter.
             parallel: How many jobs run at once.
             idle_s: How long an association without work stays open.
+            group_of: Names what meters share on their way, e.g. their concentrator; None
+                for a meter that shares nothing.
+            group_parallel: How many jobs run at once in a group; None: as many as in all.
         """
         self.opened = self.failed = 0
         self._opener = opener
         self._idle_s = idle_s
         self._slots = Slots(parallel)
+        self._parallel = parallel
+        self._group_of = group_of
+        self._group_parallel = group_parallel or parallel
+        self._groups: dict[Hashable, Slots] = {}
         self._desks: dict[int, _Desk[S]] = {}
         self._workers: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
@@ -195,12 +210,23 @@ class Sessions(Generic[S]):
         del self._desks[desk.meter_id]
 
     async def _next(self, desk: _Desk[S]) -> None:
-        await self._slots.acquire(desk.queue[0].urgency)
+        group = self._group_of(desk.meter_id)
+        if (slots := self._groups.get(group)) is None:
+            places = self._parallel if group is None else self._group_parallel
+            slots = self._groups[group] = Slots(places)
+        # The group's place first: who waits for its narrow way takes no place from the others.
+        await slots.acquire(desk.queue[0].urgency)
         try:
-            if desk.queue:  # unless it was refused meanwhile
-                await self._do(desk, heapq.heappop(desk.queue))
+            if not desk.queue:  # it was refused meanwhile
+                return
+            await self._slots.acquire(desk.queue[0].urgency)
+            try:
+                if desk.queue:
+                    await self._do(desk, heapq.heappop(desk.queue))
+            finally:
+                self._slots.release()
         finally:
-            self._slots.release()
+            slots.release()
 
     async def _arrives(self, desk: _Desk[S]) -> bool:
         """Wait a while for a job; tell whether one came."""
