@@ -42,14 +42,18 @@ class Kind:
                 secured,
                 limits,
             )
-            yield port.url
-            await port.close()
+            try:
+                yield port.url
+            finally:
+                await port.close()
         else:
             listener = await listen(
                 Url("tls", "127.0.0.1", 0), there.accept, secured=secured, limits=limits
             )
-            yield listener.url
-            await listener.close()
+            try:
+                yield listener.url
+            finally:
+                await listener.close()
         await asyncio.sleep(0.01)  # sockets are closed by then
 
 

@@ -26,6 +26,7 @@ UNVERIFIED: Final[dict[int, str]] = {  # X509_V_ERR_…, RFC 5280 section 6
     REVOKED: "its authority has revoked it",
     KEY_TOO_SMALL: "a key in its chain is not EC P-256 or P-384",
     HASH_TOO_WEAK: "its chain is signed with a hash weaker than SHA-256",
+    79: "it was issued by a device, which is no authority",
 }
 
 NOTHING_SHARED: Final = "it shares no cipher suite with us ({words}): {suites}"
