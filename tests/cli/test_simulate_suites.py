@@ -137,6 +137,15 @@ def test_what_does_not_fit_is_refused(
     assert sentence in outcome.sentence
 
 
+def test_what_is_no_serial_line_is_not_served(openami: Run, tmp_path: Path) -> None:
+    plain = tmp_path / "file"
+    plain.write_text("")
+    for path in ("/dev/null", plain):
+        outcome = openami("simulate", "--listen", f"hdlc+serial://{path}")
+        assert outcome.status == 1
+        assert "is no serial line: give a device" in outcome.sentence
+
+
 def test_a_slave_is_installed_captured_and_keyed(openami: Run, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     with Listening("simulate", "--keys", keys, "--listen", ANY) as meter:

@@ -103,7 +103,10 @@ def test_a_meter_that_keeps_something_else_is_reported(openami: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["write", f"{CLOCK}:time_zone", "east"], "'east' is no Long: write one that fits"),
+        (
+            ["write", f"{CLOCK}:time_zone", "east"],
+            "'east' is no Long: write a whole number from -32768 to 32767",
+        ),
         (["write", f"{CLOCK}:colour", "1"], "class 8 (Clock) has no attribute 'colour'; it has"),
         (["write", f"{CLOCK}:daylight_savings_begin", "soon"], "write 2026-03-01T12:30:00+01:00"),
         (["write", "1.2.3", "1"], "'1.2.3' is no OBIS code"),
@@ -116,6 +119,8 @@ def test_a_meter_that_keeps_something_else_is_reported(openami: Run) -> None:
         (["call", f"{DISCONNECT}"], "0.0.96.3.10.255 names no method: write OBIS:METHOD"),
         (["call", f"{DISCONNECT}:open"], "has no method 'open'; it has remote_disconnect"),
         (["call", f"{CLOCK}:shift_time", "soon"], "'soon' is no Long"),
+        (["call", f"{CLOCK}:shift_time"], "takes an argument, Long: give it behind the method"),
+        (["write", f"{CLOCK}:-1", "1"], "-1 is no row of an object: use 1 to 127"),
         (["call", f"{CLOCK}:preset_adjusting_time"], "takes an argument, structure PresetTime"),
     ],
 )

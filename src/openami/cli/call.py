@@ -4,6 +4,7 @@
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from openami.cli.meter_options import meter_options
 from openami.cli.places import Objects, Place, Target
 from openami.cli.values import by_class, given_type, shown
 from openami.cosem.choices import RAW
-from openami.cosem.kinds import Kind, KindError
+from openami.cosem.kinds import INTEGER, Kind, KindError
 from openami.cosem.literals import to_typed
 from openami.cosem.model import Method
 from openami.dlms import data as axdr_data
@@ -140,13 +141,16 @@ def _argument(place: Place, text: str | None, type_name: str | None) -> Data:
 
 
 def _nothing(place: Place, kind: Kind[Any]) -> Data:
-    """Return what stands for no argument: the integer 0, or null-data where the class says so."""
-    for value in (Integer(0), None):
-        try:
-            kind.from_data(value)
-        except KindError:
-            continue
-        return value
+    """Return what stands for no argument: the integer 0, or null-data where the class says so.
+
+    A method of a class that nobody declared gets the integer 0 too; one that takes a number of its
+    own is never given 0 in silence.
+    """
+    if kind is INTEGER or kind is RAW:
+        return Integer(0)
+    with suppress(KindError):
+        kind.from_data(None)
+        return None
     sentence = f"{place} takes an argument, {kind.name}: give it behind the method"
     raise UserError(sentence, ExitCode.ASKED_WRONGLY)
 

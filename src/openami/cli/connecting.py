@@ -4,7 +4,8 @@
 `run_with_meter` dials, associates, lets the command work, and releases whatever happens.  Where a
 meter refuses our invocation counter and tells which one it expects, the work begins once more with
 that.  The first Ctrl-C sets `Work.stop`: long work looks at it between two requests and returns
-what it has; the second one ends at once.
+what it has.  A meter that is silent meanwhile is waited for `PATIENCE_S` and no longer; the second
+Ctrl-C ends at once.
 """
 
 import asyncio
@@ -13,8 +14,11 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
+
+import click
 
 from openami.cli.read_options import ReadOptions, refusal
 from openami.cosem.asking.association import Steps
@@ -39,20 +43,38 @@ INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells have it."""
 
 
+PATIENCE_S: Final = 1.0
+"""How long what is under way may go on after Ctrl-C."""
+
+
 class Stop:
-    """Whether the person has asked to end."""
+    """Whether the person has asked to end.
+
+    Attributes:
+        asked: Whether Ctrl-C was typed.
+        gave_up: Whether what was under way then took too long to be waited for.
+        give_up: Ends it.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self.gave_up = False
+        self.give_up: Callable[[], object] | None = None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Take the first Ctrl-C as a wish; the next one interrupts."""
         loop = asyncio.get_running_loop()
+        waiting: list[asyncio.TimerHandle] = []
+
+        def end() -> None:
+            if self.give_up is not None:
+                self.gave_up = True
+                self.give_up()
 
         def ask() -> None:
             self.asked = True
             loop.remove_signal_handler(signal.SIGINT)
+            waiting.append(loop.call_later(PATIENCE_S, end))
 
         try:
             loop.add_signal_handler(signal.SIGINT, ask)
@@ -63,6 +85,8 @@ class Stop:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGINT)
+            for each in waiting:
+                each.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +174,16 @@ async def with_meter(
 
 async def _run(meter: Meter, work: Callable[[Work], Awaitable[T]]) -> T:
     stop = Stop()
-    with stop.listening():
-        return await with_meter(meter, work, stop)
+    opening = asyncio.create_task(with_meter(meter, work, stop))
+    stop.give_up = opening.cancel
+    try:
+        with stop.listening():
+            return await opening
+    except (asyncio.CancelledError, UserError):
+        if not stop.gave_up:
+            raise
+    click.echo(f"openami: {meter.url}: interrupted", err=True)
+    raise click.exceptions.Exit(INTERRUPTED)
 
 
 async def _once(
@@ -170,6 +202,8 @@ async def _once(
         coap=meter.options.coap(),
         route=meter.options.gateway,
     ) as session:
+        if stop.give_up is not None:  # what was read so far is kept by who reads
+            stop.give_up = partial(session.session.detach, "interrupted")
         return await work(Work(meter, session, stop))
 
 

@@ -155,7 +155,7 @@ class Dumper:
             return None, str(error.result)
         except (DlmsError, UserError) as error:
             if not self.work.goes_on(error):
-                self.ended = str(error)
+                self.ended = "interrupted" if self.work.stop.asked else str(error)
             return None, str(error)
         return octets, ""
 

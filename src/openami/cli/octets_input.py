@@ -46,11 +46,21 @@ def from_hex(text: str, name: str, *, secret: bool = False) -> bytes:
         if letter not in "0123456789abcdef":
             shown = "" if secret else f" {letter!r}"
             sentence = f"{name}: digit {place + 1}{shown} is not hexadecimal: use 0-9 and A-F"
+            if not secret and _is_file(text):
+                sentence += f", or --file {text} for what is in that file"
             raise UserError(sentence, ExitCode.ASKED_WRONGLY)
     if len(digits) % 2:
-        sentence = f"{name} has {len(digits)} digits, an odd number: two digits make an octet"
+        count = f"{len(digits)} digit" + "s" * (len(digits) > 1)
+        sentence = f"{name} has {count}, an odd number: two digits make an octet"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY)
     return bytes.fromhex(digits)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def from_dump(text: str) -> bytes | None:

@@ -55,7 +55,7 @@ class Target:
                 obis = Obis.parse(body)
             except ValueError as inner:
                 raise UserError(str(inner), ExitCode.ASKED_WRONGLY) from None
-            row = int(name) if name.isdecimal() else _plain(name)
+            row = int(name) if name.removeprefix("-").isdecimal() else _plain(name)
             if isinstance(row, int) and not 1 <= row <= 127:
                 sentence = f"{text}: {row} is no row of an object: use 1 to 127, or its name"
                 raise UserError(sentence, ExitCode.ASKED_WRONGLY) from None
@@ -66,7 +66,7 @@ class Target:
 
 
 def _is_row(text: str) -> bool:
-    return text.isdecimal() or text.replace("-", "_").isidentifier()
+    return text.removeprefix("-").isdecimal() or text.replace("-", "_").isidentifier()
 
 
 def _plain(name: str) -> str:

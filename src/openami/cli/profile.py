@@ -209,7 +209,7 @@ async def _read(work: Work, wish: Wish, shown: Bar) -> Outcome:
     except (DlmsError, UserError) as error:
         if sink.kept == before or isinstance(sink, InMemory):
             raise
-        ended = str(error)
+        ended = "interrupted" if work.stop.asked else str(error)
     finally:
         sink.close()
     return Outcome(shape, sink, sink.kept - before, ended)

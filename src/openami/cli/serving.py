@@ -2,6 +2,7 @@
 """One logical device behind any listener: wrapper or CoAP, plain or protected, or HDLC."""
 
 import os
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -114,9 +115,24 @@ def _station(device: LogicalDevice, physical: int) -> Station:
         raise UserError(f"{error}: choose another --physical", ExitCode.ASKED_WRONGLY) from None
 
 
+def _is_terminal(path: Path) -> bool:
+    """Tell whether a path is that of a line; one that may not be opened is waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return stat.S_ISCHR(path.stat().st_mode)
+    try:
+        return os.isatty(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _serve_line(device: LogicalDevice, path: Path, physical: int, guard: Guard | None) -> Opened:
     """Serve a serial line that is there, or a pseudo-terminal that is made and taken away."""
     is_line = path.exists() and not path.is_symlink()
+    if is_line and not _is_terminal(path):
+        sentence = f"hdlc+serial://{path} is no serial line: give a device such as /dev/ttyUSB0"
+        raise UserError(f"{sentence}, or a path that is not there for a pseudo-terminal")
     of = SerialLine if is_line else PtyLine
     station = _station(device, physical)
     wire = serve_line(of, path, lambda line: Conversation(line, device, guard), station)

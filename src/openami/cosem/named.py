@@ -42,6 +42,7 @@ from openami.cosem.literals import (
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import (
     DEEPEST,
+    INTEGER_TYPES,
     Array,
     BitString,
     Data,
@@ -180,6 +181,9 @@ def _hint(kind: Kind[Any]) -> str:
         return "write six numbers, such as 1.0.1.8.0.255"
     if kind.name == "boolean":
         return "write true or false"
+    for of in INTEGER_TYPES:
+        if kind.name == of.__name__:
+            return f"write a whole number from {of.LOW} to {of.HIGH}"
     return "write one that fits, or {TYPE: VALUE}"
 
 

@@ -13,10 +13,11 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from openami.cosem.client import Client, ClientParameters
@@ -39,7 +40,7 @@ from openami.transport.session import (
 )
 from openami.transport.tls import Secured
 from openami.transport.udp import DatagramWire, dial_udp, dial_wrapped_dtls
-from openami.transport.url import Url
+from openami.transport.url import Scheme, Url
 from openami.transport.wire import Limits, WireError
 
 log = logging.getLogger(__name__)
@@ -172,6 +173,21 @@ async def dial_carrier(  # noqa: PLR0913  the meter, for whom, and options
             return await dial(url, accept, secured=secured, limits=limits)
 
 
+_ALIKE: Final[Mapping[Scheme, tuple[Scheme, ...]]] = MappingProxyType(
+    {
+        "tcp": ("tcp", "tls", "hdlc+tcp"),
+        "tls": ("tcp", "tls"),
+        "hdlc+tcp": ("hdlc+tcp", "tcp"),
+        "hdlc+serial": ("hdlc+serial",),
+        "udp": ("udp", "dtls", "coap"),
+        "dtls": ("udp", "dtls"),
+        "coap": ("coap", "coaps", "udp"),
+        "coaps": ("coap", "coaps"),
+    }
+)
+"""What else may be behind an address of a scheme."""
+
+
 async def _associate(url: Url, session: DlmsSession, client: Client) -> None:
     """Associate; a peer that hangs up before it is known most likely speaks something else."""
     try:
@@ -179,8 +195,9 @@ async def _associate(url: Url, session: DlmsSession, client: Client) -> None:
     except SessionTimeoutError:
         raise
     except WireError as error:
+        others = " or ".join(f"{each}://" for each in _ALIKE[url.scheme])
         sentence = f"{error}; check that {url} is the address of a meter, and its scheme"
-        raise WireError(f"{sentence} (tcp:// or tls://)") from error
+        raise WireError(f"{sentence} ({others})") from error
 
 
 def _unasked(client: Client, name: str, apdu: bytes) -> None:
