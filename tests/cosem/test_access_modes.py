@@ -3,7 +3,13 @@
 
 import pytest
 
-from openami.cosem.access_modes import access_of, demand_of_attribute, demand_of_method, invokes
+from openami.cosem.access_modes import (
+    access_of,
+    demand_of_attribute,
+    demand_of_method,
+    invokes,
+    is_sound,
+)
 from openami.cosem.dump import Dump, DumpedAttribute, DumpedMethod, DumpedObject
 from openami.cosem.model import Access
 from openami.cosem.simulation import grants
@@ -66,6 +72,11 @@ def test_bits_of_attributes(mode: int, access: Access, demand: SecurityPolicy) -
 )
 def test_methods(mode: int, version: int, *, is_invoked: bool, demand: SecurityPolicy) -> None:
     assert (invokes(mode, version), demand_of_method(mode, version)) == (is_invoked, demand)
+
+
+def test_a_code_that_does_not_exist_grants_nothing() -> None:
+    assert [mode for mode in range(10) if not is_sound(mode, 2)] == [7, 8, 9]
+    assert all(is_sound(mode, 3) for mode in range(0x100))
 
 
 @pytest.mark.parametrize("version", [1, 3])

@@ -7,7 +7,8 @@ Which of two readings holds is told by the version of the association that shows
                       methods     0 none, 1 invoke, 2 if authenticated
     version 3         bits        0 read or invoke, 1 write, 2 to 7 protection (`SecurityPolicy`)
 
-A code above 6, which versions 0 to 2 do not have, is read as bits 0 and 1.
+A code above 6, which versions 0 to 2 do not have, is read as bits 0 and 1; nobody is granted
+anything by it (`is_sound`).
 """
 
 from typing import Final
@@ -29,6 +30,11 @@ def access_of(mode: int, association_version: int) -> Access:
     if association_version >= BITS_SINCE:
         return Access(mode & Access.READ_WRITE)
     return Access(_FROM_CODE[mode] if 0 <= mode < len(_FROM_CODE) else mode & Access.READ_WRITE)
+
+
+def is_sound(mode: int, association_version: int) -> bool:
+    """Tell whether the mode of an attribute is one that its version has."""
+    return association_version >= BITS_SINCE or 0 <= mode < len(_FROM_CODE)
 
 
 def invokes(mode: int, association_version: int) -> bool:

@@ -66,9 +66,7 @@ class World:
         self.kept = Kept()
         administered(
             self.thing,
-            Administration(
-                self.device, READER, keeper=self.kept, bitwise=declared is AssociationLnV3
-            ),
+            Administration(self.device, READER, keeper=self.kept, version=declared.version),
         )
 
     def rights(self, thing: InterfaceClass) -> Rights:

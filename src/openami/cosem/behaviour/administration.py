@@ -12,6 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from openami.cosem.access_modes import (
+    access_of,
+    demand_of_attribute,
+    demand_of_method,
+    invokes,
+    is_sound,
+)
 from openami.cosem.behaviour.results import as_action
 from openami.cosem.classes.access_control import (
     CURRENT_ASSOCIATION,
@@ -24,21 +31,14 @@ from openami.cosem.classes.access_control import (
 )
 from openami.cosem.classes.associations import AssociationLnV2, AssociationSnV3
 from openami.cosem.device import AssociationPolicy, Keeper, LogicalDevice
-from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.model import Access, InterfaceClass, Refused
 from openami.cosem.rights import Grant, Rights
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import OctetString, VisibleString
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import HLS_WITH_SECRET, SHORTEST_CHALLENGE_OCTETS, Mechanism
-from openami.dlms.security.suites import NO_PROTECTION, SecurityPolicy
 
 _WITH_SECRET: Final = HLS_WITH_SECRET | {Mechanism.LLS}
-_READ: Final = frozenset({1, 3, 4, 6})
-_WRITE: Final = frozenset({2, 3, 5, 6})
-_AUTHENTICATED: Final = frozenset({4, 5, 6})
-_DEMANDS: Final = 0xFC
-"""Bits of an access mode of version 3 that demand protection."""
-_AUTHENTICATED_REQUEST: Final = SecurityPolicy.AUTHENTICATED_REQUEST
 
 
 class Forgetful:
@@ -57,7 +57,7 @@ class Administration:
         client_sap: int,
         *,
         keeper: Keeper | None = None,
-        bitwise: bool = False,
+        version: int = AssociationLn.version,
     ) -> None:
         """Administer the association of one client.
 
@@ -65,10 +65,10 @@ class Administration:
             device: With its table of associations.
             client_sap: Which of them.
             keeper: Keeps what is changed.
-            bitwise: Whether access modes are the bits of class 15 version 3.
+            version: Of its class 15: says what access modes mean.
         """
         self._device, self._client_sap = device, client_sap
-        self._keeper, self._bitwise = keeper or Forgetful(), bitwise
+        self._keeper, self._version = keeper or Forgetful(), version
 
     @property
     def policy(self) -> AssociationPolicy:
@@ -116,7 +116,7 @@ class Administration:
         thing = self._find(element)
         grants = [
             *self._grants(without=thing),
-            *_grants_of(element, type(thing), bitwise=self._bitwise),
+            *_grants_of(element, type(thing), self._version),
         ]
         self._replace(replace(self.policy, grants=tuple(grants)))
 
@@ -169,29 +169,28 @@ def _explicit(thing: InterfaceClass, rights: Rights) -> Iterable[Grant]:
 
 
 def _grants_of(
-    element: ObjectListElement, of: type[InterfaceClass], *, bitwise: bool
+    element: ObjectListElement, of: type[InterfaceClass], version: int
 ) -> Iterable[Grant]:
     """Return the grants that an element of an object list means."""
     at = element.logical_name
     for attribute in element.access_rights.attributes:
         mode, one = attribute.access_mode, frozenset({attribute.attribute_id})
-        reads = mode & 1 if bitwise else mode in _READ
-        writes = mode & 2 if bitwise else mode in _WRITE
-        demand = _demand(mode, authenticated=mode in _AUTHENTICATED, bitwise=bitwise)
+        access = access_of(mode, version) if is_sound(mode, version) else Access.NONE
         yield Grant(
-            at=at, of=of, read=one if reads else (), write=one if writes else (), protection=demand
+            at=at,
+            of=of,
+            read=one if access & Access.READ else (),
+            write=one if access & Access.WRITE else (),
+            protection=demand_of_attribute(mode, version),
         )
     for method in element.access_rights.methods:
         mode = method.access_mode
-        demand = _demand(mode, authenticated=mode == 2, bitwise=bitwise)
-        invokes = frozenset({method.method_id}) if mode & (1 if bitwise else 3) else ()
-        yield Grant(at=at, of=of, invoke=invokes, protection=demand)
-
-
-def _demand(mode: int, *, authenticated: bool, bitwise: bool) -> SecurityPolicy:
-    if bitwise:
-        return SecurityPolicy(mode & _DEMANDS)
-    return _AUTHENTICATED_REQUEST if authenticated else NO_PROTECTION
+        yield Grant(
+            at=at,
+            of=of,
+            invoke=frozenset({method.method_id}) if invokes(mode, version) else (),
+            protection=demand_of_method(mode, version),
+        )
 
 
 def administered(

@@ -210,7 +210,7 @@ def bind_association(thing: AssociationLn | AssociationLnV3, life: Life) -> None
             life.device,
             partners.client_sap,
             keeper=keeper if isinstance(keeper, Keeper) else None,
-            bitwise=thing.version >= AssociationLnV3.version,
+            version=thing.version,
         ),
     )
 

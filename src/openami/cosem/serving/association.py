@@ -38,7 +38,7 @@ from openami.cosem.serving.own_association import (
     PENDING_RIGHTS,
     Told,
     association_object,
-    has_version_3,
+    own_class,
 )
 from openami.cosem.serving.own_association_sn import Actions
 from openami.cosem.serving.referencing import Services
@@ -404,7 +404,10 @@ class ServerAssociation:
         policy, user = self._policy, opened.user or NO_USER
         view = self._device.view(policy)
         administration = Administration(
-            self._device, policy.client_sap, keeper=policy.keeper, bitwise=has_version_3(policy)
+            self._device,
+            policy.client_sap,
+            keeper=policy.keeper,
+            version=own_class(policy).version,
         )
         if policy.short_names is not None:
             actions = Actions(self._reply_to_hls, administration, user)

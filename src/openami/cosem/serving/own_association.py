@@ -59,9 +59,11 @@ class OwnAssociation(NamedTuple):
     associated: Rights
 
 
-def has_version_3(policy: AssociationPolicy) -> bool:
-    """Tell whether users, and access modes with protection, need version 3 of the class."""
-    return policy.is_protected or bool(policy.user_list) or policy.keeper is not None
+def own_class(policy: AssociationPolicy) -> type[AssociationLn | AssociationLnV3]:
+    """Return the class of the object: users, and modes with protection, need version 3."""
+    if policy.is_protected or policy.user_list or policy.keeper is not None:
+        return AssociationLnV3
+    return AssociationLn
 
 
 def association_object(
@@ -75,7 +77,7 @@ def association_object(
         view: The objects that the client sees.
         told: What the association itself knows and does.
     """
-    declared = AssociationLnV3 if has_version_3(policy) else AssociationLn
+    declared = own_class(policy)
     own = declared(
         CURRENT_ASSOCIATION,
         associated_partners_id=AssociatedPartners(context.client_sap, context.server_sap),
