@@ -84,6 +84,20 @@ def looked_at(path: Path, user: User) -> str:
     return looked.stderr
 
 
+def renamed_by(path: Path, user: User) -> str:
+    """Return what a user is told who puts a name away."""
+    moved = subprocess.run(
+        ["mv", "-T", str(path), f"{path}-away"],
+        user=user.uid,
+        group=user.gid,
+        extra_groups=(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return moved.stderr
+
+
 def secure_pid(plant: Plant) -> int:
     said = subprocess.run(
         ["pgrep", "-f", f"openami.device.secure {plant.meter_home(1)}/"],

@@ -5,19 +5,25 @@
 user of               what is its own
 ====================  ==========================================================================
 secure                the folder ``secure``: flash, one-time-programmable memory, update key
-management            the meter's folder and its files, the folder ``management``
-who starts the meter  ``metrology`` and the journal; it gives the power
+management            files in the meter's folder, the folder ``management``
+who starts the meter  the meter's folder, ``metrology`` and the journal; it gives the power
 ====================  ==========================================================================
+
+Management makes files in the meter's folder, which is sticky: nobody renames there what another
+owns, or a part could put a flash of its own in place of the secure world's.  Only what who starts
+the meter owns is ever given away, and no link is followed.
 
 A meter that was not personalised has its keys in management, whatever the users.
 """
 
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from openami.device.files import MANAGEMENT, SECURE
+from openami.device.secure.access import Caller
 from openami.meter.config import MeterConfig
 from openami.runtime.users import Part, User, Users, users_here
 
@@ -27,7 +33,8 @@ NOT_PERSONALISED: Final = (
 METROLOGYS: Final = ("metrology",)
 """Beginnings of names that are metrology's."""
 STICKY_TO_ALL: Final = 0o1777
-SECURE_CLIENT, ENTER = "-1", 0o001
+STICKY_TO_GROUP: Final = 0o1775
+ENTER: Final = 0o001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,7 @@ class Walls:
     def callers(self) -> str:
         """Who may call the secure world, as `device.secure.process` reads it."""
         uid = os.geteuid() if self.management is None else self.management.uid
-        return f"{uid}:{SECURE_CLIENT}"
+        return f"{uid}:{Caller.NON_SECURE:d}"
 
     def hand_over(self, home: Path, run: Path, line: Path) -> None:
         """Give each part what is its own.
@@ -66,22 +73,39 @@ class Walls:
             run: Where statuses go.
             line: To metrology, where it is a serial one.
         """
-        if not self.users.of:
+        secure, management = self.secure, self.management
+        if secure is None or management is None:
             return
         run.mkdir(parents=True, exist_ok=True)
         run.chmod(STICKY_TO_ALL)
-        self._give(home / SECURE, Part.SECURE, private=True)
-        self._give(home / MANAGEMENT, Part.MANAGEMENT, private=True)
-        own = [path for path in home.iterdir() if path.is_file()]
-        own += [run / "management.json", line]
-        for path in (home, *own):
-            if path.exists() and not path.name.startswith(METROLOGYS):
-                self.users.hand_over(path, Part.MANAGEMENT, path.stat().st_mode & 0o7777)
+        os.chown(home, os.geteuid(), management.gid)
+        home.chmod(STICKY_TO_GROUP)
+        for folder, user in ((home / SECURE, secure), (home / MANAGEMENT, management)):
+            for path in (*folder.iterdir(), folder):
+                _give(path, user, 0o700)
+        for path in home.iterdir():
+            if not path.is_dir() and not path.name.startswith(METROLOGYS):
+                _give(path, management, 0o777)
+        if (status := run / "management.json").exists():
+            _give(status, management, 0o777)
+        if line.exists():
+            os.chown(line, management.uid, management.gid)
 
-    def _give(self, folder: Path, part: Part, *, private: bool) -> None:
-        for path in (folder, *folder.iterdir()):
-            mode = path.stat().st_mode & (0o700 if private else 0o777)
-            self.users.hand_over(path, part, mode)
+
+def _give(path: Path, user: User, mode: int) -> None:
+    """Give a file or folder of our own to a user; leave everything else as it is."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return  # a link, or no file
+    try:
+        found = os.fstat(descriptor)
+        alone = stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
+        if alone and found.st_uid == os.geteuid():
+            os.fchmod(descriptor, found.st_mode & mode)
+            os.fchown(descriptor, user.uid, user.gid)
+    finally:
+        os.close(descriptor)
 
 
 def walls_of(config: MeterConfig, door: Path) -> Walls:
