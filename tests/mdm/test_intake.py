@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every message comes to rest exactly once, whatever is cut where."""
 
+import json
 import random
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from sqlalchemy import Engine
 from mdm.made import DAY_US, PERIOD_US, T0, fleet, load, message, wh
 from openami.exchange.quality import Quality
 from openami.mdm.intake import Drained, Intake
-from openami.store import data_quality, due, inbox, live, registry
+from openami.store import data_quality, due, inbox, live, publishing, registry
 from openami.store.data_quality import Coverage
 from openami.store.database import StoreUnavailableError, open_database
 from openami.store.due import DueDay
@@ -268,3 +269,27 @@ def test_a_database_older_than_the_lake_gives_new_numbers(
 
     assert [slot for slot, _, _ in values(writer.lake)] == [0, 1]
     older.dispose()
+
+
+def test_readings_and_findings_go_to_the_outbox_with_what_they_say(
+    engine: Engine, intake: Intake
+) -> None:
+    put(engine, message(2, load(range(1))))
+    intake.drain()
+    assert publishing.waiting(engine) == []  # nobody asked for it
+    intake.publishes = True
+    put(engine, message(1, load(range(1))))
+    intake.drain()
+    put(engine, message(1, [(T0, 0, 777, 0, load([0])[0][4], 0)]))
+    intake.drain()
+
+    said = [(each.subject, json.loads(each.body)) for each in publishing.waiting(engine)]
+    assert [subject for subject, _ in said] == [
+        "openami.readings.1",
+        "openami.readings.1",
+        "openami.findings.1",
+    ]
+    assert said[0][1]["columns"] == ["channel", "start_us", "value", "quality", "version"]
+    assert [1, T0, wh(0), 0, 1] in said[0][1]["readings"]
+    assert said[1][1]["readings"] == [[1, T0, 777, 0, 2]]
+    assert said[2][1]["numbers"] == {"before": wh(0), "after": 777, "version": 2}

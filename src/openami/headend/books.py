@@ -39,12 +39,14 @@ class Books:
 
     Attributes:
         engine: The store, for reads that are quick.
+        publishes_events: Whether meters' events go to the outbox for other systems, too.
         arrivals: Pushes and profile rows on their way into the inbox.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, publishes_events: bool = False) -> None:
         """Start the writers; call inside a running loop."""
         self.engine = engine
+        self.publishes_events = publishes_events
         name = engine.url.render_as_string(hide_password=True)
         self.arrivals: GroupCommit[Arrival, bool] = GroupCommit(
             f"inbox in {name}",

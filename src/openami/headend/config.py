@@ -92,6 +92,7 @@ class HeadEndConfig:
     commissioning: WorklistSettings = WorklistSettings()
     commands: CommandSettings = CommandSettings()
     worker: WorkerSettings = WorkerSettings()
+    publish_events: bool = False  # to the outbox, which meter data management publishes
 
     @classmethod
     def load(cls, home: Path) -> Self:
@@ -119,6 +120,7 @@ class HeadEndConfig:
             key_changes=file.table("key_changes").settings(WorklistSettings),
             commissioning=file.table("commissioning").settings(WorklistSettings),
             commands=file.table("commands").settings(CommandSettings),
+            publish_events=file.table("publish").flag("events", default=False),
             worker=WorkerSettings(
                 name=worker.text("name", "headend"),
                 lease_s=worker.number("lease_s", 15.0, least=1.0),

@@ -4,7 +4,7 @@
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
 from openami.headend.reading import LoggedEvent, read_events
-from openami.store import registry
+from openami.store import publishing, registry
 from openami.store.database import Database, transaction
 from openami.store.registry import Event, Meter
 
@@ -18,17 +18,31 @@ async def fetch_events(session: MeterSession, books: Books, now_us: int) -> None
     """
     meter = session.meter
     events = await read_events(session, meter.events_read_us or meter.installed_us, now_us)
-    await books.run(store_events, books.engine, meter, events, now_us)
+    publish = books.publishes_events
+    await books.run(store_events, books.engine, meter, events, now_us, publish=publish)
 
 
-def store_events(database: Database, meter: Meter, events: list[LoggedEvent], now_us: int) -> None:
-    """Store events, and up to where the log was read."""
+def store_events(
+    database: Database,
+    meter: Meter,
+    events: list[LoggedEvent],
+    now_us: int,
+    *,
+    publish: bool = False,
+) -> None:
+    """Store events, and up to where the log was read; with `publish`, new ones for others too."""
     with transaction(database) as connection:
-        registry.add_events(
+        new = registry.add_events(
             connection,
             [
                 Event(meter_id=meter.meter_id, at_us=at_us, code=code, received_us=now_us)
                 for at_us, code in events
             ],
         )
+        if publish and new:
+            # Of a log that was read twice over a border, the known ones are published again.
+            told = {"events": [list(event) for event in events]}
+            publishing.put(
+                connection, [publishing.publication("events", meter.meter_id, dict(told))]
+            )
         registry.mark_events_read(connection, meter.meter_id, now_us)

@@ -69,7 +69,7 @@ class HeadEnd:
         for meter in self.directory.meters():
             self.directory.ciphers(meter.meter_id)  # a wrong keystore is found now, not at night
             break
-        self.books = Books(engine)
+        self.books = Books(engine, publishes_events=config.publish_events)
         worker = Worker(config.worker.name, uuid.uuid4().hex)
         self.holdings = Holdings(self.books, worker, config.worker.lease_s)
         self.notifications = Notifications(

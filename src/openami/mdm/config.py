@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mdm/config.toml` as frozen values (docs/provisioning.md, 2.7).
 
-The table `[vee]` may be left out; every key in it has a default (`vee.limits.Limits`).
+The tables `[vee]` and `[publish]` may be left out; every key in them has a default.
 """
 
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ class MdmConfig:
     database: str  # SQLAlchemy URL
     lake: Path
     limits: Limits = field(default_factory=Limits)
+    publish: str = ""  # nats:// of the broker for readings and events; empty: none
 
     @classmethod
     def load(cls, home: Path) -> Self:
@@ -33,14 +34,18 @@ class MdmConfig:
         """
         file = ConfigFile(home / "config.toml")
         mdm, store = file.table("mdm"), file.table("store")
+        publish = file.table("publish")
         config = cls(
             zone=mdm.zone("zone", "Australia/Sydney"),
             capture_period_s=mdm.whole("capture_period_s", 1800, least=1, most=86_400),
             database=url_of(store.text("database", "../openami.db"), home),
             lake=store.path("lake", "../lake"),
             limits=file.table("vee").settings(Limits),
+            publish=publish.text("url", ""),
         )
         file.refuse_unknown()
+        if config.publish and not config.publish.startswith(("nats://", "tls://")):
+            raise publish.refused("url", "nats://HOST:PORT or tls://HOST:PORT")
         if 86_400 % config.capture_period_s:
             raise mdm.refused("capture_period_s", "seconds that divide a day")
         return config

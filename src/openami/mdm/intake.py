@@ -22,7 +22,7 @@ from openami.mdm.expectation import expected_in_day
 from openami.mdm.rows import Decoded, decode_messages
 from openami.mdm.versions import Versioned, assign, coverage_changes
 from openami.runtime.clock import MICROSECONDS
-from openami.store import data_quality, due, inbox, live, registry
+from openami.store import data_quality, due, inbox, live, publishing, registry
 from openami.store.data_quality import Coverage, Finding
 from openami.store.database import transaction
 from openami.store.due import DueDay
@@ -30,6 +30,7 @@ from openami.store.inbox import Claim, Rejected
 from openami.store.interval_writer import IntervalWriter
 from openami.store.intervals import SCHEMA, day_of
 from openami.store.live import Entry, Latest
+from openami.store.publishing import Publication
 from openami.store.registry import Meter
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Intake:
     period_s: int
     now_us: Callable[[], int]
     batch_messages: int = BATCH_MESSAGES
+    publishes: bool = False  # readings and findings go to the outbox, too
 
     def __post_init__(self) -> None:
         # A database older than the lake would give numbers that the lake takes for done.
@@ -169,12 +171,42 @@ class Intake:
         data_quality.add_coverage(connection, counts)
         new = data_quality.add_findings(connection, findings)
         live.append_feed(connection, [finding_entry(each) for each in new])
+        if self.publishes:
+            publishing.put(connection, _publications(versioned.readings, new))
         due.put_due(connection, self._local_days(versioned.readings), now_us)
 
     def _local_days(self, readings: pl.DataFrame) -> list[DueDay]:
         local = pl.col("start").dt.convert_time_zone(self.zone.key).dt.date().dt.epoch("d")
         days = readings.select("meter_id", local.alias("day")).unique()
         return [DueDay(meter_id, day) for meter_id, day in days.iter_rows()]
+
+
+def _publications(readings: pl.DataFrame, findings: list[Finding]) -> list[Publication]:
+    """Return a message for each meter with readings, and one for each finding."""
+    columns = ("channel", "start_us", "value", "quality", "version")
+    rows = readings.with_columns(pl.col("start").dt.epoch("us").alias("start_us"))
+    of_meters = rows.sort("meter_id", "channel", "start").partition_by("meter_id", as_dict=True)
+    told = [
+        publishing.publication(
+            "readings",
+            meter_id,
+            {"columns": columns, "readings": part.select(columns).rows()},
+        )
+        for (meter_id,), part in of_meters.items()
+    ]
+    return told + [
+        publishing.publication(
+            "findings",
+            each.meter_id,
+            {
+                "code": each.code,
+                "channel": each.channel,
+                "start_us": each.start_us,
+                "numbers": each.numbers,
+            },
+        )
+        for each in findings
+    ]
 
 
 def finding_entry(finding: Finding) -> Entry:

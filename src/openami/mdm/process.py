@@ -8,6 +8,7 @@ with back-off, and nothing is lost: the inbox keeps what was not drained.
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from openami.store import data_quality, inbox, live
 from openami.store.database import StoreUnavailableError, open_database
 from openami.store.interval_writer import IntervalWriter
 from openami.store.intervals import day_of
+from openami.store.publishing import publish_all
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,7 @@ class Mdm:
         self.intake = Intake(
             self.engine, self.writer, config.zone, config.capture_period_s, clock.now_us
         )
+        self.intake.publishes = bool(config.publish)
         self.gaps = GapFinder(
             engine=self.engine,
             lake=self.writer.lake,
@@ -202,7 +205,14 @@ async def run(mdm: Mdm, stop: asyncio.Event, run_folder: Path | None = None) -> 
     Raises:
         UserError: The store or the lake is damaged.
     """
-    reporting = asyncio.create_task(_report(mdm, run_folder))
+    beside = [asyncio.create_task(_report(mdm, run_folder))]
+    if url := mdm.config.publish:
+        from openami.store.jetstream import JetStream  # noqa: PLC0415  optional
+
+        store = hashlib.sha256(mdm.engine.url.render_as_string().encode()).hexdigest()[:12]
+        beside.append(
+            asyncio.create_task(publish_all(mdm.engine, lambda: JetStream.connect(url, store)))
+        )
     pause_s = ROUND_S
     try:
         while not stop.is_set():
@@ -221,8 +231,9 @@ async def run(mdm: Mdm, stop: asyncio.Event, run_folder: Path | None = None) -> 
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause_s)
     finally:
-        reporting.cancel()
-        await asyncio.gather(reporting, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
 
 async def _report(mdm: Mdm, run_folder: Path | None) -> None:

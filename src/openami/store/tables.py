@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0005"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0006"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -315,6 +315,15 @@ watches = Table(  # meters that somebody looks at now: the head-end reads them e
     metadata,
     Column("meter_id", Integer, primary_key=True),
     Column("until_real_us", BigInteger, nullable=False),
+)
+
+outbox = Table(  # for other systems; an entry leaves when the broker has confirmed it
+    "outbox",
+    metadata,
+    Column("publication_id", Serial, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,  # a number, and with it a message id, is never given twice
 )
 
 # --- work shared by workers ------------------------------------------------------------------
