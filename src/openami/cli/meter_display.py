@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from openami.device.files import SECURE
+from openami.device.files import MANAGEMENT
 from openami.meter.glance import Glance
 from openami.meter.measuring.demo import PLATE, DemoMeter
 from openami.meter.measuring.display import (
@@ -98,7 +98,7 @@ def _error(home: Path) -> int:
 
 def _said(home: Path, process: str) -> Figures:
     """Return what a process of a meter that runs in full says in its status."""
-    if not (home / SECURE).exists():
+    if not (home / MANAGEMENT).exists():
         return {}
     found = [each for each in read_statuses(Layout(home.parent.parent).run) if each.fresh]
     return next((each.figures for each in found if each.process == process), {})
