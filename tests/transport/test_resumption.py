@@ -3,12 +3,14 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from openami.transport.tls import Expected, Role, Secured, client_tls, server_tls
+from openami.transport.tlspolicy import SESSION_LIFETIME_S
 from transport.encounters import KINDS, Kind, meet, refused
 from transport.parties import CONCENTRATOR, METER, Pki, dialler
 
@@ -144,4 +146,31 @@ def test_sessions_are_kept_for_so_many_addresses_and_no_more(
                 await meet(kind, url, here)
         assert len(here.tls._sessions) == 2
 
+    asyncio.run(conversation())
+
+
+@kinds
+def test_keys_of_tickets_are_made_anew_and_files_read_again(
+    kind: Kind, pki: Pki, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    later_s = 0.0
+    monotonic = time.monotonic
+    monkeypatch.setattr("openami.transport.tlsengine.time.monotonic", lambda: monotonic() + later_s)
+
+    async def conversation() -> None:
+        nonlocal later_s
+        there, here = pki.concentrator(kind.policy), pki.meter(kind.policy)
+        key = there.tls.identity.key
+        async with kind.listening(there) as url:
+            await meet(kind, url, here)
+            assert await meet(kind, url, here)
+            later_s += SESSION_LIFETIME_S + 1
+            assert not await meet(kind, url, here), "a ticket under a key that is gone"
+            assert await meet(kind, url, here)
+            key.rename(key.with_suffix(".away"))
+            later_s += SESSION_LIFETIME_S + 1
+            await meet(kind, url, here)
+            assert "what was read before is used until then" in caplog.text
+
+    caplog.set_level(logging.WARNING)
     asyncio.run(conversation())
