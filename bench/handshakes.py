@@ -6,6 +6,8 @@ They have no such tool for DTLS, and `s_time` does not wait for the tickets of T
 """
 
 import asyncio
+import contextlib
+import itertools
 import re
 import socket
 import subprocess
@@ -16,16 +18,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from OpenSSL import SSL
+
 from bench.identities import Identities
 from bench.measure import OPENSSL, OURS, Row, Scale, Server, same
+from openami.transport import tlsengine
 from openami.transport.endpoint import dial
 from openami.transport.tls import Secured
 from openami.transport.tlspolicy import SUITES, Cipher, Policy, Version
+from openami.transport.tlswire import FLIGHT_OCTETS
 from openami.transport.udp import DatagramWire, dial_wrapped_dtls
 from openami.transport.url import Url
 from openami.transport.wire import Wire
 
 APDU: Final = bytes(range(100))
+FLIGHTS: Final = 6
 UNDER_WAY: Final = 32  # records on their way at once
 FOUND: Final = re.compile(r"(\d+) connections in (\d+) real seconds")
 KINDS: Final = {False: "full", True: "resumed"}
@@ -66,6 +73,13 @@ def measure(scale: Scale) -> Iterator[Row]:
                     if version is Version.TLS_1_2:
                         found[OPENSSL] = _openssl(identities, scale.seconds, resumed=resumed)
                     row.add(found)
+                yield row
+        for version in (Version.TLS_1_2, Version.TLS_1_3):
+            for resumed, word in KINDS.items():
+                name = f"{version} handshakes, {word}, both ends in one process"
+                row = Row(name, "1/s", note="by processor time of one core; no sockets")
+                for _ in range(min(scale.rounds, 3)):
+                    row.add({OURS: _in_memory(identities, version, scale.seconds, resumed=resumed)})
                 yield row
         for version in (Version.TLS_1_3, Version.DTLS_1_2):
             row = Row(f"{version} records, there and back", "1/s", note=f"{UNDER_WAY} under way")
@@ -115,6 +129,32 @@ def _ours(identities: Identities, version: Version, seconds: float, *, resumed: 
 
     with _mirror(identities, version) as url:
         return asyncio.run(repeat(url))
+
+
+def _in_memory(identities: Identities, version: Version, seconds: float, *, resumed: bool) -> float:
+    policy = Policy(versions=(version,), resumption=resumed)
+    sides = identities.concentrator_admits(policy), identities.meter_dials(policy)
+
+    def one(_number: int) -> None:
+        ends = [side.tls.connection("there") for side in sides]
+        for here, there in itertools.islice(itertools.cycle((ends[::-1], ends)), FLIGHTS):
+            with contextlib.suppress(SSL.WantReadError):
+                here.do_handshake()
+                here.recv(1)  # takes the tickets of TLS 1.3
+            with contextlib.suppress(SSL.WantReadError):
+                there.bio_write(here.bio_read(FLIGHT_OCTETS))
+        for side, end in zip(sides, ends, strict=True):
+            side.tls.admit(*side.tls.identify(end), side.expected)
+            side.tls.count(resumed=not tlsengine.place(end).proven)
+            side.tls.remember(end, "there")
+
+    one(0)
+    began, count = time.process_time(), 0
+    while (spent := time.process_time() - began) < seconds or not count:
+        count += 1
+        one(count)
+    same(sides[0].tls.tally.resumed, count if resumed else 0, "handshakes that were resumed")
+    return count / spent
 
 
 def _records(identities: Identities, version: Version, seconds: float) -> float:

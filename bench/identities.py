@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from openami.lifecycle.authority import Authority
-from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls
+from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls, server_tls
 from openami.transport.tlspolicy import DEFAULT_POLICY, Policy
 
 METER = b"OAM\x00\x00\x00\x00\x01"
@@ -50,6 +50,11 @@ class Identities:
     def meter_files(self) -> dict[str, object]:
         """Return what `bench.serving` needs for meters that dial that concentrator."""
         return _served(self._meter, Role.CONCENTRATOR)
+
+    def concentrator_admits(self, policy: Policy) -> Secured:
+        """Return the side that meters dial."""
+        identity = replace(self._concentrator, policy=policy)
+        return Secured(server_tls(identity), Expected(roles=frozenset({Role.METER})))
 
     def openssl(self, name: str) -> list[str]:
         """Return the files of `meter` or `concentrator` as OpenSSL's programs take them."""

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CODECS = {"openami", "gurux-dlms", "dlms-cosem"}
 BARE = {"bare asyncio", "bare asyncio, new"}
-HANDSHAKES = [{"openami", "openssl"}] * 2 + [{"openami"}] * 6
+HANDSHAKES = [{"openami", "openssl"}] * 2 + [{"openami"}] * 10
 
 SECTIONS = [
     pytest.param("codecs", [CODECS] * 5, marks=pytest.mark.interop),
