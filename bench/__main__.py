@@ -22,6 +22,7 @@ SECTIONS: Final = (
     "handshakes",
     "lake",
     "measuring",
+    "modules",
     "updates",
 )
 JSON_INDENT: Final = 1

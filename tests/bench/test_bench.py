@@ -24,6 +24,7 @@ SECTIONS = [
     pytest.param("handshakes", HANDSHAKES, marks=pytest.mark.interop),
     pytest.param("lake", [{"openami"}] * 5),
     pytest.param("measuring", [{"openami"}] * 3),
+    pytest.param("modules", [{"openami"}] * 3),
     pytest.param("updates", [{"openami"}] * 10),
 ]
 

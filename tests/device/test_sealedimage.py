@@ -99,3 +99,11 @@ def test_a_factory_refuses_what_the_seal_does_not_cover(vendor: Path, tmp_path: 
     with pytest.raises(SealBrokenError):
         make(tmp_path, delivered(vendor))
     assert not is_made(tmp_path)
+
+
+def test_a_folder_of_somebody_else_is_not_believed(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    with pytest.raises(SealBrokenError, match="belongs to user"):
+        start(module)

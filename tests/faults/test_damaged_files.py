@@ -69,7 +69,12 @@ CASES = [
     Case(f"{FULL}/counters.cell", "meter", FULL, "set aside", goes_on=True, damages=("random",)),
     Case(f"{FULL}/management.cell", "meter", FULL, "set aside", goes_on=True, damages=()),
     Case(
-        f"{FULL}/metrology.journal", "meter", FULL, "set aside", goes_on=True, damages=("random",)
+        f"{FULL}/metrology/metrology.journal",
+        "meter",
+        FULL,
+        "set aside",
+        goes_on=True,
+        damages=("random",),
     ),
     Case(f"{FLEET_METER}/keys.json", "fleet", "fleet", BACKUP),
     Case("fleet/config.toml", "fleet", "fleet", "lacks the key 'meters'", damages=("emptied",)),

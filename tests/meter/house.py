@@ -140,11 +140,11 @@ class MeterInMemory:
     def start_metrology(self) -> None:
         """Start or restart metrology."""
         metrology = {self.config.meter_id: metrology_of(self.config)}
-        path = self.config.home / "metrology.journal"
-        self.bank = MetrologyBank(path, metrology, keep=self.config.profile_entries)
-        self.metrology_link = link(opens=False, seed=next(self._numbers))
         folder = self.config.home / "metrology"
         folder.mkdir(exist_ok=True)
+        path = folder / "metrology.journal"
+        self.bank = MetrologyBank(path, metrology, keep=self.config.profile_entries)
+        self.metrology_link = link(opens=False, seed=next(self._numbers))
         self.logbook = Logbook(folder)
         self.metrology_end = MetrologyEnd(
             self.metrology_link,

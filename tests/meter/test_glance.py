@@ -21,19 +21,22 @@ def test_registers_are_those_of_the_journal(tmp_path: Path) -> None:
     config = MeterConfig.load(home)
     untouched = Glance(home).momentary()
     assert untouched.breaker_closed
-    assert not (home / "metrology.journal").exists()
+    assert not (home / "metrology" / "metrology.journal").exists()
 
+    (home / "metrology").mkdir()
     now_s = Clock(Layout(tmp_path / "var").clock).now_us() // MICROSECONDS
-    bank = MetrologyBank(home / "metrology.journal", {1: metrology_of(config)}, keep=10)
+    bank = MetrologyBank(
+        home / "metrology" / "metrology.journal", {1: metrology_of(config)}, keep=10
+    )
     bank.advance(now_s - 86_400)
     bank.set_breaker(1, now_s - 86_400, closed=False)
-    octets = (home / "metrology.journal").read_bytes()
+    octets = (home / "metrology" / "metrology.journal").read_bytes()
     opened = Glance(home).momentary()
     assert not opened.breaker_closed
     assert opened.import_register_wh < untouched.import_register_wh
     bank.advance(now_s)
     assert opened.import_register_wh == bank.meters[1].momentary(now_s).import_register_wh
-    assert (home / "metrology.journal").read_bytes().startswith(octets)
+    assert (home / "metrology" / "metrology.journal").read_bytes().startswith(octets)
     bank.close()
 
 

@@ -5,8 +5,10 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from openami.firmware.keys import private_key
 from openami.meter.bank import decode_record
 from openami.meter.metrology import ClosedInterval
 from openami.meter.objects import DISCONNECT
+from openami.runtime.users import Part, User, users_here
 from openami.transport.client import open_session
 from openami.transport.url import Url
 
@@ -146,7 +149,7 @@ def test_modules_joined_by_spi_survive_kills_and_lose_nothing(
 def test_metrology_runs_what_its_seal_covers_and_nothing_else(tmp_path: Path) -> None:
     async def story() -> None:
         async with running(tmp_path) as plant:
-            image = plant.meter_home(1) / "metrology" / "image.bin"
+            image = plant.meter_home(1) / "seal" / "image.bin"
             await plant.until(lambda: said(plant, "metrology", "management") == "attached", "link")
             assert said(plant, "meter", "metrology").startswith("0.1.0+0, ")
             sound = image.read_bytes()
@@ -173,6 +176,57 @@ def test_metrology_runs_what_its_seal_covers_and_nothing_else(tmp_path: Path) ->
         assert "Traceback" not in plant.said()
 
     asyncio.run(story())
+
+
+def read_as(user: User, file: Path) -> bytes:
+    tried = subprocess.run(
+        ["/bin/cat", file],
+        user=user.uid,
+        group=user.gid,
+        extra_groups=(),
+        capture_output=True,
+        check=False,
+    )
+    return tried.stderr
+
+
+def owner(path: Path) -> int:
+    return path.stat().st_uid
+
+
+def test_metrology_is_a_user_of_its_own_and_can_touch_nothing_else() -> None:
+    users = users_here()
+    user = users.get(Part.METROLOGY)
+    if user is None and "CI" not in os.environ:
+        pytest.skip(users.reduced)
+    assert user is not None, users.reduced
+    folder = Path(tempfile.mkdtemp(prefix="openami-modules-"))  # pytest's are closed to others
+    folder.chmod(0o755)
+
+    async def story() -> None:
+        async with running(folder / "var") as plant:
+            home = plant.meter_home(1)
+            await plant.until(lambda: said(plant, "metrology", "management") == "attached", "link")
+            assert said(plant, "meter", "metrology runs as") == f"user {user.uid}, alone"
+            pid = plant.pid("metrology")
+            assert owner(Path(f"/proc/{pid}")) == user.uid
+            assert owner(Path(f"/proc/{plant.pid('management')}")) != user.uid
+            for name in ("metrology.journal", "events.ring", "link.key"):
+                assert owner(home / "metrology" / name) == user.uid
+            for closed in (home / "seal", home / "secure", home / "tls.key"):
+                file = closed if closed.is_file() else closed / "otp.bin"
+                assert b"Permission denied" in await asyncio.to_thread(read_as, user, file)
+            before = plant.figure("management", "intervals stored")
+            plant.kill("metrology")
+            await plant.until(
+                lambda: plant.figure("management", "intervals stored") > before + 2, "intervals"
+            )
+            assert "Traceback" not in plant.said()
+
+    try:
+        asyncio.run(story())
+    finally:
+        shutil.rmtree(folder)
 
 
 async def _told_to_disconnect(plant: Plant) -> None:
@@ -207,7 +261,9 @@ def test_a_swapped_module_is_refused_and_logged_and_metering_goes_on(tmp_path: P
         assert plant.figure("management", "metrology attached") == 0
         await asyncio.to_thread(plant.stop)
         assert all(EventCode.MODULE_REFUSED in log for log in logs(plant))
-        records = [decode_record(each)[1] for each in peek(home / "metrology.journal")]
+        records = [
+            decode_record(each)[1] for each in peek(home / "metrology" / "metrology.journal")
+        ]
         assert all(each.breaker_closed for each in records if isinstance(each, ClosedInterval))
         assert all(isinstance(each, ClosedInterval) for each in records)  # it never moved
 

@@ -125,6 +125,7 @@ def make(folder: Path, delivery: SealedDelivery) -> None:
         SealBrokenError: The seal does not cover the image.
         UserError: The disk refused, or the key is none.
     """
+    folder.mkdir(mode=0o700, exist_ok=True)
     write_durably(folder / IMAGE_FILE, delivery.image)
     write_durably(folder / SEAL_FILE, delivery.key)
     key = _key(folder)
@@ -143,6 +144,8 @@ def start(folder: Path) -> Verified:
         SealBrokenError: None may.
         StorageError: The counter can be neither read nor written.
     """
+    if (owner := folder.stat().st_uid) != os.geteuid():
+        raise SealBrokenError(f"{folder} belongs to user {owner}, who may have exchanged it")
     key = _key(folder)
     if key.keyhash != _burned(folder):
         raise SealBrokenError(

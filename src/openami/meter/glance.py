@@ -6,8 +6,8 @@ the registers are those that the metrology process shows.
 """
 
 from pathlib import Path
-from typing import Final
 
+from openami.device.files import JOURNAL, METROLOGY
 from openami.device.journal import peek
 from openami.meter.bank import decode_record
 from openami.meter.config import MeterConfig
@@ -15,8 +15,6 @@ from openami.meter.metrology import Momentary
 from openami.meter.metrology_process import metrology_of
 from openami.runtime.clock import MICROSECONDS, Clock
 from openami.runtime.layout import Layout
-
-JOURNAL: Final = "metrology.journal"
 
 
 class Glance:
@@ -33,7 +31,7 @@ class Glance:
         self.config = MeterConfig.load(home)
         layout = Layout(home.parent.parent)
         self._clock = Clock(layout.clock)
-        own = home / JOURNAL
+        own = home / METROLOGY / JOURNAL
         self._journal = own if own.exists() else layout.fleet / JOURNAL
 
     def momentary(self) -> Momentary:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from openami.device import power, sealed, sealedimage
-from openami.device.files import METROLOGY
+from openami.device.files import METROLOGY, SEAL
 from openami.device.payload import rom
 from openami.firmware.verify import Verified
 from openami.meter.replay import data_file
@@ -33,7 +33,8 @@ class MeasuringModule(Child):
     Attributes:
         home: The meter's folder.
         line: Descriptor of its end of the link.
-        user: Whom it runs as.
+        user: Whom it runs as; None for who started the meter.
+        together: Why it has no user of its own.
         from_source: Run the package instead of the image.
         verified: The image of the last start.
     """
@@ -41,18 +42,20 @@ class MeasuringModule(Child):
     home: Path = field(kw_only=True)
     line: int = field(kw_only=True)
     user: User | None = field(default=None, kw_only=True)
+    together: str = field(default="", kw_only=True)
     from_source: bool = field(default=False, kw_only=True)
     verified: Verified | None = None
 
     async def run_once(self, stop: asyncio.Event) -> int:
         """Verify, seal and run the image; return its exit status."""
         self.verified = None
+        self._show_status()
         if self.from_source:
             words = ("--home", self.home, "--descriptor", self.line)
             command = [sys.executable, "-m", "openami", "meter", NAME, *map(str, words)]
             self.program = Program(NAME, command, (self.line,), self.user)
             return await Child.run_once(self, stop)
-        self.verified = await asyncio.to_thread(sealedimage.start, self.home / METROLOGY)
+        self.verified = await asyncio.to_thread(sealedimage.start, self.home / SEAL)
         image = sealed.seal(NAME, self.verified.image.payload)
         try:
             self.program = Program(
@@ -66,12 +69,31 @@ class MeasuringModule(Child):
         finally:
             os.close(image)
 
+    def _show_status(self) -> None:
+        """Let what metrology says, in its own folder, be seen beside what the others say."""
+        own, shown = self.home / METROLOGY / f"{NAME}.json", self.log.with_suffix(".json")
+        if not shown.is_symlink():
+            own.unlink(missing_ok=True)  # of an earlier run of the meter
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            shown.unlink(missing_ok=True)
+            shown.symlink_to(own)
+
     def _command(self, image: int, digest: bytes) -> Sequence[str]:
-        words = (self.home, self.line, data_file(), self.log.parent, digest.hex())
+        words = (self.home, self.line, data_file(), digest.hex())
         return sealed.command(image, rom.libraries(), *words)
 
     def figures(self) -> Figures:
-        """Return what the meter's status says of metrology's program."""
+        """Return what the meter's status says of metrology's program and user."""
+        return self._program_figures() | {"metrology runs as": self.runs_as}
+
+    @property
+    def runs_as(self) -> str:
+        """Whom metrology runs as, for people."""
+        if self.user is None:
+            return f"who started the meter: {self.together}"
+        return f"user {self.user.uid}, alone"
+
+    def _program_figures(self) -> Figures:
         if self.from_source:
             return {"metrology": SOURCE}
         if self.verified is None:

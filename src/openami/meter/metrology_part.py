@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrology as a program of an image: begun without a command line.
 
-    HOME DESCRIPTOR WEEKS STATUS MEASUREMENT
+    HOME DESCRIPTOR WEEKS MEASUREMENT
 
 DESCRIPTOR is the line to management, WEEKS the file of the load that is replayed behind the meter,
-STATUS the folder of what metrology says of itself, MEASUREMENT the hash of the image in
-hexadecimal digits.
+MEASUREMENT the hash of the image in hexadecimal digits.
 """
 
 import sys
@@ -19,11 +18,11 @@ from openami.runtime.process import run_until_stopped, stop_with_parent
 
 def main(arguments: list[str]) -> int:
     """Run metrology until SIGTERM; return the exit status."""
-    home, descriptor, weeks, status, measurement = arguments
+    home, descriptor, weeks, measurement = arguments
     stop_with_parent()
     set_up_logs()
     try:
-        part = metrology_process.Part(Path(weeks), Path(status), bytes.fromhex(measurement))
+        part = metrology_process.Part(Path(weeks), bytes.fromhex(measurement))
         run_until_stopped(
             lambda stop: metrology_process.serve(Path(home), int(descriptor), stop, part)
         )

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from openami.device.files import METROLOGY
+from openami.device.files import JOURNAL, METROLOGY
 from openami.device.link import Link
 from openami.device.pairing import pair_of
 from openami.exchange.events import EventCode
@@ -41,7 +41,6 @@ class Part(NamedTuple):
     """What metrology is told when it runs from its image."""
 
     weeks: Path  # file of the load that is replayed behind the meter
-    status: Path  # folder for what it says of itself
     measurement: bytes  # hash of the image
 
 
@@ -68,15 +67,15 @@ class MetrologyProcess:
             StorageError: The journal can be neither read nor created.
         """
         self._clock = clock
+        folder = config.home / METROLOGY
+        folder.mkdir(mode=0o700, exist_ok=True)
         meter = metrology_of(config, load)
         self.bank = MetrologyBank(
-            config.home / "metrology.journal",
+            folder / JOURNAL,
             {config.meter_id: meter},
             keep=config.profile_entries,
         )
         self.bank.forget_old()
-        folder = config.home / METROLOGY
-        folder.mkdir(mode=0o700, exist_ok=True)
         pair, unpaired = pair_of(folder, os.urandom)
         if unpaired:
             log.error("%s: %s; metering goes on", config.name, unpaired)
@@ -102,7 +101,7 @@ class MetrologyProcess:
             log.error("%s: %s", config.name, finding)
             self.logbook.log(EventCode.STATE_RESTORED, self._calendar_s())
 
-    async def run(self, stop: asyncio.Event, run_folder: Path) -> None:
+    async def run(self, stop: asyncio.Event) -> None:
         """Measure until `stop` is set."""
         self._line.open()
         said_s = 0.0
@@ -111,7 +110,7 @@ class MetrologyProcess:
             self.step(now_s)
             if now_s - said_s >= STATUS_S:
                 said_s = now_s
-                write_status(run_folder, "metrology", self.figures())
+                write_status(self._config.home / METROLOGY, METROLOGY, self.figures())
             await asyncio.sleep(TICK_S)
         self._line.close()
         self.bank.close()
@@ -210,4 +209,4 @@ async def serve(
     process = MetrologyProcess(config, clock, descriptor, load)
     if part is not None:
         process.logbook.note_program(part.measurement, clock.now_us() // MICROSECONDS)
-    await process.run(stop, part.status if part else layout.run)
+    await process.run(stop)

@@ -35,6 +35,7 @@ from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
 from openami.runtime.supervisor import COMMAND, Child, ChildState, Program, Supervisor
+from openami.runtime.users import users_here
 from openami.transport.serial import make_raw
 from openami.transport.spi import wires
 
@@ -61,7 +62,7 @@ def from_factory(config: MeterConfig, firmware: Path) -> None:
     Raises:
         UserError: An image or its keys cannot be used, or the disk refused.
     """
-    measuring = config.home / files.METROLOGY
+    measuring = config.home / files.SEAL
     if not sealedimage.is_made(measuring):
         try:
             sealedimage.make(measuring, sealedimage.delivered(firmware / files.METROLOGY))
@@ -129,6 +130,8 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
     if not from_source:
         await asyncio.to_thread(from_factory, config, layout.firmware)
     walls = await asyncio.to_thread(walls_of, config, layout.run / DOOR)
+    users = walls.users if walls.users.of else await asyncio.to_thread(users_here)
+    user, together = await asyncio.to_thread(modules.give_metrology, config.home, users)
     with link_of(config) as (descriptor, end), line() as service:
         walls.hand_over(home, layout.run, Path(end[0]))
         management = Module(
@@ -146,6 +149,8 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
             layout.run / f"{METROLOGY}.log",
             home=home,
             line=descriptor,
+            user=user,
+            together=together,
             from_source=from_source,
         )
         supervisor = Supervisor([measuring, management], layout.run)

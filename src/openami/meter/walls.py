@@ -6,7 +6,8 @@ user of               what is its own
 ====================  ==========================================================================
 secure                the folder ``secure``: flash, one-time-programmable memory, update key
 management            files in the meter's folder, the folder ``management``
-who starts the meter  the meter's folder, ``metrology`` and the journal; it gives the power
+metrology             the folder ``metrology`` (`modules.give_metrology`)
+who starts the meter  the meter's folder, ``seal``: metrology's image; it gives the power
 ====================  ==========================================================================
 
 Management makes files in the meter's folder, which is sticky: nobody renames there what another
