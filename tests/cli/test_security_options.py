@@ -129,7 +129,7 @@ def test_less_than_both_is_sent_where_the_meter_takes_it(policy: int, run: Run) 
         (["--envelope", "pigeon"], "must be one of glo, general-glo, general, wrapped"),
         (["--cipher", "rot13"], "must be one of both, authenticated, encrypted, none"),
         (["--mechanism", "ecdsa"], "a private signing key is needed"),
-        (["--envelope", "static"], "a static key is needed"),
+        (["--envelope", "static"], "a key agreement key is needed"),
         (["--envelope", "wrapped"], "the master key is needed"),
         (["--mechanism", "sha256"], "a password is needed"),
         (["--suite", "2"], "keys do not fit suite 2"),

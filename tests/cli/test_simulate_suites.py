@@ -123,6 +123,7 @@ def test_it_goes_on_with_the_same_keys_and_certificates(openami: Run, tmp_path: 
         (("--suite", "2", "--keys", "{keys}", "--certs", "certs"), "holds keys of suite 1"),
         (("--keys", "{keys}", "--certs", "{certs}", "--title", "4F414DFE00000002"), "belongs to"),
         (("--certs", "{certs}", "--suite", "2"), "no key on secp384r1"),
+        (("--certs", "/", "--suite", "1"), "/ is no folder with meter.pem"),
     ],
 )
 def test_what_does_not_fit_is_refused(

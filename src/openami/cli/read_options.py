@@ -15,13 +15,14 @@ from openami.coap.block import LARGEST_EXPONENT
 from openami.coap.peer import PeerSettings
 from openami.cosem.asking.base_names import BaseNames
 from openami.cosem.client import ClientParameters
-from openami.dlms.errors import DlmsError
+from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.gateway import GatewayRoute
 from openami.dlms.hdlc.link import LinkTimings
 from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE, PUBLIC_CLIENT
 from openami.dlms.security.ciphering import Cipher
+from openami.dlms.security.credentials import CREDENTIALS
 from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import HIGHEST_SUITE, SecuritySuite
 from openami.lifecycle.keys import MeterKeys
@@ -460,4 +461,7 @@ def _from_keys(path: Path, said: Mapping[str, Any]) -> dict[str, Any]:
 
 def refusal(url: Url, error: DlmsError) -> UserError:
     """Return the sentence for a meter that refused or broke a rule."""
-    return UserError(f"{url}: {error}")
+    remedy = ""
+    if isinstance(error, SecurityError) and error.place == CREDENTIALS:
+        remedy = ": give it by --sign-key, --agree-key, --meter-certs or --kek"
+    return UserError(f"{url}: {error}{remedy}")

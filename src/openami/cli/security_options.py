@@ -155,7 +155,7 @@ class Protection:
         signs = self.sign or proves or self.envelope == "one-pass"
         wanted = (
             (signs and not self.sign_key, "a private signing key", "--sign-key"),
-            (self.envelope == "static" and not self.agree_key, "a static key", "--agree-key"),
+            (agreed and not self.agree_key, "a key agreement key", "--agree-key"),
             ((signs or agreed) and not self.meter_certs, "the meter's keys", "--meter-certs"),
             (self.envelope == "wrapped" and not self.kek, "the master key", "--kek or --keys"),
         )

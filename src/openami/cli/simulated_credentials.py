@@ -47,6 +47,8 @@ USES: Final = {
     CertificateType.KEY_AGREEMENT: "agree",
 }
 """By what a key is for, how its file is called."""
+FILES: Final = ("meter.pem", "client.pem", *(f"meter-{name}.key" for name in USES.values()))
+"""Without which a folder is none; the manager's private keys may be elsewhere."""
 REMEDY: Final = "give --certs another folder, and one that is not there is made"
 
 
@@ -89,6 +91,9 @@ class CertificateFolder:
             folder.write()
 
         held = SoftCertificates(meter_title, suite, entropy=os.urandom, now=_now, changed=changed)
+        for name in FILES:
+            if not (path / name).is_file():
+                raise ConfigurationError(f"{path} is no folder with {name}: {REMEDY}")
         own = certificates_in(path / "meter.pem")
         clients = certificates_in(path / "client.pem")
         held.held = [*own, *clients]

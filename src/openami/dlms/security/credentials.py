@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.5"
 
+CREDENTIALS: Final = "credentials"
+"""The place of an error where a key is needed and not known."""
 ONE_PASS: Final = b"\x01"
 STATIC_UNIFIED: Final = b"\x02"
 MASTER_KEY: Final = 0
@@ -184,5 +186,5 @@ class Credentials:
 
 def _known(held: T | None, what: str) -> T:
     if held is None:
-        raise SecurityError(f"no {what} is known", "credentials", CLAUSE)
+        raise SecurityError(f"no {what} is known", CREDENTIALS, CLAUSE)
     return held
