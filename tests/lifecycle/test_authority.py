@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -124,3 +125,24 @@ def test_a_cut_between_the_two_files_is_made_good(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").unlink()  # the certificate is written last
     Authority.open(tmp_path)
     Authority.load(tmp_path)
+
+
+def test_a_list_of_what_was_taken_back_is_verified_by_openssl(tmp_path: Path) -> None:
+    authority = Authority.create(tmp_path)
+    issued = [authority.issue(bytes(7) + bytes([n]), Role.METER) for n in range(2)]
+    serial = x509.load_pem_x509_certificate(issued[0].certificate).serial_number
+    (tmp_path / "ca.crl").write_bytes(authority.revocation_list([serial]))
+    verdicts = []
+    for number, each in enumerate(issued):
+        path = tmp_path / f"{number}.crt"
+        path.write_bytes(each.certificate)
+        words = ["openssl", "verify", "-crl_check", "-CAfile", str(tmp_path / "ca.crt")]
+        done = subprocess.run(
+            [*words, "-CRLfile", str(tmp_path / "ca.crl"), str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        verdicts.append(done.stdout + done.stderr)
+    assert "certificate revoked" in verdicts[0]
+    assert verdicts[1].endswith("OK\n")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 
 from openami.lifecycle.authority import Authority
 from openami.transport.endpoint import Listener, dial, listen
@@ -108,20 +107,15 @@ class Pki:
         self, path: Path, *revoked: TlsIdentity, by: Authority | None = None, due_days: int = 30
     ) -> Path:
         """Write the authority's list of what it took back; `by` another one than the trusted."""
-        authority, now = by or self.authority, datetime.now(UTC)
-        made = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(authority.certificate.subject)
-            .last_update(now - timedelta(days=60))
-            .next_update(now + timedelta(days=due_days))
-        )
-        for identity in revoked:
-            certificate = x509.load_pem_x509_certificate(identity.certificate.read_bytes())
-            row = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
-            made = made.add_revoked_certificate(row.revocation_date(now).build())
-        signed = made.sign(authority.key, hashes.SHA256())
+        serials = [
+            x509.load_pem_x509_certificate(each.certificate.read_bytes()).serial_number
+            for each in revoked
+        ]
+        made = datetime.now(UTC) - timedelta(days=60)
+        validity = timedelta(days=60 + due_days)
+        listed = (by or self.authority).revocation_list(serials, now=made, validity=validity)
         fresh = path.with_suffix(".new")
-        fresh.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        fresh.write_bytes(listed)
         return fresh.replace(path)
 
     def meter(self, policy: Policy = DEFAULT_POLICY) -> Secured:

@@ -7,6 +7,7 @@ CN is the system title and OU the role, which is all that `transport.tls` looks 
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from openami.transport.tls import Role
 COMMON_NAME: Final = "OpenAMI CA"
 BACKDATED: Final = timedelta(hours=1)  # clocks of devices may be a little behind
 VALIDITY: Final = timedelta(days=20 * 365 + 5)
+LIST_VALIDITY: Final = timedelta(days=30)
 SERIAL_OCTETS: Final = 20  # RFC 5280, 4.1.2.2: at most 20, positive
 TITLE_OCTETS: Final = 8
 REMEDY: Final = (
@@ -163,6 +165,37 @@ class Authority:
             .sign(self.key, hashes.SHA256())
         )
         return Credentials(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+    def revocation_list(
+        self,
+        serials: Iterable[int],
+        *,
+        now: datetime | None = None,
+        validity: timedelta = LIST_VALIDITY,
+    ) -> bytes:
+        """Return the list of what was taken back, PEM (RFC 5280, 5), for every listener to read.
+
+        Args:
+            serials: Serial numbers of certificates; a new list names those of the old one again.
+            now: Real UTC; None reads the clock.
+            validity: How long from `now`; the next one is due by then.
+        """
+        moment = now or datetime.now(UTC)
+        issuer = self.key.public_key()
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(moment)
+            .next_update(moment + validity)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False
+            )
+            .add_extension(x509.CRLNumber(int(moment.timestamp())), critical=False)
+        )
+        for serial in serials:
+            row = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(moment)
+            builder = builder.add_revoked_certificate(row.build())
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigurationError:
