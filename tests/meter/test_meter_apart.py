@@ -13,7 +13,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from device.sealedmeter import KEYS, image
 from meter.plant import HopProcess, Plant
 from openami.lifecycle.plan import meter_title
 from openami.lifecycle.provision import provision
@@ -144,6 +146,24 @@ def test_one_user_for_all_is_said_to_be_one(tmp_path: Path) -> None:
             plant.start_meter()
             await works(plant, hop)
             assert isolation(plant).startswith("reduced: ")
+            home = str(plant.meter_home(1))
+            said = await asyncio.to_thread(openami, "attest", "--home", home, "--json")
+            assert json.loads(said.stdout)["isolation"] == "reduced"
+            other = tmp_path / "other.bin"
+            other.write_bytes(image().encode())
+            words = ("attest", "--home", home, "--image", str(other))
+            said = await asyncio.to_thread(openami, *words)
+            assert said.returncode == 1
+            assert "and the management of" in said.stdout
+            stranger = tmp_path / "stranger.pem"
+            stranger.write_bytes(
+                KEYS[0].key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            )
+            said = await asyncio.to_thread(
+                openami, "attest", "--home", home, "--key", str(stranger)
+            )
+            assert said.returncode == 1
+            assert "can be believed" in said.stderr
             assert "Traceback" not in plant.said()
 
     asyncio.run(story())

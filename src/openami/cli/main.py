@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "restore": ("openami.cli.backup", "restore"),
     "credentials": ("openami.cli.credentials", "credentials"),
     "psa-evidence": ("openami.cli.psa_evidence", "psa_evidence"),
+    "attest": ("openami.cli.attest", "attest"),
     "image": ("openami.cli.image", "image"),
     "bearer": ("openami.cli.bearer", "bearer"),
 }

@@ -63,8 +63,10 @@ class Walls:
     @property
     def callers(self) -> str:
         """Who may call the secure world, as `device.secure.process` reads it."""
-        uid = os.geteuid() if self.management is None else self.management.uid
-        return f"{uid}:{Caller.NON_SECURE:d}"
+        power = os.geteuid()
+        if self.management is None:
+            return f"{power}:{Caller.NON_SECURE:d}"
+        return f"{self.management.uid}:{Caller.NON_SECURE:d},{power}:{Caller.POWER:d}"
 
     def hand_over(self, home: Path, run: Path, line: Path) -> None:
         """Give each part what is its own.

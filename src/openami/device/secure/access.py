@@ -19,6 +19,8 @@ class Caller(IntEnum):
     """Client ids of those outside of the process."""
 
     NON_SECURE = -1
+    POWER = -2
+    """Who gives the device its power: asks what it is, and uses nothing."""
     TLS = 1
     """The partition where TLS ends."""
 
@@ -26,6 +28,7 @@ class Caller(IntEnum):
 ACCESS: Final[Mapping[Caller, frozenset[Group]]] = MappingProxyType(
     {
         Caller.NON_SECURE: frozenset(Group),
+        Caller.POWER: frozenset({Group.ATTESTATION, Group.LIFE_CYCLE}),
         Caller.TLS: frozenset({Group.CRYPTO, Group.ITS, Group.LIFE_CYCLE}),
     }
 )
