@@ -24,6 +24,7 @@ SECTIONS: Final = (
     "measuring",
     "modules",
     "updates",
+    "wall",
 )
 JSON_INDENT: Final = 1
 

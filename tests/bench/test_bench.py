@@ -26,6 +26,7 @@ SECTIONS = [
     pytest.param("measuring", [{"openami"}] * 3),
     pytest.param("modules", [{"openami"}] * 3),
     pytest.param("updates", [{"openami"}] * 10),
+    pytest.param("wall", [{"openami"}] * 6),
 ]
 
 
