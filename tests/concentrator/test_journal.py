@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The journal: same entry once, a quota that refuses, and a file that survives."""
 
+import itertools
 import logging
 import os
 import signal
@@ -80,6 +81,66 @@ def test_a_full_quota_refuses_new_knows_old_and_spares_others(tmp_path: Path) ->
     assert journal.full_meters() == 0
     assert journal.apply([put(3)]) == [Outcome.STORED]
     journal.close()
+
+
+def test_all_entries_together_have_a_room_and_the_full_journal_knows_what_it_has(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path / "journal.db", quota=100, most_octets=100)
+    half = b"x" * 50
+    outcomes = journal.apply(
+        [put(1, octets=half), put(2, OTHER, half), put(3), put(1, octets=half)]
+    )
+    assert outcomes == [Outcome.STORED, Outcome.STORED, Outcome.NO_ROOM, Outcome.KNOWN]
+    assert (journal.octets, journal.oldest_real_us()) == (100, 0)
+    journal.close()
+    journal = Journal(tmp_path / "journal.db", quota=100, most_octets=100)
+    assert journal.apply([put(3)]) == [Outcome.NO_ROOM]
+    first = journal.after(0, 1)[0].sequence
+    assert journal.apply([Remove(first), put(3)]) == [Outcome.STORED, Outcome.STORED]
+    assert journal.octets == 56
+    journal.close()
+
+
+def test_a_power_cut_at_any_write_leaves_all_that_was_answered_for(tmp_path: Path) -> None:
+    """The write-ahead log is the only file that grows between checkpoints.
+
+    What lay in it when `apply` returned was synchronised; what was written behind may be there,
+    be cut at any place, or hold rubbish.
+    """
+    journal = open_journal(tmp_path)
+    wal = tmp_path / "journal.db-wal"
+    synced = [(wal.stat().st_size, 0)]
+    for number in range(6):
+        group = [put(10 * number + part, octets=b"%d " % number * 40) for part in range(3)]
+        changes = [*group, Remove(journal.after(0, 1)[0].sequence)] if number > 3 else group
+        journal.apply(changes)
+        synced.append((wal.stat().st_size, number + 1))
+    main, log = (tmp_path / "journal.db").read_bytes(), wal.read_bytes()
+    journal.close()
+
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for (start, groups), (end, _) in itertools.pairwise(synced):
+        for length in {start, end - 1, *range(start, end, 509)}:
+            for rubbish in (b"", os.urandom(max(0, end - length))):
+                (cut / "journal.db").write_bytes(main)
+                (cut / "journal.db-wal").write_bytes(log[:length] + rubbish)
+                (cut / "journal.db-shm").unlink(missing_ok=True)
+                left = open_journal(cut)
+                ids = [entry.long_invoke_id for entry in left.after(0, 100)]
+                left.close()
+                whole = expected_after(groups), expected_after(groups + 1)  # the next, or not
+                assert ids in whole, (groups, length)
+
+
+def expected_after(groups: int) -> list[int]:
+    ids = []
+    for number in range(groups):
+        ids += [10 * number + part for part in range(3)]
+        if number > 3:
+            ids.pop(0)
+    return ids
 
 
 def test_the_quota_counts_what_an_earlier_process_left(tmp_path: Path) -> None:

@@ -187,6 +187,8 @@ async def test_the_status_says_what_matters(tmp_path: Path) -> None:
         "commands": 0,
         "meters at quota": 0,
         "not kept": 0,
+        "journal octets": 0,
+        "meters known": 0,
         "alarm": "",
     }
     stop.set()

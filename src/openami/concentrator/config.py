@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from openami.concentrator.journal import MOST_OCTETS
 from openami.runtime.config import ConfigFile
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import Url
@@ -14,6 +15,7 @@ from openami.transport.url import Url
 class ConcentratorConfig:
     """What one concentrator is told."""
 
+    home: Path
     name: str
     title: bytes
     region: str
@@ -27,6 +29,10 @@ class ConcentratorConfig:
     backoff_most_s: float
     journal: Path
     quota_per_meter: int  # entries
+    most_octets: int  # of all entries together
+    registry: Path
+    bearer: str  # of the meters that dial; empty: the scheme of `meters_listen`
+    heartbeat_s: float  # to the head-end
     window_entries: int  # pushes under way to the head-end
     receipt_timeout_s: float  # after it a push is sent again
     identity: TlsIdentity
@@ -40,8 +46,9 @@ class ConcentratorConfig:
         """
         file = ConfigFile(home / "config.toml")
         own, meters, uplink = (file.table(n) for n in ("concentrator", "meters", "uplink"))
-        journal = file.table("journal")
+        journal, registry = file.table("journal"), file.table("registry")
         config = cls(
+            home=home,
             name=own.text("name"),
             title=own.title("title"),
             region=own.text("region"),
@@ -55,6 +62,10 @@ class ConcentratorConfig:
             backoff_most_s=uplink.number("backoff_most_s", 30.0),
             journal=journal.path("file"),
             quota_per_meter=journal.whole("quota_per_meter", 5000, least=1),
+            most_octets=journal.whole("most_octets", MOST_OCTETS, least=65_536),
+            registry=registry.path("file", "meters.db"),
+            bearer=meters.text("bearer", ""),
+            heartbeat_s=uplink.number("heartbeat_s", 30.0, least=0.01),
             window_entries=journal.whole("window_entries", 256, least=1),
             receipt_timeout_s=journal.number("receipt_timeout_s", 30.0),
             identity=TlsIdentity.of(file.table("tls")),

@@ -5,25 +5,24 @@ SQLite in WAL mode with synchronous=FULL: when `put` returns, its entries surviv
 An entry is the same as another when meter, long-invoke-id and octets are the same: a meter sends
 again until it is confirmed, and is confirmed again without a second entry.
 
-A meter may have `quota` entries waiting.  Beyond that nothing is dropped: a new entry is answered
-`FULL`, the meter gets no receipt, keeps the reading and sends it again.
+There is one policy when it is full, and it is never to drop: a meter may have `quota` entries
+waiting, and all of them together `most_octets`.  Beyond that a new entry is answered `FULL` or
+`NO_ROOM`, the meter gets no receipt, keeps the reading and sends it again.  An entry that is here
+stays until the head-end has confirmed it.
 """
 
 import contextlib
 import hashlib
-import logging
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from openami.runtime.errors import ConfigurationError
-
-log = logging.getLogger(__name__)
+from openami.concentrator.sqlitefile import Layout, open_file
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -34,10 +33,16 @@ CREATE TABLE IF NOT EXISTS entries (
     received_real_us INTEGER NOT NULL,
     octets BLOB NOT NULL,
     UNIQUE (title, long_invoke_id, digest)
-)
+);
 """
 FORMAT: Final = 1  # PRAGMA user_version
-BUSY_MS: Final = 10_000
+LAYOUT: Final = Layout(
+    name="journal",
+    schema=SCHEMA,
+    version=FORMAT,
+    loss="the head-end reads from the meters what was only there",
+)
+MOST_OCTETS: Final = 2**30
 
 
 class Outcome(Enum):
@@ -46,6 +51,7 @@ class Outcome(Enum):
     STORED = auto()
     KNOWN = auto()  # the same one waits already
     FULL = auto()  # the meter's quota is used up; nothing was stored
+    NO_ROOM = auto()  # the journal has no room for anybody; nothing was stored
 
 
 class Put(NamedTuple):
@@ -78,10 +84,30 @@ class Entry:
         return self.title, self.long_invoke_id
 
 
-class Journal:
-    """The journal's file; `apply` belongs to one thread, `after` to any."""
+@dataclass(slots=True)
+class Group:
+    """What one transaction adds and takes away."""
 
-    def __init__(self, path: Path, *, quota: int) -> None:
+    entries: Counter[bytes] = field(default_factory=Counter)  # by meter
+    octets: int = 0
+
+    def count(self, title: bytes, entries: int, octets: int) -> None:
+        self.entries[title] += entries
+        self.octets += octets
+
+
+class Journal:
+    """The journal's file; `apply` belongs to one thread, `after` to any.
+
+    Attributes:
+        quota: Entries that a meter may have waiting.
+        most_octets: Octets of APDUs that all entries together may have.
+        depth: How many entries wait.
+        octets: How many octets of APDUs wait.
+        set_aside: Name of a damaged file that was found in its place; empty: there was none.
+    """
+
+    def __init__(self, path: Path, *, quota: int, most_octets: int = MOST_OCTETS) -> None:
         """Open the file, or make it; a damaged one is set aside with a warning.
 
         Raises:
@@ -89,19 +115,16 @@ class Journal:
         """
         self.path = path
         self.quota = quota
-        try:
-            self._writer = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                sentence = f"{path} cannot be opened ({error}): permit reading and writing there"
-                raise ConfigurationError(sentence) from error
-            self._set_aside(error)
-            self._writer = self._open()
+        self.most_octets = most_octets
+        self._writer, self.set_aside = open_file(path, LAYOUT)
         self._reader = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._reading = threading.Lock()
-        counted = self._writer.execute("SELECT title, count(*) FROM entries GROUP BY title")
-        self._waiting: dict[bytes, int] = dict(counted.fetchall())
+        counted = self._writer.execute(
+            "SELECT title, count(*), sum(length(octets)) FROM entries GROUP BY title"
+        ).fetchall()
+        self._waiting: dict[bytes, int] = {title: count for title, count, _ in counted}
         self.depth = sum(self._waiting.values())
+        self.octets = sum(octets for _, _, octets in counted)
 
     def apply(self, changes: Sequence[Put | Remove]) -> list[Outcome]:
         """Carry out `changes` in one transaction, durable when this returns.
@@ -112,7 +135,7 @@ class Journal:
         Raises:
             sqlite3.Error: Nothing was changed, e.g. because the disk is full.
         """
-        added: Counter[bytes] = Counter()
+        added = Group()
         outcomes = []
         self._writer.execute("BEGIN IMMEDIATE")
         try:
@@ -127,9 +150,10 @@ class Journal:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             raise
-        for title, count in added.items():
+        for title, count in added.entries.items():
             self._waiting[title] = self._waiting.get(title, 0) + count
-        self.depth += added.total()
+        self.depth += added.entries.total()
+        self.octets += added.octets
         return outcomes
 
     def after(self, sequence: int, limit: int) -> list[Entry]:
@@ -142,6 +166,14 @@ class Journal:
             ).fetchall()
         return [Entry(*row) for row in rows]
 
+    def oldest_real_us(self) -> int | None:
+        """Return when the oldest entry was received; None when nothing waits."""
+        with self._reading:
+            row = self._reader.execute(
+                "SELECT received_real_us FROM entries ORDER BY sequence LIMIT 1"
+            ).fetchone()
+        return None if row is None else int(row[0])
+
     def full_meters(self) -> int:
         """Return how many meters have used up their quota."""
         return sum(count >= self.quota for count in list(self._waiting.values()))
@@ -151,13 +183,14 @@ class Journal:
         self._reader.close()
         self._writer.close()
 
-    def _put(self, put: Put, added: Counter[bytes]) -> Outcome:
+    def _put(self, put: Put, added: Group) -> Outcome:
         key = (put.title, put.long_invoke_id, hashlib.sha256(put.octets).digest())
-        if self._waiting.get(put.title, 0) + added[put.title] >= self.quota:
+        refusal = self._refusal(put, added)
+        if refusal is not None:
             found = self._writer.execute(
                 "SELECT 1 FROM entries WHERE title = ? AND long_invoke_id = ? AND digest = ?", key
             ).fetchone()
-            return Outcome.KNOWN if found else Outcome.FULL
+            return Outcome.KNOWN if found else refusal
         stored = self._writer.execute(
             "INSERT INTO entries (title, long_invoke_id, digest, received_real_us, octets)"
             " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -165,56 +198,24 @@ class Journal:
         ).rowcount
         if not stored:
             return Outcome.KNOWN
-        added[put.title] += 1
+        added.count(put.title, 1, len(put.octets))
         return Outcome.STORED
 
-    def _remove(self, remove: Remove, added: Counter[bytes]) -> Outcome:
+    def _refusal(self, put: Put, added: Group) -> Outcome | None:
+        """Return why a new entry may not come in; None when it may."""
+        if self._waiting.get(put.title, 0) + added.entries[put.title] >= self.quota:
+            return Outcome.FULL
+        octets = self.octets + added.octets + len(put.octets)
+        return Outcome.NO_ROOM if octets > self.most_octets else None
+
+    def _remove(self, remove: Remove, added: Group) -> Outcome:
         removed = self._writer.execute(
-            "DELETE FROM entries WHERE sequence = ? RETURNING title", remove
+            "DELETE FROM entries WHERE sequence = ? RETURNING title, length(octets)", remove
         ).fetchone()
         if removed is not None:
-            added[removed[0]] -= 1
+            title, octets = removed
+            added.count(title, -1, -octets)
         return Outcome.STORED
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
-        try:
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            (found,) = connection.execute("PRAGMA user_version").fetchone()
-            self._verify_format(found)
-            connection.execute(SCHEMA)
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
-            connection.execute("SELECT count(*) FROM entries").fetchone()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _verify_format(self, found: int) -> None:
-        if found not in (0, FORMAT):
-            raise ConfigurationError(
-                f"{self.path} has journal format {found}, this OpenAMI writes {FORMAT}: "
-                "run the version that wrote it until the journal is empty"
-            )
-
-    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
-        number = 1
-        while (kept := self.path.with_name(f"{self.path.name}.damaged-{number}")).exists():
-            number += 1
-        self.path.replace(kept)
-        for suffix in ("-wal", "-shm"):
-            beside = self.path.with_name(self.path.name + suffix)
-            if beside.exists():
-                beside.replace(kept.with_name(kept.name + suffix))
-        log.error(
-            "%s is damaged (%s): kept as %s, an empty journal goes on; "
-            "the head-end reads from the meters what was only there",
-            self.path,
-            error,
-            kept.name,
-        )
 
 
 def long_invoke_id(apdu: bytes) -> int | None:

@@ -4,8 +4,10 @@
 from typing import Final
 
 from openami.concentrator.config import ConcentratorConfig
+from openami.concentrator.registry import Seen
 from openami.concentrator.relay import Relay
 from openami.transport.endpoint import Listener, listen
+from openami.transport.tcpinfo import TcpFigures
 from openami.transport.tls import Expected, Role, Secured, server_tls
 from openami.transport.wire import Limits, Wire, WireError
 
@@ -15,7 +17,7 @@ METERS: Final = Expected(roles=frozenset({Role.METER}))
 class MeterLine:
     """One meter's connection, as the relay sees it."""
 
-    __slots__ = ("_relay", "_wire", "title")
+    __slots__ = ("_counted", "_relay", "_wire", "title")
 
     def __init__(self, wire: Wire, relay: Relay) -> None:
         if wire.peer is None:
@@ -23,6 +25,7 @@ class MeterLine:
         self._wire = wire
         self._relay = relay
         self.title = wire.peer.title
+        self._counted = TcpFigures(0, 0, 0)
 
     def send(self, source: int, destination: int, apdu: bytes) -> bool:
         try:
@@ -30,6 +33,23 @@ class MeterLine:
         except WireError:
             return False
         return True
+
+    @property
+    def address(self) -> str:
+        """Where the meter is."""
+        return self._wire.address
+
+    def look(self) -> Seen:
+        """Return what the link showed since the last look."""
+        figures = self._wire.tcp_figures()
+        if figures is None:
+            return Seen()
+        before, self._counted = self._counted, figures
+        return Seen(
+            figures.round_trip_us or None,
+            max(0, figures.sent - before.sent),
+            max(0, figures.resent - before.resent),
+        )
 
     def supersede(self) -> None:
         self._wire.close("a newer connection of the same meter took its place")

@@ -12,10 +12,15 @@ from typing import Final
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.journal import Journal, Outcome, Put, Remove
 from openami.concentrator.meters_side import listen_for_meters
+from openami.concentrator.observer import Observer
+from openami.concentrator.registry import Registry
 from openami.concentrator.relay import Relay
 from openami.concentrator.uplink import Uplink
 from openami.concentrator.window import Window
-from openami.runtime.clock import real_us
+from openami.concentrator.words import Words
+from openami.exchange.field import Heartbeat
+from openami.runtime.clock import real_us, to_us
+from openami.runtime.errors import ConfigurationError
 from openami.runtime.groupcommit import GroupCommit
 from openami.runtime.layout import Layout
 from openami.runtime.process import until_stopped
@@ -46,7 +51,15 @@ class Concentrator:
             ConfigurationError: The journal cannot be opened.
         """
         self.config = config
-        self.journal = Journal(config.journal, quota=config.quota_per_meter)
+        self.started = datetime.now(UTC)
+        self.journal = Journal(
+            config.journal, quota=config.quota_per_meter, most_octets=config.most_octets
+        )
+        try:
+            self.registry = Registry(config.registry)
+        except ConfigurationError:
+            self.journal.close()
+            raise
         self.writer: GroupCommit[Put | Remove, Outcome] = GroupCommit(
             str(config.journal), self.journal.apply, expected=(sqlite3.Error,)
         )
@@ -54,7 +67,12 @@ class Concentrator:
         window = Window(
             most_entries=config.window_entries, receipt_timeout_s=config.receipt_timeout_s
         )
-        self.uplink = Uplink(self.relay, self.journal, self.writer, window, time.monotonic)
+        self.words = Words(self.registry, self.heartbeat, time.monotonic, config.heartbeat_s)
+        self.uplink = Uplink(
+            self.relay, self.journal, self.writer, window, self.words, time.monotonic
+        )
+        self.observer = Observer(self.registry, self.relay, self.writer, config)
+        self.observer.began(self.journal.set_aside)
 
     async def run(self, stop: asyncio.Event, run_folder: Path | None = None) -> None:
         """Serve until `stop` is set; what meters sent until then is journalled and receipted.
@@ -71,6 +89,8 @@ class Concentrator:
         tasks = [
             asyncio.create_task(self.uplink.drain()),
             asyncio.create_task(self.uplink.keep_connected(self.config)),
+            asyncio.create_task(self.registry.run()),
+            asyncio.create_task(self.observer.run()),
             asyncio.create_task(self._report(run_folder)),
         ]
         try:
@@ -82,6 +102,7 @@ class Concentrator:
             await self.writer.stop()
             await listener.close()
             self.uplink.supersede()
+            self.observer.ended()
             await self._close_journal()
         log.info("concentrator %s stopped, %d entries wait", self.config.name, self.journal.depth)
 
@@ -99,8 +120,28 @@ class Concentrator:
             "commands": tally.commands,
             "meters at quota": self.journal.full_meters(),
             "not kept": tally.full + tally.unkept,
-            "alarm": self.writer.failing,
+            "journal octets": self.journal.octets,
+            "meters known": len(self.registry),
+            "alarm": self.writer.failing or self.registry.failing,
         }
+
+    def heartbeat(self) -> Heartbeat:
+        """Return how the concentrator is now."""
+        now = datetime.now(UTC)
+        oldest_us = self.journal.oldest_real_us()
+        return Heartbeat(
+            at=now,
+            started=self.started,
+            entries=self.journal.depth,
+            octets=self.journal.octets,
+            most_octets=self.journal.most_octets,
+            oldest_s=0 if oldest_us is None else max(0, (to_us(now) - oldest_us) // 1_000_000),
+            meters=len(self.registry),
+            attached=self.relay.attached,
+            at_quota=self.journal.full_meters(),
+            refused=self.relay.tally.full + self.relay.tally.unkept,
+            alarm=self.writer.failing or self.registry.failing,
+        )
 
     async def _report(self, run_folder: Path | None) -> None:
         while run_folder is not None:
@@ -111,6 +152,7 @@ class Concentrator:
     async def _close_journal(self) -> None:
         await self.writer.stop()
         self.journal.close()
+        await self.registry.close()
 
 
 async def serve(home: Path, stop: asyncio.Event) -> None:

@@ -52,7 +52,7 @@ class Tally:
 
     pushes: int = 0  # frames for the push client
     receipts: int = 0  # hop receipts given
-    full: int = 0  # pushes not receipted because a quota was used up
+    full: int = 0  # pushes not receipted because a quota, or the room of all, was used up
     unkept: int = 0  # pushes not receipted because the journal could not be written
     answers: int = 0  # frames sent up
     commands: int = 0  # frames passed down
@@ -67,6 +67,11 @@ class Relay:
         on_kept: Called when the journal has a new entry.
         on_confirm: Called with meter and long-invoke-id of an end receipt.
         on_change: Called when a meter came or went.
+        on_line: Called with a meter and its new connection, or None when it is gone.
+        on_full: Called with a meter and why when its push found no room, once until there is room.
+        on_room: Called with a meter whose push found room again.
+        own_title: The concentrator's; frames for it go to `on_own`.
+        on_own: Called with source, destination and APDU of a frame for the concentrator itself.
     """
 
     def __init__(self, keep: Keep, real_us: Callable[[], int], now: Callable[[], datetime]) -> None:
@@ -75,6 +80,11 @@ class Relay:
         self.on_kept: Callable[[], None] = lambda: None
         self.on_confirm: Callable[[bytes, int], None] = lambda _title, _invoke_id: None
         self.on_change: Callable[[Attachment], None] = lambda _attachment: None
+        self.on_line: Callable[[bytes, Line | None], None] = lambda _title, _line: None
+        self.on_full: Callable[[bytes, Outcome], None] = lambda _title, _outcome: None
+        self.on_room: Callable[[bytes], None] = lambda _title: None
+        self.own_title = b""
+        self.on_own: Callable[[int, int, bytes], None] = lambda _source, _destination, _apdu: None
         self._keep = keep
         self._real_us = real_us
         self._now = now
@@ -92,10 +102,15 @@ class Relay:
             for title, (_, since) in self._meters.items()
         ]
 
+    def lines(self) -> list[tuple[bytes, Line]]:
+        """Return the connections that stand now."""
+        return [(title, line) for title, (line, _) in self._meters.items()]
+
     def attach(self, title: bytes, line: Line) -> None:
         """Take a meter's new connection; an older one of the same meter is closed."""
         older = self._meters.get(title)
         self._meters[title] = line, self._now()
+        self.on_line(title, line)
         if older is not None:
             log.info("meter %s: a newer connection replaces the older", title.hex().upper())
             older[0].supersede()
@@ -107,6 +122,7 @@ class Relay:
         known = self._meters.get(title)
         if known is not None and known[0] is line:
             del self._meters[title]
+            self.on_line(title, None)
             self._tell(title, attached=False)
 
     def from_meter(
@@ -140,6 +156,9 @@ class Relay:
         """
         request = GatewayRequest.decode(apdu)
         title = request.physical_address
+        if title == self.own_title and title:
+            self.on_own(source, destination, request.apdu)
+            return
         if source == PUSH_CLIENT and request.apdu[0] == DataNotificationConfirm.TAG:
             confirm = DataNotificationConfirm.decode(request.apdu)
             self.on_confirm(title, int(confirm.long_invoke_id_and_priority))
@@ -163,26 +182,31 @@ class Relay:
             case None:
                 self.tally.unkept += 1
                 return
-            case Outcome.FULL:
-                self._note_full(title)
+            case Outcome.FULL | Outcome.NO_ROOM:
+                self._note_full(title, outcome)
                 return
             case Outcome.STORED:
                 self.on_kept()
-        self._full.discard(title)
+        if title in self._full:
+            self._full.discard(title)
+            self.on_room(title)
         confirm = DataNotificationConfirm(
             long_invoke_id_and_priority=LongInvokeIdAndPriority(invoke_id)
         )
         if line.send(PUSH_CLIENT, MANAGEMENT_SERVER, confirm.encode()):
             self.tally.receipts += 1
 
-    def _note_full(self, title: bytes) -> None:
+    def _note_full(self, title: bytes, outcome: Outcome) -> None:
         self.tally.full += 1
         if title not in self._full:
             self._full.add(title)
+            self.on_full(title, outcome)
+            by_quota = outcome is Outcome.FULL
             log.warning(
-                "meter %s: its quota in the journal is used up, it keeps its readings itself; "
-                "bring the head-end back or raise quota_per_meter",
+                "meter %s: %s, it keeps its readings itself; bring the head-end back or raise %s",
                 title.hex().upper(),
+                "its quota in the journal is used up" if by_quota else "the journal has no room",
+                "quota_per_meter" if by_quota else "most_octets",
             )
 
     def _tell(self, title: bytes, *, attached: bool) -> None:

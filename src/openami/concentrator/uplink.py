@@ -15,8 +15,10 @@ from typing import Final
 
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.journal import Journal, Outcome, Put, Remove
-from openami.concentrator.relay import Relay
+from openami.concentrator.relay import NOT_ATTACHED, Relay
 from openami.concentrator.window import Window
+from openami.concentrator.words import DEAD_AFTER, Words
+from openami.dlms.apdu.notification import DataNotificationConfirm
 from openami.dlms.gateway import GatewayResponse
 from openami.exchange.uplink import (
     MANAGEMENT_SERVER,
@@ -41,12 +43,13 @@ Writer = GroupCommit[Put | Remove, Outcome]
 class Uplink:
     """The way up as relay and journal see it, over whichever connection there is."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what it carries between
         self,
         relay: Relay,
         journal: Journal,
         writer: Writer,
         window: Window,
+        words: Words,
         monotonic_s: Callable[[], float],
     ) -> None:
         self.forwarded = 0  # entries sent, each time counted
@@ -55,6 +58,7 @@ class Uplink:
         self._journal = journal
         self._writer = writer
         self._window = window
+        self._words = words
         self._monotonic_s = monotonic_s
         self._wire: Wire | None = None
         self._wake = asyncio.Event()
@@ -62,6 +66,7 @@ class Uplink:
         relay.on_kept = self._wake.set
         relay.on_confirm = self._confirm
         relay.on_change = self._announce
+        relay.on_own = self._for_us
 
     @property
     def receipt_timeout_s(self) -> float:
@@ -84,6 +89,7 @@ class Uplink:
             return  # it did not outlive its handshake
         self._wire = wire
         self._window.restart()
+        self._words.begin()
         self._relay.uplink = self
         log.info("uplink to %s is up, %d entries wait", wire.name, self._journal.depth)
         self._say(self._relay.attachments())
@@ -136,6 +142,7 @@ class Uplink:
                 async with asyncio.timeout(CHECK_S):
                     await self._wake.wait()
             self._wake.clear()
+            self._speak()
             self._forward_again()
             while await self._forward_portion():
                 pass
@@ -181,6 +188,29 @@ class Uplink:
                 self._remove(remove)  # after the writer's pause; else it is sent once more
 
         self._writer.submit(remove, removed)
+
+    # What we say of ourselves ------------------------------------------------------------------
+
+    def _speak(self) -> None:
+        if self._wire is None:
+            return
+        if self._words.is_dead:
+            self._wire.close(
+                f"the head-end has confirmed nothing for {DEAD_AFTER} heartbeats of "
+                f"{self._words.heartbeat_s:g} s"
+            )
+            return
+        for apdu in self._words.due():
+            self.send(MANAGEMENT_SERVER, PUSH_CLIENT, apdu)
+
+    def _for_us(self, source: int, destination: int, apdu: bytes) -> None:
+        """Take a frame for the concentrator itself: the confirm of what it said."""
+        if source == PUSH_CLIENT and apdu[:1] == bytes((DataNotificationConfirm.TAG,)):
+            confirm = DataNotificationConfirm.decode(apdu)
+            self._words.confirmed(int(confirm.long_invoke_id_and_priority))
+            return
+        up = GatewayResponse(physical_address=self._relay.own_title, apdu=NOT_ATTACHED)
+        self.send(destination, source, up.encode())
 
     # Announcements ------------------------------------------------------------------------------
 

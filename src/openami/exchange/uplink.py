@@ -2,9 +2,9 @@
 """What a concentrator and the head-end say to each other beside the meters' own APDUs.
 
 Meters' APDUs travel behind a gateway header that holds the meter's system title.  Without a header
-there is one message only: the concentrator's list of meters that came or went, a
-DataNotification whose body is an array of structure { octet-string title, boolean attached,
-octet-string date-time }.
+a concentrator speaks for itself: what it says of its state is in `field`; here is its list of
+meters that came or went, a DataNotification whose body is an array of structure { octet-string
+title, boolean attached, octet-string date-time }.
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,6 +59,15 @@ def encode_attachments(attachments: Sequence[Attachment], first_invoke_id: int) 
             ),
             notification_body=body,
         ).encode()
+
+
+def tells_attachments(apdu: bytes) -> bool:
+    """Tell whether a concentrator's own word is a list of attachments; else it is a `field.Word`.
+
+    Raises:
+        DecodeError: It is no DataNotification.
+    """
+    return isinstance(DataNotification.decode(apdu).notification_body, Array)
 
 
 def decode_attachments(apdu: bytes) -> list[Attachment]:

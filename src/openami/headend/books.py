@@ -12,11 +12,14 @@ from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy import Engine
 
+from openami.exchange.field import Word
 from openami.headend.notifications import Arrival, store_arrivals
+from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.runtime.groupcommit import GroupCommit
-from openami.store import counters
+from openami.store import counters, field
 from openami.store.database import StoreUnavailableError, transaction
+from openami.store.field import Said
 from openami.store.leases import Lease
 
 P = ParamSpec("P")
@@ -58,6 +61,11 @@ class Books:
             lambda group: reserve_blocks(engine, group),
             expected=(StoreUnavailableError,),
         )
+        self._words: GroupCommit[Said, bool] = GroupCommit(
+            f"words of concentrators in {name}",
+            lambda group: field.store(engine, group),
+            expected=(StoreUnavailableError,),
+        )
         self._pool = ThreadPoolExecutor(THREADS, "store")
 
     async def run(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -80,10 +88,20 @@ class Books:
             raise first
         return range(first, first + count)
 
+    def word(self, concentrator: bytes, word: Word, confirm: Callable[[], None]) -> None:
+        """Store what a concentrator says of itself; confirm it then, and not before."""
+
+        def stored(outcome: bool | None) -> None:  # noqa: FBT001  the writer's signature
+            if outcome:
+                confirm()
+
+        self._words.submit(Said(concentrator, word, real_us()), stored)
+
     async def stop(self) -> None:
         """Write what waits and end the threads."""
         await self.arrivals.stop()
         await self._counters.stop()
+        await self._words.stop()
         await asyncio.to_thread(self._pool.shutdown)
         self.engine.dispose()
 

@@ -81,6 +81,7 @@ class HeadEndConfig:
     listen: Url
     max_connections: int
     handshake_timeout_s: float
+    silence_s: float  # an uplink without a frame for so long is closed
     keystore: Places
     shipment: Path
     profiles: Path | None  # folder of companion profiles, beside those that come with us
@@ -110,6 +111,7 @@ class HeadEndConfig:
             listen=Url.of(uplink, "listen"),
             max_connections=uplink.whole("max_connections", 1000, least=1),
             handshake_timeout_s=uplink.number("handshake_timeout_s", 20.0),
+            silence_s=uplink.number("silence_s", 120.0, least=0.1),
             keystore=Places(keys.text("keystore"), keys.texts("former_keystores", []), home),
             shipment=keys.path("shipment"),
             profiles=own.path("profiles") if own.text("profiles", "") else None,

@@ -121,6 +121,7 @@ class HeadEnd:
             self.holdings.worker.name,
         )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
+        self.uplinks.on_word = self.books.word
         self.notifications.on_push = self.presence.heard
         self.uplinks.on_attachment = self.presence.meter
         self.uplinks.on_carrier = self.presence.carrier

@@ -14,7 +14,13 @@ from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification, DataNotificationConfirm
 from openami.dlms.errors import DecodeError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
-from openami.exchange.uplink import MANAGEMENT_SERVER, PUSH_CLIENT, decode_attachments
+from openami.exchange.field import Word, decode_word
+from openami.exchange.uplink import (
+    MANAGEMENT_SERVER,
+    PUSH_CLIENT,
+    decode_attachments,
+    tells_attachments,
+)
 from openami.headend.config import HeadEndConfig
 from openami.headend.notifications import Notifications
 from openami.transport.endpoint import Listener, listen
@@ -78,6 +84,7 @@ class Uplinks:
     Attributes:
         on_attachment: Called with a meter's title and whether it is attached now.
         on_carrier: Called with a concentrator's title when its uplink came up or was lost.
+        on_word: Called with a concentrator's title, what it said of itself, and what confirms it.
     """
 
     def __init__(
@@ -91,6 +98,9 @@ class Uplinks:
         """
         self.on_attachment: Callable[[bytes, bool], None] = lambda _title, _attached: None
         self.on_carrier: Callable[[bytes, bool], None] = lambda _title, _up: None
+        self.on_word: Callable[[bytes, Word, Callable[[], None]], None] = (
+            lambda _title, _word, _confirm: None
+        )
         self._notifications = notifications
         self._belongs = belongs
         self._carriers: dict[bytes, Carrier] = {}
@@ -200,6 +210,13 @@ class Uplinks:
             session[0](response.apdu)
 
     def _announced(self, carrier: Carrier, apdu: bytes) -> None:
+        if not tells_attachments(apdu):
+            invoke_id, word = decode_word(apdu)
+            if word is None:  # of a later version: there is nothing to wait for
+                carrier.confirm(carrier.title, invoke_id)
+                return
+            self.on_word(carrier.title, word, lambda: carrier.confirm(carrier.title, invoke_id))
+            return
         for attachment in decode_attachments(apdu):
             if attachment.attached:
                 self._attach(carrier, attachment.title)
@@ -237,7 +254,9 @@ async def listen_for_concentrators(config: HeadEndConfig, uplinks: Uplinks) -> L
         UserError: The port is taken, or a certificate file is unusable.
     """
     limits = Limits(
-        handshake_timeout_s=config.handshake_timeout_s, max_connections=config.max_connections
+        handshake_timeout_s=config.handshake_timeout_s,
+        idle_timeout_s=config.silence_s,
+        max_connections=config.max_connections,
     )
     secured = Secured(server_tls(config.identity), CONCENTRATORS)
     return await listen(config.listen, uplinks.accept, secured=secured, limits=limits)

@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 from openami.dlms.errors import DlmsError
 from openami.dlms.wrapper import WrapperReader
 from openami.runtime.errors import UserError
+from openami.transport.tcpinfo import TcpFigures, tcp_figures
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +156,11 @@ class Wire(asyncio.BufferedProtocol):
         self._write(HEADER.pack(VERSION, source, destination, length) + apdu)
         if self._paused:
             self._check_buffered()
+
+    def tcp_figures(self) -> TcpFigures | None:
+        """Return round trip and losses of the connection; None where they are not known."""
+        line = self._transport.get_extra_info("socket") if self._transport else None
+        return None if line is None else tcp_figures(line)
 
     async def drain(self) -> None:
         """Wait until the peer has read enough for more to be sent, or the wire is closed."""

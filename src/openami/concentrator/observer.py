@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Enters into the registry what goes on: who came, how good the links are, what failed."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, runtime_checkable
+
+from openami.concentrator.config import ConcentratorConfig
+from openami.concentrator.journal import Outcome
+from openami.concentrator.registry import Registry, Seen
+from openami.concentrator.relay import Line, Relay
+from openami.exchange.field import NoticeCode
+from openami.runtime.groupcommit import GroupCommit
+
+LOOK_S: Final = 5.0  # from one look at a link to the next
+PORTION: Final = 500  # links between two looks at other work
+
+
+@runtime_checkable
+class Observable(Protocol):
+    """A line that tells how good it is."""
+
+    @property
+    def address(self) -> str:
+        """Where the meter is."""
+
+    def look(self) -> Seen:
+        """Return what the link showed since the last look."""
+
+
+class Observer:
+    """Binds the registry to what happens."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        relay: Relay,
+        writer: GroupCommit[Any, Any],
+        config: ConcentratorConfig,
+    ) -> None:
+        self._registry = registry
+        self._relay = relay
+        self._writer = writer
+        self._bearer = config.bearer or config.meters_listen.scheme
+        self._no_room = False
+        self._failing = False
+        relay.own_title = config.title
+        relay.on_line = self._line
+        relay.on_full = self._full
+        relay.on_room = self._room
+
+    def began(self, set_aside: str) -> None:
+        """Note that the process began."""
+        now = datetime.now(UTC)
+        self._registry.note(NoticeCode.STARTED, now)
+        if set_aside:
+            self._registry.note(NoticeCode.JOURNAL_SET_ASIDE, now, text=set_aside)
+
+    def ended(self) -> None:
+        """Note that the process was stopped in order."""
+        self._registry.note(NoticeCode.STOPPED, datetime.now(UTC))
+
+    async def run(self) -> None:
+        """Look at the links, and whether the journal is written, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Look once."""
+        self._look_at_journal()
+        for number, (title, line) in enumerate(self._relay.lines()):
+            if isinstance(line, Observable):
+                self._registry.see(title, line.look(), datetime.now(UTC))
+            if number % PORTION == PORTION - 1:
+                await asyncio.sleep(0)
+
+    def _line(self, title: bytes, line: Line | None) -> None:
+        now = datetime.now(UTC)
+        if line is None:
+            self._registry.detach(title, now)
+            return
+        address = line.address if isinstance(line, Observable) else ""
+        self._registry.attach(title, self._bearer, address, now)
+
+    def _look_at_journal(self) -> None:
+        failing = bool(self._writer.failing)
+        if failing != self._failing:
+            self._failing = failing
+            code = NoticeCode.JOURNAL_FAILING if failing else NoticeCode.JOURNAL_WRITTEN_AGAIN
+            self._registry.note(code, datetime.now(UTC), text=self._writer.failing)
+
+    def _full(self, title: bytes, outcome: Outcome) -> None:
+        now = datetime.now(UTC)
+        if outcome is Outcome.FULL:
+            self._registry.note(NoticeCode.QUOTA_FULL, now, title)
+        elif not self._no_room:
+            self._no_room = True
+            self._registry.note(NoticeCode.JOURNAL_FULL, now)
+
+    def _room(self, title: bytes) -> None:
+        now = datetime.now(UTC)
+        if self._no_room:
+            self._no_room = False
+            self._registry.note(NoticeCode.JOURNAL_FREE, now)
+        else:
+            self._registry.note(NoticeCode.QUOTA_FREE, now, title)

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a concentrator says of itself and of its links, beside the meters' own APDUs.
+
+Each is a DataNotification of the concentrator's own, without a gateway header, whose body is a
+structure that begins with an enum, its kind.  It asks for a confirm: the head-end gives one, behind
+a gateway header with the concentrator's own title, once it has stored what was said.
+
+======  ==========  ==================================================================
+kind    value       structure behind it
+======  ==========  ==================================================================
+1       heartbeat   the fields of `Heartbeat`
+2       links       array of the fields of `LinkState`
+3       notices     array of the fields of `Notice`
+======  ==========  ==================================================================
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Final, TypeAlias
+
+from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.notification import DataNotification
+from openami.dlms.data import (
+    Array,
+    Data,
+    DoubleLongUnsigned,
+    Enum,
+    Long64Unsigned,
+    OctetString,
+    Structure,
+    Utf8String,
+)
+from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.errors import DecodeError
+
+CLAUSE: Final = "docs/concentrator.md, 3"
+MOST_LINKS: Final = 300  # in one APDU: below 200 octets each
+MOST_NOTICES: Final = 100  # below 600 octets each
+LONGEST_TEXT: Final = 400  # characters of a notice or an alarm
+
+
+class Kind(IntEnum):
+    """What a word of a concentrator is."""
+
+    HEARTBEAT = 1
+    LINKS = 2
+    NOTICES = 3
+
+
+class NoticeCode(IntEnum):
+    """What a concentrator's notice says happened."""
+
+    STARTED = 1
+    STOPPED = 2
+    METER_FOUND = 3
+    QUOTA_FULL = 10
+    QUOTA_FREE = 11
+    JOURNAL_FULL = 12
+    JOURNAL_FREE = 13
+    JOURNAL_FAILING = 14
+    JOURNAL_WRITTEN_AGAIN = 15
+    JOURNAL_SET_ASIDE = 16
+
+
+NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
+    NoticeCode.STARTED: "the concentrator started",
+    NoticeCode.STOPPED: "the concentrator was stopped in order",
+    NoticeCode.METER_FOUND: "a meter was seen for the first time",
+    NoticeCode.QUOTA_FULL: "the meter's quota in the journal is used up; it keeps its readings",
+    NoticeCode.QUOTA_FREE: "the meter's quota has room again",
+    NoticeCode.JOURNAL_FULL: "the journal has no room; meters keep their readings",
+    NoticeCode.JOURNAL_FREE: "the journal has room again",
+    NoticeCode.JOURNAL_FAILING: "the journal cannot be written; nothing is receipted",
+    NoticeCode.JOURNAL_WRITTEN_AGAIN: "the journal is written again",
+    NoticeCode.JOURNAL_SET_ASIDE: "a damaged journal was set aside; an empty one goes on",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """How a concentrator is, said every so often."""
+
+    at: datetime  # real UTC
+    started: datetime
+    entries: int  # in the journal
+    octets: int  # in the journal
+    most_octets: int  # room of the journal
+    oldest_s: int  # age of the oldest entry; 0 when there is none
+    meters: int  # in its registry
+    attached: int
+    at_quota: int  # meters whose quota is used up
+    refused: int  # pushes without a receipt since its start, by quota, room or a failing disk
+    alarm: str = ""  # the sentence of what fails now
+
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        return (
+            self.entries,
+            self.octets,
+            self.most_octets,
+            self.oldest_s,
+            self.meters,
+            self.attached,
+            self.at_quota,
+            self.refused,
+        )
+
+    def body(self) -> Structure:
+        return Structure(
+            (
+                Enum(Kind.HEARTBEAT),
+                _moment(self.at),
+                _moment(self.started),
+                *(Long64Unsigned(number) for number in self._numbers),
+                Utf8String(self.alarm[:LONGEST_TEXT]),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkState:
+    """What a concentrator knows of its way to one meter."""
+
+    title: bytes
+    bearer: str  # as configured, or the scheme of the address: tls, hdlc+tcp, hdlc+serial
+    address: str  # where the meter is or was last
+    attached: bool
+    first_seen: datetime  # real UTC
+    last_seen: datetime
+    round_trip_us: int | None = None  # smoothed; None: not measured
+    sent: int = 0  # segments or frames since it was first seen
+    lost: int = 0  # of these, sent again
+
+    def body(self) -> Structure:
+        round_trip = self.round_trip_us
+        return Structure(
+            (
+                OctetString(self.title),
+                Utf8String(self.bearer),
+                Utf8String(self.address),
+                self.attached,
+                _moment(self.first_seen),
+                _moment(self.last_seen),
+                None if round_trip is None else DoubleLongUnsigned(min(round_trip, 2**32 - 1)),
+                Long64Unsigned(self.sent),
+                Long64Unsigned(self.lost),
+            )
+        )
+
+    @property
+    def loss(self) -> float | None:
+        """Which part had to be sent again; None while nothing was sent."""
+        return self.lost / self.sent if self.sent else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something that happened at a concentrator, told once and kept until it is confirmed."""
+
+    number: int  # of this concentrator, counting up
+    at: datetime  # real UTC
+    code: int  # `NoticeCode`, or one of a later version
+    title: bytes = b""  # the meter that it is about; empty: the concentrator itself
+    text: str = ""  # what the code does not say
+
+    def body(self) -> Structure:
+        return Structure(
+            (
+                Long64Unsigned(self.number),
+                _moment(self.at),
+                Enum(self.code),
+                OctetString(self.title),
+                Utf8String(self.text[:LONGEST_TEXT]),
+            )
+        )
+
+
+Word: TypeAlias = Heartbeat | list[LinkState] | list[Notice]
+
+
+def notice_text(code: int) -> str:
+    """Return what a code means, or say that it is unknown."""
+    return NOTICE_TEXT[NoticeCode(code)] if code in set(NoticeCode) else f"notice {code}"
+
+
+def encode_heartbeat(heartbeat: Heartbeat, long_invoke_id: int) -> bytes:
+    """Return the APDU that tells a heartbeat."""
+    return _notification(heartbeat.body(), long_invoke_id)
+
+
+def encode_links(links: Sequence[LinkState], long_invoke_id: int) -> bytes:
+    """Return the APDU that tells up to `MOST_LINKS` links."""
+    body = Structure((Enum(Kind.LINKS), Array(link.body() for link in links)))
+    return _notification(body, long_invoke_id)
+
+
+def encode_notices(notices: Sequence[Notice], long_invoke_id: int) -> bytes:
+    """Return the APDU that tells up to `MOST_NOTICES` notices."""
+    body = Structure((Enum(Kind.NOTICES), Array(notice.body() for notice in notices)))
+    return _notification(body, long_invoke_id)
+
+
+def decode_word(apdu: bytes) -> tuple[int, Word | None]:
+    """Read what a concentrator said: its long-invoke-id, to be confirmed, and the word.
+
+    None stands for a kind that a later version may say.
+
+    Raises:
+        DecodeError: It is something else.
+    """
+    notification = DataNotification.decode(apdu)
+    body = notification.notification_body
+    invoke_id = int(notification.long_invoke_id_and_priority)
+    try:
+        return invoke_id, _word(body)
+    except (ValueError, OverflowError) as error:
+        raise DecodeError(str(error), apdu, 0, CLAUSE) from None
+
+
+def _word(body: Data) -> Word | None:
+    match body:
+        case Structure((Enum() as kind, *rest)) if int(kind) == Kind.HEARTBEAT:
+            return _heartbeat(rest)
+        case Structure((Enum() as kind, Array() as rows)) if int(kind) == Kind.LINKS:
+            return [_link(row) for row in rows]
+        case Structure((Enum() as kind, Array() as rows)) if int(kind) == Kind.NOTICES:
+            return [_notice(row) for row in rows]
+        case Structure((Enum() as kind, *_)) if int(kind) > max(Kind):
+            return None
+    raise ValueError("the body is no structure that begins with its kind")
+
+
+def _heartbeat(fields: Sequence[Data]) -> Heartbeat:
+    match fields:
+        case [bytes() as at, bytes() as started, *numbers, str() as alarm] if len(numbers) == 8:
+            counts = [_whole(number) for number in numbers]
+            return Heartbeat(
+                at=_utc(at),
+                started=_utc(started),
+                entries=counts[0],
+                octets=counts[1],
+                most_octets=counts[2],
+                oldest_s=counts[3],
+                meters=counts[4],
+                attached=counts[5],
+                at_quota=counts[6],
+                refused=counts[7],
+                alarm=str(alarm),
+            )
+    raise ValueError("a heartbeat has two date-times, eight numbers and a text")
+
+
+def _link(row: Data) -> LinkState:
+    match row:
+        case Structure(
+            (
+                bytes() as title,
+                str() as bearer,
+                str() as address,
+                bool() as attached,
+                bytes() as first_seen,
+                bytes() as last_seen,
+                round_trip,
+                sent,
+                lost,
+            )
+        ) if len(title) == 8:
+            return LinkState(
+                title=bytes(title),
+                bearer=str(bearer),
+                address=str(address),
+                attached=attached,
+                first_seen=_utc(first_seen),
+                last_seen=_utc(last_seen),
+                round_trip_us=None if round_trip is None else _whole(round_trip),
+                sent=_whole(sent),
+                lost=_whole(lost),
+            )
+    raise ValueError("a row is not what a link has: title, bearer, address, times and counts")
+
+
+def _notice(row: Data) -> Notice:
+    match row:
+        case Structure(
+            (number, bytes() as at, Enum() as code, bytes() as title, str() as text)
+        ) if len(title) in (0, 8):
+            return Notice(
+                number=_whole(number),
+                at=_utc(at),
+                code=int(code),
+                title=bytes(title),
+                text=str(text),
+            )
+    raise ValueError("a row is not {number, date-time, code, title, text}")
+
+
+def _whole(value: Data) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r} is no count")
+    return int(value)
+
+
+def _moment(at: datetime) -> OctetString:
+    return OctetString(CosemDateTime.from_utc(at).encode())
+
+
+def _utc(octets: bytes) -> datetime:
+    return CosemDateTime.decode(bytes(octets)).to_utc()
+
+
+def _notification(body: Structure, long_invoke_id: int) -> bytes:
+    return DataNotification(
+        long_invoke_id_and_priority=LongInvokeIdAndPriority.of(long_invoke_id, confirmed=True),
+        notification_body=body,
+    ).encode()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What concentrators say of themselves: how they are, their links, what happened there."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+
+from openami.exchange.field import Heartbeat, LinkState, Notice, Word
+from openami.runtime.clock import from_us, to_us
+from openami.store.database import Database, insert_or, reading, transaction, upsert
+from openami.store.tables import concentrators as concentrators_table
+from openami.store.tables import links as links_table
+from openami.store.tables import notices as notices_table
+
+
+class Said(NamedTuple):
+    """A word and who said it."""
+
+    concentrator: bytes
+    word: Word
+    heard_real_us: int
+
+
+def store(database: Database, group: Sequence[Said]) -> list[bool]:
+    """Store words in one transaction; a notice that is known is left as it is."""
+    with transaction(database) as connection:
+        for concentrator, word, heard_us in group:
+            if isinstance(word, Heartbeat):
+                upsert(connection, concentrators_table, [_heartbeat(concentrator, word, heard_us)])
+                continue
+            upsert(
+                connection,
+                links_table,
+                [_link(concentrator, link) for link in word if isinstance(link, LinkState)],
+            )
+            notices = [_notice(concentrator, one) for one in word if isinstance(one, Notice)]
+            if notices:
+                connection.execute(
+                    insert_or(connection, notices_table).on_conflict_do_nothing(), notices
+                )
+    return [True] * len(group)
+
+
+def heartbeats(database: Database) -> dict[bytes, dict[str, Any]]:
+    """Return the last word of each concentrator on how it is, as rows of the table."""
+    with reading(database) as connection:
+        rows = connection.execute(select(concentrators_table)).mappings()
+        return {row["title"]: dict(row) for row in rows}
+
+
+def links(database: Database, concentrator: bytes) -> list[LinkState]:
+    """Return the links of a concentrator."""
+    query = select(links_table).where(links_table.c.concentrator == concentrator)
+    with reading(database) as connection:
+        rows = connection.execute(query.order_by(links_table.c.title)).mappings()
+        return [
+            LinkState(
+                title=row["title"],
+                bearer=row["bearer"],
+                address=row["address"],
+                attached=row["attached"],
+                first_seen=from_us(row["first_seen_real_us"]),
+                last_seen=from_us(row["last_seen_real_us"]),
+                round_trip_us=row["round_trip_us"],
+                sent=row["sent"],
+                lost=row["lost"],
+            )
+            for row in rows
+        ]
+
+
+def notices(database: Database, concentrator: bytes, *, limit: int = 100) -> list[Notice]:
+    """Return notices of a concentrator, newest first."""
+    table = notices_table.c
+    query = select(notices_table).where(table.concentrator == concentrator)
+    query = query.order_by(table.at_real_us.desc(), table.number.desc()).limit(limit)
+    with reading(database) as connection:
+        return [
+            Notice(
+                number=row["number"],
+                at=from_us(row["at_real_us"]),
+                code=row["code"],
+                title=row["title"],
+                text=row["text"],
+            )
+            for row in connection.execute(query).mappings()
+        ]
+
+
+def _heartbeat(concentrator: bytes, said: Heartbeat, heard_us: int) -> dict[str, object]:
+    row = asdict(said)
+    del row["at"]
+    started = row.pop("started")
+    return {
+        "title": concentrator,
+        "heard_real_us": heard_us,
+        "started_real_us": to_us(started),
+        **row,
+    }
+
+
+def _link(concentrator: bytes, link: LinkState) -> dict[str, object]:
+    row = asdict(link)
+    row["first_seen_real_us"] = to_us(row.pop("first_seen"))
+    row["last_seen_real_us"] = to_us(row.pop("last_seen"))
+    return {"concentrator": concentrator, **row}
+
+
+def _notice(concentrator: bytes, notice: Notice) -> dict[str, object]:
+    row = asdict(notice)
+    row["at_real_us"] = to_us(row.pop("at"))
+    return {"concentrator": concentrator, **row}
