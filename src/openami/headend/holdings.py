@@ -8,7 +8,7 @@ lease then stops by itself.
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from openami.headend.books import Books
@@ -31,12 +31,15 @@ class Holdings:
     Attributes:
         worker: Who holds them.
         seconds: How long a lease lasts without renewal.
+        on_lapse: Called when the worker's own lease had run out and is renewed: others may have
+            taken it for dead meanwhile.
     """
 
     def __init__(self, books: Books, worker: Worker, seconds: float) -> None:
         self.worker = worker
         self.seconds = seconds
         self._books = books
+        self.on_lapse: Callable[[], None] = lambda: None
         self._ends: dict[Lease, float] = {}
 
     @property
@@ -102,7 +105,7 @@ class Holdings:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.seconds / RENEWALS)
-            asked_s, before = loop.time(), set(self._ends)
+            asked_s, before, lapsed = loop.time(), set(self._ends), not self.holds(own)
             try:
                 kept = await self._books.run(
                     leases.renew, self._books.engine, self.worker, self.seconds
@@ -110,6 +113,7 @@ class Holdings:
             except UserError as error:
                 log.warning("leases are not renewed: %s", error)
                 continue
+            lapsed = lapsed or not self.holds(own)  # while the store took its time
             for lease in before & self._ends.keys():
                 if (lease.kind.value, lease.item, lease.fence) in kept:
                     self._ends[lease] = asked_s + self.seconds
@@ -121,6 +125,9 @@ class Holdings:
                     f"another head-end runs as worker {self.worker.name!r}: give each a name of"
                     " its own, by --worker or in [worker] of config.toml"
                 )
+
+            if lapsed:
+                self.on_lapse()
 
     async def stop(self) -> None:
         """Give everything back."""

@@ -70,6 +70,12 @@ class Presence:
         """Settle what an earlier process left, once concentrators had time to come back."""
         self._later(lambda: self._settle(list(self._directory.meters())))
 
+    def tell_again(self) -> None:
+        """Write who is attached once more, after others may have taken us for dead."""
+        for meter in self._directory.meters():
+            if meter.title in self._attached(meter.concentrator):
+                self._states.setdefault(meter.meter_id, True)
+
     async def run(self) -> None:
         """Write what was gathered until cancelled."""
         loop = asyncio.get_running_loop()

@@ -123,6 +123,7 @@ class HeadEnd:
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
         self.uplinks.on_word = self.books.word
         self.notifications.on_push = self.presence.heard
+        self.holdings.on_lapse = self.presence.tell_again
         self.uplinks.on_attachment = self.presence.meter
         self.uplinks.on_carrier = self.presence.carrier
 
