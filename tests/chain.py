@@ -463,7 +463,7 @@ async def running_chain(folder: Path, meters: int = 3) -> AsyncIterator[Chain]:
 
 
 async def until(
-    condition: Callable[[], bool], running: Running | None = None, timeout_s: float = 20.0
+    condition: Callable[[], bool], running: Running | None = None, timeout_s: float = 60.0
 ) -> None:
     """Wait until `condition` holds; a service that ends meanwhile raises its error."""
     async with asyncio.timeout(timeout_s):

@@ -264,7 +264,7 @@ def test_a_command_whose_worker_is_killed_is_proven_by_another(
             killed = two.worker_of(1)
             two.workers[killed].kill()
             wanted = CommandState.CONFIRMED if arrives else CommandState.FAILED
-            await until(lambda: state() is wanted, timeout_s=40.0)
+            await until(lambda: state() is wanted, timeout_s=90.0)
             await two.start_again(killed)
             assert meter.switch.closed is not arrives
             assert len(meter.switch.moves) == int(arrives)
