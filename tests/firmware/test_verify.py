@@ -129,11 +129,28 @@ def test_a_signature_needs_its_key_before_it() -> None:
     assert reason(replace(image, unprotected=ed)) is Reason.SIGNATURE_WRONG
 
 
+LONGEST_OCTETS = 72  # of a signature on P-256 in DER
+
+
 def test_short_signatures_of_old_tools_may_be_padded() -> None:
-    image = image_of()
-    digest, selector, signature = image.unprotected
-    for zeros, wanted in ((1, None), (2, None), (3, Reason.SIGNATURE_WRONG)):
-        filled = Tlv(signature.type, signature.value + bytes(zeros))
+    lengths = set()
+    for counter in range(400):  # until one is short: in both numbers an octet is 0 at times
+        image = image_of(counter=counter)
+        digest, selector, signature = image.unprotected
+        short = LONGEST_OCTETS - len(signature.value)
+        lengths.add(short)
+        if short > 2:
+            break
+        for zeros in range(1, short + 1):
+            filled = Tlv(signature.type, signature.value + bytes(zeros))
+            assert reason(replace(image, unprotected=(digest, selector, filled))) is None
+    assert max(lengths) > 2
+    for tail, wanted in (
+        (bytes(short), None),
+        (bytes(short + 1), Reason.SIGNATURE_WRONG),
+        (bytes(short - 1) + b"\x01", Reason.SIGNATURE_WRONG),
+    ):
+        filled = Tlv(signature.type, signature.value + tail)
         assert reason(replace(image, unprotected=(digest, selector, filled))) is wanted
 
 

@@ -49,7 +49,7 @@ HASHES: Final = {
 _PSS: Final = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
 _RSA: Final = {2048: TlvType.RSA2048_PSS, 3072: TlvType.RSA3072_PSS}
 _CURVES: Final = {"secp256r1": TlvType.SHA256, "secp384r1": TlvType.SHA384}
-_LONGEST_PADDING: Final = 2
+_LONGEST_SIGNATURE: Final = {TlvType.SHA256: 72, TlvType.SHA384: 104}
 KEYS: Final = "use ECDSA on P-256 or P-384, Ed25519, or RSA with 2048 or 3072 bits"
 
 
@@ -107,7 +107,9 @@ class VerifyingKey:
             match self.key:
                 case ec.EllipticCurvePublicKey():
                     prehashed = Prehashed(_hash_of(self.hash_type))
-                    self.key.verify(_unpadded(signature), digest, ec.ECDSA(prehashed))
+                    self.key.verify(
+                        _unpadded(signature, self.hash_type), digest, ec.ECDSA(prehashed)
+                    )
                 case ed25519.Ed25519PublicKey():
                     self.key.verify(signature, signed if pure else digest)
                 case rsa.RSAPublicKey():
@@ -131,10 +133,13 @@ def _hash_of(hash_type: TlvType) -> hashes.SHA256 | hashes.SHA384:
     return hashes.SHA384() if hash_type is TlvType.SHA384 else hashes.SHA256()
 
 
-def _unpadded(signature: bytes) -> bytes:
-    """Take off the one or two zeros that tools before MCUboot 1.5 put behind short signatures."""
+def _unpadded(signature: bytes, hash_type: TlvType) -> bytes:
+    """Take off the zeros that tools before MCUboot 1.5 put behind short signatures.
+
+    They filled up to the longest one; one in a hundred signatures lacks three octets and more.
+    """
     end = signature[1] + 2
-    padded = 0 < len(signature) - end <= _LONGEST_PADDING and not any(signature[end:])
+    padded = end < len(signature) <= _LONGEST_SIGNATURE[hash_type] and not any(signature[end:])
     return signature[:end] if padded else signature
 
 

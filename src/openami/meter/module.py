@@ -149,7 +149,7 @@ class Module(Child):
     def _secure(self, found: Booted, door: socket.socket) -> Program:
         """Return the secure world, which is a program of the package: there is no room in an image.
 
-        So it is measured with the ROM, and replaced with it.
+        So no measurement covers it, and a new package replaces it.
         """
         words = (self.home / SECURE, door.fileno(), found.record_file, self.walls.callers)
         return Program(
