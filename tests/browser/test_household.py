@@ -63,6 +63,7 @@ def test_from_a_month_to_its_half_hours_and_their_file(browser: Browser, base: s
         seen.page.keyboard.press("ArrowRight")
         seen.page.keyboard.press("Enter")
         expect(seen.part("when")).to_have_text("Tuesday 13 October")
+        seen.ready().drawn("use-chart")  # what is drawn moves what stands below it, the link too
         with seen.page.expect_download() as download:
             seen.part("csv").click()
         assert download.value.suggested_filename == "openami-meter-2-2026-10-13-2026-10-13.csv"
