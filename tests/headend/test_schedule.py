@@ -64,11 +64,14 @@ async def test_each_meter_is_read_in_full_once_a_day(tmp_path: Path) -> None:
         rows = [r for m in messages if m.meter_id == number for r in decode_rows(m.rows)]
         assert rows == [row for row in meter.rows() if row[0] >= to_us(since)]
 
+    registry.set_source(chain.engine, 3, "")  # as if it had not known it at its start
+    chain.headend.directory.take(registry.meter(chain.engine, 3))
     chain.now = NOW + timedelta(hours=5)  # between two days the event log alone
     chain.meters[3].log_event(NOW + timedelta(hours=1), EventCode.POWER_FAILURE)
     await until(lambda: len(registry.events(chain.engine)) == 2)
     assert chain.headend.schedule.reads == 3
     assert registry.events(chain.engine)[0].meter_id == 3
+    await until(lambda: registry.meter(chain.engine, 3).source == "home 3, week of 2012-07-02")
 
     chain.now = NOW + timedelta(days=1)  # the next day: again, from where the last read ended
     await until(lambda: chain.headend.schedule.reads == 6)

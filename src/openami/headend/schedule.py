@@ -185,9 +185,16 @@ class Schedule:
         return meter
 
     async def read_log(self, session: MeterSession) -> None:
-        """The job of a read of the event log alone."""
+        """The job of a read of the event log, and of what a meter did not know at its start."""
         meter_id = session.meter.meter_id
         await fetch_events(session, self._books, self._now_us())
+        if not self._directory.by_id(meter_id).source:
+            try:
+                source = await read_source(session)
+            except AccessError as refusal:
+                log.info("meter %d: %s", meter_id, refusal)
+            else:
+                await self._books.run(registry.set_source, self._books.engine, meter_id, source)
         self._directory.take(await self._books.run(registry.meter, self._books.engine, meter_id))
 
     def _store(self, meter: Meter, now_us: int, state: int | None, source: str) -> Meter:
