@@ -53,7 +53,7 @@ def working(var: Path, *, create: bool = False) -> Iterator[Ami]:
 
 @pytest.fixture
 def var(tmp_path: Path) -> Path:
-    folder = tmp_path / "var"
+    folder = tmp_path / "var #1"
     with working(folder, create=True) as ami:
         registry.import_meters(ami.engine, fleet(1))
         ami.take(range(5))

@@ -195,7 +195,9 @@ def _write(var: Path, archive: _Archive) -> None:
 def _snapshot(database: Path, target: Path) -> None:
     try:
         with (
-            contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as source,
+            contextlib.closing(
+                sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
+            ) as source,
             contextlib.closing(sqlite3.connect(target)) as copy,
         ):
             source.backup(copy)
