@@ -122,6 +122,18 @@ def test_the_day_after_begins_at_a_local_midnight(day: str, hours: int) -> None:
         assert level.kept is kept
 
 
+def test_a_midnight_that_summer_time_skips_is_when_it_begins() -> None:
+    zone = ZoneInfo("America/Santiago")  # 2026-09-06 begins at 01:00
+    rule = Rule(
+        name="r", title="r", data=Data.INTERVAL, percent=100, within_s=3600, start=Start.DAY
+    )
+    begins = us("2026-09-06T04:00+00:00")
+    for done, kept in ((begins + HOUR, True), (begins + HOUR + 1, False)):
+        frame = pl.DataFrame([(1, "", begins - HOUR, done)], schema=OBSERVATIONS, orient="row")
+        (level,) = levels(rule, frame, zone=zone, now_us=us("2027-01-01T00:00+00:00"))
+        assert (level.begins, level.kept) == (date(2026, 9, 5), kept)
+
+
 def test_a_month_is_one_window() -> None:
     rule = Rule(name="r", title="r", data=Data.READ, percent=50, within_s=3600, window=Window.MONTH)
     frame = rows(*[0.5] * (24 * 40), begins="2026-02-27T00:00+01:00")

@@ -189,8 +189,10 @@ def levels(
     ended = ended.dt.convert_time_zone(zone.key)
     start_us = pl.col("from_us")
     if rule.start is Start.DAY:
-        midnight = ended.dt.date().dt.offset_by("1d").cast(pl.Datetime("us"))
-        start_us = midnight.dt.replace_time_zone(zone.key, ambiguous="earliest").dt.epoch("us")
+        # Not by the data frame's own zones: they refuse a midnight that summer time skips.
+        ends = mine.select(ended.dt.date().alias("day"))["day"].unique()
+        midnights = {day: local_day_us(day + timedelta(days=1), zone) for day in ends}
+        start_us = ended.dt.date().replace_strict(midnights, return_dtype=pl.Int64)
     mine = mine.with_columns(
         (ended if rule.data is Data.INTERVAL else local).dt.date().dt.truncate(every).alias("at"),
         start_us.alias("start_us"),
