@@ -148,3 +148,15 @@ def test_holders_copy_their_cards_and_open_a_key_from_the_keyboard(
     log = openami("credentials", "list", tmp_path / "vault", "--log").out
     assert log.count("handed out  card") == 6
     assert log.count("holder Ada") == 6
+
+
+def test_a_ceremony_that_was_broken_off_says_that_its_folder_is_worth_nothing(
+    openami: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object, **__: object) -> str:
+        raise click.Abort
+
+    monkeypatch.setattr(click, "prompt", gone)
+    outcome = openami("credentials", "begin", tmp_path / "vault")
+    assert outcome.status == 1
+    assert f"cards of {tmp_path / 'vault'} are lost: remove it" in outcome.sentence

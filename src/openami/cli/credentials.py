@@ -75,13 +75,17 @@ def begin(folder: Path, signing: int, needed: int, count: int, card_files: Path 
         )
     except ShareError as error:
         raise UserError(str(error), ExitCode.ASKED_WRONGLY) from None
-    for group, shares in cards.items():
-        for share in shares:
-            if card_files is None:
-                _hand_out(vault, group, share)
-            else:
-                path = card_files / f"{group.value}-{share.number}.card"
-                write(path, f"{share.card()}\n".encode(), private=True)
+    try:
+        for group, shares in cards.items():
+            for share in shares:
+                if card_files is None:
+                    _hand_out(vault, group, share)
+                else:
+                    path = card_files / f"{group.value}-{share.number}.card"
+                    write(path, f"{share.card()}\n".encode(), private=True)
+    except click.Abort:
+        sentence = f"the ceremony was broken off, and cards of {folder} are lost: remove it"
+        raise UserError(f"{sentence}, destroy the cards, and begin again") from None
     click.echo(f"{folder}: {ROOT} and {signing} signing keys; {needed} of {count} cards open each")
     click.echo(f"last line of the log, for the minutes: {vault.log()[-1].digest}")
     return int(ExitCode.DONE)
