@@ -15,6 +15,7 @@ from openami.cosem.conformance.answers import not_opened
 from openami.cosem.conformance.case import Failed, Need, Script
 from openami.cosem.conformance.pairs import credentials_of, pairs_case
 from openami.cosem.conformance.symsec_keys import (
+    CHOICES,
     GAK,
     GUEK,
     NEEDS,
@@ -111,11 +112,7 @@ CASES: Final = (
             *NEEDS,
             changes=True,
         )
-        for name, names, key_ids in (
-            ("GUEK", "GUEK", (GUEK,)),
-            ("GAK", "GAK", (GAK,)),
-            ("BOTH", "GUEK and GAK in one call", (GUEK, GAK)),
-        )
+        for name, names, key_ids in CHOICES
     ),
     pairs_case(
         "Key_Agr_N1",

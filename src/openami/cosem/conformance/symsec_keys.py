@@ -175,6 +175,13 @@ def _wrongly_wrapped(master_key: MasterKey) -> tuple[WrappedKey, ...]:
 NEEDS: Final = (Need.SETUP, Need.MASTER_KEY, Need.ACTION)
 _ACCEPTS: Final = "success; the new key works, the former does not; success; the former works again"
 
+CHOICES: Final = (
+    ("GUEK", "GUEK", (GUEK,)),
+    ("GAK", "GAK", (GAK,)),
+    ("BOTH", "GUEK and GAK in one call", (GUEK, GAK)),
+)
+"""Which keys a case changes: its name, in words, and their numbers."""
+
 CASES: Final = (
     *(
         security_case(
@@ -187,11 +194,7 @@ CASES: Final = (
             *NEEDS,
             changes=True,
         )
-        for name, names, key_ids in (
-            ("GUEK", "GUEK", (GUEK,)),
-            ("GAK", "GAK", (GAK,)),
-            ("BOTH", "GUEK and GAK in one call", (GUEK, GAK)),
-        )
+        for name, names, key_ids in CHOICES
     ),
     security_case(
         "Key_Tx_N1",
