@@ -337,7 +337,7 @@ class Running:
 
 QUICK_SESSIONS: Final = SessionSettings(idle_s=0.2, answer_timeout_s=5.0, counter_block=32)
 NO_SCHEDULE: Final = ScheduleSettings(look_s=3600.0)  # one look at the start, when nobody is there
-QUICK_WORK: Final = WorklistSettings(look_s=0.02, lease_s=1.0, retry_first_s=0.1)
+QUICK_WORK: Final = WorklistSettings(look_s=0.02, retry_first_s=0.1)
 QUICK_SCHEDULE: Final = ScheduleSettings(look_s=0.05, retry_first_s=0.1)
 
 

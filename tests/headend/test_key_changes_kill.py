@@ -40,7 +40,6 @@ CUTS = ("recorded as sent", "on its way", "answered")  # where the meter's own s
 QUICK = """
 [key_changes]
 look_s = 0.05
-lease_s = 1.0
 retry_first_s = 0.1
 retry_most_s = 0.2
 [schedule]

@@ -5,6 +5,7 @@ from sqlalchemy import Engine
 from openami.runtime.errors import UserError
 from openami.store import commissioning, registry
 from openami.store.commissioning import NEXT, Stage, State
+from openami.store.leases import Worker
 from openami.store.registry import Meter
 
 
@@ -57,8 +58,9 @@ def test_a_meter_passes_each_stage_once_and_leaves_its_history(engine: Engine) -
     assert [each.meter_id for each in claim(engine)] == [2]
 
 
-def claim(engine: Engine) -> list[commissioning.Commissioning]:
-    return commissioning.claim(engine, "headend", limit=10, lease_s=60.0)
+def claim(engine: Engine, life: str = "1") -> list[commissioning.Commissioning]:
+    given = commissioning.claim(engine, Worker("headend", life), seconds=60.0, limit=10)
+    return [row for row, _ in given]
 
 
 def test_who_is_held_goes_on_there_when_asked_again(engine: Engine) -> None:
@@ -70,11 +72,12 @@ def test_who_is_held_goes_on_there_when_asked_again(engine: Engine) -> None:
     assert claim(engine) == []
     assert [each.note for each in commissioning.in_state(engine, State.HELD)] == ["it refuses"]
     assert ask(engine, 1) == 1
-    (again,) = claim(engine)
+    worker = Worker("headend", "1")
+    ((again, lease),) = commissioning.claim(engine, worker, seconds=60.0, limit=10)
     assert again.stage is Stage.KEYS
     assert claim(engine) == []
-    commissioning.postpone(engine, 1, "it is away", pause_s=0.0)
-    assert claim(engine)[0].attempts == 1
+    commissioning.postpone(engine, 1, "it is away", pause_s=0.0, lease=lease)
+    assert claim(engine, "2")[0].attempts == 1
 
 
 def test_a_meter_that_nobody_asked_for_is_named(engine: Engine) -> None:

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,11 +6,18 @@ from sqlalchemy import Engine
 
 from openami.runtime.errors import UserError
 from openami.store import key_changes, keys, registry
-from openami.store.key_changes import ChangeState
+from openami.store.key_changes import ChangeState, KeyChange
 from openami.store.keys import KeyState
+from openami.store.leases import LostLeaseError, Worker
 from openami.store.registry import Meter, MeterKey
 
 AWAY = 4  # a meter that hangs on a concentrator
+WORKER, OTHER = Worker("headend", "1"), Worker("other", "1")
+
+
+def claim(engine: Engine, worker: Worker = WORKER, limit: int = 10) -> list[KeyChange]:
+    given = key_changes.claim(engine, worker, seconds=60.0, limit=limit)
+    return [change for change, _ in given]
 
 
 def ask(engine: Engine, *meter_ids: int) -> tuple[str, int]:
@@ -49,25 +55,29 @@ def test_two_that_ask_at_once_get_one_change_a_meter(engine: Engine) -> None:
     with ThreadPoolExecutor(8) as pool:
         asked = list(pool.map(lambda _: ask(engine, 1, 2, 3), range(8)))
     assert sum(count for _, count in asked) == 3
-    assert len(key_changes.claim(engine, "headend", limit=10, lease_s=60.0)) == 3
+    assert len(claim(engine)) == 3
 
 
-def test_a_claim_is_one_workers_until_it_runs_out(engine: Engine) -> None:
+def test_a_claim_is_one_workers(engine: Engine) -> None:
     ask(engine, 1, 2, 3)
-    assert len(key_changes.claim(engine, "headend", limit=2, lease_s=0.0)) == 2
-    first = key_changes.claim(engine, "headend", limit=3, lease_s=60.0)
-    assert len(first) == 3
-    assert key_changes.claim(engine, "headend", limit=3, lease_s=60.0) == []
-    key_changes.keep(engine, [first[0].change_id], lease_s=0.0)
-    time.sleep(0.001)
-    assert [
-        each.change_id for each in key_changes.claim(engine, "headend", limit=3, lease_s=60.0)
-    ] == [first[0].change_id]
+    assert len(claim(engine, limit=2)) == 2
+    assert len(claim(engine, OTHER)) == 1
+    assert claim(engine, OTHER) == []
+    assert len(claim(engine, Worker("headend", "2"))) == 2  # restarted, it goes on at once
+
+
+def test_who_lost_its_lease_postpones_nothing(engine: Engine) -> None:
+    ask(engine, 1)
+    ((change, lease),) = key_changes.claim(engine, WORKER, seconds=60.0, limit=1)
+    claim(engine, Worker("headend", "2"))
+    with pytest.raises(LostLeaseError):
+        key_changes.postpone(engine, change.change_id, "away", pause_s=60.0, lease=lease)
+    assert key_changes.changes(engine, change.rotation)[0].attempts == 0
 
 
 def test_what_ended_can_be_asked_for_again(engine: Engine) -> None:
     rotation, _ = ask(engine, 1)
-    (change,) = key_changes.claim(engine, "headend", limit=1, lease_s=60.0)
+    (change,) = claim(engine, limit=1)
     key_changes.end(engine, change.change_id, ChangeState.REFUSED, "the meter said no")
     key_changes.end(engine, change.change_id, ChangeState.CHANGED, "too late")
     (ended,) = key_changes.changes(engine, rotation)
@@ -79,7 +89,7 @@ def test_progress_is_counted_by_rotation(engine: Engine) -> None:
     first, _ = ask(engine, 1, 2)
     second, count = ask(engine, 2, 3)
     assert count == 1  # meter 2 is changed by the first already
-    change = key_changes.claim(engine, "headend", limit=1, lease_s=60.0)[0]
+    change = claim(engine, limit=1)[0]
     key_changes.end(engine, change.change_id, ChangeState.CHANGED, "epoch 2 holds")
     newest, oldest = key_changes.rotations(engine)
     assert (newest.rotation, dict(newest.meters)) == (second, {ChangeState.OPEN: 1})
@@ -89,7 +99,7 @@ def test_progress_is_counted_by_rotation(engine: Engine) -> None:
 
 def test_what_was_sent_is_not_withdrawn(engine: Engine) -> None:
     rotation, _ = ask(engine, 1, 2, 3)
-    changes = key_changes.claim(engine, "headend", limit=3, lease_s=60.0)
+    changes = claim(engine, limit=3)
     epochs = [key_changes.prepare(engine, each, {"guek": b"new"}) for each in changes[:2]]
     prepared = {KeyState.PREPARED}
     keys.step(engine, changes[0].meter_id, epochs[0], prepared, KeyState.SENT, "sent")
@@ -109,7 +119,7 @@ def test_what_was_sent_is_not_withdrawn(engine: Engine) -> None:
 
 def test_what_did_not_arrive_is_withdrawn(engine: Engine) -> None:
     rotation, _ = ask(engine, 1)
-    (change,) = key_changes.claim(engine, "headend", limit=1, lease_s=60.0)
+    (change,) = claim(engine, limit=1)
     epoch = key_changes.prepare(engine, change, {"guek": b"new"})
     keys.step(engine, 1, epoch, {KeyState.PREPARED}, KeyState.SENT, "sent")
     keys.prove(engine, 1, 1, "answered")
@@ -125,7 +135,7 @@ def test_a_key_that_is_not_transferred_is_refused(engine: Engine) -> None:
 
 def test_a_worker_takes_the_meters_that_it_can_reach(engine: Engine) -> None:
     ask(engine, AWAY)
-    assert key_changes.claim(engine, "headend", limit=1, lease_s=60.0) == []
+    assert claim(engine, limit=1) == []
     registry.set_attached(engine, {AWAY: True}, 0, worker="other")
-    assert key_changes.claim(engine, "headend", limit=1, lease_s=60.0) == []
-    assert len(key_changes.claim(engine, "other", limit=1, lease_s=60.0)) == 1
+    assert claim(engine, limit=1) == []
+    assert len(claim(engine, OTHER)) == 1

@@ -18,8 +18,7 @@ by the one that has the way; it asks the meter, and never sends again.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine
-from functools import partial
+from collections.abc import Callable, Collection
 from typing import Final
 
 from openami.cosem.classes.disconnect import ControlState, DisconnectControl
@@ -34,15 +33,14 @@ from openami.headend.holdings import Holdings
 from openami.headend.reading import DISCONNECT, REGISTERS, read_control_state, read_registers
 from openami.headend.sessions import Sessions, Urgency
 from openami.headend.watch import NAMES, store_live
+from openami.headend.worklist import Sort, Worklist, pause_s
 from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import UserError
 from openami.store import commands as store
 from openami.store import live, registry
 from openami.store.commands import BEGUN, Argument, Command
-from openami.store.database import transaction
-from openami.store.leases import Lease, LostLeaseError
-
-Claimed = tuple[Command, Lease]
+from openami.store.database import Database, transaction
+from openami.store.leases import Lease, LostLeaseError, Worker
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +63,7 @@ class Commands:
     """Carries out what pages and tools ask for.
 
     Attributes:
-        under_way: Commands that a task works on.
+        work: What is under way.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
@@ -81,77 +79,25 @@ class Commands:
         self.ask_first_s = ASK_FIRST_S
         self.settings = settings
         self._books = books
-        self._holdings = holdings
         self._reachable = reachable
         self._sessions = sessions
         self._now_us = now_us
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-
-    @property
-    def under_way(self) -> int:
-        return len(self._tasks)
-
-    async def run(self) -> None:
-        """Take over what was left by workers that died, and carry out new commands."""
-        try:
-            while True:
-                await self._look()
-                await asyncio.sleep(LOOK_S)
-        finally:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    async def _look(self) -> None:
-        try:
-            await self._books.run(store.expire, self._books.engine)
-            for command, lease in await self._claim(store.claim_requested):
-                self._start(command, lease, self._carry_out(command, lease))
-            left = partial(store.claim_unsettled, doubt_after_s=self.doubt_after_s)
-            for command, lease in await self._claim(left):
-                log.warning(
-                    "command %s (%s of meter %d) was left %s: asking the meter",
-                    command.command_id,
-                    command.kind.value,
-                    command.meter_id,
-                    command.state.value,
-                )
-                self._start(command, lease, self._settle(command, lease))
-        except UserError as error:
-            log.warning("commands wait: %s", error)
-            await asyncio.sleep(1.0)
-
-    async def _claim(self, claim: Callable[..., list[Claimed]]) -> list[Claimed]:
-        room = AT_ONCE - len(self._tasks)
-        if room <= 0:
-            return []
-        asked_s = asyncio.get_running_loop().time()
-        seconds, worker = self._holdings.seconds, self._holdings.worker
-        given = await self._books.run(
-            claim, self._books.engine, worker, seconds=seconds, limit=room
+        self.work: Worklist[Command] = Worklist(
+            "command",
+            [Sort(_claim_requested, self._carry_out), Sort(self._claim_unsettled, self._left)],
+            books,
+            holdings,
+            parallel=AT_ONCE,
+            look_s=LOOK_S,
         )
-        self._holdings.add([lease for _, lease in given], asked_s)
-        return given
 
-    def _start(self, command: Command, lease: Lease, work: Coroutine[None, None, None]) -> None:
-        async def under_lease() -> None:
-            try:
-                await work
-            except LostLeaseError as error:
-                log.warning("command %s: %s", command.command_id, error)
-            except UserError as error:  # it is claimed again, by whoever can
-                log.warning("command %s is looked at again: %s", command.command_id, error)
-            finally:
-                await self._holdings.give_back(lease)
-
-        task = asyncio.create_task(under_lease())
-        self._tasks[command.command_id] = task
-
-        def ended(_: "asyncio.Task[None]") -> None:
-            if self._tasks.get(command.command_id) is task:
-                del self._tasks[command.command_id]
-
-        task.add_done_callback(ended)
+    def _claim_unsettled(
+        self, database: Database, worker: Worker, *, seconds: float, limit: int
+    ) -> list[tuple[Command, Lease]]:
+        doubt_s = self.doubt_after_s
+        return store.claim_unsettled(
+            database, worker, seconds=seconds, limit=limit, doubt_after_s=doubt_s
+        )
 
     async def _carry_out(self, command: Command, lease: Lease) -> None:
         """Do one command; leave it requested when its meter could not be reached."""
@@ -190,13 +136,10 @@ class Commands:
 
     async def _postpone(self, command: Command, lease: Lease, cause: str) -> None:
         """Try later what reached no meter, with growing pauses; give up after many attempts."""
-        settings = self.settings
-        pause_s = min(
-            settings.retry_first_s * 2.0 ** min(command.attempts, 30), settings.retry_most_s
-        )
+        rest_s = pause_s(self.settings, command.attempts)
         engine = self._books.engine
-        attempts = await self._books.run(store.postpone, engine, command.command_id, pause_s)
-        if attempts >= settings.attempts_most:
+        attempts = await self._books.run(store.postpone, engine, command.command_id, rest_s)
+        if attempts >= self.settings.attempts_most:
             note = f"given up after {attempts} attempts to reach the meter; the last: {cause}"
             requested = {CommandState.REQUESTED}
             await self._step(command, requested, CommandState.FAILED, note, lease=lease)
@@ -274,6 +217,17 @@ class Commands:
                 note += "; the command can not take effect any more"
         await self._step(command, UNSETTLED, outcome, note, result=result)
 
+    async def _left(self, command: Command, lease: Lease) -> None:
+        """Ask what became of a command of a worker that died, or lost its way to the meter."""
+        log.warning(
+            "command %s (%s of meter %d) was left %s: asking the meter",
+            command.command_id,
+            command.kind.value,
+            command.meter_id,
+            command.state.value,
+        )
+        await self._settle(command, lease)
+
     async def _settle(
         self, command: Command, lease: Lease, cause: str = "the head-end was restarted"
     ) -> None:
@@ -283,7 +237,7 @@ class Commands:
             await self._step(command, BEGUN, CommandState.FAILED, note, lease=lease)
             return
         doubtful = command.state is CommandState.IN_DOUBT
-        pause_s = self.ask_first_s
+        rest_s = self.ask_first_s
 
         async def look(session: MeterSession) -> None:
             # Judged before the session is anybody else's: a later command may change the state.
@@ -308,8 +262,8 @@ class Commands:
                 await self._step(command, BEGUN, CommandState.IN_DOUBT, note, lease=lease)
             if not self._reachable(command.meter_id):
                 return  # whoever has the way to the meter asks it, or notes the doubt
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, ASK_MOST_S)
+            await asyncio.sleep(rest_s)
+            rest_s = min(2 * rest_s, ASK_MOST_S)
 
     async def _step(  # noqa: PLR0913  a step has these fields
         self,
@@ -358,3 +312,10 @@ class Commands:
         done = await self._books.run(advance)
         log.info("command %s: %s: %s", command.command_id, to_state.value, note)
         return done
+
+
+def _claim_requested(
+    database: Database, worker: Worker, *, seconds: float, limit: int
+) -> list[tuple[Command, Lease]]:
+    store.expire(database)
+    return store.claim_requested(database, worker, seconds=seconds, limit=limit)

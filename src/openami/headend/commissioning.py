@@ -9,6 +9,7 @@ held with the reason until somebody asks again.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 from openami.cosem.classes.measurement import Data, ProfileGeneric
@@ -21,9 +22,10 @@ from openami.headend.associations import MeterSession
 from openami.headend.books import Books
 from openami.headend.config import WorklistSettings
 from openami.headend.directory import Directory
+from openami.headend.holdings import Holdings
 from openami.headend.reading import REGISTERS, read_registers
 from openami.headend.sessions import Sessions, Urgency
-from openami.headend.worklist import Worklist
+from openami.headend.worklist import Sort, Trying, Worklist
 from openami.runtime.clock import MICROSECONDS, from_us, to_us
 from openami.runtime.errors import UserError
 from openami.store import commissioning as store
@@ -31,6 +33,7 @@ from openami.store import key_changes, keys, registry
 from openami.store.commissioning import Commissioning, Stage
 from openami.store.key_changes import ChangeState
 from openami.store.keys import KeyEpoch, KeyState
+from openami.store.leases import Lease
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class Commissionings:
         sessions: Sessions[MeterSession],
         read: Callable[[MeterSession], Awaitable[None]],
         now_us: Callable[[], int],
-        worker: str,
+        holdings: Holdings,
     ) -> None:
         """Bind the ports.
 
@@ -67,7 +70,7 @@ class Commissionings:
             sessions: Speak with them.
             read: Reads a meter in full, as the schedule does.
             now_us: The calendar.
-            worker: Names this head-end.
+            holdings: Keeps the leases.
         """
         self._books = books
         self._directory = directory
@@ -82,7 +85,21 @@ class Commissionings:
             Stage.PUSH: self._push,
             Stage.FIRST_READ: self._first_read,
         }
-        self.work = Worklist("commissioning", store, self._go_on, settings, books, worker)
+        self._settings = settings
+        self.work: Worklist[Commissioning] = Worklist(
+            "commissioning",
+            [Sort(store.claim, self._try)],
+            books,
+            holdings,
+            parallel=settings.parallel,
+            look_s=settings.look_s,
+        )
+
+    async def _try(self, row: Commissioning, lease: Lease) -> None:
+        postpone = partial(store.postpone, self._books.engine, row.meter_id, lease=lease)
+        what = f"commissioning of meter {row.meter_id}"
+        trying = Trying(what, self._settings, row.attempts, postpone)
+        await trying.run(self._books, lambda: self._go_on(row))
 
     async def _go_on(self, row: Commissioning) -> None:
         """Pass one stage after another."""

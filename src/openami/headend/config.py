@@ -7,7 +7,7 @@ The tables `[sessions]`, `[schedule]`, `[commands]`, `[key_changes]`, `[commissi
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from openami.access.custody import Places
 from openami.runtime.config import ConfigFile, setting
@@ -44,13 +44,21 @@ class ScheduleSettings:
     retry_most_s: float = 300.0  # ... at most
 
 
+class RetrySettings(Protocol):
+    """How long to wait before something is tried again, real seconds; doubled each time."""
+
+    @property
+    def retry_first_s(self) -> float: ...
+    @property
+    def retry_most_s(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorklistSettings:
     """How meters are worked on beside everything else."""
 
     parallel: int = setting(20, least=1)  # meters at once
     look_s: float = setting(1.0, least=0.01)  # real seconds between two looks for what is asked
-    lease_s: float = setting(60.0, least=1.0)  # after which another worker goes on
     retry_first_s: float = setting(5.0, least=0.1)  # before a meter is tried again
     retry_most_s: float = 900.0  # ... at most
 

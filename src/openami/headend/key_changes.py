@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from openami.cosem.classes.access_control import KeyId, SecuritySetup
@@ -27,13 +28,15 @@ from openami.headend.associations import MeterSession
 from openami.headend.books import Books
 from openami.headend.config import WorklistSettings
 from openami.headend.directory import Directory
+from openami.headend.holdings import Holdings
 from openami.headend.sessions import Sessions, Urgency
-from openami.headend.worklist import Worklist
+from openami.headend.worklist import Sort, Trying, Worklist
 from openami.runtime.errors import UserError
 from openami.store import key_changes as store
 from openami.store import keys
 from openami.store.key_changes import ChangeState, KeyChange
 from openami.store.keys import KeyEpoch, KeyState
+from openami.store.leases import Lease
 from openami.store.registry import Meter
 
 log = logging.getLogger(__name__)
@@ -96,15 +99,29 @@ class KeyChanges:
         sessions: Sessions[MeterSession],
         custody: KeyWrap,
         reachable: Callable[[Meter], bool],
-        worker: str,
+        holdings: Holdings,
     ) -> None:
         self.changed = 0
+        self._settings = settings
         self._books = books
         self._directory = directory
         self._sessions = sessions
         self._custody = custody
         self._reachable = reachable
-        self.work = Worklist("key change", store, self._go_on, settings, books, worker)
+        self.work: Worklist[KeyChange] = Worklist(
+            "key change",
+            [Sort(store.claim, self._try)],
+            books,
+            holdings,
+            parallel=settings.parallel,
+            look_s=settings.look_s,
+        )
+
+    async def _try(self, change: KeyChange, lease: Lease) -> None:
+        postpone = partial(store.postpone, self._books.engine, change.change_id, lease=lease)
+        what = f"key change of meter {change.meter_id}"
+        trying = Trying(what, self._settings, change.attempts, postpone)
+        await trying.run(self._books, lambda: self._go_on(change))
 
     async def _go_on(self, change: KeyChange) -> None:
         attempt = Attempt(change.epoch)

@@ -109,7 +109,7 @@ class HeadEnd:
             self.sessions,
             custody,
             self.routes.reachable,
-            self.holdings.worker.name,
+            self.holdings,
         )
         self.commissionings = Commissionings(
             config.commissioning,
@@ -118,7 +118,7 @@ class HeadEnd:
             self.sessions,
             self.schedule.read_meter,
             now_us,
-            self.holdings.worker.name,
+            self.holdings,
         )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
         self.uplinks.on_word = self.books.word
@@ -148,7 +148,7 @@ class HeadEnd:
                 self.holdings.run(own),
                 self.presence.run(),
                 self.schedule.run(),
-                self.commands.run(),
+                self.commands.work.run(),
                 self.key_changes.work.run(),
                 self.commissionings.work.run(),
                 self.watch.run(),
@@ -189,7 +189,7 @@ class HeadEnd:
             "sessions": self.sessions.active,
             "jobs waiting": self.sessions.waiting,
             "failed jobs": self.sessions.failed,
-            "commands open": self.commands.under_way,
+            "commands open": self.commands.work.under_way,
             "key changes open": self.key_changes.work.under_way,
             "commissionings open": self.commissionings.work.under_way,
             "leases": self.holdings.count,

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of the store that a head-end works on beside everything else: a few at once, resumable.
 
-It claims rows for a while, stays with those under way, and tries what did not come about again,
-after pauses that double.
+It claims rows under leases (`store.leases`), works on each in a task of its own, and gives the
+lease back when that ends.  A worker that dies leaves its rows to the next one.  What did not come
+about is tried again after pauses that double.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from openami.dlms.errors import DlmsError
 from openami.headend.books import Books
-from openami.headend.config import WorklistSettings
+from openami.headend.config import RetrySettings
+from openami.headend.holdings import Holdings
 from openami.runtime.errors import UserError
 from openami.store.database import Database
+from openami.store.leases import Lease, LostLeaseError, Worker
 
 log = logging.getLogger(__name__)
 
@@ -24,53 +27,65 @@ class Row(Protocol):
     """What is worked on."""
 
     @property
-    def key(self) -> int: ...
-    @property
     def meter_id(self) -> int: ...
-    @property
-    def attempts(self) -> int: ...
 
 
 R = TypeVar("R", bound=Row)
+R_co = TypeVar("R_co", bound=Row, covariant=True)
 
 
-class Rows(Protocol[R]):
-    """The module of `store` that keeps them."""
+class Claim(Protocol[R_co]):
+    """The function of `store` that gives rows of one sort."""
 
-    def claim(self, database: Database, worker: str, *, limit: int, lease_s: float) -> list[R]: ...
-    def keep(self, database: Database, keys: list[int], *, lease_s: float) -> None: ...
-    def postpone(self, database: Database, key: int, note: str, *, pause_s: float) -> None: ...
+    def __call__(
+        self, database: Database, worker: Worker, *, seconds: float, limit: int
+    ) -> Sequence[tuple[R_co, Lease]]:
+        """Take rows that nobody works on and that this worker can work on."""
+
+
+class Sort(NamedTuple, Generic[R]):
+    """Rows that are worked on in one way.
+
+    Attributes:
+        claim: Gives them.
+        work: Brings one to its end or writes down when it is tried again.  What it raises is
+            logged, and the row is claimed anew.
+    """
+
+    claim: Claim[R]
+    work: Callable[[R, Lease], Awaitable[None]]
 
 
 class Worklist(Generic[R]):
     """Works on what is open until it is cancelled."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
+    def __init__(  # noqa: PLR0913  its ports, bound in one place
         self,
         name: str,
-        rows: Rows[R],
-        work: Callable[[R], Awaitable[None]],
-        settings: WorklistSettings,
+        sorts: Sequence[Sort[R]],
         books: Books,
-        worker: str,
+        holdings: Holdings,
+        *,
+        parallel: int,
+        look_s: float,
     ) -> None:
         """Bind the ports.
 
         Args:
             name: Of the work, for the log.
-            rows: Where they are kept.
-            work: Brings one to its end, or raises why not yet.
-            settings: How many at once, how often.
+            sorts: What is worked on; the first is looked for first.
             books: The store.
-            worker: Names this head-end.
+            holdings: Keeps the leases.
+            parallel: How many rows at once.
+            look_s: Real seconds between two looks.
         """
         self._name = name
-        self._rows = rows
-        self._work_on = work
-        self._settings = settings
+        self._sorts = sorts
         self._books = books
-        self._worker = worker
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._holdings = holdings
+        self._parallel = parallel
+        self._look_s = look_s
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def under_way(self) -> int:
@@ -84,41 +99,72 @@ class Worklist(Generic[R]):
                     await self._look()
                 except UserError as error:
                     log.warning("%s waits: %s", self._name, error)
-                await asyncio.sleep(self._settings.look_s)
+                await asyncio.sleep(self._look_s)
         finally:
-            for task in self._tasks.values():
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _look(self) -> None:
-        """Stay with what is under way, and take more as there is room."""
-        engine, lease_s = self._books.engine, self._settings.lease_s
-        if self._tasks:
-            await self._books.run(self._rows.keep, engine, list(self._tasks), lease_s=lease_s)
-        room = self._settings.parallel - len(self._tasks)
-        if room <= 0:
-            return
-        claimed = await self._books.run(
-            self._rows.claim, engine, self._worker, limit=room, lease_s=lease_s
-        )
-        for row in claimed:
-            task = asyncio.create_task(self._work(row))
-            self._tasks[row.key] = task
-            task.add_done_callback(partial(self._forget, row.key))
+        """Take more as there is room."""
+        for sort in self._sorts:
+            room = self._parallel - len(self._tasks)
+            if room <= 0:
+                return
+            asked_s = asyncio.get_running_loop().time()
+            seconds, worker = self._holdings.seconds, self._holdings.worker
+            given = await self._books.run(
+                sort.claim, self._books.engine, worker, seconds=seconds, limit=room
+            )
+            self._holdings.add([lease for _, lease in given], asked_s)
+            for row, lease in given:
+                task = asyncio.create_task(self._under_lease(sort, row, lease))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
-    def _forget(self, key: int, _task: asyncio.Task[None]) -> None:
-        del self._tasks[key]
-
-    async def _work(self, row: R) -> None:
+    async def _under_lease(self, sort: Sort[R], row: R, lease: Lease) -> None:
         try:
-            await self._work_on(row)
+            await sort.work(row, lease)
+        except LostLeaseError as error:
+            log.warning("%s of meter %d: %s", self._name, row.meter_id, error)
+        except UserError as error:  # it is claimed again, by whoever can
+            log.warning("%s of meter %d is looked at again: %s", self._name, row.meter_id, error)
+        finally:
+            await self._holdings.give_back(lease)
+
+
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """One attempt at a row that is tried until it comes about.
+
+    Attributes:
+        what: It is, for the log.
+        settings: How long to wait.
+        attempts: Before this one.
+        postpone: Writes down why it did not come about, and for how long it rests.
+    """
+
+    what: str
+    settings: RetrySettings
+    attempts: int
+    postpone: Callable[..., None]
+
+    async def run(self, books: Books, work: Callable[[], Awaitable[None]]) -> None:
+        """Attempt it; a failure postpones the row.
+
+        Raises:
+            UserError: The store cannot be written, or the row is another worker's by now.
+        """
+        try:
+            await work()
         except Exception as error:
             if not isinstance(error, UserError | DlmsError):
-                log.exception("%s of meter %d", self._name, row.meter_id)  # a fault of ours
-            log.info("%s of meter %d waits: %s", self._name, row.meter_id, error)
-            first_s, most_s = self._settings.retry_first_s, self._settings.retry_most_s
-            pause_s = min(first_s * 2 ** min(row.attempts, 16), most_s)
-            note = str(error) or repr(error)
-            await self._books.run(
-                self._rows.postpone, self._books.engine, row.key, note, pause_s=pause_s
-            )
+                log.exception("%s", self.what)  # a fault of ours
+            log.info("%s waits: %s", self.what, error)
+            rest_s = pause_s(self.settings, self.attempts)
+            await books.run(self.postpone, str(error) or repr(error), pause_s=rest_s)
+
+
+def pause_s(settings: RetrySettings, attempts: int) -> float:
+    """Return how long to wait before the next attempt, real seconds."""
+    return min(settings.retry_first_s * 2.0 ** min(attempts, 30), settings.retry_most_s)

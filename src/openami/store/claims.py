@@ -1,61 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows that one head-end works on for a while: whose meter it can reach, oldest first.
+"""Open rows whose meter a head-end can reach, claimed under leases, oldest first.
 
-For tables with the columns meter_id, state, attempts, free_real_us and note: a row whose
-`free_real_us` has passed is nobody's.  A worker that dies leaves it to the next one.
+For tables with the columns meter_id, state, attempts, free_real_us and note: a row is not tried
+before its `free_real_us`.
 """
-
-from collections.abc import Sequence
 
 from sqlalchemy import Column, RowMapping, Table, select, update
 
 from openami.runtime.clock import MICROSECONDS, real_us
-from openami.store.database import Database, transaction
+from openami.store import leases
+from openami.store.database import Database, reading, transaction
+from openami.store.leases import Kind, Lease, Worker, require
 from openami.store.registry import with_route
 from openami.store.tables import attachments, meters
 
 OPEN = "open"
 
 
-def claim(
-    database: Database, table: Table, worker: str, *, limit: int, lease_s: float
-) -> list[RowMapping]:
-    """Take open rows that nobody works on; they are ours for `lease_s`.
-
-    `worker` names the head-end; it takes those whose meters it can reach.
-    """
-    now_us, key = real_us(), _key(table)
+def claim(  # noqa: PLR0913  what, of which, for whom, how long, how many
+    database: Database, kind: Kind, table: Table, worker: Worker, *, seconds: float, limit: int
+) -> list[tuple[RowMapping, Lease]]:
+    """Take open rows that are due, that nobody works on and whose meters `worker` can reach."""
+    key = _key(table)
+    due = (table.c.state == OPEN) & (table.c.free_real_us <= real_us())
     query = (
-        select(table)
+        select(key)
         .join_from(table, meters, meters.c.meter_id == table.c.meter_id)
         .join(attachments, attachments.c.meter_id == table.c.meter_id, isouter=True)
-        .where(table.c.state == OPEN, table.c.free_real_us <= now_us, with_route(worker))
+        .where(due, with_route(worker.name))
         .order_by(table.c.free_real_us, key)
-        .limit(limit)
     )
-    with transaction(database) as connection:
-        locked = query.with_for_update(skip_locked=True, of=table)
-        found = list(connection.execute(locked).mappings())
-        keep(connection, table, [row[key.name] for row in found], lease_s=lease_s)
-    return found
+    given = leases.claim(database, kind, key, query, worker, seconds=seconds, limit=limit)
+    if not given:
+        return []
+    held = {lease.item: lease for lease in given}
+    rows = select(table).where(key.in_([int(item) for item in held])).order_by(key)
+    with reading(database) as connection:
+        found = connection.execute(rows).mappings().all()
+    return [(row, held[str(row[key.name])]) for row in found]
 
 
-def keep(database: Database, table: Table, keys: Sequence[int], *, lease_s: float) -> None:
-    """Stay with rows that take longer."""
-    free_us = real_us() + round(lease_s * MICROSECONDS)
-    with transaction(database) as connection:
-        wanted = _key(table).in_(list(keys))
-        connection.execute(update(table).where(wanted).values(free_real_us=free_us))
+def postpone(  # noqa: PLR0913  of which, why, how long, by whom
+    database: Database, table: Table, key: int, note: str, *, pause_s: float, lease: Lease
+) -> None:
+    """Try a row again after a pause, saying why it did not come about.
 
-
-def postpone(database: Database, table: Table, key: int, note: str, *, pause_s: float) -> None:
-    """Try a row again after a pause, saying why it did not come about."""
+    Raises:
+        LostLeaseError: It is another worker's by now; nothing is written.
+    """
     values = {
         "attempts": table.c.attempts + 1,
         "free_real_us": real_us() + round(pause_s * MICROSECONDS),
         "note": note,
     }
     with transaction(database) as connection:
+        require(connection, lease)
         connection.execute(update(table).where(_key(table) == key).values(values))
 
 

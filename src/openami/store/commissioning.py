@@ -22,6 +22,7 @@ from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.store import claims
 from openami.store.database import Database, insert_all, insert_new, reading, transaction
+from openami.store.leases import Kind, Lease, Worker
 from openami.store.tables import commissioning_history
 from openami.store.tables import commissionings as table
 
@@ -71,10 +72,6 @@ class Commissioning:
     free_real_us: int
     note: str
 
-    @property
-    def key(self) -> int:
-        return self.meter_id
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
@@ -122,20 +119,18 @@ def ask(
     return count
 
 
-def claim(database: Database, worker: str, *, limit: int, lease_s: float) -> list[Commissioning]:
+def claim(
+    database: Database, worker: Worker, *, seconds: float, limit: int
+) -> list[tuple[Commissioning, Lease]]:
     """Take meters that nobody works on and that `worker` can reach."""
-    rows = claims.claim(database, table, worker, limit=limit, lease_s=lease_s)
-    return [_commissioning(row) for row in rows]
+    kind = Kind.COMMISSIONING
+    rows = claims.claim(database, kind, table, worker, seconds=seconds, limit=limit)
+    return [(_commissioning(row), lease) for row, lease in rows]
 
 
-def keep(database: Database, meter_ids: list[int], *, lease_s: float) -> None:
-    """Stay with meters that take longer."""
-    claims.keep(database, table, meter_ids, lease_s=lease_s)
-
-
-def postpone(database: Database, meter_id: int, note: str, *, pause_s: float) -> None:
+def postpone(database: Database, meter_id: int, note: str, *, pause_s: float, lease: Lease) -> None:
     """Try a meter again after a pause, saying why it did not get on."""
-    claims.postpone(database, table, meter_id, note, pause_s=pause_s)
+    claims.postpone(database, table, meter_id, note, pause_s=pause_s, lease=lease)
 
 
 def advance(database: Database, meter_id: int, stage: Stage, note: str) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose keys are to be changed: asked for by group, worked on one by one, resumed after a stop.
 
-One open change a meter: an index of the table refuses a second, whoever asks.  A worker claims a
-change for a while; when it dies the claim runs out and the change goes on where its epoch stands
+One open change a meter: an index of the table refuses a second, whoever asks.  A worker holds a
+change by lease; when it dies the lease runs out and the change goes on where its epoch stands
 (`store.keys`).
 """
 
@@ -19,6 +19,7 @@ from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.store import claims, keys
 from openami.store.database import Database, insert_new, reading, transaction
+from openami.store.leases import Kind, Lease, Worker
 from openami.store.tables import key_changes as table
 
 KEY_NAMES: Final = ("guek", "gak", "kek")
@@ -51,10 +52,6 @@ class KeyChange:
     free_real_us: int
     ended_real_us: int | None
     note: str
-
-    @property
-    def key(self) -> int:
-        return self.change_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +105,13 @@ def ask(
         return rotation, int(connection.execute(count).scalar_one())
 
 
-def claim(database: Database, worker: str, *, limit: int, lease_s: float) -> list[KeyChange]:
+def claim(
+    database: Database, worker: Worker, *, seconds: float, limit: int
+) -> list[tuple[KeyChange, Lease]]:
     """Take open changes that nobody works on and whose meters `worker` can reach."""
-    rows = claims.claim(database, table, worker, limit=limit, lease_s=lease_s)
-    return [_change(row) for row in rows]
-
-
-def keep(database: Database, change_ids: Sequence[int], *, lease_s: float) -> None:
-    """Stay with changes that take longer."""
-    claims.keep(database, table, change_ids, lease_s=lease_s)
+    kind = Kind.KEY_CHANGE
+    rows = claims.claim(database, kind, table, worker, seconds=seconds, limit=limit)
+    return [(_change(row), lease) for row, lease in rows]
 
 
 def prepare(database: Database, change: KeyChange, wrapped: Mapping[str, bytes]) -> int:
@@ -134,9 +129,11 @@ def prepare(database: Database, change: KeyChange, wrapped: Mapping[str, bytes])
     return epoch
 
 
-def postpone(database: Database, change_id: int, note: str, *, pause_s: float) -> None:
+def postpone(
+    database: Database, change_id: int, note: str, *, pause_s: float, lease: Lease
+) -> None:
     """Try a change again after a pause, saying why it did not come about."""
-    claims.postpone(database, table, change_id, note, pause_s=pause_s)
+    claims.postpone(database, table, change_id, note, pause_s=pause_s, lease=lease)
 
 
 def end(database: Database, change_id: int, state: ChangeState, note: str) -> None:

@@ -45,6 +45,8 @@ class Kind(StrEnum):
     WORKER = "worker"  # its own name: it is alive
     METER = "meter"  # the association with it
     COMMAND = "command"
+    KEY_CHANGE = "key change"
+    COMMISSIONING = "commission"
     GAP = "gap"
     PUBLICATION = "publication"
 
@@ -143,10 +145,13 @@ def claim(  # noqa: PLR0913  what, of which, for whom, how long, how many
     """
     free = candidates.with_only_columns(key).limit(limit)
     with reading(database) as connection:  # mostly there is nothing to do
-        if connection.execute(_unheld(connection, kind, key, free).limit(1)).first() is None:
+        if (
+            connection.execute(_unheld(connection, kind, key, free, worker).limit(1)).first()
+            is None
+        ):
             return []
     with transaction(database) as connection:
-        locked = _unheld(connection, kind, key, free).with_for_update(
+        locked = _unheld(connection, kind, key, free, worker).with_for_update(
             of=key.table, skip_locked=True, key_share=True
         )
         items = [str(item) for item in connection.execute(locked).scalars()]
@@ -155,12 +160,21 @@ def claim(  # noqa: PLR0913  what, of which, for whom, how long, how many
 
 
 def _unheld(
-    connection: Connection, kind: Kind, key: "Column[Any]", query: "Select[Any]"
+    connection: Connection,
+    kind: Kind,
+    key: "Column[Any]",
+    query: "Select[Any]",
+    worker: Worker,
 ) -> "Select[Any]":
+    """Leave out what is held; what an earlier life of the worker held is not."""
+    earlier = leases.c.holder.startswith(f"{worker.name}/", autoescape=True) & (
+        leases.c.holder != worker.holder
+    )
     held = select(leases.c.item).where(
         leases.c.kind == kind.value,
         leases.c.item == cast(key, String),
         leases.c.until_real_us > store_now_us(connection),
+        ~earlier,
     )
     return query.where(~held.exists())
 
