@@ -8,6 +8,7 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from openami.psa.operations import Transitions
 from openami.psa.protected import ProtectedStorage
 from openami.psa.storage import InternalTrustedStorage
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "psa.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "psa.md"
 Rows = Iterable[tuple[object, ...]]
 
 
@@ -211,6 +213,15 @@ def claim_table() -> str:
     return table(("RFC 9783", "PSA_IOT_PROFILE_1"), ((new, old) for old, new in OLD_CLAIMS.items()))
 
 
+def functional_table() -> str:
+    """The functional cases, by group."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from psa.functional.groups import coverage  # noqa: PLC0415  the tests' own tables
+
+    head = ("group", "after", "cases", "over the wall", "not covered, and why")
+    return table(head, coverage())
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "functions": functions,
     "algorithms": algorithm_table,
@@ -218,6 +229,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "operations": operation_tables,
     "life cycle": lifecycle_table,
     "claims": claim_table,
+    "functional": functional_table,
 }
 
 

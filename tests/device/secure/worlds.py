@@ -100,13 +100,15 @@ class InMemoryClient(SecureClient):
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Walled:
     """A secure world that runs, and its folder and door."""
 
     process: "subprocess.Popen[str]"
     home: Path
     door: Path
+    callers: str
+    user: User | None
     clients: list[SecureClient] = field(default_factory=list)
 
     def connect(self) -> SecureClient:
@@ -126,6 +128,38 @@ class Walled:
             return error
         raise AssertionError(f"{name} was not refused")
 
+    def restart(self) -> None:
+        """Stop the process, and start it over the same flash."""
+        self.stop()
+        self.process = started(self.home, self.callers, self.user)
+
+    def stop(self) -> None:
+        """Let all clients go, and end the process in order."""
+        for client in self.clients:
+            client.close()
+        self.clients.clear()
+        self.process.terminate()
+        self.process.communicate(timeout=60)
+
+
+def started(home: Path, callers: str, user: User | None) -> "subprocess.Popen[str]":
+    """Start the secure world of a folder."""
+    door = open_door(home / "door")
+    record = sealed.seal("record", RECORD.encode())
+    words = (home / "secure", door.fileno(), record, callers)
+    process = subprocess.Popen(
+        [sys.executable, "-c", CODE, *map(str, words)],
+        pass_fds=(door.fileno(), record),
+        user=None if user is None else user.uid,
+        group=None if user is None else user.gid,
+        extra_groups=None if user is None else (),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    door.close()
+    os.close(record)
+    return process
+
 
 @contextmanager
 def walled(
@@ -140,27 +174,10 @@ def walled(
     if user is not None:
         for path in (folder, *folder.iterdir()):
             os.chown(path, user.uid, user.gid)
-    door = open_door(home / "door")
-    record = sealed.seal("record", RECORD.encode())
-    words = (folder, door.fileno(), record, callers)
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE, *map(str, words)],
-        pass_fds=(door.fileno(), record),
-        user=None if user is None else user.uid,
-        group=None if user is None else user.gid,
-        extra_groups=None if user is None else (),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    door.close()
-    os.close(record)
+    wall = Walled(started(home, callers, user), home, home / "door", callers, user)
     try:
-        wall = Walled(process, home, home / "door")
         wall.connect()
         yield wall
-        for client in wall.clients:
-            client.close()
     finally:
-        process.terminate()
-        process.communicate(timeout=60)
+        wall.stop()
         shutil.rmtree(home)

@@ -150,6 +150,12 @@ _STORAGE: Final[tuple[tuple[str, Shape, Shape], ...]] = (
     ("get_info", (U64,), (U32, U32, U32)),
     ("remove", (U64,), ()),
 )
+_EXTENDED: Final[tuple[tuple[str, Shape, Shape], ...]] = (
+    ("get_support", (), (U32,)),
+    ("create", (U64, U32, U32), ()),
+    ("set_extended", (U64, U32, OCTETS), ()),
+)
+"""Of protected storage; who asks for what is optional and not there is told so."""
 _FIRMWARE: Final[tuple[tuple[str, Shape, Shape], ...]] = (
     ("query", (U32,), (U32, OCTETS, OCTETS, U32, U32)),
     ("start", (U32, OCTETS), ()),
@@ -219,7 +225,7 @@ def _rows() -> tuple[Function, ...]:
     ]
     for first, group, prefix, rows in (
         (0x0300, Group.ITS, "its", _STORAGE),
-        (0x0400, Group.PS, "ps", _STORAGE),
+        (0x0400, Group.PS, "ps", _STORAGE + _EXTENDED),
         (0x0700, Group.FIRMWARE, "fwu", _FIRMWARE),
         (0x0780, Group.UPDATE, "update", _UPDATE),
         (0x0800, Group.DLMS, "dlms", _DLMS),
@@ -236,10 +242,6 @@ def _rows() -> tuple[Function, ...]:
             for number, (method, arguments, results) in enumerate(rows)
         ]
     found += [
-        Function(
-            number=0x0404, name="ps_get_support", group=Group.PS, method="get_support",
-            results=(U32,),
-        ),
         Function(
             number=0x0500, name="initial_attest_get_token", group=Group.ATTESTATION,
             method="get_token", arguments=(OCTETS,), results=(OCTETS,),
