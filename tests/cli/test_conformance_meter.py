@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.processes import Listening
+from cosem.conformance.subject import BY_NAME
 from cosem.reference_meter import dumped, reference_meter, text_of
 from interop.meters import LOOPBACK, running
 from meter.house import DAY_S, HEAD_END, KEYS, MeterInMemory, config_in
@@ -18,6 +19,8 @@ from openami.cli.main import main
 from openami.cosem.conformance.case import Group
 from openami.cosem.conformance.suite import CASES
 from openami.cosem.device import DEFAULT_CONFORMANCE
+from openami.cosem.dump import Dump
+from openami.dlms.apdu.initiate import Conformance
 from openami.lifecycle.keys import MeterKeys
 from openami.meter.objects import LOAD_PROFILE, SECURITY_SETUP
 from openami.meter.serving import listen_plain
@@ -88,6 +91,56 @@ def test_the_simulated_reference_meter_passes_and_has_its_keys_again(
     assert before == after | {"epoch": before["epoch"]}
 
 
+def with_push_of_version_2() -> Dump:
+    dump, setup = reference_meter(), "0.0.25.9.0.255"
+    objects = [
+        dumped((setup, 40, 2, {})) if str(each.obis) == setup else each for each in dump.objects
+    ]
+    return replace(dump, objects=tuple(objects))
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def test_the_simulated_meter_passes_by_short_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, found, profile = tmp_path / "keys.json", tmp_path / "c.json", tmp_path / "meter.toml"
+    both = Conformance.BLOCK_TRANSFER_WITH_GET_OR_READ | Conformance.MULTIPLE_REFERENCES
+    services = [name for name, bit in SERVICES.items() if bit in BY_NAME | both]
+    profile.write_text(f"""
+[meter]
+associations = ["public", "reader"]
+[public]
+client = 16
+naming = "sn"
+conformance = {json.dumps(services)}
+[reader]
+client = 32
+naming = "sn"
+mechanism = "lls"
+keys_file = "keys.json"
+conformance = {json.dumps(services)}
+""")
+    groups = [word for each in ("cosem", "clients", "data-sn") for word in ("--group", each)]
+    reports = ["--json", str(found), "--html", str(tmp_path / "c.html")]
+    words = ("--keys", keys, "--short-names", "--listen", "tcp://127.0.0.1:0")
+    with Listening("simulate", *words) as meter:
+        status = main(
+            ["conformance", "run", meter.url, "--profile", str(profile), *groups, *reports]
+        )
+    assert status == 0, capsys.readouterr().out
+    verdicts = {each["key"]: each["verdict"] for each in json.loads(found.read_text())["results"]}
+    named = {key: said for key, said in verdicts.items() if key.startswith("COSEM_SN_")}
+    assert len(named) == 10
+    assert set(named.values()) == {"PASS"}
+    assert verdicts["APPL_CLIENTS_P/reader"] == "PASS"
+
+
 def of_suite(name: str, client: int, mechanism: str) -> str:
     return f"""
 [{name}]
@@ -119,10 +172,19 @@ client = 16
 conformance = {GRANTED}
 """
     profile.write_text(head + of_suite("manager", 1, "gmac") + of_suite("signer", 2, "ecdsa"))
-    wanted = [word for each in ("APPL_OPEN_*", "SYMSEC_*") for word in ("--case", each)]
+    setup = "0.0.25.9.0.255"
+    (tmp_path / "dump.json").write_text(text_of(with_push_of_version_2()))
+    pushed_to = f"tcp://127.0.0.1:{free_port()}"
+    with profile.open("a") as file:
+        file.write(f'[push]\nsetup = "{setup}"\nlisten = "{pushed_to}"\n')
+    names = ("APPL_OPEN_*", "SYMSEC_*", "PUSH_P5_SIGNED*")
+    wanted = [word for each in names for word in ("--case", each)]
     found = tmp_path / "c.json"
     reports = ["--json", str(found), "--html", str(tmp_path / "c.html"), "--allow-changes"]
-    words = ("--suite", suite, "--keys", keys, "--certs", certs, "--listen", "tcp://127.0.0.1:0")
+    words = (
+        *(tmp_path / "dump.json", "--suite", suite, "--keys", keys, "--certs", certs),
+        *("--listen", "tcp://127.0.0.1:0", "--push", pushed_to),
+    )
     with Listening("simulate", *words) as meter:
         run = ["conformance", "run", meter.url, "--profile", str(profile)]
         status = main([*run, *wanted, *reports])
@@ -130,25 +192,19 @@ conformance = {GRANTED}
     pairs = {
         each["key"]: each["verdict"]
         for each in json.loads(found.read_text())["results"]
-        if each["key"].startswith("SYMSEC_12_") and each["association"] != "public"
+        if each["key"].startswith(("SYMSEC_12_", "PUSH_P5_")) and each["association"] != "public"
     }
-    assert len(pairs) == 2 * len([case for case in CASES if case.group is Group.PAIRS])
+    assert len(pairs) == 2 * (len([case for case in CASES if case.group is Group.PAIRS]) + 2)
     assert set(pairs.values()) == {"PASS"}, pairs
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize(("version", "scheme"), [(0, "hdlc+tcp"), (2, "tcp"), (2, "hdlc+tcp")])
 def test_pushes_of_the_simulated_meter_pass(
-    version: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    version: int, scheme: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    dump, setup = reference_meter(), "0.0.25.9.0.255"
-    objects = [
-        dumped((setup, 40, 2, {})) if version == 2 and str(each.obis) == setup else each
-        for each in dump.objects
-    ]
-    (tmp_path / "dump.json").write_text(text_of(replace(dump, objects=tuple(objects))))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        pushed_to = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dump = with_push_of_version_2() if version == 2 else reference_meter()
+    (tmp_path / "dump.json").write_text(text_of(dump))
+    pushed_to = f"{scheme}://127.0.0.1:{free_port()}"
     keys, found, profile = tmp_path / "keys.json", tmp_path / "c.json", tmp_path / "meter.toml"
     profile.write_text(SIMULATED + f'[push]\nsetup = "0.0.25.9.0.255"\nlisten = "{pushed_to}"\n')
     reports = ["--json", str(found), "--html", str(tmp_path / "c.html"), "--allow-changes"]
@@ -162,7 +218,12 @@ def test_pushes_of_the_simulated_meter_pass(
     assert status == 0, capsys.readouterr().out
     verdicts = {each["key"]: each["verdict"] for each in json.loads(found.read_text())["results"]}
     assert verdicts["PUSH_P1/manager"] == "PASS"
-    confirmed = "PASS" if version == 2 else "NOT APPLICABLE"
+    assert verdicts["PUSH_P4_WINDOW/manager"] == "PASS"
+    assert verdicts["PUSH_P6_HDLC/manager"] == ("NOT APPLICABLE" if scheme == "tcp" else "PASS")
+    layers = "PASS" if version == 2 else "NOT APPLICABLE"
+    for name in ("AUTHENTICATION", "ENCRYPTION", "BOTH"):
+        assert verdicts[f"PUSH_P5_{name}/manager"] == layers
+    confirmed = "PASS" if version == 2 and scheme == "tcp" else "NOT APPLICABLE"
     assert verdicts["PUSH_P2_CONFIRMED/manager"] == confirmed
     assert verdicts["PUSH_P3_RETRY/manager"] == confirmed
 

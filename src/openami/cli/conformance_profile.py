@@ -35,8 +35,9 @@ from openami.runtime.files import read_json
 from openami.transport.testline import Patience
 from openami.transport.url import Scheme, Url
 
-PUSHED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp"})
+PUSHED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "hdlc+tcp", "hdlc+serial"})
 REMEDY: Final = "correct it; `openami conformance init FILE` writes one to begin with"
+ON_LINE: Final[frozenset[Scheme]] = frozenset({"hdlc+tcp", "hdlc+serial"})
 KEYED: Final = frozenset({Mechanism.HLS_GMAC, Mechanism.HLS_ECDSA})
 """Mechanisms that prove keys, not a secret."""
 OURS: Final = frozenset({"meter", "link", "timing", "test_attribute", "push"})
@@ -109,7 +110,9 @@ def _pushes(table: Table) -> tuple[DeclaredPush | None, Url | None]:
         return None, None
     listen = table.parsed("listen", _push_url, f"a URL of {', '.join(sorted(PUSHED))}")
     within_s, retry_s = table.number("within_s", 10.0), table.number("retry_s", 60.0)
-    return DeclaredPush(setup=setup, within_s=within_s, retry_s=retry_s), listen
+    on_line = listen.scheme in ON_LINE
+    push = DeclaredPush(setup=setup, within_s=within_s, retry_s=retry_s, on_line=on_line)
+    return push, listen
 
 
 def _push_url(text: str) -> Url:
@@ -330,7 +333,7 @@ baud = 9600
 
 #[push]                           # for cases about pushes
 #setup = "0.0.25.9.0.255"         # the push setup, which pushes to
-#listen = "tcp://0.0.0.0:4061"    # where it is heard: tcp or udp
+#listen = "tcp://0.0.0.0:4061"    # where it is heard: tcp, udp, hdlc+tcp or hdlc+serial
 #within_s = 10                    # how soon a push comes
 #retry_s = 60                     # how soon one that is not confirmed comes again
 

@@ -4,7 +4,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from openami.cli.conformance_profile import Profile
 from openami.cli.conformance_pushes import PushEar
@@ -12,6 +12,7 @@ from openami.cli.connecting import Stop
 from openami.cosem.classes.measurement import Data
 from openami.cosem.conformance.case import (
     Ask,
+    Beside,
     Confirm,
     Connect,
     Exchange,
@@ -42,8 +43,10 @@ from openami.transport.hdlc import HdlcSettings
 from openami.transport.hdlcpoint import BITS_PER_OCTET
 from openami.transport.testline import ApduLine, OctetLine
 from openami.transport.tls import Secured
-from openami.transport.url import Url
+from openami.transport.url import Scheme, Url
 from openami.transport.wire import WireError
+
+ONE_LINE: Final[frozenset[Scheme]] = frozenset({"hdlc+serial", "hdlc+tcp"})
 
 
 def is_over(heard: bytes) -> bool:
@@ -69,18 +72,25 @@ def hdlc_settings(profile: Profile) -> HdlcSettings:
 
 
 class Bench:
-    """A meter and the two lines to it, of which one is open at a time."""
+    """A meter and the two lines to it, of which one is open at a time.
+
+    A second connection, where a case wants one, stands beside the first.
+    """
 
     def __init__(self, url: Url, profile: Profile, secured: Secured | None = None) -> None:
         self._octets = OctetLine(url, baud=profile.baud, patience=profile.patience, over=is_over)
         self._hears_octets = False
-        self._pushes = PushEar(profile.push_listen)
-        self._apdus = ApduLine(
-            url,
-            profile.declaration.server_sap,
-            patience=profile.patience,
-            secured=secured,
-            hdlc=hdlc_settings(profile),
+        self._pushes = PushEar(profile.push_listen, profile.baud)
+        self._url = url
+        self._apdus, self._beside = (
+            ApduLine(
+                url,
+                profile.declaration.server_sap,
+                patience=profile.patience,
+                secured=secured,
+                hdlc=hdlc_settings(profile),
+            )
+            for _ in range(2)
         )
 
     async def answer(self, ask: Ask) -> bytes | None:
@@ -91,10 +101,11 @@ class Bench:
         """
         try:
             match ask:
-                case Exchange() | Send() | Hear():
+                case Exchange() | Send() | Hear() | Beside():
                     return await self._exchange(ask)
                 case Connect(client_sap):
                     self._leave_octets()
+                    await self._beside.hang_up()
                     await self._apdus.connect(client_sap)
                 case Hangup():
                     await self._apdus.hang_up()
@@ -106,8 +117,8 @@ class Bench:
                     return await self._octets.exchange(octets)
                 case Wait(seconds):
                     await asyncio.sleep(seconds)
-                case Pushed(seconds):
-                    return await self._pushes.next(seconds)
+                case Pushed(seconds, framed):
+                    return await self._pushes.next(seconds, framed=framed)
                 case Confirm(apdu):
                     self._pushes.answer(apdu)
         except WireError as error:
@@ -115,8 +126,22 @@ class Bench:
             raise LineLost(str(error)) from error
         return None
 
-    async def _exchange(self, ask: Exchange | Send | Hear) -> bytes | None:
+    async def _second(self, ask: Connect | Hangup | Exchange) -> bytes | None:
+        if self._url.scheme in ONE_LINE:
+            raise LineLost("one line carries one conversation here: HDLC_CLIENTS_P has two")
         match ask:
+            case Connect(client_sap):
+                await self._beside.connect(client_sap)
+            case Hangup():
+                await self._beside.hang_up()
+            case Exchange(apdu):
+                return await self._beside.exchange(apdu)
+        return None
+
+    async def _exchange(self, ask: Exchange | Send | Hear | Beside) -> bytes | None:
+        match ask:
+            case Beside(inner):
+                return await self._second(inner)
             case Exchange(apdu):
                 return await self._apdus.exchange(apdu)
             case Send(apdu):
@@ -128,6 +153,7 @@ class Bench:
     async def close(self) -> None:
         """Hang up."""
         self._leave_octets()
+        await self._beside.hang_up()
         await self._apdus.hang_up()
         await self._pushes.close()
 

@@ -52,7 +52,7 @@ from openami.transport.tls import Expected, Role, Secured, TlsIdentity, server_t
 from openami.transport.url import Scheme, Url
 
 LISTEN: Final = "tcp://127.0.0.1:4059"
-PUSHED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp"})
+PUSHED: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "hdlc+tcp", "hdlc+serial"})
 TOLD: Final = "told"
 PASSWORD_OCTETS: Final = 16
 _PEM: Final = click.Path(path_type=Path, dir_okay=False)
@@ -130,7 +130,8 @@ class Simulation:
 @click.option(
     "--push",
     metavar="URL",
-    help="Where pushes go, tcp or udp; or `told`, for where each push setup says.  [nowhere]",
+    help="Where pushes go, tcp, udp, hdlc+tcp or hdlc+serial; or `told`, for where each push setup "
+    "says.  [nowhere]",
 )
 @click.option(
     "--push-every", type=click.FloatRange(0.1), metavar="SECONDS", help="Push this often."
@@ -301,9 +302,13 @@ async def _run(wish: Simulation) -> None:
         refer_by_short_names(made.device, ShortNames())
     pusher = None
     if wish.pushes:
-        pusher = Pusher(made.device, wish.push, ciphering, calendar.now_us, _note)
+        pusher = Pusher(
+            made.device, wish.push, ciphering, calendar.now_us, _note, physical=wish.physical
+        )
     bus = TrialBus(calendar.now_us)
     protection = TrialProtection(made.device, managers, wish.dump)
+    if pusher is not None:
+        pusher.ring = protection
     host = Host(
         clock=calendar,
         entropy=os.urandom,

@@ -91,6 +91,11 @@ class SerialLine:
     def is_open(self) -> bool:
         return self._descriptor is not None
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether all that was sent has found room on the line."""
+        return not self._waiting
+
     def open(self) -> None:
         """Open the device now, or as soon as it is there."""
         if self._closed or self._descriptor is not None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cosem.conformance.defects import Damage, Defect, answering, asked, initiate, patched
-from cosem.conformance.subject import Subject
+from cosem.conformance.subject import MONITOR, Subject
 from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.classes.time_event import Clock
 from openami.cosem.model import InterfaceClass, Refused
@@ -20,7 +20,7 @@ from openami.dlms.apdu.access import AccessResponse
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import DataBlock
 from openami.dlms.apdu.get import GetRequestNext, GetResponseWithDatablock, GetResponseWithList
-from openami.dlms.data import OctetString, Unsigned
+from openami.dlms.data import DoubleLongUnsigned, OctetString, Unsigned
 from openami.dlms.obis import Obis
 from playbooks.demo_meter import CLOCK, ENERGY, NOTE, SAPS
 
@@ -142,6 +142,11 @@ def _without_saps(subject: Subject, _: pytest.MonkeyPatch) -> None:
 def _other_name(subject: Subject, _: pytest.MonkeyPatch) -> None:
     other = OctetString(Obis(0, 0, 96, 1, 8, 255).encode())
     subject.meter[NOTE].bind_octets(Data.logical_name, lambda: axdr_data.encode(other))
+
+
+def _two_types(subject: Subject, _: pytest.MonkeyPatch) -> None:
+    monitor = subject.meter[MONITOR]
+    monitor.values[2] = (DoubleLongUnsigned(100), Unsigned(200))
 
 
 def _wrong_unit(subject: Subject, _: pytest.MonkeyPatch) -> None:
@@ -275,6 +280,7 @@ DEFECTS = (
     Defect("COSEM_NOT_READABLE", "gives its secret away", answering(_gives_secrets), "reader"),
     Defect("COSEM_WRITABLE", "lists what it does not take", _takes_no_zone, "manager"),
     Defect("COSEM_NOT_WRITABLE", "takes what it does not list", _succeeds(0xC5), "reader"),
+    Defect("COSEM_THRESHOLDS", "has thresholds of two types", _two_types, "reader"),
     Defect("COSEM_TYPES", "writes a unit without a scaler", _wrong_unit, "reader"),
     Defect(
         "COSEM_ENTRY", "counts entries from 0", patched(MemoryBuffer, "entries", _one_off), "reader"

@@ -2,14 +2,19 @@
 """Broken services by short name."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from cosem.conformance.defects import Damage, Defect, answering, asked, initiate
+from cosem.conformance.defects import Damage, Defect, answering, asked, initiate, patched
 from cosem.conformance.subject import Subject
+from openami.cosem.classes.associations import AccessRightsElement
+from openami.cosem.serving.own_association_sn import OwnAssociation
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.apdu.read import ReadBlock, ReadResponse
+from openami.dlms.data import Array, OctetString
+from playbooks.demo_meter import ENERGY, LDN, NOTE
 
 _ELEMENT = re.compile(rb"\x02\x04\x10(..)", re.DOTALL)
 
@@ -69,7 +74,52 @@ def named(case: str, what: str, damage: Damage) -> Defect:
     return Defect(f"APPL_DATA_SN_{case}", what, damage, "named")
 
 
+def _lacks_ldn(subject: Subject, _: pytest.MonkeyPatch) -> None:
+    subject.meter._objects.pop(LDN.encode())
+
+
+def _other_rights(_: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object list that does not let read what can be read."""
+    told = OwnAssociation._access_rights
+
+    def rights(self: OwnAssociation) -> Iterator[AccessRightsElement]:
+        for each in told(self):
+            closed = tuple(row._replace(access_mode=0) for row in each.attribute_access)
+            yield each._replace(attribute_access=closed)
+
+    monkeypatch.setattr(OwnAssociation, "_access_rights", rights)
+
+
+def _wrong_type(subject: Subject, _: pytest.MonkeyPatch) -> None:
+    thing = subject.meter[ENERGY]
+    thing.octet_sources = {**thing.octet_sources, 3: lambda: b"\x11\x01"}
+
+
+def _names_itself_otherwise(subject: Subject, _: pytest.MonkeyPatch) -> None:
+    thing = subject.meter[NOTE]
+    other = b"\x09\x06\x00\x00\x60\x01\x08\xff"
+    thing.octet_sources = {**thing.octet_sources, 1: lambda: other}
+
+
+def _of_another(self: OwnAssociation, _: object) -> Array:
+    del self
+    return Array((OctetString(b"another"),))
+
+
+def cosem(case: str, what: str, damage: Damage) -> Defect:
+    return Defect(f"COSEM_SN_{case}", what, damage, "named")
+
+
 DEFECTS = (
+    cosem("MANDATORY", "has no logical device name", _lacks_ldn),
+    cosem("LOGICAL_NAME", "calls an object otherwise than its list", _names_itself_otherwise),
+    cosem("READABLE", "lets read what its list does not", _other_rights),
+    cosem("TYPES", "has a scaler of another type", _wrong_type),
+    cosem(
+        "METHOD",
+        "reads something else",
+        patched(OwnAssociation, "_read_by_logicalname", _of_another),
+    ),
     named("READ", "gives itself another name", answering(_another_name)),
     named("LIST", "mixes results up", answering(_backwards)),
     named("N1", "says ConfirmedServiceError", answering(_confirmed_service_error)),

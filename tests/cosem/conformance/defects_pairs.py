@@ -17,6 +17,7 @@ from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.counters import ReceiveWindow, Windows
 from openami.dlms.security.envelopes import Signature
 from openami.dlms.security.signing import VerifyingKey
+from openami.dlms.security.suites import SecurityPolicy
 from playbooks.demo_meter import METER_TITLE
 from playbooks.secure_meter import SETUP_V1
 
@@ -48,7 +49,7 @@ def _any_counter(_: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Windows, "accept_transaction", lambda *_: None)
 
 
-_replace = SoftKeyStore._replace
+_replace, _activate = SoftKeyStore._replace, SoftKeyStore.activate
 
 
 SETUP = SecuritySetupV1
@@ -96,7 +97,27 @@ def _wrong_proof(self: Handshake, counter: int = 0) -> bytes:
     return proof[:-1] + bytes((proof[-1] ^ 0x01,)) if self.own_title == METER_TITLE else proof
 
 
+def _policies_without_signatures(self: SoftKeyStore, policy: SecurityPolicy) -> None:
+    """Say success to a policy that asks for signatures, and ask for none."""
+    unsigned = ~(SecurityPolicy.DIGITALLY_SIGNED_REQUEST | SecurityPolicy.DIGITALLY_SIGNED_RESPONSE)
+    _activate(self, policy & unsigned)
+
+
+def _only_responses(self: SoftKeyStore, policy: SecurityPolicy) -> None:
+    _activate(self, policy & ~SecurityPolicy.DIGITALLY_SIGNED_REQUEST)
+
+
 DEFECTS = (
+    pairs(
+        "SecPol_SIGN",
+        "signs nothing that its policy asks for",
+        patched(SoftKeyStore, "activate", _policies_without_signatures),
+    ),
+    pairs(
+        "SecPol_SIGN",
+        "takes requests that should be signed",
+        patched(SoftKeyStore, "activate", _only_responses),
+    ),
     hls("SIGNED_ORDER", "takes any signature", _takes_any_signature),
     hls("SIGNER", "takes any signature", _takes_any_signature),
     hls("PROOF", "proves nothing", patched(Handshake, "reply", _wrong_proof)),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Broken protection."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from cosem.conformance.defects_opening import data_instead_of_exceptions
 from cosem.conformance.subject import Subject, sound_meter
 from openami.cosem.model import InterfaceClass
 from openami.cosem.serving.soft_keys import SoftKeyStore
+from openami.dlms.apdu.access import AccessRequest, AccessResponse
 from openami.dlms.security import ciphering, common_form
 from openami.dlms.security.channel import PLAIN, Role, SecureChannel
 from openami.dlms.security.counters import CounterBlock, InvocationCounter, ReceiveWindow
 from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.envelopes import UNPROTECTED
 from openami.dlms.security.suites import NO_PROTECTION
 
 _protect = SecureChannel.protect
@@ -60,6 +63,36 @@ def _release_without_proof(subject: Subject, _: pytest.MonkeyPatch) -> None:
         return honest(own, client, b"\x62\x00" if apdu[:1] == b"\x62" else apdu)
 
     subject.serve = serve
+
+
+def _says_released_and_goes_on(subject: Subject, _: pytest.MonkeyPatch) -> None:
+    honest = subject.serve
+
+    def serve(own: Subject, client: int, apdu: bytes) -> bytes | None:
+        bare = apdu[:1] == b"\x62" and b"\xbe" not in apdu
+        return bytes.fromhex("6303800100") if bare else honest(own, client, apdu)
+
+    subject.serve = serve
+
+
+_ACCESS = AccessRequest.TAG
+
+
+def _mixes_values(self: SecureChannel, apdu: bytes, **more: Any) -> bytes:
+    if self.role is Role.SERVER and apdu[0] == AccessResponse.TAG:
+        found = AccessResponse.decode(apdu)
+        values = (*found.values[1:], found.values[0])
+        apdu = replace(found, values=values).encode()
+    return _protect(self, apdu, **more)
+
+
+_unprotect = SecureChannel.unprotect
+
+
+def _access_in_the_clear(self: SecureChannel, octets: bytes) -> Any:
+    if self.role is Role.SERVER and octets[:1] == bytes((_ACCESS,)):
+        return octets, UNPROTECTED
+    return _unprotect(self, octets)
 
 
 def _dedicated(change: Any) -> Damage:
@@ -137,6 +170,14 @@ DEFECTS = (
     manager("SecPol_2", "lets everything in", _policy_is_a_word, unprotected),
     manager("SecPol_3", "lets everything in", _policy_is_a_word),
     manager("REL_N1", "releases for anybody", _release_without_proof),
+    manager("REL_BARE", "says that it released, and goes on", _says_released_and_goes_on),
+    manager("Access_P", "mixes values up", patched(SecureChannel, "protect", _mixes_values)),
+    manager(
+        "Access_N1",
+        "takes ACCESS in the clear",
+        patched(SecureChannel, "unprotect", _access_in_the_clear),
+    ),
+    manager("Access_N1", "takes a frame counter twice", _any_counter),
     manager("DedKey_P_USE", "forgets dedicated keys", _dedicated(_none)),
     manager("DedKey_N1_OFFER", "takes dedicated keys of any length", _dedicated(_of_any_length)),
     manager(

@@ -11,6 +11,7 @@ from openami.cosem.rights import FULL_ACCESS
 from openami.cosem.serving.opening import referencing_of
 from openami.dlms.hls import Mechanism
 from openami.dlms.security.certificates import Certificate, CertificateType
+from openami.dlms.security.counters import EXHAUSTED, CounterBlock
 from openami.dlms.security.suites import SecuritySuite
 from playbooks.demo_meter import CLIENT_TITLE, LOAD_PROFILE, MANAGER, METER_TITLE, NOTE
 from playbooks.secure_meter import CLIENT, METER, SETUP_V1, Authority, SecureMeter
@@ -46,7 +47,8 @@ def meter_of(suite: SecuritySuite) -> SecureMeter:
 
 
 def declaration_of(meter: SecureMeter, suite: SecuritySuite) -> Declaration:
-    """What `meter_of` may claim."""
+    """What `meter_of` may claim; both clients count together: one title, one key."""
+    counters = CounterBlock(1, EXHAUSTED)
 
     def declared(name: str, sap: int) -> DeclaredAssociation:
         policy = meter.associations[sap]
@@ -60,6 +62,7 @@ def declaration_of(meter: SecureMeter, suite: SecuritySuite) -> Declaration:
             client_title=CLIENT_TITLE,
             policy=meter.ciphering.policy,
             security_setup=SETUP_V1,
+            counters=counters,
             conformance=referencing_of(policy).offered(policy.conformance),
         )
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dlmskeys import SUITE_0, keys, master_key, seeded
+from openami.cosem.classes.references import AttributeReference
+from openami.cosem.classes.tariff import RegisterMonitor
 from openami.cosem.conformance.case import (
     Ask,
+    Beside,
     Confirm,
     Connect,
     Exchange,
@@ -34,6 +37,7 @@ from openami.cosem.server import ServerConnection
 from openami.cosem.serving.opening import referencing_of
 from openami.cosem.serving.short_names import ShortNames
 from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.data import DoubleLongUnsigned
 from openami.dlms.errors import DecodeError
 from openami.dlms.hdlc.address import Station
 from openami.dlms.hdlc.frame import Frame
@@ -42,11 +46,13 @@ from openami.dlms.hdlc.parameters import LinkParameters
 from openami.dlms.hdlc.reader import FrameReader
 from openami.dlms.hdlc.secondary import SecondaryStation
 from openami.dlms.hls import Mechanism
+from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy
 from playbooks.demo_meter import (
     CLIENT_TITLE,
+    ENERGY,
     LOAD_PROFILE,
     MANAGER,
     NOTE,
@@ -80,6 +86,14 @@ def sound_meter(policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED) -> SecureM
         secret=HASH_SECRET,
         grants=(Grant(read=ALL),),
     )
+    meter.add(
+        RegisterMonitor(
+            MONITOR,
+            thresholds=(DoubleLongUnsigned(100), DoubleLongUnsigned(200)),
+            monitored_value=AttributeReference(3, ENERGY, 2),
+            actions=(),
+        )
+    )
     names = ShortNames()
     for sap, like in ((NAMED, READER), (NAMED_HASHED, HASHED)):
         meter.associations[sap] = replace(
@@ -101,6 +115,7 @@ def sound_meter(policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED) -> SecureM
     return meter
 
 
+MONITOR = Obis(0, 0, 16, 0, 0, 255)
 NAMED, NAMED_HASHED, NAMED_MANAGER = 33, 49, 65
 """Clients that refer by short name."""
 
@@ -192,6 +207,7 @@ class Subject:
     client: int = 0
     heard_apdus: deque[bytes] = field(default_factory=deque)
     pushed: Callable[[float], bytes | None] = lambda _seconds: None
+    framed: Octets = lambda apdu: apdu
     confirm: Callable[[bytes], None] = lambda _apdu: None
 
     def __post_init__(self) -> None:
@@ -200,6 +216,7 @@ class Subject:
         link = self.declaration.link or DeclaredLink()
         own = Station.of([link.logical], link.physical, link.address_octets)
         self.station = SecondaryStation(own, SETTLED, TIMINGS)
+        self.second = (ServerConnection(self.meter, entropy=entropy()), 0, deque[bytes]())
 
     def run(self, script: Script[T]) -> T:
         """Drive a script to its end."""
@@ -217,13 +234,19 @@ class Subject:
         if isinstance(ask, Exchange | Send | Hear):
             return self.exchange(ask)
         match ask:
+            case Beside(inner):
+                self.change_over()
+                answer = self.answer(inner)
+                self.change_over()
+                return answer
             case Connect(client_sap):
                 self.server.lost()
                 self.client = client_sap
             case Hangup():
                 self.server.lost()
-            case Pushed(seconds):
-                return self.pushed(seconds)
+            case Pushed(seconds, framed):
+                found = self.pushed(seconds)
+                return self.framed(found) if framed and found is not None else found
             case Confirm(apdu):
                 self.confirm(apdu)
             case Line(octets):
@@ -231,6 +254,11 @@ class Subject:
             case Wait(seconds):
                 self.pass_time(self.now + seconds)
         return None
+
+    def change_over(self) -> None:
+        """Go to the other of two connections."""
+        here = (self.server, self.client, self.heard_apdus)
+        (self.server, self.client, self.heard_apdus), self.second = self.second, here
 
     def exchange(self, ask: Exchange | Send | Hear) -> bytes | None:
         heard = self.heard_apdus

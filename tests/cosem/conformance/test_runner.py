@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cosem.conformance.pairs_subject import SUBJECTS
-from cosem.conformance.push_subject import push_subject
+from cosem.conformance.push_subject import line_push_subject, push_subject
 from cosem.conformance.subject import Subject, sound_meter
 from openami.cosem.conformance.case import (
     Ask,
@@ -183,7 +183,7 @@ def test_every_need_is_met_by_some_declaration_and_not_by_another(need: Need) ->
     able = {
         missing(case, DECLARATION, each) for each in (*DECLARATION.associations, *with_pairs, user)
     }
-    able.add(missing(case, with_push, PUBLIC))
+    able |= {missing(case, each, PUBLIC) for each in (with_push, line_push_subject().declaration)}
     unable = {missing(case, bare, each) for each in (*DECLARATION.associations, user, nothing)}
     assert None in able
     assert unable - {None}

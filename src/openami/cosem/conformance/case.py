@@ -55,6 +55,7 @@ class Group(Enum):
     DATA_LN = "Application layer: data, logical names"
     DATA_SN = "Application layer: data, short names"
     RELEASE = "Application layer: release"
+    CLIENTS = "Application layer: more than one client"
     COSEM = "COSEM objects"
     SYMSEC = "Security with shared keys"
     PAIRS = "Security with key pairs (suites 1 and 2)"
@@ -95,6 +96,9 @@ class Need(Enum):
     AGREEMENT = "key agreement keys (agree_key_file)"
     ECDSA = "HLS by ECDSA"
     PUSH = "a push setup and where it pushes to ([push])"
+    PUSH_CONFIRM = "pushes that are heard where we can answer"
+    PUSH_LINE = "pushes that are heard on a line: [push] listen = hdlc+..."
+    CLIENTS = "a second client: associations of two clients"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +152,13 @@ class Hear:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """Wait for an APDU where the meter pushes to; None is sent back if none comes in time."""
+    """Wait for an APDU where the meter pushes to; None is sent back if none comes in time.
+
+    `framed` asks for it as it came on a line: the octets between two silences.
+    """
 
     seconds: float
+    framed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +168,14 @@ class Confirm:
     apdu: bytes
 
 
-Ask: TypeAlias = Connect | Hangup | Exchange | Line | Wait | Send | Hear | Pushed | Confirm
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Ask on a second connection, which stands beside the first."""
+
+    ask: Connect | Hangup | Exchange
+
+
+Ask: TypeAlias = Connect | Hangup | Exchange | Line | Wait | Send | Hear | Pushed | Confirm | Beside
 Script: TypeAlias = Generator[Ask, bytes | None, T]
 
 
@@ -179,6 +194,8 @@ class Case:
         script: Does it.
         changes: Whether it changes something in the meter (and changes it back).
         slow: Whether it waits for a time-out of the meter.
+        last: Whether it leaves the meter so that other cases could not be run: it comes when all
+            others were run at all associations.
     """
 
     id: str
@@ -191,6 +208,7 @@ class Case:
     script: "Callable[[Trial], Script[str | None]]"
     changes: bool = False
     slow: bool = False
+    last: bool = False
 
     @property
     def by_association(self) -> bool:

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases on the ACCESS service (DLMS UA 1000-2 Ed. 10, 9.3.9); ours, as the suites know none.
 
-Under keys ACCESS travels in envelopes of general protection: it is tested where nothing is
-ciphered.
+Under keys ACCESS has no tag of its own and travels in envelopes of general protection.
 """
 
+import contextlib
 from typing import Final
 
+from openami.cosem.client import Client
 from openami.cosem.conformance.answers import refused
-from openami.cosem.conformance.case import Failed, Need, Script
+from openami.cosem.conformance.case import Failed, Need, NotApplicable, Script
 from openami.cosem.conformance.data_ln import OWN_NAME, data_case, response_of
-from openami.cosem.conformance.trial import Trial
+from openami.cosem.conformance.symsec import NO_DATA, security_case
+from openami.cosem.conformance.trial import Trial, shown
 from openami.dlms.apdu.access import AccessGet, AccessRequest, AccessResponse
 from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority
+from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
 
 ACCESS: Final = "DLMS UA 1000-2 Ed. 10, 9.3.9"
@@ -55,6 +58,41 @@ def _access_n1(trial: Trial) -> Script[str | None]:
     return said
 
 
+def _under_keys_n1(trial: Trial) -> Script[str | None]:
+    def wrong_tag(octets: bytes) -> bytes:
+        return octets[:-1] + bytes((octets[-1] ^ 0x01,))
+
+    if trial.aa.policy.request_bits:
+        client = yield from trial.opened()
+        _not_served(client, (yield from trial.ask(_request())), "ACCESS in the clear")
+    client = yield from trial.opened()
+    sound = _protected(client)
+    _not_served(client, (yield from trial.ask(wrong_tag(sound))), "ACCESS with a wrong tag")
+    client = yield from trial.opened()
+    sound = _protected(client)
+    if (yield from trial.ask(sound)) is None:
+        raise Failed("silence came to ACCESS; an access-response is due")
+    again = yield from trial.ask(sound)
+    return _not_served(client, again, "the same ACCESS once more")
+
+
+def _protected(client: Client) -> bytes:
+    if client.channel is None:
+        raise NotApplicable("the association has no ciphering")
+    return client.channel.protect(_request())
+
+
+def _not_served(client: Client, answer: bytes | None, said: str) -> str:
+    """Hold an answer to giving nothing; return it in words."""
+    plain = answer
+    if answer is not None and client.channel is not None:
+        with contextlib.suppress(DlmsError):
+            plain = client.channel.unprotect(answer)[0]
+    if plain is not None and plain[:1] == bytes((AccessResponse.TAG,)):
+        raise Failed(f"an access-response came to {said}; {NO_DATA} is accepted")
+    return shown(answer)
+
+
 NEEDS: Final = (Need.ACCESS, Need.GET, Need.UNCIPHERED)
 
 CASES: Final = (
@@ -75,5 +113,28 @@ CASES: Final = (
         "exception-response, and the association goes on",
         _access_n1,
         *NEEDS,
+    ),
+)
+
+UNDER_KEYS: Final = (
+    security_case(
+        "Access_P",
+        "ACCESS under keys answers each of its parts",
+        ACCESS,
+        "ACCESS in general protection with three reads, the second of an unknown object",
+        "the same in general protection: two values, null-data and an error between them",
+        _access_p1,
+        Need.ACCESS,
+        Need.GET,
+    ),
+    security_case(
+        "Access_N1",
+        "ACCESS that is protected too little or wrongly",
+        ACCESS,
+        "ACCESS in the clear, with a wrong tag, and twice under one frame counter",
+        NO_DATA,
+        _under_keys_n1,
+        Need.ACCESS,
+        Need.GET,
     ),
 )

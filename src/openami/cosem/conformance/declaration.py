@@ -67,11 +67,13 @@ class DeclaredPush:
         setup: Logical name of the push setup.
         within_s: How long after the method a push may take.
         retry_s: How long after a push without confirmation its retry may take.
+        on_line: Whether we hear it on a line of HDLC, on which nobody answers.
     """
 
     setup: Obis
     within_s: float = 10.0
     retry_s: float = 60.0
+    on_line: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

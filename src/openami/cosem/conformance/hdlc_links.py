@@ -61,7 +61,7 @@ def _parameters(information: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def _opening(trial: Trial) -> tuple[Station, bytes]:
+def opening_of(trial: Trial) -> tuple[Station, bytes]:
     """Return a station that speaks for a declared client, and the AARQ of its association."""
     link = trial.declaration.link
     for association in trial.declaration.associations:
@@ -72,11 +72,11 @@ def _opening(trial: Trial) -> tuple[Station, bytes]:
 
 
 def _info_p1(trial: Trial) -> Script[str | None]:
-    station, aarq = _opening(trial)
+    station, aarq = opening_of(trial)
     for pieces in (1, 3):
         yield from station.start()
         yield from station.connect()
-        _, again = _opening(trial)
+        _, again = opening_of(trial)
         room = station.parameters.max_information_receive_octets
         if pieces == 1 and len(aarq) + len(FROM_CLIENT) > room:
             trial.remarks.append(f"the AARQ is longer than the {room} octets of one frame")
@@ -115,7 +115,7 @@ def _info_n2(trial: Trial) -> Script[str | None]:
 
 
 def _info_n3(trial: Trial) -> Script[str | None]:
-    station, aarq = _opening(trial)
+    station, aarq = opening_of(trial)
     yield from station.start()
     yield from station.connect()
     octets = station.octets(Kind.I, FROM_CLIENT + aarq[:64], numbers=(1, 0))
@@ -127,7 +127,7 @@ def _info_n3(trial: Trial) -> Script[str | None]:
 
 
 def _ndmop_n1(trial: Trial) -> Script[str | None]:
-    station, aarq = _opening(trial)
+    station, aarq = opening_of(trial)
     yield from station.start()
     octets = station.octets(Kind.I, FROM_CLIENT + aarq[:64])
     frames = yield from station.listen(octets)

@@ -16,6 +16,9 @@ _OF_METER: Final[Mapping[Need, Callable[[Declaration], object]]] = MappingProxyT
         Need.WRITABLE: lambda meter: meter.test_attribute,
         Need.PROFILE: lambda meter: meter.profile,
         Need.PUSH: lambda meter: meter.push,
+        Need.PUSH_CONFIRM: lambda meter: meter.push and not meter.push.on_line,
+        Need.PUSH_LINE: lambda meter: meter.push and meter.push.on_line,
+        Need.CLIENTS: lambda meter: len({each.client_sap for each in meter.associations}) > 1,
     }
 )
 

@@ -6,11 +6,12 @@ marked unsure there raises a remark, not a verdict.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from openami.cosem.classes import chapters
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, SapAssignment
+from openami.cosem.classes.tariff import RegisterMonitor
 from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.trial import Trial
 from openami.cosem.conformance.walk import CLAUSE, Attempt, object_list, walk
@@ -25,6 +26,7 @@ MANAGEMENT: Final = 1
 LONGEST_LDN_OCTETS: Final = 16
 SHOWN: Final = 3
 
+MONITORED: Final = (RegisterMonitor.class_id, RegisterMonitor.thresholds.index)
 MANDATORY: Final = ((15, CURRENT_ASSOCIATION), (1, LDN))
 """In every logical device, for every client."""
 
@@ -80,16 +82,20 @@ def _mandatory(trial: Trial) -> Script[str | None]:
     return f"the logical device name is {name!r}"
 
 
-def _logical_names(trial: Trial) -> Script[str | None]:
-    attempts = yield from walk(trial)
-    first = [each for each in attempts if each.index == 1 and not each.refusal]
-    wrong = [
+def wrong_names(first: Iterable[Attempt]) -> list[str]:
+    """Return which of the first attributes that were read are not the logical name."""
+    return [
         f"{each} is {each.value!r}"
         for each in first
         if not isinstance(each.value, OctetString)
         or bytes(each.value) != each.element.logical_name.encode()
     ]
-    if wrong:
+
+
+def _logical_names(trial: Trial) -> Script[str | None]:
+    attempts = yield from walk(trial)
+    first = [each for each in attempts if each.index == 1 and not each.refusal]
+    if wrong := wrong_names(first):
         raise Failed(f"{some(wrong)}; attribute 1 is the logical name")
     return f"{len(first)} logical names as the object list has them"
 
@@ -115,8 +121,12 @@ def _not_readable(trial: Trial) -> Script[str | None]:
     return f"{len(attempts)} attributes were refused"
 
 
-def _types(trial: Trial) -> Script[str | None]:
-    attempts = [each for each in (yield from walk(trial)) if not each.refusal]
+def held_to_types(trial: Trial, attempts: Collection[Attempt]) -> int:
+    """Hold values to the class tables; return how many of them the tables know.
+
+    Raises:
+        Failed: A value has another type than its row.
+    """
     wrong: list[str] = []
     unsure: list[str] = []
     unknown = 0
@@ -138,7 +148,35 @@ def _types(trial: Trial) -> Script[str | None]:
         trial.remarks.append(f"doubtful, as our tables are not sure of the row: {some(unsure)}")
     if wrong:
         raise Failed(some(wrong))
-    return f"{len(attempts) - unknown} values have the type of their class"
+    return len(attempts) - unknown
+
+
+def _types(trial: Trial) -> Script[str | None]:
+    attempts = [each for each in (yield from walk(trial)) if not each.refusal]
+    held = held_to_types(trial, attempts)
+    return f"{held} values have the type of their class"
+
+
+def _thresholds(trial: Trial) -> Script[str | None]:
+    attempts = yield from walk(trial)
+    lists = [
+        each
+        for each in attempts
+        if (each.element.class_id, each.index) == MONITORED and not each.refusal
+    ]
+    wrong = []
+    count = 0
+    for each in lists:
+        values = each.value if isinstance(each.value, list | tuple) else ()
+        count += len(values)
+        names = sorted({type(value).__name__ for value in values})
+        if len(names) > 1:
+            wrong.append(f"{each} has {' and '.join(names)}")
+    if wrong:
+        raise Failed(f"{some(wrong)}; the thresholds of a monitor are of one type")
+    if not count:
+        raise NotApplicable("no register monitor with thresholds can be read")
+    return f"{count} thresholds of {len(lists)} monitors"
 
 
 def _case(
@@ -205,5 +243,12 @@ CASES: Final = (
         "GET of every attribute",
         f"the type and range of the attribute's row in {CLASSES} class tables",
         _types,
+    ),
+    _case(
+        "THRESHOLDS",
+        "the thresholds of a register monitor are of one type",
+        "GET of every attribute",
+        "thresholds of one type in each register monitor",
+        _thresholds,
     ),
 )

@@ -229,6 +229,7 @@ def pairs_case(  # noqa: PLR0913, PLR0917  a row of the table
     script: Callable[[Trial], Script[str | None]] | Callable[[Trial], Script[str]],
     *needs: Need,
     changes: bool = False,
+    last: bool = False,
 ) -> Case:
     """Return a case of this group."""
     return Case(
@@ -241,6 +242,7 @@ def pairs_case(  # noqa: PLR0913, PLR0917  a row of the table
         accepts=accepts,
         script=script,
         changes=changes,
+        last=last,
     )
 
 

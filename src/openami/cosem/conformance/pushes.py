@@ -7,7 +7,7 @@ pushes where its push setup says: the declaration tells where that is heard.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from openami.cosem.classes.push import PushOperationMethod, PushSetup, PushSetupV2
 from openami.cosem.client import Client
@@ -36,16 +36,29 @@ from openami.dlms.data import (
     DoubleLongUnsigned,
     Enum,
     LongUnsigned,
+    OctetString,
     Structure,
     Unsigned,
 )
 from openami.dlms.errors import DlmsError
-from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.dlms.security.envelopes import decode_envelope, open_envelope, open_signed
+from openami.dlms.security.suites import AUTHENTICATED, ENCRYPTED, SIGNED
 
 CLAUSE: Final = "DLMS UA 1000-1 Ed. 12, 4.4.8; DLMS UA 1000-2 Ed. 10, 9.4.6.8"
 CIPHERED: Final = frozenset({0xDB, 0xDD})
+SIGNED_TAG: Final = 0xDF
+MOST_LAYERS: Final = 8
 QUIET_S: Final = 3.0
 """How long it is seen to that nothing more is pushed."""
+PAST_WINDOW: Final = Array(
+    (
+        Structure(
+            OctetString(bytes.fromhex(octets))
+            for octets in ("07D10101FF000000008000FF", "07D10102FF000000008000FF")
+        ),
+    )
+)
+"""From 2001-01-01 to 2001-01-02: it opens no more."""
 ANY_TIME: Final = DateTimeOctets(bytes.fromhex("FFFFFFFFFFFFFFFFFF8000FF"))
 AT_ONCE: Final[tuple[tuple[int, Data], ...]] = (
     (PushSetup.communication_window.index, Array()),
@@ -63,64 +76,100 @@ CONFIRMED: Final[tuple[tuple[int, Data], ...]] = (
 )
 
 
-def _declared(trial: Trial) -> DeclaredPush:
+def declared_push(trial: Trial) -> DeclaredPush:
+    """Return the push setup under test."""
     if trial.declaration.push is None:
         raise NotApplicable("no push setup is declared")
     return trial.declaration.push
 
 
-def _row(trial: Trial, attribute: int) -> Row:
-    setup = _declared(trial).setup
+def push_row(trial: Trial, attribute: int) -> Row:
+    """Return an attribute of the push setup."""
+    setup = declared_push(trial).setup
     return Row(class_id=PushSetup.class_id, logical_name=setup, attribute=attribute)
 
 
-def _opened(trial: Trial) -> Script[tuple[Client, int]]:
+def opened(trial: Trial) -> Script[tuple[Client, int]]:
     """Open the association that may push; return also the version of the push setup."""
     client = yield from trial.opened()
-    setup = _declared(trial).setup
+    setup = declared_push(trial).setup
     element = yield from require_method(
         trial, client, PushSetup.class_id, setup, PushSetup.push.index
     )
     return client, element.version
 
 
-def _push(trial: Trial, client: Client) -> Script[None]:
+def push(trial: Trial, client: Client) -> Script[None]:
+    """Invoke method push."""
     try:
-        yield from trial.steps(client.act(PushSetup.push, 0, at=_declared(trial).setup))
+        yield from trial.steps(client.act(PushSetup.push, 0, at=declared_push(trial).setup))
     except AccessError as error:
         raise Failed(f"method push: {error}") from None
 
 
-def _notification(trial: Trial, octets: bytes) -> DataNotification:
-    """Return the notification that a push holds, opened with the keys of the association."""
-    plain = octets
-    if octets[:1] and octets[0] in CIPHERED:
-        cipher = trial.aa.cipher
-        if cipher is None:
-            raise NotApplicable("pushes are ciphered, and this association has no keys for them")
+class Layer(NamedTuple):
+    """One layer of protection that was taken off: bits of the security control, and `SIGNED`."""
+
+    tag: int
+    bits: int
+
+
+def unwrapped(trial: Trial, octets: bytes) -> tuple[DataNotification, list[Layer]]:
+    """Return the notification that a push holds, and the layers it came in, outermost first.
+
+    Raises:
+        Failed: A layer cannot be taken off with the keys of the association, or it holds no
+            notification.
+        NotApplicable: The association has no keys for it.
+    """
+    layers: list[Layer] = []
+    aa = trial.aa
+    while octets[:1] and octets[0] in {*CIPHERED, SIGNED_TAG} and len(layers) < MOST_LAYERS:
         try:
-            plain, _ = open_envelope(
-                cipher, decode_envelope(octets), required=0, credentials=trial.aa.credentials
+            if octets[0] == SIGNED_TAG:
+                if aa.credentials is None:
+                    raise NotApplicable("pushes are signed, and no key of the meter is declared")
+                layers.append(Layer(octets[0], SIGNED))
+                octets = open_signed(aa.credentials, octets).content
+                continue
+            if aa.cipher is None:
+                raise NotApplicable("pushes are ciphered, and this association has no keys")
+            envelope = decode_envelope(octets)
+            tag = octets[0]
+            octets, protection = open_envelope(
+                aa.cipher, envelope, required=0, credentials=aa.credentials
             )
         except DlmsError as error:
             raise Failed(f"the push cannot be opened: {error}") from None
-    found = understood(plain)
+        layers.append(Layer(tag, protection.control & (AUTHENTICATED | ENCRYPTED)))
+    found = understood(octets)
     if not isinstance(found, DataNotification):
-        raise Failed(f"{shown(plain)} was pushed; a data-notification is due")
-    return found
+        raise Failed(f"{shown(octets)} was pushed; a data-notification is due")
+    return found, layers
 
 
-def _awaited(trial: Trial, said: str, seconds: float) -> Script[DataNotification]:
+def heard(said: str, seconds: float) -> Script[bytes]:
+    """Wait for a push; return its octets.
+
+    Raises:
+        Failed: None comes in time.
+    """
     octets = yield Pushed(seconds)
     if octets is None:
         raise Failed(f"nothing came within {seconds:g} s {said}; a data-notification is due")
-    return _notification(trial, octets)
+    return octets
 
 
-def _written(trial: Trial, client: Client, wanted: tuple[tuple[int, Data], ...]) -> Script[None]:
+def awaited(trial: Trial, said: str, seconds: float) -> Script[DataNotification]:
+    """Wait for a push; return what it says."""
+    octets = yield from heard(said, seconds)
+    return unwrapped(trial, octets)[0]
+
+
+def written(trial: Trial, client: Client, wanted: tuple[tuple[int, Data], ...]) -> Script[None]:
     """Write attributes of the push setup, which are written back when the case is over."""
     for attribute, value in wanted:
-        row = _row(trial, attribute)
+        row = push_row(trial, attribute)
         former = yield from read_row(trial, client, row)
         if former == value:
             continue
@@ -130,11 +179,34 @@ def _written(trial: Trial, client: Client, wanted: tuple[tuple[int, Data], ...])
         keep(trial, row, former)
 
 
+def _outside_window(trial: Trial) -> Script[str | None]:
+    client, _ = yield from opened(trial)
+    yield from written(trial, client, AT_ONCE)
+    window = push_row(trial, PushSetup.communication_window.index)
+    result = yield from write_row(trial, client, window, PAST_WINDOW)
+    if result != DataAccessResult.SUCCESS:
+        raise NotApplicable(f"{window} may not be written: {result}")
+    keep(trial, window, Array())
+    try:
+        yield from push(trial, client)
+        said = "method push was taken, and nothing came"
+    except Failed as refused:
+        said = f"{refused}, and nothing came"
+    if (early := (yield Pushed(QUIET_S))) is not None:
+        raise Failed(f"{shown(early)} was pushed outside of the communication window")
+    result = yield from write_row(trial, client, window, Array())
+    if result != DataAccessResult.SUCCESS:
+        raise Failed(f"{result} came to SET of {window} with no window")
+    yield from push(trial, client)
+    yield from awaited(trial, "after method push without a window", declared_push(trial).within_s)
+    return said
+
+
 def _pushed(trial: Trial) -> Script[str | None]:
-    client, _ = yield from _opened(trial)
-    listed = yield from read_row(trial, client, _row(trial, PushSetup.push_object_list.index))
-    yield from _push(trial, client)
-    found = yield from _awaited(trial, "after method push", _declared(trial).within_s)
+    client, _ = yield from opened(trial)
+    listed = yield from read_row(trial, client, push_row(trial, PushSetup.push_object_list.index))
+    yield from push(trial, client)
+    found = yield from awaited(trial, "after method push", declared_push(trial).within_s)
     body = found.notification_body
     wanted = len(listed) if isinstance(listed, list | tuple) else 0
     if not isinstance(body, list | tuple) or len(body) != wanted:
@@ -153,14 +225,14 @@ def _confirmation(found: DataNotification, *, other: int = 0) -> bytes:
 
 def _to_confirm(trial: Trial) -> Script[tuple[Client, DataNotification, Data]]:
     """Let a push be confirmed; return it, and when the last confirmation came before."""
-    client, version = yield from _opened(trial)
+    client, version = yield from opened(trial)
     if version < PushSetupV2.version:
         raise NotApplicable(f"pushes are confirmed from version 2 on; it is version {version}")
-    yield from _written(trial, client, CONFIRMED)
-    last = _row(trial, PushSetupV2.last_confirmation_date_time.index)
+    yield from written(trial, client, CONFIRMED)
+    last = push_row(trial, PushSetupV2.last_confirmation_date_time.index)
     before = yield from read_row(trial, client, last)
-    yield from _push(trial, client)
-    found = yield from _awaited(trial, "after method push", _declared(trial).within_s)
+    yield from push(trial, client)
+    found = yield from awaited(trial, "after method push", declared_push(trial).within_s)
     if not found.long_invoke_id_and_priority.confirmed:
         raise Failed("the notification asks for no confirmation, though the push setup does")
     return client, found, before
@@ -171,7 +243,7 @@ def _confirmed(trial: Trial) -> Script[str | None]:
     yield Confirm(_confirmation(found))
     if (again := (yield Pushed(QUIET_S))) is not None:
         raise Failed(f"{shown(again)} was pushed after the confirmation; nothing is due")
-    last = _row(trial, PushSetupV2.last_confirmation_date_time.index)
+    last = push_row(trial, PushSetupV2.last_confirmation_date_time.index)
     after = yield from read_row(trial, client, last)
     if after in {before, ANY_TIME}:
         raise Failed("last_confirmation_date_time does not show the confirmation")
@@ -181,7 +253,7 @@ def _confirmed(trial: Trial) -> Script[str | None]:
 def _again(trial: Trial) -> Script[str | None]:
     _, found, _ = yield from _to_confirm(trial)
     yield Confirm(_confirmation(found, other=1))
-    second = yield from _awaited(trial, "without a confirmation", _declared(trial).retry_s)
+    second = yield from awaited(trial, "without a confirmation", declared_push(trial).retry_s)
     ids = [each.long_invoke_id_and_priority.long_invoke_id for each in (found, second)]
     if ids[0] != ids[1] or second.notification_body != found.notification_body:
         raise Failed(f"the retry has long-invoke-id {ids[1]}; {ids[0]} with the same values is due")
@@ -189,7 +261,7 @@ def _again(trial: Trial) -> Script[str | None]:
     return f"long-invoke-id {ids[0]} came twice"
 
 
-def _case(  # noqa: PLR0913  a row of the table
+def push_case(  # noqa: PLR0913  a row of the table
     name: str,
     title: str,
     steps: str,
@@ -199,6 +271,7 @@ def _case(  # noqa: PLR0913  a row of the table
     slow: bool = False,
     changes: bool = False,
 ) -> Case:
+    """Return a case of this group."""
     return Case(
         id=f"PUSH_{name}",
         group=Group.PUSH,
@@ -214,30 +287,41 @@ def _case(  # noqa: PLR0913  a row of the table
 
 
 CASES: Final = (
-    _case(
+    push_case(
         "P1",
         "method push sends what the push object list names",
         "GET push_object_list; push",
         "a data-notification whose structure has a value for each element of the list",
         _pushed,
     ),
-    _case(
+    push_case(
         "P2_CONFIRMED",
         "a push that is confirmed",
         "SET push_operation_method 2 without windows and delays; push; data-notification-confirm",
         "a notification that asks for confirmation, once; last_confirmation_date_time tells of it",
         _confirmed,
         Need.SET,
+        Need.PUSH_CONFIRM,
         changes=True,
     ),
-    _case(
+    push_case(
         "P3_RETRY",
         "a push that is not confirmed",
         "the same; data-notification-confirm with another long-invoke-id",
         "the notification again, with the same long-invoke-id and values",
         _again,
         Need.SET,
+        Need.PUSH_CONFIRM,
         changes=True,
         slow=True,
+    ),
+    push_case(
+        "P4_WINDOW",
+        "nothing is pushed outside of the communication window",
+        "SET communication_window to a day of 2001; push; SET no window; push",
+        "nothing, whatever comes to the method; then a notification",
+        _outside_window,
+        Need.SET,
+        changes=True,
     ),
 )

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from openami.cosem.conformance.case import (
     Ask,
+    Beside,
     Case,
     Confirm,
     Connect,
@@ -37,6 +38,7 @@ from openami.dlms.errors import DlmsError
 
 LINE_LOST: Final = "the line was lost"
 """How the reason begins where no meter was there."""
+SECOND: Final = "on a second connection"
 
 
 class Stopped(Exception):  # noqa: N818  an event of the run
@@ -104,29 +106,30 @@ class _Recorder:
                 self._answered(ask, answer)
                 step = partial(script.send, answer)
 
-    def _asked(self, ask: Ask) -> None:
+    def _asked(self, ask: Ask, said: str = "") -> None:
         match ask:
+            case Beside(inner):
+                self._asked(inner, SECOND)
             case Connect(client_sap):
-                self.crossings.append(Crossing("connect", text=f"client {client_sap}"))
+                where = f", {said}" if said else ""
+                self.crossings.append(Crossing("connect", text=f"client {client_sap}{where}"))
             case Hangup():
-                self.crossings.append(Crossing("hang up"))
+                self.crossings.append(Crossing("hang up", text=said))
             case Exchange(octets) | Line(octets) | Send(octets):
-                self.crossings.append(Crossing("send", octets))
-            case Wait(seconds, why):
-                self.crossings.append(Crossing("wait", text=f"{seconds:g} s: {why}"))
-            case Hear():
-                self.crossings.append(Crossing("wait", text="for one more APDU"))
-            case Pushed(seconds):
-                self.crossings.append(Crossing("wait", text=f"{seconds:g} s: for a push"))
+                self.crossings.append(Crossing("send", octets, said))
             case Confirm(octets):
                 self.crossings.append(Crossing("send", octets, "to where the push came from"))
+            case Wait() | Hear() | Pushed():
+                self.crossings.append(Crossing("wait", text=_waits(ask)))
 
     def _answered(self, ask: Ask, answer: bytes | None) -> None:
-        if isinstance(ask, Exchange | Line | Hear | Pushed):
+        said = SECOND if isinstance(ask, Beside) else ""
+        inner = ask.ask if isinstance(ask, Beside) else ask
+        if isinstance(inner, Exchange | Line | Hear | Pushed):
             if answer:
-                self.crossings.append(Crossing("receive", answer))
+                self.crossings.append(Crossing("receive", answer, said))
             else:
-                self.crossings.append(Crossing("silence"))
+                self.crossings.append(Crossing("silence", text=said))
 
 
 def attempt(
@@ -194,6 +197,16 @@ def _undone(trial: Trial, recorder: _Recorder) -> Script[None]:
             yield from recorder.follow(_as_script(undo.script(trial)))
         except (Failed, Inconclusive, NotApplicable, LineLost, DlmsError) as error:
             trial.remarks.append(f"NOT PUT BACK: {undo.what}: {error}")
+
+
+def _waits(ask: Wait | Hear | Pushed) -> str:
+    match ask:
+        case Wait(seconds, why):
+            return f"{seconds:g} s: {why}"
+        case Hear():
+            return "for one more APDU"
+        case Pushed(seconds=seconds):
+            return f"{seconds:g} s: for a push"
 
 
 def _as_script(undo: Script[None]) -> Script[str | None]:

@@ -94,6 +94,8 @@ class Station:
         )
         self.client = Address.client(self.link.client if client is None else client)
         self.parameters = LinkParameters()
+        self.received = 0
+        """The next N(S) that is due from the meter, after `transfer`."""
 
     def octets(  # noqa: PLR0913  the fields of a frame
         self,
@@ -214,7 +216,7 @@ class Station:
         return (yield from self._collect(octets, sent))
 
     def _collect(self, octets: bytes, sent: int) -> Script[bytes]:
-        received, message = 0, b""
+        self.received, message = 0, b""
         for _ in range(MOST_POLLS):
             frames = yield from self.listen(octets)
             if not frames:
@@ -227,14 +229,14 @@ class Station:
                     raise Failed(f"{frame} came; the clause asks for N(R) = {sent}")
                 if what.kind is not Kind.I:
                     continue
-                if what.send_number != received:
-                    raise Failed(f"{frame} came; the clause asks for N(S) = {received}")
-                received = (received + 1) % 8
+                if what.send_number != self.received:
+                    raise Failed(f"{frame} came; the clause asks for N(S) = {self.received}")
+                self.received = (self.received + 1) % 8
                 message += frame.information
                 if not frame.segmented:
                     return _without_llc(message)
             yield Wait(POLL_S, "the answer is not ready")
-            octets = self.octets(Kind.RR, numbers=(0, received))
+            octets = self.octets(Kind.RR, numbers=(0, self.received))
         raise Failed(f"no whole answer came within {MOST_POLLS} polls")
 
 

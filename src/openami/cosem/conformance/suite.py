@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from openami.cosem.conformance import (
+    clients,
     data_access,
     data_blocks,
     data_ln,
@@ -13,15 +14,20 @@ from openami.cosem.conformance import (
     data_writing,
     hdlc_frames,
     hdlc_links,
+    hdlc_shared,
     hls,
     objects,
+    objects_named,
     objects_writing,
     opening,
     pairs,
     pairs_certificates,
     pairs_keys,
+    pairs_policy,
     profiles,
     pushes,
+    pushes_on_line,
+    pushes_protected,
     release,
     symsec,
     symsec_dedicated,
@@ -33,6 +39,7 @@ from openami.cosem.conformance.declaration import Declaration, DeclaredAssociati
 CASES: Final[tuple[Case, ...]] = (
     *hdlc_frames.CASES,
     *hdlc_links.CASES,
+    *hdlc_shared.CASES,
     *opening.CASES,
     *hls.CASES,
     *data_ln.CASES,
@@ -42,16 +49,22 @@ CASES: Final[tuple[Case, ...]] = (
     *data_windows.CASES,
     *data_sn.CASES,
     *release.CASES,
+    *clients.CASES,
     *objects.CASES,
+    *objects_named.CASES,
     *objects_writing.CASES,
     *profiles.CASES,
     *pushes.CASES,
+    *pushes_protected.CASES,
+    *pushes_on_line.CASES,
     *symsec.CASES,
+    *data_access.UNDER_KEYS,
     *symsec_dedicated.CASES,
     *symsec_keys.CASES,
     *pairs.CASES,
     *pairs_certificates.CASES,
     *pairs_keys.CASES,
+    *pairs_policy.CASES,
 )
 
 BY_ID: Final = {case.id: case for case in CASES}
@@ -70,12 +83,15 @@ class Planned(NamedTuple):
 
 
 def plan(cases: Iterable[Case], declaration: Declaration) -> Iterator[Planned]:
-    """Yield what is to be run, in order: the data link first, then each association."""
+    """Yield what is to be run, in order: the data link, each association, and then
+    what leaves the meter so that nothing else could be run.
+    """
     chosen = list(cases)
     for case in chosen:
         if not case.by_association:
             yield Planned(case, None)
-    for association in declaration.associations:
-        for case in chosen:
-            if case.by_association:
-                yield Planned(case, association)
+    for is_last in (False, True):
+        for association in declaration.associations:
+            for case in chosen:
+                if case.by_association and case.last is is_last:
+                    yield Planned(case, association)

@@ -27,7 +27,12 @@ from openami.cosem.conformance.data_writing import (
 from openami.cosem.conformance.trial import BOTH, Trial, Undo, shown, understood
 from openami.cosem.conformance.walk import require_method
 from openami.cosem.refusals import AccessError
-from openami.dlms.apdu.acse import ReleaseRequestReason, Rlre, Rlrq
+from openami.dlms.apdu.acse import (
+    ReleaseRequestReason,
+    ReleaseResponseReason,
+    Rlre,
+    Rlrq,
+)
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import InvokeIdAndPriority
 from openami.dlms.apdu.get import GetRequestNormal
@@ -289,6 +294,23 @@ def _release(trial: Trial) -> Script[str | None]:
     return f"{said} came, and the association went on"
 
 
+def _bare_release(trial: Trial) -> Script[str | None]:
+    """A meter may release or refuse: what it says must be what it does."""
+    client = yield from trial.opened()
+    rlrq = Rlrq(reason=ReleaseRequestReason.NORMAL)
+    answer = yield from trial.ask(rlrq.encode())
+    rlre = understood(answer)
+    released = isinstance(rlre, Rlre) and rlre.reason != ReleaseResponseReason.NOT_FINISHED
+    if answer is not None and not released:
+        yield from trial.alive(client)
+        return f"{shown(answer)} came, and the association went on"
+    if answer is None:
+        return "silence came, which says nothing of whether the association goes on"
+    after = yield from trial.ask(trial.sealed(GET_OWN_NAME))
+    said = no_data(client, after, "GET after the release that the meter confirmed")
+    return f"{shown(answer)} came, and then {said}"
+
+
 def security_case(  # noqa: PLR0913, PLR0917  a row of the table
     name: str,
     title: str,
@@ -383,5 +405,14 @@ CASES: Final = (
         "RLRQ with an unprotected InitiateRequest; with a wrong tag; a read each time",
         "no RLRE, and the association goes on",
         _release,
+    ),
+    security_case(
+        "REL_BARE",
+        "a release without any proof does what it says",
+        CLAUSE,
+        "RLRQ without user-information; GET",
+        "RLRE and then no data, or a refusal and data: sources do not say which",
+        _bare_release,
+        Need.GET,
     ),
 )

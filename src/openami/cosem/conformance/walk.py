@@ -20,6 +20,7 @@ from openami.cosem.classes.access_control import (
     AssociationLn,
     ObjectListElement,
 )
+from openami.cosem.classes.associations import ShortNameElement
 from openami.cosem.client import Client
 from openami.cosem.conformance.case import Failed, NotApplicable, Script
 from openami.cosem.conformance.data_ln import OBJECT_LIST
@@ -55,7 +56,7 @@ class Attempt:
         temporary: Whether the refusal says that it may be read at another time.
     """
 
-    element: ObjectListElement
+    element: ObjectListElement | ShortNameElement
     index: int
     readable: bool
     writable: bool
@@ -93,7 +94,7 @@ def version_of(elements: Iterable[ObjectListElement]) -> int:
     )
 
 
-def _carried(trial: Trial, demand: SecurityPolicy) -> bool:
+def carried(trial: Trial, demand: SecurityPolicy) -> bool:
     """Tell whether requests of this association have the protection that a row demands."""
     has = AUTHENTICATED | ENCRYPTED if trial.aa.is_ciphered else 0
     return not demand.request_bits & ~(has | trial.aa.policy.request_bits & SIGNED)
@@ -113,7 +114,7 @@ def require_method(
         if element.logical_name == at and element.class_id == class_id:
             modes = {row.method_id: row.access_mode for row in element.access_rights.methods}
             mode, version = modes.get(index, 0), version_of(elements)
-            if invokes(mode, version) and _carried(trial, demand_of_method(mode, version)):
+            if invokes(mode, version) and carried(trial, demand_of_method(mode, version)):
                 return element
             raise NotApplicable(f"the object list does not let this association invoke {what}")
     raise NotApplicable(f"the object list has no {at} (class {class_id})")
@@ -134,7 +135,7 @@ def walk(trial: Trial) -> Script[list[Attempt]]:
             if row.attribute_id < 1:
                 continue  # negative indexes are the manufacturer's
             rights = access_of(row.access_mode, version)
-            if not _carried(trial, demand_of_attribute(row.access_mode, version)):
+            if not carried(trial, demand_of_attribute(row.access_mode, version)):
                 rights = Access.NONE
             found.append((yield from _read(trial, client, element, row.attribute_id, rights)))
     trial.memory["walk"] = found
