@@ -31,6 +31,7 @@ HOT = (
     "openami.cosem.serving.logical_names",
     "openami.cosem.serving.reading",
     "openami.cosem.serving.services",
+    "openami.cosem.serving.short_way",
     "openami.cosem.server",
     "openami.cosem.serving.association",
     "openami.cosem.client",

@@ -48,6 +48,7 @@ from openami.cosem.serving.services import (
     ServiceContext,
 )
 from openami.cosem.serving.short_name_services import ShortNameServices
+from openami.cosem.serving.short_way import ShortWay, short_way_of
 from openami.cosem.serving.watching import SecurityIncident, SecurityReport, SecurityWatch, refusal
 from openami.dlms.apdu.acse import Aarq, AcseServiceUser, ReleaseResponseReason, Rlre, Rlrq
 from openami.dlms.apdu.block import GeneralBlockTransfer, cut
@@ -96,6 +97,7 @@ class ServerAssociation:
         "_policy",
         "_quick",
         "_services",
+        "_short_way",
     )
 
     def __init__(
@@ -112,6 +114,7 @@ class ServerAssociation:
         self._blocks: ServerBlocks | None = None
         self._is_open = False  # whether services are served: all passes of HLS are done
         self._quick: Quick | None = None  # what nothing else has to look at
+        self._short_way: ShortWay | None = None  # the same under protection
         if policy.pre_established is not None:
             self._machine = Association(State.ASSOCIATED)
             self._stand(standing(device, policy, policy.pre_established))
@@ -126,21 +129,29 @@ class ServerAssociation:
         """Return the answer to one APDU; never raises for what the octets are."""
         if self._quick is not None and (response := self._quick(apdu)) is not None:
             return response
-        opened = self._opened
         try:
-            if opened is None or apdu[:1] in _NO_SERVICE:
-                handler = _NO_SERVICE.get(apdu[:1])
-                return self._not_possible(apdu) if handler is None else handler(self, apdu)
-            if len(apdu) > opened.context.max_receive_pdu_octets:
-                return TOO_LONG if opened.is_confirmed else None
-            if self._blocks is not None:
-                self._blocks.drop()
-            if opened.channel is not None:
-                response = self._serve_protected(opened, opened.channel, apdu)
-            else:
-                response = self._serve(opened, apdu)
+            return self._received(self._opened, apdu)
         except (DecodeError, SecurityError, NotNegotiated) as error:
             return self._refuse(error)
+
+    def _received(self, opened: Opened | None, apdu: bytes) -> bytes | None:
+        short_way = self._short_way
+        if opened is not None and short_way is not None:
+            plain = short_way.take(apdu)
+            if plain is not None:
+                response = short_way.answer(plain)
+                return response or self._serve_opened(opened, plain, short_way.arrived(apdu))
+        if opened is None or apdu[:1] in _NO_SERVICE:
+            handler = _NO_SERVICE.get(apdu[:1])
+            return self._not_possible(apdu) if handler is None else handler(self, apdu)
+        if len(apdu) > opened.context.max_receive_pdu_octets:
+            return TOO_LONG if opened.is_confirmed else None
+        if self._blocks is not None:
+            self._blocks.drop()
+        if opened.channel is not None:
+            response = self._serve_protected(opened, opened.channel, apdu)
+        else:
+            response = self._serve(opened, apdu)
         if not opened.is_confirmed:
             response = None
         longest = opened.context.max_send_pdu_octets
@@ -165,7 +176,14 @@ class ServerAssociation:
     def _serve_protected(self, opened: Opened, channel: Channel, apdu: bytes) -> bytes | None:
         self._follow(channel)
         plain, protection = channel.unprotect(apdu)
-        if self._services is None or (not self._is_open and protection.envelope in DEDICATED):
+        return self._serve_opened(opened, plain, protection)
+
+    def _serve_opened(self, opened: Opened, plain: bytes, protection: Protection) -> bytes | None:
+        """Return the answer to a plain APDU that arrived protected, in the same form."""
+        channel = opened.channel
+        if channel is None or self._services is None:
+            return NOT_POSSIBLE
+        if not self._is_open and protection.envelope in DEDICATED:
             return NOT_POSSIBLE  # who may use the dedicated key is known only after pass 3
         terms = self._services.terms
         added = self._added_octets(channel, protection)
@@ -316,8 +334,12 @@ class ServerAssociation:
         opened, services = self._opened, self._services
         if opened is None or services is None:
             return
-        if opened.channel is None and self._blocks is None and opened.is_confirmed:
+        if self._blocks is not None or not opened.is_confirmed:
+            return
+        if opened.channel is None:
             self._quick = services.quick
+        elif isinstance(services, LogicalNameServices) and not self._may_sign:
+            self._short_way = short_way_of(opened, self._policy.ciphering, services)
 
     def _stand(self, opened: Opened) -> None:
         """Serve what was negotiated."""
@@ -341,7 +363,7 @@ class ServerAssociation:
 
     def _close(self) -> None:
         self._machine.aborted()
-        self._opened = self._services = self._blocks = self._quick = None
+        self._opened = self._services = self._blocks = self._quick = self._short_way = None
         self._is_open = False
 
     def _release(self, apdu: bytes) -> bytes:

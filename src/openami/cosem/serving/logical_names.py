@@ -44,10 +44,11 @@ class LogicalNameServices:
     Attributes:
         terms: What is fixed while the association lasts, and what is told of each request.
         handlers: What answers an APDU, by its tag.
-        quick: The hot path of GET; see `GetService.quick`.
+        get: Answers GET.
+        quick: Its hot path; see `GetService.quick`.
     """
 
-    __slots__ = ("_access", "_action", "_notified", "_set", "handlers", "quick", "terms")
+    __slots__ = ("_access", "_action", "_notified", "_set", "get", "handlers", "quick", "terms")
 
     def __init__(self, terms: ServiceContext, notified: Notified | None = None) -> None:
         """Serve an association.
@@ -58,7 +59,7 @@ class LogicalNameServices:
         """
         self.terms = terms
         self._notified = notified
-        get = GetService(terms)
+        self.get = get = GetService(terms)
         self._set = SetService(terms)
         self._action = ActionService(terms)
         self._access = AccessService(terms)

@@ -325,10 +325,8 @@ class SecureChannel:
             SecurityError: Protection is missing, too weak, or wrong; nothing was accepted.
         """
         mode = self.cipher.common
-        if mode is not None and not self._required & SIGNED:
-            plain = common_form.unseal(mode, self.peer_title, self.window, octets)
-            if plain is not None:
-                return plain, common_form.arrived(mode, self.peer_title, octets)
+        if mode is not None and (plain := self.take_common(octets)) is not None:
+            return plain, common_form.arrived(mode, self.peer_title, octets)
         if octets[:1] == _SIGNING:
             return self._unprotect_signed(octets)
         if not octets or (octets[0] not in _ROUTES and octets[:1] != _GENERAL):
@@ -346,12 +344,22 @@ class SecureChannel:
 
     def plain(self, octets: bytes) -> bytes:
         """Return the plain APDU as `unprotect` does, for who need not know how it arrived."""
+        plain = self.take_common(octets)
+        return self.unprotect(octets)[0] if plain is None else plain
+
+    def take_common(self, octets: bytes) -> bytes | None:
+        """Return the plain APDU of one in `common_form`, or None; raises as `unprotect`."""
         mode = self.cipher.common
-        if mode is not None and not self._required & SIGNED:
-            plain = common_form.unseal(mode, self.peer_title, self.window, octets)
-            if plain is not None:
-                return plain
-        return self.unprotect(octets)[0]
+        if mode is None or self._required & SIGNED:
+            return None
+        return common_form.unseal(mode, self.peer_title, self.window, octets)
+
+    def give_common(self, apdu: bytes) -> bytes | None:
+        """Return `apdu` in `common_form`, or None; raises as `protect`."""
+        mode = self.cipher.common
+        if mode is None or self._owed & SIGNED:
+            return None
+        return common_form.seal(mode, self.own_title, self.counters, apdu)
 
     def _check(self, apdu: bytes, protection: Protection) -> None:
         """Refuse less than the policy asks."""

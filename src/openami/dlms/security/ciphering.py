@@ -177,10 +177,11 @@ class AuthenticatedEncryption:
     only when the comparison of the tags, which takes the same time wherever it fails, holds.
     """
 
-    __slots__ = ("aad", "control", "encrypt", "octet")
+    __slots__ = ("aad", "control", "encrypt", "octet", "sc")
 
     def __init__(self, control: SecurityControl, aead: AESGCM, authentication_key: bytes) -> None:
         self.control = control
+        self.sc = int(control)  # looked at in every APDU, where a flag costs more
         self.octet = bytes((control,))
         self.encrypt = aead.encrypt
         self.aad = self.octet + authentication_key
