@@ -54,6 +54,7 @@ from openami.dlms.security.envelopes import GeneralTerms, seal_general
 from openami.dlms.security.keyset import KeySet
 from openami.exchange.channels import Channel
 from openami.headend.config import (
+    CampaignSettings,
     HeadEndConfig,
     ScheduleSettings,
     SessionSettings,
@@ -338,6 +339,7 @@ class Running:
 QUICK_SESSIONS: Final = SessionSettings(idle_s=0.2, answer_timeout_s=5.0, counter_block=32)
 NO_SCHEDULE: Final = ScheduleSettings(look_s=3600.0)  # one look at the start, when nobody is there
 QUICK_WORK: Final = WorklistSettings(look_s=0.02, retry_first_s=0.1)
+QUICK_CAMPAIGNS: Final = CampaignSettings(look_s=0.02, flush_s=0.0, ask_s=0.05, later_s=0.05)
 QUICK_SCHEDULE: Final = ScheduleSettings(look_s=0.05, retry_first_s=0.1)
 
 
@@ -374,6 +376,7 @@ class Chain:
             schedule=self.schedule,
             key_changes=QUICK_WORK,
             commissioning=QUICK_WORK,
+            campaigns=QUICK_CAMPAIGNS,
         )
 
     def concentrator_config(self) -> ConcentratorConfig:

@@ -25,6 +25,9 @@ OBJECTS: Final = (
     "security_setup",
     "load_profile",
     "push_setup",
+    "image_transfer",
+    "firmware_version",
+    "firmware_signature",
 )
 TABLES: Final = {
     "": ("title", "provenance", "meters", "objects", "clock", "model"),

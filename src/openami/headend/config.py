@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`headend/config.toml` as frozen values (docs/provisioning.md, 2.5).
 
-The tables `[sessions]`, `[schedule]`, `[commands]`, `[key_changes]`, `[commissioning]` and
-`[worker]` may be left out; every key in them has a default.
+The tables `[sessions]`, `[schedule]`, `[commands]`, `[key_changes]`, `[commissioning]`,
+`[campaigns]` and `[worker]` may be left out; every key in them has a default.
 """
 
 from dataclasses import dataclass
@@ -73,6 +73,18 @@ class CommandSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignSettings:
+    """How firmware campaigns are carried out; what a campaign is about stands in its plan."""
+
+    parallel: int = setting(50, least=1)  # meters at once
+    look_s: float = setting(1.0, least=0.01)  # real seconds between two looks
+    flush_s: float = setting(1.0, least=0.0)  # between two notes of how far a transfer is
+    burst_s: float = setting(5.0, least=0.1)  # of blocks, then others of the same rank may go
+    ask_s: float = setting(5.0, least=0.01)  # after an activation; longer as it lasts, to a minute
+    later_s: float = setting(5.0, least=0.01)  # before a transfer that was put down is looked at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """One of the head-ends that share a store."""
 
@@ -100,6 +112,7 @@ class HeadEndConfig:
     key_changes: WorklistSettings = WorklistSettings()
     commissioning: WorklistSettings = WorklistSettings()
     commands: CommandSettings = CommandSettings()
+    campaigns: CampaignSettings = CampaignSettings()
     worker: WorkerSettings = WorkerSettings()
     publish_events: bool = False  # to the outbox, which meter data management publishes
 
@@ -130,6 +143,7 @@ class HeadEndConfig:
             key_changes=file.table("key_changes").settings(WorklistSettings),
             commissioning=file.table("commissioning").settings(WorklistSettings),
             commands=file.table("commands").settings(CommandSettings),
+            campaigns=file.table("campaigns").settings(CampaignSettings),
             publish_events=file.table("publish").flag("events", default=False),
             worker=WorkerSettings(
                 name=worker.text("name", "headend"),

@@ -12,6 +12,7 @@ from typing import Final
 from openami.access.custody import Custody
 from openami.headend.associations import Associations, MeterSession
 from openami.headend.books import Books
+from openami.headend.campaigns import Campaigns
 from openami.headend.commands import Commands
 from openami.headend.commissioning import Commissionings
 from openami.headend.companion import Companions
@@ -120,6 +121,16 @@ class HeadEnd:
             now_us,
             self.holdings,
         )
+        self.campaigns = Campaigns(
+            config.campaigns,
+            config.zone,
+            self.books,
+            self.holdings,
+            self.directory,
+            self.sessions,
+            self.routes.reachable,
+            now_us,
+        )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
         self.uplinks.on_word = self.books.word
         self.notifications.on_push = self.presence.heard
@@ -151,6 +162,7 @@ class HeadEnd:
                 self.commands.work.run(),
                 self.key_changes.work.run(),
                 self.commissionings.work.run(),
+                self.campaigns.run(),
                 self.watch.run(),
                 self._report(run_folder),
             )
@@ -192,6 +204,8 @@ class HeadEnd:
             "commands open": self.commands.work.under_way,
             "key changes open": self.key_changes.work.under_way,
             "commissionings open": self.commissionings.work.under_way,
+            "firmware updates open": self.campaigns.work.under_way,
+            "firmware blocks": self.campaigns.updates.blocks,
             "leases": self.holdings.count,
             "alarm": self.books.arrivals.failing,
         }

@@ -33,6 +33,7 @@ class Urgency(IntEnum):
     WATCH = 2  # somebody looks at the meter now
     SCHEDULE = 3
     BACKFILL = 4
+    UPDATE = 5  # blocks of firmware: whenever nobody else wants the meter, or the way to it
 
     @classmethod
     def of(cls, priority: Priority) -> "Urgency":
@@ -76,6 +77,10 @@ class Slots:
             if turn.done() and not turn.cancelled():
                 self.release()  # it was given and is not wanted any more
             raise
+
+    def wanted_before(self, urgency: Urgency) -> bool:
+        """Tell whether somebody more urgent waits for a place."""
+        return any(other < urgency and not turn.done() for other, _, turn in self._waiting)
 
     def release(self) -> None:
         """Give the place to whoever is next."""
@@ -164,6 +169,19 @@ class Sessions(Generic[S]):
     def busy(self, meter_id: int) -> bool:
         """Tell whether jobs wait or run for a meter."""
         return meter_id in self._desks and bool(self._desks[meter_id].queue)
+
+    def outranked(self, meter_id: int, urgency: Urgency) -> bool:
+        """Tell whether a long job should end and queue again: somebody more urgent waits.
+
+        That is for the same meter, or for a place among its group or among all.
+        """
+        desk = self._desks.get(meter_id)
+        if desk is not None and desk.queue and desk.queue[0].urgency < urgency:
+            return True
+        group = self._groups.get(self._group_of(meter_id))
+        return self._slots.wanted_before(urgency) or (
+            group is not None and group.wanted_before(urgency)
+        )
 
     async def run(self, meter_id: int, urgency: Urgency, job: Job[S, T]) -> T:
         """Queue a job and return its result.

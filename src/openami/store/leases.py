@@ -47,6 +47,7 @@ class Kind(StrEnum):
     COMMAND = "command"
     KEY_CHANGE = "key change"
     COMMISSIONING = "commission"
+    UPDATE = "update"  # a meter of a firmware campaign
     GAP = "gap"
     PUBLICATION = "publication"
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0007"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0008"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -367,6 +367,91 @@ outbox = Table(  # for other systems; an entry leaves when the broker has confir
     Column("subject", Text, nullable=False),
     Column("body", Text, nullable=False),  # JSON
     sqlite_autoincrement=True,  # a number, and with it a message id, is never given twice
+)
+
+# --- firmware: campaigns are planned by tools, moved by people, conducted by head-ends ----------
+
+releases = Table(  # images that were verified before they were taken
+    "releases",
+    metadata,
+    Column("release_id", String(64), primary_key=True),  # SHA-256 of the octets, in hex
+    Column("name", Text, nullable=False),  # of the file
+    Column("version", Text, nullable=False),
+    Column("identifier", LargeBinary, nullable=False),  # what its transfers are called
+    Column("digest", LargeBinary, nullable=False),  # the image's hash, which a meter shows
+    Column("keyhash", LargeBinary, nullable=False),  # of the key that signed it
+    Column("size", Integer, nullable=False),
+    Column("octets", LargeBinary, nullable=False),
+    Column("added_by", Text, nullable=False),
+    Column("added_real_us", BigInteger, nullable=False),
+)
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("campaign_id", String(36), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("release_id", String(64), nullable=False),
+    Column("plan", Text, nullable=False),  # JSON: exchange.waves.Plan
+    Column("state", String(12), nullable=False, index=True),  # exchange.campaign.CampaignState
+    Column("wave", Integer, nullable=False),  # the open one; -1 before the start
+    Column("waves", Integer, nullable=False),
+    Column("wave_real_us", BigInteger, nullable=False),  # when it was opened
+    Column("judged_real_us", BigInteger, nullable=False),  # rules count what changed since
+    Column("asked_by", Text, nullable=False),
+    Column("asked_real_us", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+campaign_history = Table(
+    "campaign_history",
+    metadata,
+    Column("history_id", Serial, primary_key=True),
+    Column("campaign_id", String(36), nullable=False, index=True),
+    Column("at_real_us", BigInteger, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+campaign_meters = Table(
+    "campaign_meters",
+    metadata,
+    Column("target_id", Serial, primary_key=True),
+    Column("campaign_id", String(36), nullable=False),
+    Column("meter_id", Integer, nullable=False),
+    Column("open", SmallInteger),  # 1, or None once ended: a meter is in one open campaign
+    Column("wave", Integer, nullable=False),
+    Column("state", String(12), nullable=False),  # exchange.campaign.MeterState
+    Column("reason", String(20), nullable=False, default=""),  # exchange.campaign.Reason
+    Column("note", Text, nullable=False, default=""),
+    Column("version_before", Text, nullable=False, default=""),
+    Column("version_after", Text, nullable=False, default=""),
+    Column("blocks", Integer, nullable=False, default=0),
+    Column("blocks_there", Integer, nullable=False, default=0),
+    Column("blocks_sent", Integer, nullable=False, default=0),
+    Column("octets_sent", BigInteger, nullable=False, default=0),  # of blocks
+    Column("initiated", SmallInteger, nullable=False, default=0),  # how often
+    Column("attempts", Integer, nullable=False, default=0),  # in a row that brought nothing
+    Column("free_real_us", BigInteger, nullable=False, default=0),  # not tried before
+    Column("began_real_us", BigInteger),
+    Column("transferred_real_us", BigInteger),
+    Column("activate_us", BigInteger),  # calendar: when the image is to be started
+    Column("activated_real_us", BigInteger),
+    Column("changed_real_us", BigInteger, nullable=False),  # its state
+    UniqueConstraint("campaign_id", "meter_id"),
+    UniqueConstraint("meter_id", "open"),
+    Index("campaign_meters_state", "campaign_id", "state", "wave"),
+)
+
+firmware = Table(  # what meters said they run
+    "firmware",
+    metadata,
+    Column("meter_id", Integer, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("signature", LargeBinary, nullable=False),  # empty where it shows none
+    Column("read_real_us", BigInteger, nullable=False),
 )
 
 # --- work shared by workers ------------------------------------------------------------------

@@ -50,20 +50,39 @@ def transfer(  # noqa: PLR0913  all a transfer depends on
     block_octets = yield from client.get(ImageTransfer.image_block_size, at=at)
     blocks = -(-len(image) // block_octets)
     if anew or not (yield from _is_under_way(client, blocks, at)):
-        initiation = ImageInitiation(identifier, len(image))
-        yield from client.act(ImageTransfer.image_transfer_initiate, initiation, at=at)
-    received = yield from client.get(ImageTransfer.image_transferred_blocks_status, at=at)
-    sent, blocks = 0, len(received.bits)
-    already = received.bits.count("1")
-    for number, there in enumerate(received.bits):
+        yield from initiate(client, identifier, len(image), at=at)
+    there = yield from received(client, at=at)
+    sent, blocks = 0, len(there)
+    already = there.count("1")
+    for number, mark in enumerate(there):
         told(already + sent, blocks)
-        if there == "0":
-            value = image[number * block_octets : (number + 1) * block_octets]
-            block = ImageBlock(number, value)
-            yield from client.act(ImageTransfer.image_block_transfer, block, at=at)
+        if mark == "0":
+            yield from send_block(client, image, number, block_octets, at=at)
             sent += 1
     told(blocks, blocks)
     return sent
+
+
+def initiate(client: Client, identifier: bytes, size: int, *, at: Obis = IMAGE) -> Steps[None]:
+    """Initiate a transfer of `size` octets."""
+    initiation = ImageInitiation(identifier, size)
+    yield from client.act(ImageTransfer.image_transfer_initiate, initiation, at=at)
+
+
+def received(client: Client, *, at: Obis = IMAGE) -> Steps[str]:
+    """Return which blocks are there: a `1` for each that is, a `0` for each that is missing."""
+    found = yield from client.get(ImageTransfer.image_transferred_blocks_status, at=at)
+    return found.bits
+
+
+def send_block(
+    client: Client, image: bytes, number: int, block_octets: int, *, at: Obis = IMAGE
+) -> Steps[int]:
+    """Send one block of an image; return its octets."""
+    value = image[number * block_octets : (number + 1) * block_octets]
+    block = ImageBlock(number, value)
+    yield from client.act(ImageTransfer.image_block_transfer, block, at=at)
+    return len(value)
 
 
 def verify(client: Client, *, at: Obis = IMAGE) -> Steps[bool]:
@@ -92,8 +111,7 @@ def status(client: Client, *, at: Obis = IMAGE) -> Steps[ImageTransferStatus]:
 def _is_under_way(client: Client, blocks: int, at: Obis) -> Steps[bool]:
     if (yield from status(client, at=at)) is not ImageTransferStatus.INITIATED:
         return False
-    received = yield from client.get(ImageTransfer.image_transferred_blocks_status, at=at)
-    return len(received.bits) == blocks
+    return len((yield from received(client, at=at))) == blocks
 
 
 def _done(client: Client, method: Method[int, None], at: Obis) -> Steps[bool]:
