@@ -79,7 +79,10 @@ CASES = [
     Case(f"{FLEET_METER}/keys.json", "fleet", "fleet", BACKUP),
     Case("fleet/config.toml", "fleet", "fleet", "lacks the key 'meters'", damages=("emptied",)),
     Case(
-        "fleet/metrology.journal", "fleet", "fleet", "set aside", goes_on=True, damages=("zeroed",)
+        "fleet/management.journal", "fleet", "fleet", "set aside", goes_on=True, damages=("zeroed",)
+    ),
+    Case(
+        "fleet/profile-1.blocks", "fleet", "fleet", "set aside", goes_on=True, damages=("random",)
     ),
     Case(f"{NORTH}/config.toml", "concentrator", NORTH, "correct it"),
     *tls(NORTH, "concentrator"),
@@ -190,7 +193,8 @@ def test_what_was_damaged_comes_again_from_who_still_has_it(tmp_path: Path) -> N
         var = ami.layout.var
         for file in (f"{FULL}/profile.ring", f"{FULL}/events.ring", f"{FULL}/management.cell"):
             (var / file).write_bytes(DAMAGES["random"]((var / file).read_bytes()))
-        (var / f"{FLEET_METER}/counters.cell").unlink()
+        (var / "fleet/management.journal").unlink()
+        (var / "fleet/profile-1.blocks").write_bytes(DAMAGES["random"](bytes(5000)))
         (var / f"{NORTH}/journal.db").write_bytes(DAMAGES["random"](bytes(5000)))
         (var / "lake").rename(var / "lake.away")
         ami.start()
@@ -198,7 +202,7 @@ def test_what_was_damaged_comes_again_from_who_still_has_it(tmp_path: Path) -> N
         end_us = ami.now_slot_us()
         ami.until(lambda: ami.complete(end_us), "everything is there again", 180)
         assert "days are counted anew" in (var / "run" / "mdm.log").read_text()
-        assert "counters.cell is gone" in (var / "run" / "fleet.log").read_text()
+        assert "management.journal is gone" in (var / "run" / "fleet.log").read_text()
         assert ami.tracebacks() == {}
     for meter_id in range(1, METERS + 1):
         values = ami.stored(meter_id, Channel.IMPORT_WH, end_us)

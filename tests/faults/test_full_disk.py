@@ -47,7 +47,7 @@ def ami(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ami]:
     [
         ("metrology", "metrology.journal"),
         ("management", "profile.ring"),
-        ("fleet", "metrology.journal"),
+        ("fleet", "profile-1.blocks"),
         ("concentrator-south", "journal.db"),
         ("headend", "openami.db"),
         ("mdm", "openami.db"),

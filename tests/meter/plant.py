@@ -23,6 +23,8 @@ from openami.dlms.security.keyset import KeySet
 from openami.lifecycle.plan import Plan, meter_title
 from openami.lifecycle.provision import provision
 from openami.meter.config import MeterConfig
+from openami.meter.fleet_metrology import profile_files
+from openami.meter.fleet_profile import FleetProfile
 from openami.meter.load import INTERVAL_S
 from openami.meter.metrology import ClosedInterval
 from openami.meter.profile import INTERVAL
@@ -142,8 +144,10 @@ class Plant:
             await asyncio.sleep(0.05)
 
     def ring(self, meter_id: int) -> list[ClosedInterval]:
-        """Return the intervals in a stopped meter's profile ring."""
+        """Return the intervals in a stopped meter's load profile."""
         config = MeterConfig.load(self.meter_home(meter_id))
+        if not (config.home / "profile.ring").exists():
+            return self._column(meter_id)
         ring, finding = Ring.open(
             config.home / "profile.ring",
             payload_octets=INTERVAL.itemsize,
@@ -154,6 +158,15 @@ class Plant:
         found = [ClosedInterval.decode(bytes(row)) for row in ring.read(ring.first, ring.last)]
         ring.close()
         return found
+
+    def _column(self, meter_id: int) -> list[ClosedInterval]:
+        profile, finding = FleetProfile.open(profile_files(self.layout.fleet)[-1])
+        assert profile is not None
+        assert finding is None
+        rows = profile.read(profile.ids.index(meter_id), profile.oldest, profile.newest)
+        profile.close()
+        assert not profile.holes
+        return [ClosedInterval.decode(row.tobytes()) for row in rows]
 
     def verify(self, meter_id: int, hop: "HopProcess", *, first: int | None = None) -> int:
         """Check a meter's first intervals and its pushes value by value; return how many it has.

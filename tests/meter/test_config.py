@@ -46,7 +46,7 @@ def replaced(old: str, new: str) -> Callable[[str], str]:
         (
             "device.toml",
             replaced("id = 2", "id = 0"),
-            "[meter] id is 0, not a whole number from 1 to 65535",
+            "[meter] id is 0, not a whole number from 1 to 16777215",
         ),
         ("device.toml", replaced("id = 2", ""), "lacks the key 'id'"),
         ("device.toml", replaced("tls://", "http://"), "unknown scheme http"),

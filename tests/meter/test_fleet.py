@@ -8,12 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from meter.house import DAY_S, INSTALLED_S, Hop, Reader, config_in, expected_wh
-from openami.cosem.classes.disconnect import DisconnectControl
+from meter.house import (
+    CIPHER,
+    DAY_S,
+    INSTALLED_S,
+    Hop,
+    MeterInMemory,
+    Reader,
+    config_in,
+    expected_wh,
+)
+from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.classes.measurement import Data, Register
+from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.obis import Obis
+from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.exchange.events import EventCode
 from openami.meter.fleet import Fleet, make_room_for_descriptors
 from openami.meter.load import INTERVAL_S
+from openami.meter.management import Management
 from openami.meter.metrology import ClosedInterval
 from openami.meter.objects import DISCONNECT, SOURCE
 from openami.meter.replay import ReplayedLoad
@@ -39,16 +52,7 @@ class Yard:
     def start(self) -> None:
         self.fleet = Fleet(self.folder / "fleet", self.configs, self.clock)
         for meter in self.fleet.meters:
-            self._attach(meter.meter_id)
-
-    def _attach(self, meter_id: int) -> None:
-        management = self.fleet.meters[meter_id - 1].management
-
-        def push(octets: bytes) -> None:
-            if (invoke_id := self.hops[meter_id].take(octets)) is not None:
-                management.confirm_push(invoke_id, 0.0)
-
-        management.outbox.attached(push, 0.0)
+            attach(meter.management, self.hops[meter.meter_id])
 
     def run(self, calendar_s: int, steps: int = 10) -> None:
         for _ in range(steps):
@@ -57,12 +61,29 @@ class Yard:
                 self.fleet.step(0.0)
 
     @property
+    def counters(self) -> list[int]:
+        """Invocation counters of all pushes, meter by meter."""
+        return [counter for title in self.titles for counter in self.counters_of(title)]
+
+    @property
+    def titles(self) -> list[bytes]:
+        return [config.title for config in self.configs]
+
+    def counters_of(self, title: bytes) -> list[int]:
+        pushes = self.hops[int.from_bytes(title[3:])].pushes
+        return [counter_of(octets) for octets in dict.fromkeys(pushes)]
+
+    def logged(self, meter_id: int) -> list[int]:
+        ring = self.fleet.meters[meter_id - 1].management.events.ring
+        return [int(event["code"]) for event in ring.read(ring.first, ring.last)]
+
+    @property
     def closed(self) -> int:
         return (self.clock.now_us() // 10**6 - INSTALLED_S) // INTERVAL_S
 
     def intervals(self, meter_id: int) -> list[ClosedInterval]:
         ring = self.fleet.meters[meter_id - 1].management.profile.ring
-        return [ClosedInterval.decode(bytes(row)) for row in ring.read(ring.first, ring.last)]
+        return [ClosedInterval.decode(row.tobytes()) for row in ring.read(ring.first, ring.last)]
 
     def verify(self) -> None:
         for number, hop in self.hops.items():
@@ -96,41 +117,87 @@ def test_a_killed_fleet_goes_on_where_it_was(yard: Yard) -> None:
     yard.verify()
 
 
-def test_rows_that_a_ring_lost_come_back_from_the_journal(yard: Yard) -> None:
+def test_lost_profiles_are_counted_again(yard: Yard) -> None:
     yard.run(2 * DAY_S)
-    for config in yard.configs:
-        (config.home / "profile.ring").unlink()
+    before = [yard.intervals(number) for number in yard.hops]
+    (yard.folder / "fleet" / "profile-1.blocks").unlink()
 
     yard.start()
     yard.run(DAY_S)
 
+    assert [yard.intervals(number)[:96] for number in yard.hops] == before
     yard.verify()
 
 
-def test_a_lost_journal_is_replaced_by_the_rings(
+def test_damaged_profiles_are_set_aside_and_counted_again(
     yard: Yard, caplog: pytest.LogCaptureFixture
 ) -> None:
-    yard.run(2 * DAY_S)
+    yard.run(DAY_S)
     yard.fleet.close()
-    (yard.folder / "fleet" / "metrology.journal").write_bytes(b"nothing of use")
+    with (yard.folder / "fleet" / "profile-1.blocks").open("r+b") as file:
+        file.write(b"nothing of use")
 
     with caplog.at_level(logging.ERROR):
         yard.start()
     yard.run(DAY_S)
 
-    assert "metrology.journal.damaged-1" in caplog.text
+    assert "profile-1.blocks.damaged-1" in caplog.text
+    assert EventCode.STATE_RESTORED in yard.logged(2)
     yard.verify()
 
 
-def test_a_long_journal_is_shortened_once_the_rings_are_safe(yard: Yard) -> None:
+def test_a_lost_journal_costs_no_counter_and_no_value(
+    yard: Yard, caplog: pytest.LogCaptureFixture
+) -> None:
     yard.run(2 * DAY_S)
-    yard.fleet.bank._longest_octets = 5000
-    assert yard.fleet.bank.is_long
+    yard.fleet.close()
+    used = max(yard.counters)
+    (yard.folder / "fleet" / "management.journal").write_bytes(b"nothing of use")
 
+    with caplog.at_level(logging.ERROR):
+        yard.start()
     yard.run(DAY_S)
 
-    assert (yard.folder / "fleet" / "metrology.journal").stat().st_size < 5000
+    assert "management.journal.damaged-1" in caplog.text
+    assert min(yard.counters[-3:]) > used + 16 * 86_400
+    assert EventCode.STATE_RESTORED in yard.logged(1)
+    yard.verify()
+
+
+def test_a_removed_journal_is_doubted_as_well(yard: Yard, caplog: pytest.LogCaptureFixture) -> None:
+    yard.run(DAY_S)
+    used = max(yard.counters)
+    (yard.folder / "fleet" / "management.journal").unlink()
+
     yard.start()
+    yard.run(DAY_S)
+
+    assert "management.journal is gone" in caplog.text
+    assert min(yard.counters[-3:]) > used + 16 * 86_400
+
+
+def test_no_counter_comes_twice_after_kills(yard: Yard) -> None:
+    for _ in range(4):
+        yard.run(DAY_S)
+        yard.start()
+
+    each = {title: yard.counters_of(title) for title in yard.titles}
+    assert all(len(set(counters)) == len(counters) >= 40 for counters in each.values())
+
+
+def test_a_long_journal_is_shortened_and_forgets_nothing(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openami.meter.fleet_records.LONGEST_OCTETS", 500)
+    yard.start()
+    for _ in range(3):
+        yard.run(DAY_S)
+        yard.fleet.meters[0].management.log_event(EventCode.FAILED_LOGIN)
+
+    assert (yard.folder / "fleet" / "management.journal").stat().st_size < 2000
+    yard.start()
+    assert yard.logged(1) == [EventCode.FAILED_LOGIN] * 3
+    assert yard.fleet.figures()["pushes pending"] == 0
     yard.run(DAY_S)
     yard.verify()
 
@@ -176,9 +243,78 @@ def test_a_ring_on_a_full_disk_is_filled_later(
     yard.verify()
 
 
-def test_too_few_descriptors_are_named() -> None:
+def test_too_few_descriptors_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:
         pytest.skip("this system sets no limit")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(resource, "setrlimit", refused)
     with pytest.raises(UserError, match="raise the limit"):
         make_room_for_descriptors(hard + 1)
+
+
+def attach(management: Management, hop: Hop) -> None:
+    """Let a meter push to a hop."""
+
+    def push(octets: bytes) -> None:
+        if (invoke_id := hop.take(octets)) is not None:
+            management.confirm_push(invoke_id, 0.0)
+
+    management.outbox.attached(push, 0.0)
+
+
+def counter_of(octets: bytes) -> int:
+    """Return the invocation counter of a push."""
+    envelope = decode_envelope(octets)
+    assert isinstance(envelope, GeneralCiphering)
+    return open_envelope(CIPHER, envelope)[1].invocation_counter
+
+
+def single_with_a_past(home: Path) -> tuple[MeterInMemory, list[ClosedInterval]]:
+    """Return a meter that has its own files, closed, as earlier fleets kept them."""
+    single = MeterInMemory(config_in(home, 1))
+    single.attach()
+    single.run(2 * DAY_S, steps=30)
+    single.management.log_event(EventCode.FAILED_LOGIN)
+    rows = single.intervals()
+    single.bank.set_breaker(1, single.calendar_s, closed=False)
+    single.management.breaker_stands(closed=False, at_s=single.calendar_s)
+    single.management.move(ControlState.DISCONNECTED)
+    for end in (single.bank, single.management):
+        end.close()
+    return single, rows
+
+
+def test_meters_with_files_of_their_own_are_taken_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "meters" / "1"
+    home.mkdir(parents=True)
+    single, rows = single_with_a_past(home)
+    (tmp_path / "fleet").mkdir()
+    (home / "metrology" / "metrology.journal").rename(tmp_path / "fleet" / "metrology.journal")
+    clock = FixedClock(single.calendar_s * 10**6)
+    used = max(map(counter_of, single.hop.pushes))
+
+    for number in range(1, 3):  # first from the meter's files, then from the fleet's
+        fleet = Fleet(tmp_path / "fleet", [single.config], clock)
+        management, hop = fleet.meters[0].management, Hop()
+        assert management.outbox.pending == 0
+        ring = management.events.ring
+        assert EventCode.FAILED_LOGIN in ring.read(1, ring.last)["code"]
+        attach(management, hop)
+        clock.set(clock.now_us() + INTERVAL_S * 10**6)
+        fleet.step(0.0)
+        (pushed,) = hop.pushes
+        assert counter_of(pushed) > used
+        used = counter_of(pushed)
+        kept = management.profile.ring.read(1, 1000)
+        found = [ClosedInterval.decode(row.tobytes()) for row in kept]
+        assert found[: len(rows)] == rows
+        assert [row.import_wh for row in found[len(rows) :]] == [0] * number
+        fleet.step(0.0)
+    assert "damaged" not in caplog.text
+    assert not [path.name for path in home.iterdir() if path.suffix in {".ring", ".cell"}]

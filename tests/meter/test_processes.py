@@ -151,16 +151,16 @@ def test_a_fleet_survives_kills_and_a_silent_hop(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_damaged_journal_and_ring_of_a_fleet_are_set_aside(tmp_path: Path) -> None:
+def test_damaged_files_of_a_fleet_are_set_aside(tmp_path: Path) -> None:
     async def story() -> None:
         async with running(tmp_path, meters=3) as (plant, hop):
             fleet = plant.start_fleet()
             await plant.until(lambda: plant.figure("fleet", "receipts") > 3, "pushes")
             fleet.kill()
             await asyncio.to_thread(fleet.wait)
-            (plant.meter_home(2) / "profile.ring").write_bytes(b"\x5a" * 5000)
-            with (plant.layout.fleet / "metrology.journal").open("r+b") as journal:
-                journal.write(b"\x5a" * 20)
+            for name in ("profile-1.blocks", "management.journal"):
+                with (plant.layout.fleet / name).open("r+b") as file:
+                    file.write(b"\x5a" * 20)
 
             plant.start_fleet()
             await plant.until(lambda: plant.figure("fleet", "connected") == 2, "a new start")
@@ -168,8 +168,8 @@ def test_a_damaged_journal_and_ring_of_a_fleet_are_set_aside(tmp_path: Path) -> 
             await asyncio.to_thread(plant.stop)
 
             said = plant.said()
-            assert "profile.ring.damaged-1" in said
-            assert "metrology.journal.damaged-1" in said
+            assert "profile-1.blocks.damaged-1" in said
+            assert "management.journal.damaged-1" in said
             assert "Traceback" not in said
             for meter_id in (2, 3):
                 assert plant.verify(meter_id, hop) > HISTORY

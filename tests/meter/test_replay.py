@@ -22,7 +22,7 @@ SUM_WH = {
 }
 FIRST_WH = [279, 216, 260, 176, 75, 56]
 MOMENTS_S = st.integers(min_value=0, max_value=4_000_000_000)
-METERS = st.integers(min_value=1, max_value=65_535)
+METERS = st.integers(min_value=1, max_value=2**24 - 1)
 SEEDS = st.integers(min_value=0, max_value=2**31)
 
 

@@ -13,7 +13,7 @@ from openami.transport.url import Url
 
 MANUFACTURER: Final = b"OAM"
 HEAD_END_TITLE: Final = MANUFACTURER + bytes.fromhex("E000000001")
-MOST_METERS: Final = 0xFFFF  # a meter's title ends in its id of 16 bits
+MOST_METERS: Final = 2**24 - 1  # a meter's title ends in its id
 MOST_REGIONS: Final = 0xFF
 DAY_S: Final = 86_400
 REGION: Final = re.compile(r"[a-z][a-z0-9-]{0,30}")

@@ -4,10 +4,12 @@
 ======  =========  ===================================================================
 octets  field      value of a journal record
 ======  =========  ===================================================================
-1       kind       1 interval, 2 breaker
-2       meter      meter id
+1       kind       3 interval, 4 breaker
+4       meter      meter id
 n       record     `metrology.ClosedInterval`, `metrology.BreakerChange`
 ======  =========  ===================================================================
+
+Kinds 1 and 2 are the same with a meter id of two octets, as earlier journals have them.
 
 One `advance` is one write and one fdatasync, however many meters closed an interval.  When the disk
 is full nothing stops: intervals go on being closed, wait in memory in their order, and are
@@ -27,9 +29,11 @@ from openami.meter.metrology import BreakerChange, ClosedInterval, Metrology
 
 log = logging.getLogger(__name__)
 
-HEAD: Final = struct.Struct(">BH")
-INTERVAL: Final = 1
-BREAKER: Final = 2
+HEAD: Final = struct.Struct(">BI")
+SHORT_HEAD: Final = struct.Struct(">BH")
+SHORT: Final = frozenset({1, 2})
+INTERVAL: Final = 3
+BREAKER: Final = 4
 LONGEST_OCTETS: Final = 4 * 1024 * 1024  # the journal is shortened beyond
 
 
@@ -183,9 +187,10 @@ def decode_record(payload: bytes) -> tuple[int, ClosedInterval | BreakerChange]:
     Raises:
         struct.error: The octets are not those of a record.
     """
-    kind, meter_id = HEAD.unpack_from(payload)
-    of = BreakerChange if kind == BREAKER else ClosedInterval
-    return meter_id, of.decode(payload[HEAD.size :])
+    head = SHORT_HEAD if payload[:1] and payload[0] in SHORT else HEAD
+    kind, meter_id = head.unpack_from(payload)
+    of = BreakerChange if kind in {2, BREAKER} else ClosedInterval
+    return meter_id, of.decode(payload[head.size :])
 
 
 def _encode(meter_id: int, record: ClosedInterval | BreakerChange) -> bytes:

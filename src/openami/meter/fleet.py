@@ -1,33 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many meters in one process: the same cores, one loop, one journal, one connection a meter.
+"""Many meters in one process: the same cores, one loop, a connection a meter, few files for all.
 
-Metrology and management of a meter stand in the same process here, so nothing crosses a link:
-closed intervals go from the shared journal, which one fdatasync makes durable for all meters, into
-each meter's ring.  Rings are synced only before the journal is shortened and at the stop; after a
-crash the journal brings back the rows that a ring has lost.
+Metrology and management of a meter stand in the same process here, so nothing crosses a link.  An
+interval of all meters is counted at once (`fleet_metrology`) and is one block of one file
+(`fleet_profile`), durable before any of it is shown or pushed.  What managements must not forget
+stands in one journal (`fleet_records`).  What a meter needs to answer is made when somebody first
+asks it.
 """
 
 import asyncio
-import itertools
 import logging
 import os
 import resource
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from openami.device.storage import StorageError
 from openami.exchange.events import EventCode
-from openami.meter.bank import Closed, MetrologyBank
+from openami.meter import fleet_adopt
 from openami.meter.config import FleetConfig, MeterConfig
+from openami.meter.fleet_metrology import FleetMetrology, profile_files
+from openami.meter.fleet_profile import ColumnBuffer, ColumnRing, FleetProfile
+from openami.meter.fleet_records import EventBuffer, FleetRecords, MeterState
 from openami.meter.management import Management, Surroundings
-from openami.meter.metrology import ClosedInterval, Metrology, Momentary
-from openami.meter.metrology_process import metrology_of
+from openami.meter.metrology import Momentary
+from openami.meter.records import Records
 from openami.meter.replay import ReplayedLoad
 from openami.meter.serving import MeterUplink
 from openami.runtime.clock import MICROSECONDS, Clock, real_us
-from openami.runtime.errors import UserError
+from openami.runtime.errors import ConfigurationError, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
 
@@ -35,30 +41,41 @@ log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.1
 STATUS_S: Final = 1.0
-DESCRIPTORS_A_METER: Final = 6  # four files, a connection, and one to spare
-DIALS_A_SECOND: Final = 50  # at the start, so that handshakes do not all wait for each other
+RECORDS_FILE: Final = "management.journal"
+SPARE_DESCRIPTORS: Final = 64  # beside a connection a meter
+DIALS_A_SECOND: Final = 100  # at the start, so that handshakes do not all wait for each other
 
 
 class FleetMeter:
-    """One meter of a fleet: the `Instrument` of its own management.
+    """One meter of a fleet: the `Instrument` of its own management."""
 
-    Attributes:
-        failing: Why the ring takes no intervals now; empty while it does.
-    """
+    __slots__ = ("_clock", "_column", "_load", "_metrology", "management", "meter_id", "uplink")
 
-    def __init__(self, config: MeterConfig, clock: Clock, bank: MetrologyBank) -> None:
-        """Open the meter's files.
+    def __init__(
+        self,
+        config: MeterConfig,
+        clock: Clock,
+        place: tuple[FleetMetrology, int],
+        records: FleetRecords,
+    ) -> None:
+        """Join one column of the fleet's metrology and its management.
+
+        Args:
+            config: The meter's.
+            clock: The calendar.
+            place: Its metrology, and its column there.
+            records: What managements must not forget.
 
         Raises:
-            StorageError: A file can be neither read nor created.
-            ConfigurationError: A certificate file is unusable.
+            ConfigurationError: Its keys are not there.
         """
-        load = ReplayedLoad(config.meter_id, config.seed)
         self.meter_id = config.meter_id
-        self.failing = ""
+        self.uplink: MeterUplink | None = None
         self._clock = clock
-        self._bank = bank
-        self._metrology: Metrology = bank.meters[config.meter_id]
+        self._metrology, self._column = metrology, column = place
+        self._load: ReplayedLoad | None = None
+        state = MeterState(records, config.meter_id)
+        ring = ColumnRing(metrology.profile, column, metrology.base(column), config.profile_entries)
         self.management = Management(
             config,
             self,
@@ -66,48 +83,58 @@ class FleetMeter:
                 calendar_us=clock.now_us,
                 real_us=real_us,
                 entropy=os.urandom,
-                replayed=lambda at_s: f"{load.week(at_s)}{config.remark}",
+                replayed=self._replayed,
+                records=Records(
+                    profile=ColumnBuffer(ring),
+                    events=EventBuffer(partial(records.events, config.meter_id)),
+                    state=state,
+                    counters=state,
+                ),
             ),
         )
-        self.uplink = MeterUplink(self.management)
-        self._waiting: list[ClosedInterval] = []
+
+    @property
+    def is_attached(self) -> bool:
+        return self.uplink is not None and self.uplink.is_attached
 
     def momentary(self) -> Momentary:
-        return self._metrology.momentary(self._calendar_s())
+        return self._metrology.of(self._column, self._replaying()).momentary(self._calendar_s())
 
     def move_breaker(self, *, closed: bool) -> None:
         now_s = self._calendar_s()
-        self._bank.set_breaker(self.meter_id, now_s, closed=closed)
+        self._metrology.set_breaker(self._column, now_s, closed=closed)
         self._management_learns(now_s)
 
     def restore(self) -> None:
-        """Fill the ring from the journal, and metrology from the ring where it knows more."""
-        self.take(self._bank.kept[self.meter_id])
-        if (newest := self.management.last_interval()) is not None:
-            self._metrology.restore(newest)
-        wanted = self.management.wants_closed
-        if self._metrology.breaker_closed != wanted:
-            self.move_breaker(closed=wanted)
-        elif not self.management.breaker_settled:
+        """Let the breaker stand where management wants it."""
+        management = self.management
+        stands = self._metrology.breaker_closed(self._column)
+        if stands != management.wants_closed:
+            self.move_breaker(closed=management.wants_closed)
+        elif not management.breaker_settled:
             self._management_learns(self._calendar_s())
 
-    def take(self, intervals: Iterable[ClosedInterval]) -> None:
-        """Put durable intervals into the ring; what a full disk refuses waits in memory."""
-        self._waiting += intervals
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            try:
-                self.management.store(waiting)
-            except StorageError as error:
-                if not self.failing:
-                    log.error("%s: %s", self.management.config.name, error)  # noqa: TRY400
-                self.failing = str(error)
-                self._waiting = waiting
-            else:
-                self.failing = ""
+    async def dial(self) -> None:
+        """Keep attached to the concentrator; end by cancelling.
+
+        Raises:
+            ConfigurationError: A certificate file is unusable.
+        """
+        self.uplink = MeterUplink(self.management)
+        await self.uplink.run()
+
+    def _replaying(self) -> ReplayedLoad:
+        config = self.management.config
+        if self._load is None:
+            self._load = ReplayedLoad(config.meter_id, config.seed)
+        return self._load
+
+    def _replayed(self, at_s: int) -> str:
+        return f"{self._replaying().week(at_s)}{self.management.config.remark}"
 
     def _management_learns(self, now_s: int) -> None:
-        self.management.breaker_stands(closed=self._metrology.breaker_closed, at_s=now_s)
+        closed = self._metrology.breaker_closed(self._column)
+        self.management.breaker_stands(closed=closed, at_s=now_s)
 
     def _calendar_s(self) -> int:
         return self._clock.now_us() // MICROSECONDS
@@ -119,37 +146,68 @@ class Fleet:
     Attributes:
         meters: In the order of the configuration.
         closed: How many intervals were closed since the start.
+        records: What their managements must not forget.
+        metrologies: One a file of load profiles: meters that joined together.
     """
 
-    def __init__(self, home: Path, configs: Sequence[MeterConfig], clock: Clock) -> None:
+    def __init__(
+        self,
+        home: Path,
+        configs: Sequence[MeterConfig],
+        clock: Clock,
+        progress: Callable[[int], None] = lambda _done: None,
+    ) -> None:
         """Open everything and bring it to one state; call inside a running loop.
+
+        Args:
+            home: The fleet's folder.
+            configs: Of its meters; all have one capture period.
+            clock: The calendar.
+            progress: Told how many meters are ready.
 
         Raises:
             StorageError: A file can be neither read nor created.
-            ConfigurationError: A certificate file is unusable.
+            ConfigurationError: The meters have different capture periods, or one has no keys.
         """
-        make_room_for_descriptors(DESCRIPTORS_A_METER * len(configs) + 64)
+        _refuse_different_periods(configs)
         self.closed = 0
+        self._receipted_at = -1
         self._clock = clock
         home.mkdir(parents=True, exist_ok=True)
-        metrology = {config.meter_id: metrology_of(config) for config in configs}
-        self.bank = MetrologyBank(home / "metrology.journal", metrology, keep=1)
-        self.meters = [FleetMeter(config, clock, self.bank) for config in configs]
-        self._by_id = {meter.meter_id: meter for meter in self.meters}
+        findings = self._open_files(home, configs)
+        of = {
+            meter_id: (metrology, column)
+            for metrology in self.metrologies
+            for column, meter_id in enumerate(metrology.profile.ids)
+        }
+        self.meters: list[FleetMeter] = []
+        for config in configs:
+            self.meters.append(FleetMeter(config, clock, of[config.meter_id], self.records))
+            progress(len(self.meters))
+        places = {config.meter_id: place for place, config in enumerate(configs)}
+        self._places = [
+            (metrology, [places.get(meter_id) for meter_id in metrology.profile.ids])
+            for metrology in self.metrologies
+        ]
+        self.records.stock_up(config.meter_id for config in configs)
+        for finding in findings:
+            log.error("%s", finding)
+        with self.records.together():
+            for meter in self.meters:
+                if findings:
+                    meter.management.log_event(EventCode.STATE_RESTORED)
         for meter in self.meters:
             meter.restore()
-        self.bank.forget_old()
-        if self.bank.finding is not None:
-            log.error("%s", self.bank.finding)
-            for meter in self.meters:
-                meter.management.log_event(EventCode.STATE_RESTORED)
 
     async def run(self, stop: asyncio.Event, run_folder: Path) -> None:
-        """Measure and serve until `stop` is set."""
-        dialling = [
-            asyncio.create_task(self._dial_later(meter, number / DIALS_A_SECOND))
-            for number, meter in enumerate(self.meters)
-        ]
+        """Measure and serve until `stop` is set.
+
+        Raises:
+            UserError: The system allows too few open files, or a certificate file is unusable.
+        """
+        make_room_for_descriptors(len(self.meters) + SPARE_DESCRIPTORS)
+        dialling: list[asyncio.Task[None]] = []
+        starter = asyncio.create_task(self._dial(dialling))
         said_s = 0.0
         try:
             while not stop.is_set():
@@ -157,67 +215,143 @@ class Fleet:
                 self.step(now_s)
                 if now_s - said_s >= STATUS_S:
                     said_s = now_s
-                    raise_faults(dialling)
+                    raise_faults([starter, *dialling])
                     write_status(run_folder, "fleet", self.figures())
                 await asyncio.sleep(TICK_S)
         finally:
-            for task in dialling:
+            for task in (starter, *dialling):
                 task.cancel()
-            await asyncio.gather(*dialling, return_exceptions=True)
+            await asyncio.gather(starter, *dialling, return_exceptions=True)
             self.close()
         log.info("fleet of %d meters stopped", len(self.meters))
 
     def step(self, now_s: float) -> None:
         """Close what has ended, store it, push it."""
-        self._store(self.bank.advance(self._clock.now_us() // MICROSECONDS))
-        if self.bank.is_long:
-            self._checkpoint()
-        for meter in self.meters:
-            meter.management.tick_pushes(now_s)
+        calendar_s = self._clock.now_us() // MICROSECONDS
+        self.closed += sum(metrology.advance(calendar_s) for metrology in self.metrologies)
+        for place in self._with_rows():
+            management = self.meters[place].management
+            if management.outbox.is_attached:
+                management.tick_pushes(now_s)
+        try:
+            self.records.flush()
+            self.records.stock_up()
+            if self.records.is_long:
+                self.records.shorten()
+        except StorageError as error:
+            log.warning("%s", error)
 
     def figures(self) -> Figures:
         """Return what the status file says."""
         outboxes = [meter.management.outbox for meter in self.meters]
         return {
             "meters": len(self.meters),
-            "connected": sum(meter.uplink.is_attached for meter in self.meters),
+            "connected": sum(meter.is_attached for meter in self.meters),
             "intervals closed": self.closed,
             "pushes pending": sum(outbox.pending for outbox in outboxes),
             "receipts": sum(outbox.receipts for outbox in outboxes),
-            "alarm": self.bank.failing or next(filter(None, self._failures()), ""),
+            "alarm": next(filter(None, self._failures()), ""),
         }
 
     def close(self) -> None:
         """Sync and close every file."""
-        self.bank.close()
         for meter in self.meters:
-            meter.management.close()
+            meter.management.note_state()
+        closing: list[Callable[[], None]] = [each.profile.close for each in self.metrologies]
+        for close in (*closing, self.records.close):
+            try:
+                close()
+            except StorageError as error:
+                log.error("%s", error)  # noqa: TRY400
+
+    def _open_files(self, home: Path, configs: Sequence[MeterConfig]) -> list[str]:
+        """Open the files of all meters, and make what is missing; return what was damaged."""
+        by_id = {config.meter_id: config for config in configs}
+        profiles: list[FleetProfile] = []
+        findings: list[str] = []
+        paths = profile_files(home)
+        for path in paths:
+            profile, finding = FleetProfile.open(path)
+            profiles += [profile] if profile else []
+            findings += [finding] if finding else []
+        there = {meter_id for profile in profiles for meter_id in profile.ids}
+        new = [config for config in configs if config.meter_id not in there]
+        adopted = fleet_adopt.look(home, [c for c in new if fleet_adopt.has_files(c)], real_us)
+        self.records = FleetRecords(
+            home / RECORDS_FILE,
+            real_us,
+            begun=bool(paths),
+            event_entries=max(config.event_entries for config in configs),
+        )
+        findings += [self.records.finding] if self.records.finding else []
+        for meter_id, found in adopted.items():
+            findings += found.findings
+            self.records.adopt(
+                meter_id, found.state, found.following, (found.events, found.changes)
+            )
+        if new:
+            number = 1 + max((int(path.stem[8:]) for path in paths), default=0)
+            profiles.append(_profile_of(home / f"profile-{number}.blocks", new))
+            fleet_adopt.write_intervals(profiles[-1], adopted)
+        self.metrologies = [
+            FleetMetrology(
+                profile,
+                [by_id.get(meter_id) for meter_id in profile.ids],
+                self.records.move_breaker,
+            )
+            for profile in profiles
+            if not by_id.keys().isdisjoint(profile.ids)
+        ]
+        for metrology in self.metrologies:
+            for column, meter_id in enumerate(metrology.profile.ids):
+                for change in self.records.breaker.get(meter_id, ()):
+                    if meter_id in by_id:
+                        metrology.restore(column, change)
+        if adopted:
+            self.records.shorten()
+            fleet_adopt.remove_files([by_id[meter_id] for meter_id in adopted])
+        return findings
+
+    def _with_rows(self) -> Iterable[int]:
+        """Return the places of meters that have rows to push."""
+        if self._receipted_at != self.records.notes:
+            self._receipted_at = self.records.notes
+            self._receipted = [
+                self.records.receipted(metrology.profile.ids) for metrology in self.metrologies
+            ]
+        for (metrology, places), receipted in zip(self._places, self._receipted, strict=True):
+            for column in np.flatnonzero(metrology.profile.last["sequence"] > receipted):
+                place = places[column]
+                if place is not None:
+                    yield place
 
     def _failures(self) -> Iterable[str]:
-        return (meter.failing or meter.management.failing for meter in self.meters)
+        yield from (metrology.failing for metrology in self.metrologies)
+        yield from (meter.management.failing for meter in self.meters)
 
-    def _store(self, closed: Sequence[Closed]) -> None:
-        self.closed += len(closed)
-        for meter_id, group in itertools.groupby(closed, key=lambda one: one.meter_id):
-            self._by_id[meter_id].take(one.interval for one in group)
+    async def _dial(self, dialling: list[asyncio.Task[None]]) -> None:
+        for meter in self.meters:
+            dialling.append(asyncio.create_task(meter.dial()))
+            await asyncio.sleep(1 / DIALS_A_SECOND)
 
-    def _checkpoint(self) -> None:
-        """Sync the rings, then shorten the journal that stood behind them."""
-        try:
-            for meter in self.meters:
-                meter.take(())
-                meter.management.sync()
-                meter.management.note_state()
-        except StorageError as error:
-            log.error("%s", error)  # noqa: TRY400
-            return
-        # What a full disk keeps out of a ring stands in the journal only.
-        if not any(meter.failing for meter in self.meters):
-            self.bank.shorten()
 
-    async def _dial_later(self, meter: FleetMeter, pause_s: float) -> None:
-        await asyncio.sleep(pause_s)
-        await meter.uplink.run()
+def _profile_of(path: Path, configs: Sequence[MeterConfig]) -> FleetProfile:
+    return FleetProfile.make(
+        path,
+        [config.meter_id for config in configs],
+        period_s=configs[0].capture_period_s,
+        capacity=max(config.profile_entries for config in configs),
+    )
+
+
+def _refuse_different_periods(configs: Sequence[MeterConfig]) -> None:
+    periods = {config.capture_period_s: config for config in configs}
+    if len(periods) > 1:
+        one, other = list(periods.values())[:2]
+        raise ConfigurationError(
+            f"{one.name} captures each {one.capture_period_s} s and {other.name} each "
+            f"{other.capture_period_s} s: give each period a fleet of its own"
+        )
 
 
 def raise_faults(tasks: Iterable[asyncio.Task[None]]) -> None:
@@ -231,17 +365,19 @@ def make_room_for_descriptors(needed: int) -> None:
     """Raise the soft limit of open files to what is needed.
 
     Raises:
-        UserError: The hard limit is lower.
+        UserError: The hard limit is lower, and not ours to raise.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= needed or soft == resource.RLIM_INFINITY:
         return
-    if hard != resource.RLIM_INFINITY and hard < needed:
+    most = hard if hard == resource.RLIM_INFINITY else max(hard, needed)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
+    except (ValueError, OSError) as error:  # the hard limit is root's to raise
         raise UserError(
             f"this fleet needs {needed} open files and the system allows {hard}: "
             "raise the limit (ulimit -Hn) or carry fewer meters in one process"
-        )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+        ) from error
 
 
 async def serve(home: Path, stop: asyncio.Event) -> None:

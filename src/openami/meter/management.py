@@ -13,8 +13,7 @@ sync.
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from openami.cosem.classes.disconnect import ControlState, Disconnector
 from openami.cosem.device import AssociationPolicy, LogicalDevice
@@ -43,10 +42,13 @@ from openami.meter.objects import (
     receive_images,
 )
 from openami.meter.outbox import Outbox, Sender
-from openami.meter.profile import encode_event, last_interval, open_event_log, open_profile
-from openami.meter.state import CounterStore, StateStore
+from openami.meter.profile import RingBuffer, encode_event, last_interval
+from openami.meter.records import Records, open_records
 from openami.runtime.clock import MICROSECONDS, from_us
 from openami.runtime.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from openami.cosem.behaviour.image import ImageReceiver
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Surroundings:
     replayed: Callable[[int], str]  # text of the week replayed at a calendar second
     firmware: Firmware | None = None  # where boot started it from a flash
     security: Security | None = None  # keys behind a wall; without it they are the meter's own
+    records: Records | None = None  # where a host keeps them; without it in files of the meter's
 
 
 class Management:
@@ -77,10 +80,9 @@ class Management:
 
     Attributes:
         config: The meter's.
-        profile: Load profile, `RingBuffer`.
+        profile: Load profile.
+        events: Event log.
         outbox: Pushes.
-        uplink_device: What the concentrator's side may associate with.
-        plain_device: The same objects with the reader's association, for the plain listener.
         images: Receives firmware, where boot started this from a flash.
         failing: Why nothing can be pushed now; empty while it can.
         when_settled: Called once, when metrology confirms that the breaker stands as wanted.
@@ -99,14 +101,12 @@ class Management:
         self.when_settled: list[Callable[[], None]] = []
         self._instrument = instrument
         self._around = surroundings
-        self.profile, *findings = open_profile(config.home / "profile.ring", config.profile_entries)
-        self.events, finding = open_event_log(config.home / "events.ring", config.event_entries)
-        state, counters_file = config.home / "management.cell", config.home / "counters.cell"
-        begun = state.exists()
-        self._state = StateStore(state)
-        self._findings = [*findings, finding, self._state.finding]
-        self._counters: CounterStore | None = None
-        self._security = surroundings.security or self._own_security(counters_file, begun=begun)
+        records = surroundings.records or open_records(
+            config, surroundings.real_us, own_keys=surroundings.security is None
+        )
+        self.profile, self.events, self._state = records.profile, records.events, records.state
+        self._records = records
+        self._security = surroundings.security or self._own_security()
         self._ciphering = self._security.ciphering
         sender = Sender(
             recipient=config.head_end_title,
@@ -122,17 +122,18 @@ class Management:
         self._disconnector = Disconnector(self, CONTROL_MODE, self._state.state.control_state)
         self._last_logged: dict[int, int] = {}
         self._last_code = 0
-        self.uplink_device, self.plain_device = self._devices()
+        self._devices: tuple[LogicalDevice, LogicalDevice] | None = None
+        self.images: ImageReceiver | None = None  # made with the objects
+        if surroundings.firmware is not None:
+            self._devices = self._make_devices()
         self._report_findings()
 
-    def _own_security(self, counters_file: Path, *, begun: bool) -> OwnSecurity:
-        config = self.config
-        if config.keys is None:
+    def _own_security(self) -> OwnSecurity:
+        config, reserve = self.config, self._records.counters
+        if config.keys is None or reserve is None:
             problem = f"the keys of {config.name} are in its secure world"
             raise ConfigurationError(f"{problem}: run it with `openami meter run`")
-        self._counters = CounterStore(counters_file, self._around.real_us, begun=begun)
-        self._findings.append(self._counters.finding)
-        counters = CounterBlock.reserving(self._counters, COUNTERS_A_BLOCK)
+        counters = CounterBlock.reserving(reserve, COUNTERS_A_BLOCK)
         return OwnSecurity(config, config.keys, counters, self._state.state.window_expected)
 
     # Intervals ------------------------------------------------------------------------------
@@ -140,8 +141,8 @@ class Management:
     @property
     def have(self) -> int:
         """Sequence up to which the ring has every interval; metrology offers what follows."""
-        holes = self.profile.ring.holes
-        return min(holes) - 1 if holes else self.profile.ring.last
+        ring = self._own.ring
+        return min(ring.holes) - 1 if ring.holes else ring.last
 
     def store(self, intervals: Iterable[ClosedInterval]) -> None:
         """Put intervals into the ring; durable after `sync`.
@@ -149,11 +150,11 @@ class Management:
         Raises:
             StorageError: The disk is full; what does not fit is to be offered again.
         """
-        ring = self.profile.ring
+        ring = self._own.ring
         for interval in intervals:
             if interval.sequence > ring.last + 1:
                 self._begin_ring_at(interval.sequence)
-                ring = self.profile.ring
+                ring = self._own.ring
             if interval.sequence > ring.last or interval.sequence in ring.holes:
                 ring.put(interval.sequence, interval.encode())
 
@@ -163,11 +164,18 @@ class Management:
         Raises:
             StorageError: The disk refused.
         """
-        self.profile.ring.sync()
+        self._own.ring.sync()
+
+    @property
+    def _own(self) -> RingBuffer:
+        """The load profile that management writes."""
+        if self._records.own is None:
+            raise TypeError("metrology writes this load profile itself")
+        return self._records.own
 
     def last_interval(self) -> ClosedInterval | None:
         """Return the newest interval in the ring."""
-        return last_interval(self.profile)
+        return last_interval(self.profile.ring.newest())
 
     # Connections ----------------------------------------------------------------------------
 
@@ -175,7 +183,9 @@ class Management:
         self, *, plain: bool = False, watch: SecurityWatch | None = None
     ) -> ServerConnection:
         """Return a server for a new connection; `watch` is told of what it refuses."""
-        device = self.plain_device if plain else self.uplink_device
+        if self._devices is None:
+            self._devices = self._make_devices()
+        device = self._devices[plain]
         return ServerConnection(device, entropy=self._around.entropy, watch=watch)
 
     def tick_pushes(self, now_s: float) -> None:
@@ -270,16 +280,16 @@ class Management:
     def close(self) -> None:
         """Sync and close every file."""
         self.note_state()
-        own = () if self._counters is None else (self._counters,)
-        for part in (self.profile.ring, self.events.ring, self._state, *own):
+        for close in self._records.closing:
             try:
-                part.close()
+                close()
             except StorageError as error:
                 log.error("%s: %s", self.config.name, error)  # noqa: TRY400
 
     # Inside -----------------------------------------------------------------------------------
 
-    def _devices(self) -> tuple[LogicalDevice, LogicalDevice]:
+    def _make_devices(self) -> tuple[LogicalDevice, LogicalDevice]:
+        """Return what the concentrator's side may associate with, and what the listeners' may."""
         sources = Sources(
             live=self._live,
             registers=self._registers,
@@ -336,22 +346,22 @@ class Management:
 
     def _begin_ring_at(self, sequence: int) -> None:
         """Let the ring go on behind a gap that nobody can fill any more."""
-        ring = self.profile.ring
+        own = self._own
+        ring = own.ring
         if len(ring) > 0:
             missing = f"intervals {ring.last + 1} to {sequence - 1} are nowhere any more"
             log.error("%s: %s", self.config.name, set_aside(ring.path, missing))
             ring.close()
-            self.profile.ring, _ = type(ring).open(
+            own.ring, _ = type(ring).open(
                 ring.path, payload_octets=ring.payload_octets, capacity=ring.capacity
             )
             self.log_event(EventCode.STATE_RESTORED)
-        self.profile.ring.start_after(sequence - 1)
+        own.ring.start_after(sequence - 1)
 
     def _report_findings(self) -> None:
-        found = [finding for finding in self._findings if finding is not None]
-        for finding in found:
+        for finding in self._records.findings:
             log.error("%s: %s", self.config.name, finding)
-        if found:
+        if self._records.findings:
             self.log_event(EventCode.STATE_RESTORED)
 
 

@@ -14,6 +14,7 @@ from openami.transport.spi import SLOTS
 
 FILE: Final = "device.toml"
 MICROSECONDS: Final = 1_000_000
+MOST_METERS: Final = 2**24 - 1  # as `lifecycle.plan` numbers them
 
 
 class LinkKind(StrEnum):
@@ -66,7 +67,7 @@ class MetrologyConfig:
         meter, metrology = file.table("meter"), file.table("metrology")
         return cls(
             home=home,
-            meter_id=meter.whole("id", least=1, most=65_535),
+            meter_id=meter.whole("id", least=1, most=MOST_METERS),
             title=meter.title("title"),
             installed_s=meter.whole("installed_us") // MICROSECONDS,
             capture_period_s=meter.whole("capture_period_s", least=60, most=86_400),

@@ -44,7 +44,7 @@ from openami.exchange.channels import PROFILE_CHANNELS, Channel
 from openami.meter.config import MeterConfig
 from openami.meter.metrology import Momentary
 from openami.meter.outbox import PUSH_SETUP
-from openami.meter.profile import RingBuffer
+from openami.meter.records import Rows
 
 CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
 LDN: Final = Obis(0, 0, 42, 0, 0, 255)
@@ -93,8 +93,8 @@ class Sources:
 
     live: Callable[[], Momentary]
     registers: Callable[[], Momentary]
-    profile: RingBuffer
-    events: RingBuffer
+    profile: Rows
+    events: Rows
     disconnector: Disconnector
     push: PushSink
     calendar: Callable[[], CosemDateTime]

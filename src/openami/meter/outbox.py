@@ -14,7 +14,7 @@ from typing import Final
 from openami.cosem.classes.push import PushMessage
 from openami.dlms.apdu.fields import LongInvokeIdAndPriority
 from openami.dlms.obis import Obis
-from openami.meter.profile import RingBuffer
+from openami.meter.records import LoadProfile
 
 PUSH_SETUP: Final = Obis(0, 0, 25, 9, 0, 255)
 MOST_ROWS: Final = 48
@@ -65,7 +65,7 @@ class Outbox:
 
     def __init__(
         self,
-        profile: RingBuffer,
+        profile: LoadProfile,
         sender: Sender,
         *,
         receipted: int,
@@ -94,6 +94,11 @@ class Outbox:
         """How many rows wait for a receipt."""
         ring = self._profile.ring
         return max(0, ring.last - max(self.receipted, ring.first - 1))
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether there is a connection to send over."""
+        return self._send is not None
 
     @property
     def deadline_s(self) -> float | None:

@@ -145,7 +145,6 @@ def encode_event(at_s: int, code: int) -> bytes:
     return np.array((at_s, code), dtype=EVENT).tobytes()
 
 
-def last_interval(profile: RingBuffer) -> ClosedInterval | None:
-    """Return the newest interval of a load profile."""
-    payload = profile.ring.newest()
-    return None if payload is None else ClosedInterval.decode(payload)
+def last_interval(newest: bytes | None) -> ClosedInterval | None:
+    """Return the newest record of a load profile as an interval."""
+    return None if newest is None else ClosedInterval.decode(newest)

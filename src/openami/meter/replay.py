@@ -69,6 +69,17 @@ def home_weeks(file: Path | None = None) -> HomeWeeks:
         return HomeWeeks(arrays["wh"], arrays["home"], monday)
 
 
+@lru_cache(maxsize=1)
+def home_numbers(file: Path | None = None) -> tuple[int, ...]:
+    """Return the numbers of the homes in the carried data set, ascending."""
+    return tuple(home_weeks(file).homes())
+
+
+def first_week(seed: int, meter_id: int) -> int:
+    """Return the number that chooses the week a meter begins with, modulo its home's weeks."""
+    return int(np.random.SeedSequence([seed, meter_id]).generate_state(1)[0])
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayedWeek:
     """What a meter lives through in one calendar week."""
@@ -114,13 +125,12 @@ class ReplayedLoad:
         file: Path | None = None,
     ) -> None:
         data = home_weeks(file)
-        homes = data.homes()
-        draw = np.random.SeedSequence([seed, meter_id]).generate_state(1)
+        homes = home_numbers(file)
         self.meter_id = meter_id
         self.seed = seed
         self.home = homes[(meter_id + seed - 2) % len(homes)]
         self._weeks = data.weeks_of(self.home)
-        self._start = int(draw[0]) % len(self._weeks)
+        self._start = first_week(seed, meter_id) % len(self._weeks)
         self._wh = data.wh
         self._monday = data.monday
         self._offset_s = standard_offset_s
