@@ -24,8 +24,9 @@ from openami.dlms.datetimes import CosemDateTime
 from openami.exchange.channels import PROFILE_CHANNELS, Channel
 from openami.mdm.intake import Intake
 from openami.store import inbox
+from openami.store.accepted import Origin
 from openami.store.database import open_database
-from openami.store.inbox import Message, Origin
+from openami.store.inbox import Message
 from openami.store.interval_writer import IntervalWriter
 from openami.store.intervals import DAY_US, SCHEMA, Lake, day_number, day_of
 from openami.store.registry import Meter, import_meters

@@ -21,8 +21,9 @@ from sqlalchemy import Engine, text
 from openami.exchange.commands import CommandKind, CommandState
 from openami.headend.directory import Directory
 from openami.store import commands, counters, inbox, leases, live, registry
+from openami.store.accepted import PAGE_COUNTERS, Origin
 from openami.store.database import open_database, reading
-from openami.store.inbox import Message, Origin
+from openami.store.inbox import Message
 from openami.store.leases import Kind, Worker
 from openami.store.registry import Meter, MeterKey
 
@@ -43,6 +44,7 @@ def plan(figures: Figures, meters: int) -> list[tuple[str, str, float, str]]:
     intervals = DAY_S / f["period_s"]
     rows_day = meters * intervals * f["channels"]
     messages_day = meters * intervals * f["pushes_an_interval"]
+    pages_day = messages_day * f["counters_a_push"] / PAGE_COUNTERS
     peak_s = meters * f["pushes_an_interval"] / f["spread_s"]
     use = f["most_use"]
     reads_s = meters / f["daily_read_s"]
@@ -76,8 +78,8 @@ def plan(figures: Figures, meters: int) -> list[tuple[str, str, float, str]]:
         (
             "what makes pushes unique, a month",
             "GB",
-            30 * messages_day * f["accepted_octets"] / GB,
-            "messages × accepted_octets",
+            30 * pages_day * f["accepted_page_octets"] / GB,
+            f"messages × counters_a_push ÷ {PAGE_COUNTERS} × accepted_page_octets",
         ),
         (
             "inbox, a day that is not drained",
@@ -184,7 +186,7 @@ def measure(url: str) -> dict[str, float]:
 
 def _messages(engine: Engine, numbers: list[int]) -> dict[str, float]:
     octets = bytes(range(130))  # a protected push of one interval of four channels
-    sizes = (_octets(engine, "accepted"), _octets(engine, "inbox"))
+    sizes = (_octets(engine, "accepted_pages"), _octets(engine, "inbox"))
     count, since_s = 0, time.perf_counter()
     for day in range(2):
         for first in range(0, len(numbers), GROUP):
@@ -207,7 +209,7 @@ def _messages(engine: Engine, numbers: list[int]) -> dict[str, float]:
     took_s = time.perf_counter() - since_s
     return {
         "inbox_1_s": count / took_s,
-        "accepted_octets": (_octets(engine, "accepted") - sizes[0]) / count,
+        "accepted_page_octets": (_octets(engine, "accepted_pages") - sizes[0]) / len(numbers),
         "inbox_octets": (_octets(engine, "inbox") - sizes[1]) / count,
     }
 

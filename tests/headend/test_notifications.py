@@ -18,7 +18,8 @@ from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import SecurityControl, SecuritySuite
 from openami.headend.directory import Directory, Place
 from openami.headend.notifications import Arrival, Notifications, store_arrivals
-from openami.store import inbox, registry
+from openami.store import registry
+from openami.store.accepted import Origin, is_accepted
 from openami.store.database import open_database
 from openami.store.tables import inbox as inbox_table
 from openami.store.tables import rejected as rejected_table
@@ -132,7 +133,7 @@ def test_a_sound_push_is_stored_and_confirmed(desk: Desk) -> None:
     desk.receive(Sealed().octets())
     assert desk.rows() == [(2, ROWS)]
     assert desk.confirms == [0x40000007]
-    assert inbox.is_accepted(desk.engine, inbox.Origin(METER, 2, 7))
+    assert is_accepted(desk.engine, Origin(METER, 2, 7))
 
 
 def test_the_same_push_again_is_confirmed_and_not_stored(desk: Desk) -> None:

@@ -16,7 +16,7 @@ from openami.headend.reading import REGISTERS, read_profile, read_registers
 from openami.headend.sessions import Urgency
 from openami.runtime.clock import to_us
 from openami.store import registry
-from openami.store.inbox import Origin, is_accepted
+from openami.store.accepted import Origin, is_accepted
 
 
 def stored_rows(chain: Chain) -> list[tuple[int, int, int, int]]:

@@ -5,8 +5,9 @@ import pytest
 from sqlalchemy import Engine
 
 from openami.store import inbox
+from openami.store.accepted import Origin
 from openami.store.database import transaction
-from openami.store.inbox import Message, Origin, Rejected
+from openami.store.inbox import Message, Rejected
 
 TITLE = b"OAM\x00\x00\x00\x00\x01"
 
@@ -33,8 +34,6 @@ def test_a_known_origin_is_skipped_in_any_order(engine: Engine) -> None:
         False,
     ]
     assert inbox.depth(engine) == 3
-    assert inbox.is_accepted(engine, third)
-    assert not inbox.is_accepted(engine, Origin(TITLE, 2, 20))
 
 
 def test_without_an_origin_every_message_is_stored(engine: Engine) -> None:

@@ -8,12 +8,23 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    column,
+    create_engine,
+    func,
+    insert,
+    inspect,
+    select,
+    table,
+)
 
 from openami.runtime.errors import UserError
 from openami.store import schema
+from openami.store.accepted import Origin, is_accepted
 from openami.store.database import open_database, reading, transaction
-from openami.store.tables import SCHEMA_VERSION, metadata, sequences
+from openami.store.tables import SCHEMA_VERSION, accepted_pages, metadata, sequences
 from openami.store.tables import schema as version_table
 
 
@@ -52,6 +63,29 @@ def test_an_older_store_is_brought_to_this_version_and_keeps_its_rows(version_1:
         assert connection.execute(select(sequences.c.next)).scalars().all() == [7]
         assert connection.execute(select(version_table.c.version_num)).all() == [(SCHEMA_VERSION,)]
         assert not inspect(connection).has_table(schema.LEGACY_TABLE)
+    engine.dispose()
+
+
+def test_what_was_accepted_stays_accepted(version_1: str) -> None:
+    counters = [0, 1, 511, 512, 1500, 2**32 - 1]
+    engine = create_engine(version_1)
+    with engine.begin() as connection:
+        old = table("accepted", *map(column, ("title", "epoch", "invocation_counter")))
+        rows = [
+            {"title": title, "epoch": epoch, "invocation_counter": counter}
+            for title in (b"OAM00001", b"OAM00002")
+            for epoch in (1, 2)
+            for counter in counters
+        ]
+        connection.execute(insert(old), rows)
+    engine.dispose()
+
+    engine = open_database(version_1, create=True)
+
+    assert all(is_accepted(engine, Origin(**row)) for row in rows)
+    assert not is_accepted(engine, Origin(b"OAM00001", 1, 513))
+    with reading(engine) as connection:
+        assert connection.execute(select(func.count()).select_from(accepted_pages)).scalar() == 16
     engine.dispose()
 
 

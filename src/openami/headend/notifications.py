@@ -21,8 +21,9 @@ from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.headend.directory import Directory
 from openami.runtime.errors import UserError
 from openami.store import inbox
+from openami.store.accepted import Origin
 from openami.store.database import Database, transaction
-from openami.store.inbox import Message, Origin, Rejected
+from openami.store.inbox import Message, Rejected
 from openami.store.keys import KeyState
 from openami.store.registry import Meter
 

@@ -13,22 +13,15 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from openami.store.accepted import Origin, remember
 from openami.store.database import Database, insert_all, insert_or, reading, transaction
-from openami.store.tables import accepted, sequences
 from openami.store.tables import inbox as inbox_table
 from openami.store.tables import rejected as rejected_table
+from openami.store.tables import sequences
 
 PUSH: Final = "push"
 PROFILE: Final = "profile"
 BATCHES: Final = "inbox"  # name of the drainer's sequence of batch numbers
-
-
-class Origin(NamedTuple):
-    """What makes a storable notification unique."""
-
-    title: bytes
-    epoch: int
-    invocation_counter: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +69,9 @@ def put(database: Database, arrivals: Sequence[tuple[Message, Origin | None]]) -
     A message whose origin is known (or appears twice in the group) is skipped.  Without an origin
     (an answer of an association, which keeps its own order) a message is always stored.
     """
-    origins = list({origin: None for _, origin in arrivals if origin is not None})
+    origins = {origin for _, origin in arrivals if origin is not None}
     with transaction(database) as connection:
-        fresh: set[Origin] = set()
-        if origins:
-            statement = insert_or(connection, accepted).on_conflict_do_nothing()
-            columns = (accepted.c.title, accepted.c.epoch, accepted.c.invocation_counter)
-            rows = [origin._asdict() for origin in sorted(origins)]  # no two wait in a ring
-            found = connection.execute(statement.returning(*columns), rows)
-            fresh = {Origin(bytes(title), epoch, counter) for title, epoch, counter in found}
+        fresh = remember(connection, origins)
         flags = []
         for _, origin in arrivals:
             flags.append(origin is None or origin in fresh)
@@ -101,17 +88,6 @@ def put(database: Database, arrivals: Sequence[tuple[Message, Origin | None]]) -
 def _row(message: Message) -> dict[str, object]:
     # Not `asdict`: it copies deeply, which took a third of the time of a write.
     return {name: getattr(message, name) for name in MESSAGE_COLUMNS}
-
-
-def is_accepted(database: Database, origin: Origin) -> bool:
-    """Tell whether a notification was stored before."""
-    wanted = (
-        (accepted.c.title == origin.title)
-        & (accepted.c.epoch == origin.epoch)
-        & (accepted.c.invocation_counter == origin.invocation_counter)
-    )
-    with reading(database) as connection:
-        return connection.execute(select(accepted.c.epoch).where(wanted)).first() is not None
 
 
 def reject(database: Database, messages: Sequence[Rejected]) -> None:

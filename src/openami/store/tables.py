@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0008"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0009"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -185,12 +185,12 @@ counters = Table(  # invocation counters, reserved ahead of use
     Column("next", BigInteger, nullable=False),  # the first number never reserved
 )
 
-accepted = Table(  # storable notifications, accepted once in any order
-    "accepted",
+accepted_pages = Table(  # storable notifications, accepted once in any order: a bit a counter
+    "accepted_pages",
     metadata,
-    Column("title", LargeBinary(8), primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("invocation_counter", BigInteger, primary_key=True),
+    Column("page", LargeBinary(16), primary_key=True),  # title, epoch, number; see `accepted`
+    Column("bits", LargeBinary(64), nullable=False),
+    postgresql_with={"fillfactor": 70},  # a page is written many times, in place if there is room
 )
 
 rejected = Table(  # messages that could not be opened or do not belong; an alarm each
