@@ -241,7 +241,11 @@ class TestMeter:
             grants=FULL_ACCESS,
         )
         public = AssociationPolicy(
-            client_sap=PUBLIC_CLIENT, grants=(Grant(at=FRAME_COUNTER, read=ALL),)
+            client_sap=PUBLIC_CLIENT,
+            grants=(
+                Grant(at=FRAME_COUNTER, read=ALL),
+                Grant(at=Obis(0, 0, 42, 0, 0, 255), read=ALL),
+            ),
         )
         return LogicalDevice(
             objects=self._objects(), associations=[policy, public], system_title=self.title

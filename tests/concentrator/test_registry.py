@@ -2,13 +2,14 @@
 """The registry: meters found, links measured, notices kept until they are told."""
 
 import logging
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from loops import in_loop
-from openami.concentrator.registry import TOLD_KEPT, Registry, Seen, read_notices
+from openami.concentrator.registry import TOLD_KEPT, Registry, Seen, read_links, read_notices
 from openami.concentrator.sqlitefile import open_reader
 from openami.exchange.field import NoticeCode
 from openami.runtime.errors import ConfigurationError
@@ -38,6 +39,19 @@ async def test_a_meter_is_found_once_and_remembered(tmp_path: Path) -> None:
     assert (link.first_seen, link.last_seen) == (NOW, LATER)
     assert not registry.attach(METER, "tls", "10.0.0.2:4000", LATER)
     assert [notice.code for notice in registry.untold(10)] == [NoticeCode.METER_FOUND]
+    await registry.close()
+
+
+@in_loop
+async def test_a_killed_process_leaves_nobody_attached_in_the_file(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "meters.db")
+    registry.attach(METER, "tls", "10.0.0.1:4000", NOW)
+    await registry.flush()
+    registry._connection.close()  # killed: it can not say that the meter is gone
+    registry = Registry(tmp_path / "meters.db")
+    await registry.flush()
+    with closing(open_reader(tmp_path / "meters.db")) as connection:
+        assert [link.attached for link in read_links(connection)] == [False]
     await registry.close()
 
 

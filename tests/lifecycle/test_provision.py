@@ -313,3 +313,38 @@ def test_a_meter_without_certificate_gets_a_new_one_and_keeps_its_keys(tmp_path:
     assert after["keys.json"] == before["keys.json"]
     assert after["tls.crt"] != before["tls.crt"]
     provision(layout, plan)  # the new pair belongs together
+
+
+def test_a_concentrators_file_that_was_edited_stays_and_its_differences_are_told(
+    layout: Layout,
+) -> None:
+    provision(layout, PLAN)
+    north, south = (layout.concentrator(name) / "config.toml" for name in ("north", "south"))
+    edited = north.read_text(encoding="utf-8").replace(
+        "quota_per_meter = 5000", "quota_per_meter = 70"
+    )
+    edited += '[line.yard]\nurl = "hdlc+serial:///dev/ttyS0"\n'
+    north.write_text(edited, encoding="utf-8")
+    moved = replace(PLAN, uplink_port=25_000)
+    told = provision(layout, moved)
+    assert north.read_text(encoding="utf-8") == edited
+    assert toml(south)["uplink"]["url"] == str(moved.uplink_url())  # nobody edited that one
+    assert len(told) == 2
+    assert all(str(north) in sentence for sentence in told)
+    assert "[journal] quota_per_meter = 70: it is kept; the plan says 5000" in told[1]
+    assert "[uplink] url" in told[0]
+    north.unlink()
+    assert provision(layout, moved) == []
+    assert toml(north)["journal"]["quota_per_meter"] == 5000
+    north.write_text("[journal", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="not valid TOML"):
+        provision(layout, moved)
+
+
+def test_a_concentrators_file_of_an_earlier_version_is_written_again(layout: Layout) -> None:
+    provision(layout, PLAN)
+    north = layout.concentrator("north") / "config.toml"
+    wanted = north.read_bytes()
+    north.write_text("# and written again at each start;\n[journal]\n", encoding="utf-8")
+    assert provision(layout, PLAN) == []
+    assert north.read_bytes() == wanted

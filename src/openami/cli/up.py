@@ -170,12 +170,14 @@ def prepare(layout: Layout, plan: Plan, console: Console) -> None:
             progress.update(task, description=what, completed=done, total=total)
 
         refuse_lost_files(layout)
-        provision(layout, plan, said)
+        told = provision(layout, plan, said)
         progress.update(task, description="registry and log-ins", total=None)
         database = open_database(layout.database_url, create=True)
         import_shipment(database, load_shipment(layout.headend / "shipment.json"))
         logins = create_first_accounts(database, range(1, plan.meters + 1))
         database.dispose()
+    for sentence in told:
+        console.print(escape(sentence), style="yellow", soft_wrap=True)
     if logins:
         lines = [f"{login.login}\t{login.password}\n" for login in logins]
         had = layout.logins.read_bytes() if layout.logins.exists() else b""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from openami.concentrator.journal import MOST_OCTETS
+from openami.concentrator.lines.config import LineConfig
 from openami.runtime.config import ConfigFile
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import Url
@@ -36,6 +37,7 @@ class ConcentratorConfig:
     window_entries: int  # pushes under way to the head-end
     receipt_timeout_s: float  # after it a push is sent again
     identity: TlsIdentity
+    lines: tuple[LineConfig, ...] = ()  # HDLC lines
 
     @classmethod
     def load(cls, home: Path) -> Self:
@@ -69,6 +71,7 @@ class ConcentratorConfig:
             window_entries=journal.whole("window_entries", 256, least=1),
             receipt_timeout_s=journal.number("receipt_timeout_s", 30.0),
             identity=TlsIdentity.of(file.table("tls")),
+            lines=tuple(LineConfig.of(*each) for each in file.group("line").items()),
         )
         file.refuse_unknown()
         return config

@@ -39,6 +39,11 @@ class MeterLine:
         """Where the meter is."""
         return self._wire.address
 
+    @property
+    def bearer(self) -> str:
+        """As configured: a connection does not tell what is below it."""
+        return ""
+
     def look(self) -> Seen:
         """Return what the link showed since the last look."""
         figures = self._wire.tcp_figures()

@@ -24,6 +24,10 @@ class Observable(Protocol):
     def address(self) -> str:
         """Where the meter is."""
 
+    @property
+    def bearer(self) -> str:
+        """What carries it; empty: what the meters' port was configured to be."""
+
     def look(self) -> Seen:
         """Return what the link showed since the last look."""
 
@@ -80,8 +84,8 @@ class Observer:
         if line is None:
             self._registry.detach(title, now)
             return
-        address = line.address if isinstance(line, Observable) else ""
-        self._registry.attach(title, self._bearer, address, now)
+        address, bearer = (line.address, line.bearer) if isinstance(line, Observable) else ("", "")
+        self._registry.attach(title, bearer or self._bearer, address, now)
 
     def _look_at_journal(self) -> None:
         failing = bool(self._writer.failing)

@@ -11,6 +11,7 @@ from typing import Final
 
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.journal import Journal, Outcome, Put, Remove
+from openami.concentrator.lines.service import HdlcLine
 from openami.concentrator.meters_side import listen_for_meters
 from openami.concentrator.observer import Observer
 from openami.concentrator.registry import Registry
@@ -39,6 +40,7 @@ class Concentrator:
         config: As loaded.
         relay: Its decisions and what it counted.
         uplink: The way to the head-end.
+        lines: HDLC lines with meters.
         listener: The open port for meters, while `run` runs.
     """
 
@@ -72,6 +74,7 @@ class Concentrator:
             self.relay, self.journal, self.writer, window, self.words, time.monotonic
         )
         self.observer = Observer(self.registry, self.relay, self.writer, config)
+        self.lines = [HdlcLine(line, self.relay, self.registry) for line in config.lines]
         self.observer.began(self.journal.set_aside)
 
     async def run(self, stop: asyncio.Event, run_folder: Path | None = None) -> None:
@@ -92,6 +95,7 @@ class Concentrator:
             asyncio.create_task(self.registry.run()),
             asyncio.create_task(self.observer.run()),
             asyncio.create_task(self._report(run_folder)),
+            *(asyncio.create_task(line.run()) for line in self.lines),
         ]
         try:
             await until_stopped(stop, tasks)
@@ -122,6 +126,8 @@ class Concentrator:
             "not kept": tally.full + tally.unkept,
             "journal octets": self.journal.octets,
             "meters known": len(self.registry),
+            "lines": len(self.lines),
+            "lines up": sum(line.is_up for line in self.lines),
             "alarm": self.writer.failing or self.registry.failing,
         }
 

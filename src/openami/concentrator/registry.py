@@ -93,13 +93,14 @@ class Registry:
         self.path = path
         self.failing = ""
         self._connection, _ = open_file(path, LAYOUT)
-        self._links = {  # nobody is there yet
-            link.title: replace(link, attached=False) for link in read_links(self._connection)
-        }
+        left = read_links(self._connection)
+        self._links = {link.title: replace(link, attached=False) for link in left}
         self._untold = deque(read_notices(self._connection, told=False))
         (last,) = self._connection.execute("SELECT max(number) FROM notices").fetchone()
         self._next = (last or 0) + 1
         self._writes = _Writes.none()
+        # Nobody is there yet, whatever a process that was killed has left in the file.
+        self._writes.meters |= {link.title for link in left if link.attached}
         self._flushing = asyncio.Lock()
 
     def __len__(self) -> int:

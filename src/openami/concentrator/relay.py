@@ -167,8 +167,16 @@ class Relay:
         if meter is not None and meter[0].send(source, destination, request.apdu):
             self.tally.commands += 1
             return
+        self.unreachable(title, destination, source)
+
+    def unreachable(self, title: bytes, source: int, destination: int) -> None:
+        """Answer the head-end for a meter that is not attached, or whose way failed."""
         self.tally.unreachable += 1
-        self._answer(title, destination, source, NOT_ATTACHED)
+        self._answer(title, source, destination, NOT_ATTACHED)
+
+    def is_attached(self, title: bytes) -> bool:
+        """Tell whether a meter is attached."""
+        return title in self._meters
 
     def _answer(self, title: bytes, source: int, destination: int, apdu: bytes) -> None:
         """Send up what a meter says; without an uplink nobody waits for it any more."""

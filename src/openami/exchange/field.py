@@ -35,7 +35,7 @@ from openami.dlms.data import (
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
 
-CLAUSE: Final = "docs/concentrator.md, 3"
+CLAUSE: Final = "docs/concentrator.md, 4"
 MOST_LINKS: Final = 300  # in one APDU: below 200 octets each
 MOST_NOTICES: Final = 100  # below 600 octets each
 LONGEST_TEXT: Final = 400  # characters of a notice or an alarm
@@ -62,6 +62,10 @@ class NoticeCode(IntEnum):
     JOURNAL_FAILING = 14
     JOURNAL_WRITTEN_AGAIN = 15
     JOURNAL_SET_ASIDE = 16
+    LINE_DOWN = 20
+    LINE_UP = 21
+    METER_WITHOUT_TITLE = 22
+    METER_TWICE = 23
 
 
 NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
@@ -75,6 +79,10 @@ NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
     NoticeCode.JOURNAL_FAILING: "the journal cannot be written; nothing is receipted",
     NoticeCode.JOURNAL_WRITTEN_AGAIN: "the journal is written again",
     NoticeCode.JOURNAL_SET_ASIDE: "a damaged journal was set aside; an empty one goes on",
+    NoticeCode.LINE_DOWN: "a line of meters is gone",
+    NoticeCode.LINE_UP: "a line of meters is back",
+    NoticeCode.METER_WITHOUT_TITLE: "a meter on a line does not say its system title",
+    NoticeCode.METER_TWICE: "a meter on a line says a title that is attached elsewhere",
 }
 
 

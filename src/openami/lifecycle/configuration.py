@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from openami.lifecycle.handedits import write_unless_edited
 from openami.lifecycle.plan import (
     HEAD_END_TITLE,
     Plan,
@@ -44,9 +45,9 @@ def hexed(title: bytes) -> str:
     return title.hex().upper()
 
 
-def toml(tables: Tables) -> bytes:
+def toml(tables: Tables, heading: str = HEADING) -> bytes:
     """Write tables as TOML."""
-    lines = [HEADING]
+    lines = [heading] if heading else []
     for name, rows in tables.items():
         lines.append(f"[{name}]")
         lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in rows.items()]
@@ -96,7 +97,7 @@ def device_toml(plan: Plan, meter_id: int) -> bytes:
 
 
 def concentrator_toml(plan: Plan, region: str) -> bytes:
-    """Return a concentrator's `config.toml`."""
+    """Return a concentrator's `config.toml`, without the heading."""
     title = concentrator_title(plan.regions.index(region) + 1)
     return toml(
         {
@@ -113,7 +114,8 @@ def concentrator_toml(plan: Plan, region: str) -> bytes:
             },
             "journal": {"file": "journal.db", "quota_per_meter": 5000},
             "tls": TLS,
-        }
+        },
+        heading="",
     )
 
 
@@ -134,14 +136,22 @@ def headend_toml(plan: Plan) -> bytes:
     )
 
 
-def write_configurations(layout: Layout, plan: Plan) -> None:
-    """Write every process's TOML file; folders and certificates are there already."""
+def write_configurations(layout: Layout, plan: Plan) -> list[str]:
+    """Write every process's TOML file; folders and certificates are there already.
+
+    Returns:
+        Sentences on files that people edited and that differ from the plan.
+
+    Raises:
+        ConfigurationError: An edited file is no TOML.
+    """
+    told: list[str] = []
     for meter_id in range(1, plan.meters + 1):
         folder = layout.meter(meter_title(meter_id))
         write_if_changed(folder / "device.toml", device_toml(plan, meter_id))
     for region in plan.regions:
         path = layout.concentrator(region) / "config.toml"
-        write_if_changed(path, concentrator_toml(plan, region))
+        told += write_unless_edited(path, concentrator_toml(plan, region))
     write_if_changed(layout.headend / "config.toml", headend_toml(plan))
     carried = [hexed(meter_title(meter_id)) for meter_id in range(1, plan.meters + 1)]
     fleet: dict[str, Value] = {
@@ -158,3 +168,4 @@ def write_configurations(layout: Layout, plan: Plan) -> None:
         "session_key": "session.key",
     }
     write_if_changed(layout.web / "config.toml", toml({"web": web, "store": STORE}))
+    return told

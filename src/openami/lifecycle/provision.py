@@ -59,13 +59,16 @@ def stored_plan(layout: Layout) -> Plan | None:
     return Plan.load(path) if path.exists() else None
 
 
-def provision(layout: Layout, plan: Plan, progress: Progress = silent) -> None:
+def provision(layout: Layout, plan: Plan, progress: Progress = silent) -> list[str]:
     """Bring `layout.var` to what `plan` says.
 
     Args:
         layout: Where.
         plan: What; compared with the plan of an earlier start.
         progress: Told of each device that has been made.
+
+    Returns:
+        Sentences on what is to be known, e.g. files that were edited and differ from the plan.
 
     Raises:
         UserError: The plan contradicts an earlier one, a file is corrupt, or the disk is full.
@@ -77,11 +80,12 @@ def provision(layout: Layout, plan: Plan, progress: Progress = silent) -> None:
     authority = Authority.open(layout.authority)
     _provision_systems(layout, plan, authority)
     _provision_meters(layout, plan, authority, progress)
-    write_configurations(layout, plan)
+    told = write_configurations(layout, plan)
     session_key = layout.web / "session.key"
     if not session_key.exists():
         write_durably(session_key, os.urandom(SESSION_KEY_OCTETS).hex().encode(), mode=PRIVATE)
     _ship(layout, plan, progress)
+    return told
 
 
 def _provision_systems(layout: Layout, plan: Plan, authority: Authority) -> None:

@@ -177,6 +177,7 @@ class ConfigFile:
         self.remedy = remedy
         self._values = read_toml(path, remedy)
         self._tables: dict[str, Table] = {}
+        self._groups: set[str] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -193,6 +194,22 @@ class ConfigFile:
             self._tables[name] = Table(self, name, values)
         return self._tables[name]
 
+    def group(self, name: str) -> dict[str, Table]:
+        """Return the tables `[name.…]` by the second part of their names; none is an empty group.
+
+        Raises:
+            ConfigurationError: What stands there is no table of tables.
+        """
+        self._groups.add(name)
+        values = self._values.get(name, {})
+        found: dict[str, Table] = {}
+        for key, rows in values.items() if isinstance(values, dict) else [(name, values)]:
+            if not isinstance(rows, dict):
+                sentence = f"{self.path}: {key} in {name} is {rows!r}, not a table [{name}.NAME]"
+                raise ConfigurationError(f"{sentence}: {self.remedy}")
+            found[key] = self._tables[f"{name}.{key}"] = Table(self, f"{name}.{key}", rows)
+        return found
+
     def refuse_unknown(self) -> None:
         """Refuse tables and keys that nobody named; call it when all is read.
 
@@ -200,7 +217,7 @@ class ConfigFile:
             ConfigurationError: With the names that there are.
         """
         for name in self._values:
-            if name not in self._tables:
+            if name not in self._tables and name not in self._groups:
                 known = ", ".join(f"[{each}]" for each in sorted(self._tables))
                 sentence = f"{self.path} has no key or table {name}; known are {known}"
                 raise ConfigurationError(f"{sentence}: {self.remedy}")

@@ -43,7 +43,12 @@ _ENDS: Final = {
 
 
 class PrimaryLink:
-    """One link to one server, on a line that it has for itself while it is used."""
+    """One link to one server, on a line that it has for itself while it is used.
+
+    Attributes:
+        frames: How many frames were sent.
+        repeated: How many of these only because no answer came.
+    """
 
     def __init__(
         self,
@@ -67,6 +72,7 @@ class PrimaryLink:
         self._mode = Mode()
         self._transfer = Transfer()
         self._unnumbered = UnnumberedAssembly()
+        self.frames = self.repeated = 0
         self._has_word = True
         self._due_s: float | None = None  # the answer, or the next poll
         self._attempts = 0  # without an answer
@@ -83,6 +89,11 @@ class PrimaryLink:
     def parameters(self) -> LinkParameters:
         """What was settled."""
         return self._transfer.parameters
+
+    @property
+    def has_word(self) -> bool:
+        """Whether it is our turn to speak: the peer owes nothing on the line."""
+        return self._has_word
 
     @property
     def deadline(self) -> float | None:
@@ -205,6 +216,7 @@ class PrimaryLink:
 
     def _put(self, frame: Frame, now: float) -> None:
         self._mode.sent(frame.control.kind)
+        self.frames += 1
         self.line.put(frame, now)
         if frame.control.poll_final:
             self._has_word = False
@@ -345,6 +357,7 @@ class PrimaryLink:
                 what = f"no answer after {self._attempts} attempts"
                 self._down(what, events)
                 return
+            self.repeated += 1
         state = self._mode.state
         if state is State.CONNECTING:
             self._command(Kind.SNRM, now)
