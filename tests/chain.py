@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from chainparts import CLOCK, PUSH_SETUP, Counter, Switch, identity
+from chainparts import CLOCK, PUSH_SETUP, Counter, Switch, functions_of, identity
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
 from openami.cosem.classes.access_control import SecuritySetup
@@ -140,6 +140,7 @@ class TestMeter:
     layout: Layout
     meter_id: int
     intervals: int = 96
+    now: Callable[[], datetime] = lambda: NOW
 
     def __post_init__(self) -> None:
         self.title = meter_title(self.meter_id)
@@ -280,7 +281,11 @@ class TestMeter:
         )
         yield profile_generic(log, self.events)
         yield disconnect_control(DISCONNECT, self.breaker)
-        yield from identity(logical_device_name(self.meter_id), NOW, LOAD_PROFILE)
+        yield from identity(logical_device_name(self.meter_id), LOAD_PROFILE)
+        now_us = lambda: to_us(self.now())  # noqa: E731
+        functions = functions_of(self.home, self.meter_id, now_us, self.breaker)
+        self.clock, self.limit, self.tariffs = functions.clock, functions.limit, functions.tariffs
+        yield from functions.objects
         counter = Data(FRAME_COUNTER)
         counter.bind(Data.value, lambda: DoubleLongUnsigned(self.ciphering.window.expected))
         yield counter
@@ -355,7 +360,9 @@ class Chain:
         plan = Plan(meters=meters, regions=(REGION,), installed_us=to_us(INSTALLED))
         provision(self.layout, plan)
         self.now = NOW
-        self.meters = {n: TestMeter(self.layout, n) for n in range(1, meters + 1)}
+        self.meters = {
+            n: TestMeter(self.layout, n, now=lambda: self.now) for n in range(1, meters + 1)
+        }
         self.uplink_url = ANY_PORT
         self.meters_url = ANY_PORT
         self.schedule = NO_SCHEDULE

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of the meters in `chain`."""
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
-from openami.cosem.classes.disconnect import ControlState
+from openami.cosem.classes.disconnect import ControlState, Disconnector, Trigger
 from openami.cosem.classes.measurement import Data
 from openami.cosem.classes.push import (
     MESSAGE_A_XDR,
@@ -13,33 +13,21 @@ from openami.cosem.classes.push import (
     PushSetup,
     SendDestinationAndMethod,
 )
-from openami.cosem.classes.time_event import Clock, ClockBase
 from openami.cosem.model import InterfaceClass
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import OctetString, VisibleString
-from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
+from openami.meter.functions import Functions
+from openami.meter.settings import Settings
 
 CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
 PUSH_SETUP: Final = Obis(0, 0, 25, 9, 0, 255)
-NEVER: Final = CosemDateTime(year=None, month=None, day=None, hour=None, minute=None)
 
 
-def identity(ldn: str, now: datetime, pushed: Obis) -> Iterator[InterfaceClass]:
-    """Return what tells who a meter is, what time it is there, and what it pushes."""
+def identity(ldn: str, pushed: Obis) -> Iterator[InterfaceClass]:
+    """Return what tells who a meter is, and what it pushes."""
     yield Data(Obis(0, 0, 42, 0, 0, 255), value=OctetString(ldn.encode()))
     yield Data(Obis(0, 0, 96, 1, 0, 255), value=VisibleString(ldn[3:]))
-    yield Clock(
-        CLOCK,
-        time=CosemDateTime.from_utc(now),
-        time_zone=0,
-        status=0,
-        daylight_savings_begin=NEVER,
-        daylight_savings_end=NEVER,
-        daylight_savings_deviation=0,
-        daylight_savings_enabled=False,
-        clock_base=ClockBase.INTERNAL_CRYSTAL,
-    )
     yield PushSetup(
         PUSH_SETUP,
         push_object_list=(CaptureObject(class_id=7, instance_id=pushed, attribute_id=2),),
@@ -64,6 +52,24 @@ class Switch:
     def move(self, state: ControlState) -> None:
         self.moves.append(state)
         self.closed = state is ControlState.CONNECTED
+
+
+def functions_of(
+    home: Path, meter_id: int, now_us: Callable[[], int], breaker: Disconnector
+) -> Functions:
+    """Return what our own meters do by their clock, by their own code."""
+
+    def trip() -> None:
+        breaker.apply(Trigger.LOCAL_DISCONNECT)
+
+    return Functions(
+        Settings(home / "settings.json"),
+        calendar_us=now_us,
+        period_s=1800,
+        turned=lambda: None,
+        power_w=lambda: 400 + meter_id,
+        trip=trip,
+    )
 
 
 class Counter:

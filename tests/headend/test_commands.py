@@ -11,7 +11,7 @@ from loops import in_loop
 from openami.cosem.classes.disconnect import ControlState
 from openami.exchange.commands import CommandKind, CommandState
 from openami.exchange.events import EventCode
-from openami.headend import commands as module
+from openami.headend import conduct as module
 from openami.headend.associations import MeterSession
 from openami.headend.config import CommandSettings
 from openami.store import commands, counters, live, registry

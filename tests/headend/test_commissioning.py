@@ -44,7 +44,7 @@ def state(chain: Chain, meter_id: int = 1) -> State:
 def set_clock(chain: Chain, moment: datetime) -> None:
     clock = chain.meters[1].device[CLOCK]
     assert isinstance(clock, Clock)
-    clock.time = CosemDateTime.from_utc(moment)
+    clock.sinks[Clock.time.index](CosemDateTime.from_utc(moment))
 
 
 @in_loop

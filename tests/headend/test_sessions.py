@@ -238,8 +238,7 @@ async def test_a_narrow_way_is_not_flooded_and_takes_no_place_from_others() -> N
         meters.open,
         parallel=6,
         idle_s=0.01,
-        group_of=lambda meter_id: None if meter_id >= 20 else meter_id // 10,
-        group_parallel=2,
+        groups_of=lambda meter_id: [] if meter_id >= 20 else [(meter_id // 10, 2)],
     )
     inside: Counter[int] = Counter()
     most: Counter[int] = Counter()

@@ -15,7 +15,13 @@ class CommandKind(Enum):
 
     READ = "read"  # registers, on demand
     CONNECT = "connect"
+    ARM = "arm"  # let a person reconnect by hand
     DISCONNECT = "disconnect"
+    LIMIT = "limit"  # of the load: thresholds, emergency profile
+    TARIFF = "tariff"  # activity calendar, special days
+    CLOCK = "clock"  # set, adjust, shift
+    PARAMETERS = "parameters"  # any attributes
+    BUNDLE = "bundle"  # several of the others in one association
 
 
 class Priority(IntEnum):
@@ -37,11 +43,17 @@ class CommandState(Enum):
     FAILED = "failed"  # proven not done
     IN_DOUBT = "in doubt"  # neither proven done nor proven not done
     EXPIRED = "expired"  # its validity ended before it was sent
+    CANCELLED = "cancelled"  # withdrawn before it was sent
 
 
 TRANSITIONS: Final[Mapping[CommandState, frozenset[CommandState]]] = {
     CommandState.REQUESTED: frozenset(
-        {CommandState.RESERVED, CommandState.EXPIRED, CommandState.FAILED}
+        {
+            CommandState.RESERVED,
+            CommandState.EXPIRED,
+            CommandState.FAILED,
+            CommandState.CANCELLED,
+        }
     ),
     CommandState.RESERVED: frozenset(
         {CommandState.SENT, CommandState.FAILED, CommandState.IN_DOUBT, CommandState.CONFIRMED}
@@ -59,6 +71,7 @@ TRANSITIONS: Final[Mapping[CommandState, frozenset[CommandState]]] = {
     CommandState.REFUSED: frozenset(),
     CommandState.FAILED: frozenset(),
     CommandState.EXPIRED: frozenset(),
+    CommandState.CANCELLED: frozenset(),
 }
 
 OPEN: Final = frozenset({CommandState.REQUESTED, CommandState.RESERVED, CommandState.SENT})

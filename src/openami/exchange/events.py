@@ -50,6 +50,7 @@ class EventCode(IntEnum):
     CURRENT_RIGHT = 239
     MODULE_REFUSED = 240
     METROLOGY_CHANGED = 241
+    LOAD_LIMITED = 245
 
 
 TEXT: Final[dict[EventCode, str]] = {
@@ -90,6 +91,7 @@ TEXT: Final[dict[EventCode, str]] = {
     EventCode.CURRENT_REVERSED: "current reversed",
     EventCode.CURRENT_RIGHT: "current flows the right way again",
     EventCode.MODULE_REFUSED: "a module of the meter that was not paired with it was refused",
+    EventCode.LOAD_LIMITED: "supply cut by the load limit",
     EventCode.METROLOGY_CHANGED: "metrology runs another program than before",
 }
 

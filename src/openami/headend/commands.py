@@ -6,11 +6,11 @@
     requested -> reserved -> sent -> confirmed | refused | failed | in doubt
 
 Before anything is sent, the command's block of invocation counters is durable in its row.  After a
-failure, and after a restart, the meter is asked for its state.  That question travels under higher
-counters than the command's, and a meter accepts rising counters only: once it is answered, the
-command can not be carried out any more, so a state other than the one asked for proves that it was
-not done.  While the meter cannot be asked, the command is in doubt and shown so; it is never sent
-a second time.
+failure, and after a restart, the meter is asked for its state (`conduct`).  That question travels
+under higher counters than the command's, and a meter accepts rising counters only: once it is
+answered, the command can not be carried out any more, so a state other than the one asked for
+proves that it was not done.  While the meter cannot be asked, the command is in doubt and shown so;
+it is never sent a second time.
 
 A command is worked on under a lease.  Whose worker dies or loses its way to the meter is taken over
 by the one that has the way; it asks the meter, and never sends again.
@@ -21,23 +21,24 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
-from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.refusals import AccessError
 from openami.dlms.errors import DlmsError
 from openami.exchange.commands import TRANSITIONS, CommandKind, CommandState
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
+from openami.headend.conduct import Conduct, Json, NotAllowedError, Outcome
+from openami.headend.conductor import Conductor
 from openami.headend.config import CommandSettings
 from openami.headend.eventlog import fetch_events
 from openami.headend.holdings import Holdings
-from openami.headend.reading import DISCONNECT, REGISTERS, read_control_state, read_registers
+from openami.headend.ledger import Ledger, items_of
+from openami.headend.orders import Order, OrderError, order_of
 from openami.headend.sessions import Sessions, Urgency
-from openami.headend.watch import NAMES, store_live
 from openami.headend.worklist import Sort, Worklist, pause_s
 from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import UserError
 from openami.store import commands as store
-from openami.store import live, registry
+from openami.store import live
 from openami.store.commands import BEGUN, Argument, Command
 from openami.store.database import Database, transaction
 from openami.store.leases import Lease, LostLeaseError, Worker
@@ -46,16 +47,11 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.2
 COUNTERS: Final = 16  # of a command: the service, its read-back, and some to spare
-AT_ONCE: Final = 200  # commands that are worked on
 DOUBT_AFTER_S: Final = 20.0  # without an answer to the read-back
 ASK_FIRST_S: Final = 1.0
 ASK_MOST_S: Final = 60.0
 LOOKED_BACK: Final = 100  # commands of a meter, when earlier ones are settled
 
-WANTED: Final = {
-    CommandKind.CONNECT: ControlState.CONNECTED,
-    CommandKind.DISCONNECT: ControlState.DISCONNECTED,
-}
 UNSETTLED: Final = BEGUN | {CommandState.IN_DOUBT}
 
 
@@ -72,6 +68,7 @@ class Commands:
         books: Books,
         holdings: Holdings,
         sessions: Sessions[MeterSession],
+        conductor: Conductor,
         reachable: Callable[[int], bool],
         now_us: Callable[[], int],
     ) -> None:
@@ -79,6 +76,8 @@ class Commands:
         self.ask_first_s = ASK_FIRST_S
         self.settings = settings
         self._books = books
+        self._conductor = conductor
+        self._sending: set[str] = set()
         self._reachable = reachable
         self._sessions = sessions
         self._now_us = now_us
@@ -87,7 +86,7 @@ class Commands:
             [Sort(_claim_requested, self._carry_out), Sort(self._claim_unsettled, self._left)],
             books,
             holdings,
-            parallel=AT_ONCE,
+            parallel=settings.parallel,
             look_s=LOOK_S,
         )
 
@@ -147,75 +146,106 @@ class Commands:
     async def _settle_earlier(self, command: Command, session: MeterSession) -> None:
         """Read back what earlier commands came to, before this one changes it."""
         known = await self._books.run(
-            store.commands, self._books.engine, meter_id=command.meter_id, limit=LOOKED_BACK
+            store.commands,
+            self._books.engine,
+            meter_id=command.meter_id,
+            states=UNSETTLED,
+            limit=LOOKED_BACK,
         )
-        earlier = [
-            found
-            for found in known
-            if found.state in UNSETTLED
-            and found.command_id != command.command_id
-            and found.kind in WANTED
-        ]
-        if earlier:
-            state = await read_control_state(session)
-            for found in earlier:
-                await self._judge(found, state)
+        for found in reversed(known):
+            # One that gives way to us in its own association has nothing open.
+            if found.command_id not in self._sending and found.kind is not CommandKind.READ:
+                await self._judge(found, session, "it was settled before the next command")
 
     async def _send(self, command: Command, session: MeterSession, lease: Lease) -> None:
+        reserved = {CommandState.RESERVED}
         if command.valid_until_real_us < real_us():
             note = "its validity ended before it was sent"
-            await self._step(
-                command, {CommandState.RESERVED}, CommandState.FAILED, note, lease=lease
-            )
+            await self._step(command, reserved, CommandState.FAILED, note, lease=lease)
             return
-        note = f"sent through {session.hops}"
-        await self._step(command, {CommandState.RESERVED}, CommandState.SENT, note, lease=lease)
-        if command.kind is CommandKind.READ:
-            await self._read(command, session)
-            return
-        wanted = WANTED[command.kind]
-        method = (
-            DisconnectControl.remote_reconnect
-            if wanted is ControlState.CONNECTED
-            else DisconnectControl.remote_disconnect
-        )
         try:
-            await session.run(session.client.act(method, 0, at=DISCONNECT))
-        except AccessError as refusal:
-            await self._step(command, {CommandState.SENT}, CommandState.REFUSED, str(refusal))
+            order = order_of(command.kind, command.argument)
+        except OrderError as error:
+            await self._step(command, reserved, CommandState.FAILED, str(error), lease=lease)
             return
-        await self._judge(command, await read_control_state(session))
+        ledger = Ledger(command.kind, order)
+        self._sending.add(command.command_id)
+        try:
+            changed = await self._send_each(command, order, ledger, session, lease)
+        finally:
+            self._sending.discard(command.command_id)
+        await self._close(command, ledger, {CommandState.RESERVED, CommandState.SENT})
+        if not changed:
+            return
         try:
             await fetch_events(session, self._books, self._now_us())
         except (UserError, DlmsError) as error:  # the command is settled all the same
             log.info("meter %d: event log: %s", command.meter_id, error)
 
-    async def _read(self, command: Command, session: MeterSession) -> None:
-        values = await read_registers(session, REGISTERS)
-        await self._books.run(
-            store_live, self._books.engine, command.meter_id, dict(values), self._now_us()
-        )
-        result: Argument = {NAMES[channel]: value for channel, value in values.items()}
-        await self._step(
-            command, {CommandState.SENT}, CommandState.CONFIRMED, "registers read", result=result
-        )
-
-    async def _judge(self, command: Command, state: ControlState) -> None:
-        """Close a command with the state that the meter was asked for."""
-        await self._books.run(
-            registry.set_breaker, self._books.engine, command.meter_id, int(state), self._now_us()
-        )
-        result: Argument = {"control_state": int(state)}
-        note = f"read back: the supply is {state.name.lower().replace('_', ' ')}"
-        if state is WANTED[command.kind]:
-            outcome = CommandState.CONFIRMED
-        else:
-            outcome = CommandState.FAILED
-            if state is ControlState.READY_FOR_RECONNECTION:
-                note += "; a person has to press the button at the meter"
+    async def _send_each(
+        self,
+        command: Command,
+        order: Order,
+        ledger: Ledger,
+        session: MeterSession,
+        lease: Lease,
+    ) -> bool:
+        """Do one order after another; tell whether the meter may be another than before."""
+        changed = sent = False
+        for number, (kind, each) in enumerate(items_of(command.kind, order)):
+            if number:
+                await self._sessions.give_way(command.meter_id, Urgency.of(command.priority))
+            try:
+                conduct = await self._conductor.of(kind, each, session)
+                before = await conduct.before(session)
+            except (NotAllowedError, AccessError) as error:
+                ledger.end(number, Outcome(CommandState.FAILED, str(error), {}))
             else:
-                note += "; the command can not take effect any more"
-        await self._step(command, UNSETTLED, outcome, note, result=result)
+                ledger.sent(number, before)
+                await self._about_to_send(command, ledger, session, lease, first=not sent)
+                sent, changed = True, changed or conduct.changes
+                ledger.end(number, await _sent(conduct, session, before))
+            if ledger.stops(number):
+                break
+        return changed
+
+    async def _about_to_send(
+        self, command: Command, ledger: Ledger, session: MeterSession, lease: Lease, *, first: bool
+    ) -> None:
+        """Make durable that an order is sent, and what has to be known to prove it."""
+        kept = ledger.as_json()
+        if not first:
+            engine, command_id = self._books.engine, command.command_id
+            await self._books.run(store.progress, engine, command_id, kept, lease)
+            return
+        note, reserved = f"sent through {session.hops}", {CommandState.RESERVED}
+        if not await self._step(
+            command, reserved, CommandState.SENT, note, lease=lease, result=kept
+        ):
+            raise LostLeaseError(f"command {command.command_id} was settled by another worker")
+
+    async def _judge(self, command: Command, session: MeterSession, cause: str) -> None:
+        """Close a command with what the meter says of itself."""
+        engine, command_id = self._books.engine, command.command_id
+        now = await self._books.run(store.command, engine, command_id)
+        if now.state not in UNSETTLED:
+            return
+        order = order_of(now.kind, now.argument)
+        ledger = Ledger.kept(now.kind, order, now.result)
+        for number, (kind, each) in enumerate(items_of(now.kind, order)):
+            if ledger.is_open(number):
+                conduct = await self._conductor.of(kind, each, session)
+                outcome = Outcome(CommandState.FAILED, f"not read: {cause}", {})
+                if conduct.changes:
+                    outcome = await conduct.prove(session, ledger.entries[number].before)
+                ledger.end(number, outcome)
+        await self._close(now, ledger, UNSETTLED)
+
+    async def _close(
+        self, command: Command, ledger: Ledger, from_states: Collection[CommandState]
+    ) -> None:
+        outcome = ledger.outcome()
+        await self._step(command, from_states, outcome.state, outcome.note, result=outcome.result)
 
     async def _left(self, command: Command, lease: Lease) -> None:
         """Ask what became of a command of a worker that died, or lost its way to the meter."""
@@ -241,7 +271,7 @@ class Commands:
 
         async def look(session: MeterSession) -> None:
             # Judged before the session is anybody else's: a later command may change the state.
-            await self._judge(command, await read_control_state(session))
+            await self._judge(command, session, cause)
 
         while True:
             try:
@@ -319,3 +349,12 @@ def _claim_requested(
 ) -> list[tuple[Command, Lease]]:
     store.expire(database)
     return store.claim_requested(database, worker, seconds=seconds, limit=limit)
+
+
+async def _sent(conduct: Conduct, session: MeterSession, before: Json) -> Outcome:
+    """Send an order and look what came of it."""
+    try:
+        await conduct.send(session)
+    except AccessError as refusal:
+        return Outcome(CommandState.REFUSED, str(refusal), {})
+    return await conduct.prove(session, before)

@@ -28,6 +28,9 @@ OBJECTS: Final = (
     "image_transfer",
     "firmware_version",
     "firmware_signature",
+    "limiter",
+    "activity_calendar",
+    "special_days",
 )
 TABLES: Final = {
     "": ("title", "provenance", "meters", "objects", "clock", "model"),

@@ -22,6 +22,7 @@ class SessionSettings:
 
     parallel: int = setting(200, least=1)  # jobs at once
     concentrator_parallel: int = setting(50, least=1)  # ... through one concentrator
+    cell_parallel: int = setting(10, least=1)  # ... with meters of one cell
     idle_s: float = 10.0  # an association without work is released after it
     answer_timeout_s: float = setting(10.0, least=0.1)  # for each request
     counter_block: int = setting(256, least=16)  # invocation counters reserved at a time
@@ -65,8 +66,10 @@ class WorklistSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSettings:
-    """How often a command that reaches no meter is tried again."""
+    """How commands are carried out, and tried again where they reach no meter."""
 
+    parallel: int = setting(200, least=1)  # worked on at once
+    clock_most_s: float = setting(900.0, least=0.0)  # a clock further off is set by force only
     retry_first_s: float = setting(2.0, least=0.01)  # real seconds; doubled each time
     retry_most_s: float = 60.0  # ... at most
     attempts_most: int = setting(50, least=1)  # then it has failed

@@ -16,6 +16,7 @@ from openami.headend.campaigns import Campaigns
 from openami.headend.commands import Commands
 from openami.headend.commissioning import Commissionings
 from openami.headend.companion import Companions
+from openami.headend.conductor import Conductor
 from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory
 from openami.headend.holdings import Holdings
@@ -25,7 +26,7 @@ from openami.headend.presence import Presence
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.headend.routes import Routes
 from openami.headend.schedule import Schedule
-from openami.headend.sessions import Sessions
+from openami.headend.sessions import Group, Sessions
 from openami.headend.uplinks import Uplinks, listen_for_concentrators
 from openami.headend.watch import Watch
 from openami.runtime.clock import Clock
@@ -88,8 +89,7 @@ class HeadEnd:
             self.associations.open,
             parallel=config.sessions.parallel,
             idle_s=config.sessions.idle_s,
-            group_of=self._concentrator_of,
-            group_parallel=config.sessions.concentrator_parallel,
+            groups_of=self._ways_of,
         )
         self.schedule = Schedule(
             config.schedule,
@@ -101,7 +101,18 @@ class HeadEnd:
             now_us,
         )
         self.commands = Commands(
-            config.commands, self.books, self.holdings, self.sessions, self._reachable, now_us
+            config.commands,
+            self.books,
+            self.holdings,
+            self.sessions,
+            Conductor(
+                books=self.books,
+                directory=self.directory,
+                now_us=now_us,
+                clock_most_s=config.commands.clock_most_s,
+            ),
+            self._reachable,
+            now_us,
         )
         self.key_changes = KeyChanges(
             config.key_changes,
@@ -222,13 +233,18 @@ class HeadEnd:
         meter = self.directory.by_title(title)
         return meter is not None and meter.concentrator == concentrator
 
-    def _concentrator_of(self, meter_id: int) -> bytes | None:
-        """Return what a meter shares its way with; None for one that is dialled."""
+    def _ways_of(self, meter_id: int) -> list[Group]:
+        """Return what a meter shares with others on its way: its cell, its concentrator."""
         try:
             meter = self.directory.by_id(meter_id)
         except UnknownMeterError:
-            return None  # it is said where the association is opened
-        return meter.concentrator if self.uplinks.has_route(meter.title) else None
+            return []  # it is said where the association is opened
+        ways: list[Group] = []
+        if meter.cell:
+            ways.append((meter.cell, self.config.sessions.cell_parallel))
+        if self.uplinks.has_route(meter.title):  # else it is dialled
+            ways.append((meter.concentrator, self.config.sessions.concentrator_parallel))
+        return ways
 
     def _reachable(self, meter_id: int) -> bool:
         return self.routes.reachable(self.directory.by_id(meter_id))

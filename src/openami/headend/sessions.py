@@ -2,15 +2,16 @@
 """Who may speak with which meter, and when: one association a meter, urgent work first.
 
 Work comes as jobs.  Each meter has a desk with a queue of its own; a bounded number of desks work
-at once, and a free place goes to the most urgent job of all meters, among equals to the oldest.  An
-association stays open while there is work and a little longer, then it is released.
+at once, in all, through one concentrator and in one cell, and a free place goes to the most urgent
+job of all meters, among equals to the oldest.  A long job gives way where it can be interrupted.
+An association stays open while there is work and a little longer, then it is released.
 """
 
 import asyncio
 import heapq
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -39,6 +40,9 @@ class Urgency(IntEnum):
     def of(cls, priority: Priority) -> "Urgency":
         """Return the turn of a command."""
         return {Priority.URGENT: cls.URGENT, Priority.LOW: cls.SCHEDULE}.get(priority, cls.COMMAND)
+
+
+Group = tuple[Hashable, int]  # its name, and how many jobs run in it at once
 
 
 class OpenSession(Protocol):
@@ -110,6 +114,7 @@ class _Desk(Generic[S]):
         self.queue: list[_Task[S]] = []
         self.session: S | None = None
         self.arrived = asyncio.Event()
+        self.places: list[Slots] = []  # held by the job that runs
 
     def put(self, task: _Task[S]) -> None:
         heapq.heappush(self.queue, task)
@@ -130,8 +135,7 @@ class Sessions(Generic[S]):
         *,
         parallel: int,
         idle_s: float,
-        group_of: Callable[[int], Hashable] = lambda _: None,
-        group_parallel: int | None = None,
+        groups_of: Callable[[int], Sequence[Group]] = lambda _: (),
     ) -> None:
         """Bind the port; call inside a running loop.
 
@@ -139,17 +143,14 @@ class Sessions(Generic[S]):
             opener: Opens an association with a meter.
             parallel: How many jobs run at once.
             idle_s: How long an association without work stays open.
-            group_of: Names what meters share on their way, e.g. their concentrator; None
-                for a meter that shares nothing.
-            group_parallel: How many jobs run at once in a group; None: as many as in all.
+            groups_of: What a meter shares with others on its way, e.g. its cell and its
+                concentrator: always in the same order, so that no two wait for each other.
         """
         self.opened = self.failed = 0
         self._opener = opener
         self._idle_s = idle_s
         self._slots = Slots(parallel)
-        self._parallel = parallel
-        self._group_of = group_of
-        self._group_parallel = group_parallel or parallel
+        self._groups_of = groups_of
         self._groups: dict[Hashable, Slots] = {}
         self._desks: dict[int, _Desk[S]] = {}
         self._workers: set[asyncio.Task[None]] = set()
@@ -173,15 +174,13 @@ class Sessions(Generic[S]):
     def outranked(self, meter_id: int, urgency: Urgency) -> bool:
         """Tell whether a long job should end and queue again: somebody more urgent waits.
 
-        That is for the same meter, or for a place among its group or among all.
+        That is for the same meter, or for a place that the job has in a group or among all.
         """
         desk = self._desks.get(meter_id)
-        if desk is not None and desk.queue and desk.queue[0].urgency < urgency:
-            return True
-        group = self._groups.get(self._group_of(meter_id))
-        return self._slots.wanted_before(urgency) or (
-            group is not None and group.wanted_before(urgency)
-        )
+        if desk is None:
+            return False
+        waits = bool(desk.queue) and desk.queue[0].urgency < urgency
+        return waits or any(slots.wanted_before(urgency) for slots in desk.places)
 
     async def run(self, meter_id: int, urgency: Urgency, job: Job[S, T]) -> T:
         """Queue a job and return its result.
@@ -227,24 +226,49 @@ class Sessions(Generic[S]):
         # No await since the last look at the queue: no job can be lost.
         del self._desks[desk.meter_id]
 
+    async def give_way(self, meter_id: int, urgency: Urgency) -> None:
+        """Let go first what is more urgent; call it from a job, where it can be interrupted.
+
+        More urgent jobs of the meter are done in the association of the calling job, which may be
+        unusable then.  Its places are given up for a moment where more urgent jobs of other meters
+        wait for them.
+        """
+        desk = self._desks.get(meter_id)
+        if desk is None:
+            return
+        while desk.queue and desk.queue[0].urgency < urgency:
+            await self._do(desk, heapq.heappop(desk.queue))
+        if any(slots.wanted_before(urgency) for slots in desk.places):
+            places, desk.places = desk.places, []
+            for slots in reversed(places):
+                slots.release()
+            await self._take_places(desk, urgency)
+
+    async def _take_places(self, desk: _Desk[S], urgency: Urgency) -> None:
+        """Wait for the places that a job needs.
+
+        The groups' first: who waits for its narrow way takes no place from the others.
+        """
+        wanted = []
+        for name, places in self._groups_of(desk.meter_id):
+            if (slots := self._groups.get(name)) is None:
+                slots = self._groups[name] = Slots(places)
+            wanted.append(slots)
+        for slots in (*wanted, self._slots):
+            # It may have become more urgent while it waited for the place before.
+            most_urgent = min([urgency, *(task.urgency for task in desk.queue[:1])])
+            await slots.acquire(most_urgent)
+            desk.places.append(slots)
+
     async def _next(self, desk: _Desk[S]) -> None:
-        group = self._group_of(desk.meter_id)
-        if (slots := self._groups.get(group)) is None:
-            places = self._parallel if group is None else self._group_parallel
-            slots = self._groups[group] = Slots(places)
-        # The group's place first: who waits for its narrow way takes no place from the others.
-        await slots.acquire(desk.queue[0].urgency)
         try:
-            if not desk.queue:  # it was refused meanwhile
-                return
-            await self._slots.acquire(desk.queue[0].urgency)
-            try:
-                if desk.queue:
-                    await self._do(desk, heapq.heappop(desk.queue))
-            finally:
-                self._slots.release()
+            await self._take_places(desk, desk.queue[0].urgency)
+            if desk.queue:  # it was not refused meanwhile
+                await self._do(desk, heapq.heappop(desk.queue))
         finally:
-            slots.release()
+            for slots in reversed(desk.places):
+                slots.release()
+            desk.places.clear()
 
     async def _arrives(self, desk: _Desk[S]) -> bool:
         """Wait a while for a job; tell whether one came."""

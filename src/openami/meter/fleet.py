@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from openami.runtime.clock import MICROSECONDS, Clock, real_us
 from openami.runtime.errors import ConfigurationError, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
+
+if TYPE_CHECKING:
+    from openami.meter.functions import Functions
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +175,7 @@ class Fleet:
         _refuse_different_periods(configs)
         self.closed = 0
         self._receipted_at = -1
+        self._acting: list[Functions] = []  # of meters that somebody has spoken with
         self._clock = clock
         home.mkdir(parents=True, exist_ok=True)
         findings = self._open_files(home, configs)
@@ -216,6 +220,11 @@ class Fleet:
                 if now_s - said_s >= STATUS_S:
                     said_s = now_s
                     raise_faults([starter, *dialling])
+                    self._acting = [
+                        functions
+                        for meter in self.meters
+                        if (functions := meter.management.functions) is not None
+                    ]
                     write_status(run_folder, "fleet", self.figures())
                 await asyncio.sleep(TICK_S)
         finally:
@@ -240,6 +249,8 @@ class Fleet:
                 self.records.shorten()
         except StorageError as error:
             log.warning("%s", error)
+        for functions in self._acting:
+            functions.tick()
 
     def figures(self) -> Figures:
         """Return what the status file says."""

@@ -15,20 +15,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from openami.cosem.classes.disconnect import ControlState, Disconnector
+from openami.cosem.classes.disconnect import ControlState, Disconnector, Trigger
 from openami.cosem.device import AssociationPolicy, LogicalDevice
 from openami.cosem.model import Refused
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.watching import SecurityWatch
 from openami.device.storage import StorageError, set_aside
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
-from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
 from openami.dlms.security.counters import CounterBlock
 from openami.exchange.events import EventCode
 from openami.meter.config import MeterConfig
+from openami.meter.functions import Functions
 from openami.meter.keys import OwnSecurity, Security
 from openami.meter.metrology import ClosedInterval, Momentary
 from openami.meter.objects import (
@@ -44,7 +44,8 @@ from openami.meter.objects import (
 from openami.meter.outbox import Outbox, Sender
 from openami.meter.profile import RingBuffer, encode_event, last_interval
 from openami.meter.records import Records, open_records
-from openami.runtime.clock import MICROSECONDS, from_us
+from openami.meter.settings import SETTINGS_FILE, Settings
+from openami.runtime.clock import MICROSECONDS
 from openami.runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Management:
         profile: Load profile.
         events: Event log.
         outbox: Pushes.
+        functions: Clock, load limit, tariffs; None before anybody has spoken with the meter.
         images: Receives firmware, where boot started this from a flash.
         failing: Why nothing can be pushed now; empty while it can.
         when_settled: Called once, when metrology confirms that the breaker stands as wanted.
@@ -124,6 +126,10 @@ class Management:
         self._last_code = 0
         self._devices: tuple[LogicalDevice, LogicalDevice] | None = None
         self.images: ImageReceiver | None = None  # made with the objects
+        self.functions: Functions | None = None  # made with them too, unless there are settings
+        self._settings_path = config.home / SETTINGS_FILE
+        if self._settings_path.exists():
+            self.functions = self._make_functions()
         if surroundings.firmware is not None:
             self._devices = self._make_devices()
         self._report_findings()
@@ -213,6 +219,11 @@ class Management:
         except StorageError as error:
             log.warning("%s: %s", self.config.name, error)
 
+    def tick(self) -> None:
+        """Do what the clock says is due: look at the load, change the calendar."""
+        if self.functions is not None:
+            self.functions.tick()
+
     # Events ---------------------------------------------------------------------------------
 
     def log_event(self, code: int, at_s: int | None = None, *, again: bool = False) -> bool:
@@ -288,8 +299,24 @@ class Management:
 
     # Inside -----------------------------------------------------------------------------------
 
+    def _make_functions(self) -> Functions:
+        settings = Settings(self._settings_path)
+        if settings.finding is not None:
+            log.error("%s: %s", self.config.name, settings.finding)
+            self.log_event(EventCode.STATE_RESTORED)
+        return Functions(
+            settings,
+            calendar_us=self._around.calendar_us,
+            period_s=self.config.capture_period_s,
+            turned=lambda: self.log_event(EventCode.CLOCK_ADJUSTED),
+            power_w=self._power_w,
+            trip=self._trip,
+        )
+
     def _make_devices(self) -> tuple[LogicalDevice, LogicalDevice]:
         """Return what the concentrator's side may associate with, and what the listeners' may."""
+        if self.functions is None:
+            self.functions = self._make_functions()
         sources = Sources(
             live=self._live,
             registers=self._registers,
@@ -297,7 +324,7 @@ class Management:
             events=self.events,
             disconnector=self._disconnector,
             push=self,
-            calendar=self._calendar,
+            functions=self.functions.objects,
             replayed=lambda: self._around.replayed(self._around.calendar_us() // MICROSECONDS),
             window_expected=lambda: self._ciphering.window.expected,
             last_event=lambda: self._last_code,
@@ -341,8 +368,18 @@ class Management:
             return shown or self._live()
         return shown if shown is not None and shown.at_s >= last.end_s else momentary_of(last)
 
-    def _calendar(self) -> CosemDateTime:
-        return CosemDateTime.from_utc(from_us(self._around.calendar_us()))
+    def _power_w(self) -> int | None:
+        shown = self._instrument.momentary()
+        return None if shown is None else shown.power_w
+
+    def _trip(self) -> None:
+        """Open the breaker because the load was over its limit; a person closes it at the meter."""
+        if self._disconnector.state is ControlState.CONNECTED:
+            try:
+                self._disconnector.apply(Trigger.LOCAL_DISCONNECT)
+            except Refused:
+                return  # the disk is full; it is tried again
+            self.log_event(EventCode.LOAD_LIMITED)
 
     def _begin_ring_at(self, sequence: int) -> None:
         """Let the ring go on behind a gap that nobody can fill any more."""

@@ -158,6 +158,7 @@ class ManagementProcess:
         self.end.tick(now_s)
         self._send()
         self.management.tick_pushes(now_s)
+        self.management.tick()
         images, now_us = self.management.images, round(now_s * 1e6)
         if images is not None and (due_us := images.due_us()) is not None and due_us <= now_us:
             images.tick(now_us)

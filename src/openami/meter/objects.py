@@ -5,7 +5,7 @@ Values are bound to whoever knows them; nothing here remembers anything.  The pu
 what a stranger needs to find its way: clock, name, logical devices and the frame counter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -22,7 +22,8 @@ from openami.cosem.classes.push import (
     SendDestinationAndMethod,
     push_setup,
 )
-from openami.cosem.classes.time_event import Clock, ClockBase
+from openami.cosem.classes.tariff import ActivityCalendar, Limiter, SpecialDaysTable
+from openami.cosem.classes.time_event import Clock
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import ALL, Grant
 from openami.cosem.serving.profile import profile_generic
@@ -37,16 +38,15 @@ from openami.dlms.data import (
     Unsigned,
     VisibleString,
 )
-from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
 from openami.exchange.channels import PROFILE_CHANNELS, Channel
+from openami.meter.clock import CLOCK
 from openami.meter.config import MeterConfig
 from openami.meter.metrology import Momentary
 from openami.meter.outbox import PUSH_SETUP
 from openami.meter.records import Rows
 
-CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
 LDN: Final = Obis(0, 0, 42, 0, 0, 255)
 SAP_LIST: Final = Obis(0, 0, 41, 0, 0, 255)
 SECURITY_SETUP: Final = Obis(0, 0, 43, 0, 0, 255)
@@ -70,6 +70,10 @@ MANAGER_GRANTS: Final = (
     Grant(read=ALL, invoke=ALL),
     Grant(of=PushSetup, write=frozenset({4, 5, 6, 7})),
     Grant(of=ImageTransfer, write=frozenset({5})),
+    Grant(of=Clock, write=frozenset({2})),
+    Grant(of=Limiter, write=frozenset({4, 5, 6, 7, 8, 9})),
+    Grant(of=ActivityCalendar, write=frozenset({6, 7, 8, 9, 10})),
+    Grant(of=SpecialDaysTable, write=frozenset({2})),
 )
 
 UNITS: Final = {"Wh": 30, "W": 27, "V": 35, "A": 33}  # DLMS UA 1000-1, table of units
@@ -97,7 +101,7 @@ class Sources:
     events: Rows
     disconnector: Disconnector
     push: PushSink
-    calendar: Callable[[], CosemDateTime]
+    functions: Sequence[InterfaceClass]  # clock, load limit, tariffs
     replayed: Callable[[], str]
     window_expected: Callable[[], int]
     last_event: Callable[[], int]
@@ -117,6 +121,7 @@ class Firmware:
 def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
     """Return every object of the meter."""
     return [
+        *sources.functions,
         *_identity(config, sources),
         *_access(config, sources),
         *_registers(sources.live, sources.registers),
@@ -138,22 +143,10 @@ def receive_images(objects: list[InterfaceClass], firmware: Firmware) -> ImageRe
 
 
 def _identity(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
-    clock = Clock(
-        CLOCK,
-        time_zone=0,
-        status=0,
-        daylight_savings_begin=NEVER,
-        daylight_savings_end=NEVER,
-        daylight_savings_deviation=0,
-        daylight_savings_enabled=False,
-        clock_base=ClockBase.INTERNAL_CRYSTAL,
-    )
-    clock.bind(Clock.time, sources.calendar)
     source = Data(SOURCE)
     source.bind(Data.value, lambda: VisibleString(sources.replayed()))
     version = FIRMWARE_VERSION if sources.firmware is None else sources.firmware.version
     return [
-        clock,
         Data(LDN, value=OctetString(config.ldn.encode())),
         Data(SERIAL_NUMBER, value=VisibleString(config.ldn[3:])),
         Data(MANUFACTURER, value=VisibleString("OpenAMI")),
@@ -266,6 +259,3 @@ def _push_setup(config: MeterConfig) -> PushSetup:
         number_of_retries=255,
         repetition_delay=round(config.push_first_s),
     )
-
-
-NEVER: Final = CosemDateTime(year=None, month=None, day=None, hour=None, minute=None)

@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, update
 
@@ -27,7 +27,7 @@ from openami.store.tables import commands as commands_table
 BEGUN: Final = frozenset({CommandState.RESERVED, CommandState.SENT})  # may have been sent
 SWEPT: Final = 1000  # expired commands of one look
 
-Argument = dict[str, int | float | str | bool | None]
+Argument = dict[str, Any]  # JSON object
 
 
 class MeterBusyError(UserError):
@@ -55,6 +55,7 @@ class Command:
     attempts: int  # that did not reach the meter
     next_attempt_real_us: int
     changed_real_us: int  # when it came to its state
+    correlation: str  # what the asker calls it; several commands may belong together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +79,12 @@ def ask(  # noqa: PLR0913  a command has these fields
     valid_in_s: float = 0.0,
     priority: Priority = Priority.NORMAL,
     argument: Argument | None = None,
+    correlation: str | None = None,
 ) -> str:
     """Make an intent durable; return its command id.
 
-    It is sent from `valid_in_s` from now on, for `valid_s`.
+    It is sent from `valid_in_s` from now on, for `valid_s`.  `argument` is one that
+    `headend.orders` takes; `correlation` is what the asker calls it, else it is the command id.
 
     Raises:
         MeterBusyError: An earlier command of this meter, not less urgent, is still open.
@@ -102,16 +105,21 @@ def ask(  # noqa: PLR0913  a command has these fields
         "valid_until_real_us": from_us + round(valid_s * MICROSECONDS),
         "priority": int(priority),
         "changed_real_us": now_us,
+        "correlation": correlation or command_id,
     }
     with transaction(database) as connection:
-        _refuse_second(connection, meter_id, priority)
+        if valid_in_s <= 0:
+            _refuse_second(connection, meter_id, priority)
         insert_all(connection, commands_table, [row])
         _note(connection, command_id, CommandState.REQUESTED, f"asked by {asked_by}: {reason}")
     return command_id
 
 
 def _refuse_second(connection: Connection, meter_id: int, priority: Priority) -> None:
-    """Refuse a command while one as urgent is open; two that ask at once meet at the meter."""
+    """Refuse a command while one as urgent is due; two that ask at once meet at the meter.
+
+    Those for later wait in a row: they are sent one after another when their time has come.
+    """
     # SQLite has one writer; PostgreSQL makes the second wait here until the first is committed.
     row = select(meters.c.meter_id).where(meters.c.meter_id == meter_id).with_for_update()
     connection.execute(row).first()
@@ -119,6 +127,7 @@ def _refuse_second(connection: Connection, meter_id: int, priority: Priority) ->
         (commands_table.c.meter_id == meter_id)
         & commands_table.c.state.in_([state.value for state in OPEN])
         & (commands_table.c.priority <= int(priority))
+        & (commands_table.c.valid_from_real_us <= real_us())
     )
     kind = connection.execute(earlier.limit(1)).scalar()
     if kind is not None:
@@ -175,6 +184,40 @@ def _note(database: Database, command_id: str, state: CommandState, note: str) -
     }
     with transaction(database) as connection:
         insert_all(connection, command_history, [row])
+
+
+def progress(database: Database, command_id: str, result: Argument, lease: Lease) -> None:
+    """Record how far a command that is being sent has come.
+
+    Raises:
+        LostLeaseError: `lease` is another's by now; nothing is recorded.
+    """
+    wanted = (commands_table.c.command_id == command_id) & (
+        commands_table.c.state == CommandState.SENT.value
+    )
+    with transaction(database) as connection:
+        require(connection, lease)
+        said = json.dumps(result)
+        connection.execute(update(commands_table).where(wanted).values(result=said))
+
+
+def cancel(database: Database, command_id: str, by: str, reason: str) -> Command:
+    """Withdraw a command that nobody has begun with; return it.
+
+    Raises:
+        UserError: There is none of that id, or it is too late.
+    """
+    note = f"cancelled by {by}: {reason}"
+    requested = {CommandState.REQUESTED}
+    with transaction(database) as connection:
+        done = advance(connection, command_id, requested, CommandState.CANCELLED, note)
+        found = command(connection, command_id)
+    if not done:
+        raise UserError(
+            f"command {command_id} is {found.state.value} by now: only what is requested is"
+            " cancelled; ask for the opposite"
+        )
+    return found
 
 
 def expire(database: Database) -> int:
@@ -286,11 +329,22 @@ def command(database: Database, command_id: str) -> Command:
     return _command(row)
 
 
-def commands(database: Database, *, meter_id: int | None = None, limit: int = 100) -> list[Command]:
+def commands(
+    database: Database,
+    *,
+    meter_id: int | None = None,
+    states: Collection[CommandState] | None = None,
+    correlation: str | None = None,
+    limit: int = 100,
+) -> list[Command]:
     """Return commands, newest first."""
     query = select(commands_table).order_by(commands_table.c.asked_real_us.desc()).limit(limit)
     if meter_id is not None:
         query = query.where(commands_table.c.meter_id == meter_id)
+    if states is not None:
+        query = query.where(commands_table.c.state.in_([state.value for state in states]))
+    if correlation is not None:
+        query = query.where(commands_table.c.correlation == correlation)
     with reading(database) as connection:
         return [_command(row) for row in connection.execute(query).mappings()]
 

@@ -39,6 +39,7 @@ class Meter:
     last_seen_us: int | None = None
     profile_read_us: int | None = None
     events_read_us: int | None = None
+    cell: str = ""  # radio cell or transformer whose meters share a narrow way; "": none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0009"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0010"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -52,6 +52,7 @@ meters = Table(
     Column("last_seen_us", BigInteger),
     Column("profile_read_us", BigInteger),  # end of the last scheduled profile read
     Column("events_read_us", BigInteger),
+    Column("cell", Text, nullable=False, server_default=""),  # what it shares its way with
 )
 
 commissionings = Table(  # meters on their way into operation, and those that got there
@@ -324,7 +325,7 @@ findings = Table(  # what validation says
 commands = Table(
     "commands",
     metadata,
-    Column("command_id", String(36), primary_key=True),  # UUID, also the correlation id
+    Column("command_id", String(36), primary_key=True),  # UUID
     Column("meter_id", Integer, nullable=False, index=True),
     Column("kind", String(12), nullable=False),
     Column("argument", Text, nullable=False),  # JSON
@@ -341,6 +342,7 @@ commands = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),  # that reached no meter
     Column("next_attempt_real_us", BigInteger, nullable=False, server_default="0"),
     Column("changed_real_us", BigInteger, nullable=False, server_default="0"),  # its state
+    Column("correlation", String(64), nullable=False, server_default="", index=True),
 )
 
 command_history = Table(

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A meter's clock is set, adjusted or shifted, and its deviation measured before and after.
+
+A deviation is what the meter's clock shows, less our calendar half-way between question and answer;
+half of that span is its uncertainty.  A clock that is further off than the head-end takes for a
+mistake of ours is not touched unless the command is forced: a wrong calendar here must not turn the
+clocks of a fleet.
+
+Whether a shift or an adjustment took place is told from how far the clock has moved since it was
+measured before.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from openami.cosem.classes.time_event import Clock, PresetTime
+from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.obis import Obis
+from openami.exchange.commands import CommandState
+from openami.headend.associations import MeterSession
+from openami.headend.conduct import TOO_LATE, Json, NotAllowedError, Outcome
+from openami.headend.orders import ClockOrder
+from openami.runtime.clock import MICROSECONDS, from_us, to_us
+from openami.runtime.errors import UserError
+
+QUARTER_S: Final = 900
+MINUTE_S: Final = 60
+TOLERANCE_S: Final = 1.0  # beside the uncertainty; a date-time may lack hundredths
+PRESET_AHEAD_S: Final = 2.0
+PRESET_WINDOW: Final = timedelta(minutes=10)
+LOOK_S: Final = 0.02
+
+
+class Deviation(NamedTuple):
+    """How far a clock is off, calendar seconds; positive when it is ahead."""
+
+    off_s: float
+    uncertainty_s: float
+
+
+async def measure(session: MeterSession, at: Obis, now_us: Callable[[], int]) -> Deviation:
+    """Return how far the meter's clock is off.
+
+    Raises:
+        UserError: It tells no time.
+    """
+    asked_us = now_us()
+    time = await session.run(session.client.get(Clock.time, at=at))
+    answered_us = now_us()
+    try:
+        told_us = to_us(time.to_utc())
+    except ValueError as error:
+        problem = f"the clock of meter {session.meter.meter_id} tells no time ({error})"
+        raise UserError(f"{problem}: set it") from error
+    middle_us = (asked_us + answered_us) / 2
+    return Deviation(
+        (told_us - middle_us) / MICROSECONDS, (answered_us - asked_us) / 2 / MICROSECONDS
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockConduct:
+    """Carries out a `ClockOrder`.
+
+    Attributes:
+        order: What is asked.
+        at: The clock.
+        now_us: The calendar.
+        most_s: How far it may be off without force.
+        period_s: The measuring period.
+    """
+
+    order: ClockOrder
+    at: Obis
+    now_us: Callable[[], int]
+    most_s: float
+    period_s: int
+    changes = True
+
+    async def before(self, session: MeterSession) -> Json:
+        found = await measure(session, self.at, self.now_us)
+        if abs(found.off_s) > self.most_s and not self.order.force:
+            raise NotAllowedError(
+                f"the clock is {found.off_s:+.1f} s off, more than clock_most_s = {self.most_s:g}:"
+                " find out which of the two is wrong, then ask with force"
+            )
+        return {
+            "deviation_before_s": round(found.off_s, 3),
+            "uncertainty_before_s": round(found.uncertainty_s, 3),
+            "at_us": self.now_us(),
+        }
+
+    async def send(self, session: MeterSession) -> None:
+        client, at = session.client, self.at
+        match self.order.action:
+            case "set":
+                time = CosemDateTime.from_utc(from_us(self.now_us()))
+                await session.run(client.set(Clock.time, time, at=at))
+            case "adjust_to_quarter":
+                await session.run(client.act(Clock.adjust_to_quarter, 0, at=at))
+            case "adjust_to_measuring_period":
+                await session.run(client.act(Clock.adjust_to_measuring_period, 0, at=at))
+            case "adjust_to_minute":
+                await session.run(client.act(Clock.adjust_to_minute, 0, at=at))
+            case "shift":
+                await session.run(client.act(Clock.shift_time, self.order.shift_s, at=at))
+            case "preset":
+                await self._preset(session)
+
+    async def _preset(self, session: MeterSession) -> None:
+        """Hand over a time that is to come, and let it hold when it has come."""
+        due_us = self.now_us() + round(PRESET_AHEAD_S * MICROSECONDS)
+        moment = from_us(due_us)
+        # The window is checked by the meter's clock, which may be off by all that is allowed.
+        margin = PRESET_WINDOW + timedelta(seconds=2 * self.most_s)
+        preset = PresetTime(
+            *map(CosemDateTime.from_utc, (moment, moment - margin, moment + margin))
+        )
+        await session.run(session.client.act(Clock.preset_adjusting_time, preset, at=self.at))
+        while self.now_us() < due_us:  # noqa: ASYNC110  the calendar has a speed of its own
+            await asyncio.sleep(LOOK_S)
+        await session.run(session.client.act(Clock.adjust_to_preset_time, 0, at=self.at))
+
+    async def prove(self, session: MeterSession, before: Json | None) -> Outcome:
+        after = await measure(session, self.at, self.now_us)
+        result: Json = {
+            **(before or {}),
+            "deviation_after_s": round(after.off_s, 3),
+            "uncertainty_after_s": round(after.uncertainty_s, 3),
+        }
+        note = f"the clock is {after.off_s:+.1f} s off"
+        if before is not None:
+            note = f"{note}, it was {before['deviation_before_s']:+.1f} s"
+        if self._holds(after, before):
+            return Outcome(CommandState.CONFIRMED, note, result)
+        return Outcome(CommandState.FAILED, f"{note}, not as asked{TOO_LATE}", result)
+
+    def _holds(self, after: Deviation, before: Json | None) -> bool:
+        slack_s = TOLERANCE_S + after.uncertainty_s
+        if self.order.action in {"set", "preset"}:
+            # A time is right when it leaves here and late by its way when it is set.
+            return abs(after.off_s) <= slack_s + after.uncertainty_s
+        if before is None:
+            return False
+        was_s, slack_s = before["deviation_before_s"], slack_s + before["uncertainty_before_s"]
+        if self.order.action == "shift":
+            return bool(abs(after.off_s - was_s - self.order.shift_s) <= slack_s)
+        # Where the clock stood when it was adjusted is known to within the time since.
+        grid_s = {"adjust_to_quarter": QUARTER_S, "adjust_to_minute": MINUTE_S}.get(
+            self.order.action, self.period_s
+        )
+        passed_s = max(0.0, (self.now_us() - before["at_us"]) / MICROSECONDS)
+        stood_s = before["at_us"] / MICROSECONDS + was_s
+        moved_s = after.off_s - was_s
+        # It was turned to a mark of the grid from somewhere in [stood, stood + passed].
+        mark_s = stood_s + moved_s
+        nearest_s = -(-(mark_s - slack_s) // grid_s) * grid_s
+        is_mark = nearest_s <= mark_s + passed_s + slack_s
+        return bool(is_mark and abs(moved_s) <= grid_s / 2 + slack_s)
