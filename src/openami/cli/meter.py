@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from openami.cli.measuring import errors
+from openami.cli.meter_debug import debug
 from openami.cli.meter_display import display
 from openami.cli.meter_recover import recover
 from openami.cli.meter_terminals import terminals
@@ -97,6 +98,7 @@ def pair_modules(home: Path) -> None:
     modules.pair(home.resolve())
 
 
+meter.add_command(debug)
 meter.add_command(display)
 meter.add_command(terminals)
 meter.add_command(recover)

@@ -5,13 +5,14 @@
 file                    what
 ======================  ================================================================
 ``secure/flash.bin``    boot region, bank A with the first image, the boot's state
-``secure/otp.bin``      hash of the boot region
+``secure/otp.bin``      hash of the boot region, and of the debug key if there is one
 ``secure/update.key``   P-256 scalar that opens images encrypted for this device
 ``update-pub.pem``      its public key, for whoever encrypts them
 ======================  ================================================================
 
 `brought` takes what `openami credentials delivery` made: ``factory.bin``, ``trusted/*.pem`` and
-``root.pem``.  `development` makes keys and a first image for an installation that brought none.
+``root.pem``.  ``debug.pem`` beside them is the public key that opens debug ports; without it none
+ever opens.  `development` makes keys and a first image for an installation that brought none.
 Its private key lies on the same machine as the meters: what it signs proves nothing to anybody
 else.
 """
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -32,10 +34,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from openami.device.bootregion import MOST_KEYS, REGION, BootRegion
+from openami.device.debugtoken import name_of
 from openami.device.files import FLASH_FILE, OTP_FILE, SECURE, UPDATE_KEY_FILE
 from openami.device.flash import FlashFile
 from openami.device.fwu import SCALAR_OCTETS, update_key
-from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, ENTRY_OCTETS, Otp
+from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, DEBUG, ENTRY_OCTETS, Otp
 from openami.device.payload.judge import policy
 from openami.device.payload.pack import pack
 from openami.device.payload.parts import BOOT as BOOT_PROGRAM
@@ -48,6 +51,7 @@ from openami.firmware.flash import ERASED, PAGE_OCTETS, UNIT_OCTETS
 from openami.firmware.image import Image, Version
 from openami.firmware.keys import VerifyingKey, fresh_p256, private_key, public_key
 from openami.firmware.verify import verify
+from openami.psa.formats import public_point
 from openami.runtime.errors import UserError
 from openami.runtime.files import PRIVATE, write_durably
 
@@ -56,17 +60,23 @@ SIGNING_KEY: Final = "development-key.pem"
 FACTORY_IMAGE: Final = "factory.bin"
 ROOT_FILE: Final = "root.pem"
 TRUSTED: Final = "trusted"
+DEBUG_FILE: Final = "debug.pem"
 FIRST_VERSION: Final = Version(0, 1, 0)
 FIRST_COUNTER: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What a factory gets from the vendor: the first image, and the keys that devices trust."""
+    """What a factory gets from the vendor: the first image, and the keys that devices trust.
+
+    Attributes:
+        debug: 04 || x || y of the key that opens debug ports; empty for none.
+    """
 
     image: bytes = field(repr=False)
     keys: tuple[VerifyingKey, ...]
     root: VerifyingKey | None = None
+    debug: bytes = b""
 
 
 def brought(folder: Path) -> Delivery | None:
@@ -79,9 +89,13 @@ def brought(folder: Path) -> Delivery | None:
         return None
     paths = sorted((folder / TRUSTED).glob("*.pem"))
     root, *keys = map(_public, (folder / ROOT_FILE, *paths))
-    return _judged(
-        folder, Delivery(image=_octets(folder / FACTORY_IMAGE), keys=tuple(keys), root=root)
+    delivery = Delivery(
+        image=_octets(folder / FACTORY_IMAGE),
+        keys=tuple(keys),
+        root=root,
+        debug=_debug_point(folder),
     )
+    return _judged(folder, delivery)
 
 
 def development(folder: Path) -> Delivery:
@@ -107,7 +121,8 @@ def development(folder: Path) -> Delivery:
             image = Release.of(here()).image(FIRST_VERSION, FIRST_COUNTER, key)
             write_durably(image_file, image.encode())
         keys = (VerifyingKey.of(key),)
-        return _judged(folder, Delivery(image=image_file.read_bytes(), keys=keys))
+        image_octets = image_file.read_bytes()
+        return _judged(folder, Delivery(image=image_octets, keys=keys, debug=_debug_point(folder)))
 
 
 def _judged(folder: Path, delivery: Delivery) -> Delivery:
@@ -129,6 +144,18 @@ def _public(path: Path) -> VerifyingKey:
         return public_key(_octets(path))
     except KeyFormatError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _debug_point(folder: Path) -> bytes:
+    path = folder / DEBUG_FILE
+    if not path.exists():
+        return b""
+    found = _public(path).key
+    if not isinstance(found, ec.EllipticCurvePublicKey) or not isinstance(
+        found.curve, ec.SECP256R1
+    ):
+        raise UserError(f"{path} is no key of P-256: bring one, or remove it")
+    return public_point(found)
 
 
 def _octets(path: Path) -> bytes:
@@ -179,6 +206,8 @@ def make(home: Path, delivery: Delivery) -> None:
         flash.close()
     otp = Otp.open(folder / OTP_FILE)
     try:
+        if delivery.debug:
+            otp.burn(DEBUG, name_of(delivery.debug))
         otp.burn(BOOT, region.digest)  # last: says that the device is whole
     finally:
         otp.close()

@@ -3,6 +3,8 @@
 
 The file holds what a chip would, octet for octet, and refuses what a chip could not do: writing
 over what is not erased.  `sync` is an fdatasync; the name of a new file is durable with the first.
+Where the part's words (`lockwords`) let octets run only, they read as FF and are not changed;
+`fetch` is for what runs them.
 `StoragePages` gives a part of it to the storage of the secure world, which has a port of its own.
 """
 
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from openami.device.lockwords import Locks
 from openami.device.storage import (
     StorageError,
     create,
@@ -32,6 +35,7 @@ class FlashFile:
     ) -> None:
         """See `open`."""
         self.path = path
+        self.locks = Locks.beside(path)
         self._descriptor = descriptor
         self._octets, self._page_octets = octets, page_octets
         self._nameless = new
@@ -59,6 +63,10 @@ class FlashFile:
         return cls(path, descriptor, octets, page_octets, new=False)
 
     def read(self, offset: int, count: int) -> bytes:
+        return self.locks.hidden(offset, self.fetch(offset, count))
+
+    def fetch(self, offset: int, count: int) -> bytes:
+        """Return octets as an instruction fetch gets them."""
         self._inside(offset, count)
         return os.pread(self._descriptor, count, offset)
 
@@ -68,12 +76,14 @@ class FlashFile:
             raise FlashError(f"{problem}: fill them up with FF")
         if self.read(offset, len(octets)).strip(ERASED):
             raise FlashError(f"the flash at {offset:#x} is not erased: erase its page first")
+        self._not_execute_only(offset, len(octets))
         write_all(self.path, self._descriptor, octets, offset)
 
     def erase(self, offset: int) -> None:
         self._inside(offset, self._page_octets)
         if offset % self._page_octets:
             raise FlashError(f"no page begins at {offset:#x}")
+        self._not_execute_only(offset, self._page_octets)
         write_all(self.path, self._descriptor, ERASED * self._page_octets, offset)
 
     def sync(self) -> None:
@@ -91,6 +101,12 @@ class FlashFile:
             self.sync()
         finally:
             os.close(self._descriptor)
+
+    def _not_execute_only(self, offset: int, count: int) -> None:
+        number = self.locks.region_of(offset, count)
+        if number is not None:
+            problem = f"the flash at {offset:#x} is execute-only, region {number}"
+            raise FlashError(f"{problem}: only a mass erase changes it")
 
     def _inside(self, offset: int, count: int) -> None:
         if not 0 <= offset <= offset + count <= self._octets:

@@ -8,7 +8,8 @@ entries   field    value; an entry has 8 octets, 256 are there
 4         stage    first octet: fuses of the life cycle (`psa.lifecycle`)
 5         revoked  a bit for each signing key of the boot region, the first the lowest;
                    burned where the key is given up
-8 to 11   unique   key that only this device has, burned by the factory
+8 to 11   unique   key that only this device has, burned by the factory; all 0 once destroyed
+12 to 15  debug    SHA-256 of the point of the key that opens the debug port, burned by the factory
 ========  =======  ==========================================================
 
 The others are free.
@@ -30,6 +31,8 @@ REVOKED: Final = 5
 REVOKED_ENTRIES: Final = 1
 UNIQUE_KEY: Final = 8
 UNIQUE_KEY_OCTETS: Final = 32
+DEBUG: Final = 12
+DEBUG_ENTRIES: Final = 4
 
 
 class OtpError(Exception):

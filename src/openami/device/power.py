@@ -18,6 +18,7 @@ from typing import Final
 from openami.device import sealed
 from openami.device.boothost import RUNNING
 from openami.device.bootregion import BootRegion, BootRegionError
+from openami.device.debugport import end_session
 from openami.device.files import FLASH_FILE, OTP_FILE
 from openami.device.flash import FlashFile
 from openami.device.handover import Handover
@@ -79,6 +80,7 @@ def first_program(folder: Path) -> bytes:
         BootError: It is not what was burned.
         StorageError: Flash or one-time-programmable memory cannot be opened.
     """
+    end_session(folder)
     flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
     otp = Otp.open(folder / OTP_FILE)
     try:

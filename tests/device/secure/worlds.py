@@ -48,6 +48,11 @@ CODE: Final = (
 )
 
 
+def fuses(state: LifeCycle) -> bytes:
+    """Return the octet that says a state; for the unknown one, a pattern that says none."""
+    return bytes((0b11011111 if state is LifeCycle.UNKNOWN else STAGES[state].fuses,))
+
+
 def make(folder: Path, state: LifeCycle = LifeCycle.SECURED) -> None:
     """Make the flash and the fuses of a device that left its factory."""
     region = BootRegion(program=b"boot", keys=KEYS)
@@ -59,7 +64,7 @@ def make(folder: Path, state: LifeCycle = LifeCycle.SECURED) -> None:
     otp = Otp.open(folder / OTP_FILE)
     otp.burn(BOOT, region.digest)
     otp.burn(UNIQUE_KEY, UNIQUE)
-    otp.burn(STAGE, bytes((STAGES[state].fuses & 0xFF,)))
+    otp.burn(STAGE, fuses(state))
     otp.close()
 
 
@@ -69,12 +74,12 @@ def in_memory(
     limits: Limits = LIMITS,
 ) -> Service:
     """Return the service of a world in memory; fuses and chance are the same each time."""
-    fuses = Otp(Path("memory"), os.memfd_create("fuses"))
-    os.pwrite(fuses.fileno(), BLANK * ENTRY_OCTETS * ENTRIES, 0)
-    fuses.burn(UNIQUE_KEY, UNIQUE)
-    fuses.burn(STAGE, bytes((STAGES[state].fuses & 0xFF,)))
-    world = World(flash or SimulatedFlash(M2351_FLASH_OCTETS), fuses, RECORD, Noise())
-    fuses.close()
+    otp = Otp(Path("memory"), os.memfd_create("fuses"))
+    os.pwrite(otp.fileno(), BLANK * ENTRY_OCTETS * ENTRIES, 0)
+    otp.burn(UNIQUE_KEY, UNIQUE)
+    otp.burn(STAGE, fuses(state))
+    world = World(flash or SimulatedFlash(M2351_FLASH_OCTETS), otp, RECORD, Noise())
+    otp.close()
     return Service(world, limits=limits)
 
 
