@@ -125,7 +125,7 @@ LIMITED: tuple[Case, ...] = (
          ask("import_key", key(AES), bytes(16), status=Status.INSUFFICIENT_MEMORY),
          ask("destroy_key", "key"), imported(key(AES), bytes(16))),
     case("own", "a persistent key where entries took the room",
-         ask("its_set", 11, bytes(500), 0), ask("ps_set", 11, bytes(500), 0),
+         ask("its_set", 11, bytes(700), 0), ask("ps_set", 11, bytes(700), 0),
          ask("import_key", key(0x1001, lifetime=1, number=0x41), bytes(900),
              status=Status.INSUFFICIENT_STORAGE),
          ask("get_key_attributes", 0x41, status=Status.INVALID_HANDLE),
