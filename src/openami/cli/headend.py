@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from openami.cli.headend_campaign import campaign
 from openami.cli.headend_commission import commission
 from openami.cli.headend_keys import keys
 from openami.cli.headend_keystore import keystore
@@ -41,6 +42,7 @@ def run(home: Path, *, worker: str | None, listen: str | None, verbose: bool) ->
     run_until_stopped(lambda stop: serve(home.resolve(), stop, worker=worker, listen=url))
 
 
+headend.add_command(campaign)
 headend.add_command(commission)
 headend.add_command(keys)
 headend.add_command(keystore)

@@ -26,7 +26,7 @@ from openami.web.guards import (
     NotSignedInError,
 )
 from openami.web.rendering import STATIC, render
-from openami.web.routes import api, console, household, live, login, operation, service
+from openami.web.routes import api, campaigns, console, household, live, login, operation, service
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def create_app(context: Context) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
-    for part in (service, login, live, api, operation, console, household):
+    for part in (service, login, live, api, operation, campaigns, console, household):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_error_pages(app)
