@@ -2,10 +2,13 @@
 """Changes of meters' keys over a concentrator, while pushes and reads go on."""
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
 
-from chain import Chain, row_of, running_chain, until
+from chain import Chain, decode_rows, row_of, running_chain, until
 from loops import in_loop
 from openami.access.keystore import KeyStore
 from openami.dlms.security.keyset import KeySet
@@ -13,7 +16,7 @@ from openami.headend.associations import MeterSession
 from openami.headend.reading import read_control_state
 from openami.headend.sessions import Urgency
 from openami.runtime.clock import real_us
-from openami.store import counters, key_changes, keys
+from openami.store import counters, key_changes, keys, registry
 from openami.store.key_changes import ChangeState
 from openami.store.keys import KeyState
 
@@ -158,6 +161,46 @@ async def test_what_the_journal_holds_under_retired_keys_still_arrives(tmp_path:
         await until(lambda: chain.headend.notifications.rejected == 1)
         meter.push([row_of(1, 3)])
         await until(lambda: len(chain.stored()) == 3)
+
+
+@in_loop
+async def test_three_days_without_uplink_a_read_and_new_keys_cost_no_push(tmp_path: Path) -> None:
+    """Meanwhile the head-end reaches the meter by its own address; then the journal drains."""
+    async with running_chain(tmp_path, meters=1) as chain:
+        meter = chain.meters[1]
+        headend_url, chain.uplink_url = chain.uplink_url, replace(chain.uplink_url, port=9)
+        await chain.concentrator_ends()
+        await chain.start_concentrator()  # it dials where nobody listens
+        await meter.connect(chain.meters_url)
+        listener = await meter.listen()
+        registry.set_address(chain.engine, 1, str(listener.url))
+        chain.headend.directory.refresh()
+
+        async def live_a_day(day: int) -> None:
+            for index in range(48 * day, 48 * day + 48):
+                meter.push([row_of(1, index)])
+            await until(lambda: not meter.outbox)
+            chain.now += timedelta(days=1)
+
+        await live_a_day(0)
+        assert await ask(chain) == 1
+        await live_a_day(1)
+        rotation = rotate(chain, 1, key_names=ALL)
+        await until(lambda: ended(chain, rotation))
+        assert outcome(chain, rotation) == [ChangeState.CHANGED]
+        await live_a_day(2)
+        assert chain.concentrator.journal.depth == 144
+        assert chain.stored() == []
+
+        await chain.concentrator_ends()
+        chain.uplink_url = headend_url
+        await chain.start_concentrator()
+        await until(lambda: chain.concentrator.journal.depth == 0)
+        assert Counter(message.epoch for message in chain.stored()) == {1: 96, 2: 48}
+        rows = [row for message in chain.stored() for row in decode_rows(message.rows)]
+        assert sorted(rows) == [row_of(1, index) for index in range(144)]
+        assert chain.headend.notifications.rejected == 0
+        await listener.close()
 
 
 @in_loop

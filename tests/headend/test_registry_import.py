@@ -79,6 +79,26 @@ def test_another_shipment_is_refused(chain: Chain, change: dict[str, object], pr
     assert str(path) in str(caught.value)
 
 
+def test_two_meters_of_one_title_are_refused(chain: Chain) -> None:
+    path = chain.layout.headend / "shipment.json"
+    said = json.loads(path.read_bytes())
+    sound = load_shipment(path)
+    said["meters"][2]["title"] = said["meters"][0]["title"]
+    path.write_text(json.dumps(said))
+    with pytest.raises(ConfigurationError, match="meter 3 has the system title of meter 1"):
+        load_shipment(path)
+
+    import_shipment(chain.engine, sound)
+    former = sound.meters[0]
+    for known, problem in (
+        (replace(former, meter_id=9), "meter 9 has the system title of meter 1"),
+        (replace(former, title=b"OAM00099"), "meter 1 is known with system title 4F414D0000000001"),
+    ):
+        with pytest.raises(ConfigurationError, match=problem):
+            import_shipment(chain.engine, replace(sound, meters=[known]))
+    assert len(registry.meters(chain.engine)) == 3
+
+
 def test_the_configuration_is_read_with_its_defaults(chain: Chain) -> None:
     config = HeadEndConfig.load(chain.layout.headend)
     assert config.sessions == SessionSettings()

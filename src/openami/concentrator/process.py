@@ -128,7 +128,7 @@ class Concentrator:
             "meters known": len(self.registry),
             "lines": len(self.lines),
             "lines up": sum(line.is_up for line in self.lines),
-            "alarm": self.writer.failing or self.registry.failing,
+            "alarm": self.writer.trouble or self.registry.failing,
         }
 
     def heartbeat(self) -> Heartbeat:
@@ -146,7 +146,7 @@ class Concentrator:
             attached=self.relay.attached,
             at_quota=self.journal.full_meters(),
             refused=self.relay.tally.full + self.relay.tally.unkept,
-            alarm=self.writer.failing or self.registry.failing,
+            alarm=self.writer.trouble or self.registry.failing,
         )
 
     async def _report(self, run_folder: Path | None) -> None:

@@ -218,7 +218,7 @@ class HeadEnd:
             "firmware updates open": self.campaigns.work.under_way,
             "firmware blocks": self.campaigns.updates.blocks,
             "leases": self.holdings.count,
-            "alarm": self.books.arrivals.failing,
+            "alarm": self.books.arrivals.trouble,
         }
 
     async def _report(self, run_folder: Path | None) -> None:

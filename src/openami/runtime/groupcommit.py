@@ -9,6 +9,7 @@ choose: an idle writer commits a single item at once.
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -28,10 +29,12 @@ class GroupCommit(Generic[T, R]):
         groups: How many groups were committed.
         most_items: The largest group.
         pause_s: How long to rest after a failure, so that a full disk is not hammered.
+        slow_s: A group that takes longer is told of: a disk that hangs fails nothing.
     """
 
     most_items = 2000
     pause_s = 1.0
+    slow_s = 5.0
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class GroupCommit(Generic[T, R]):
         self._waiting: list[tuple[T, Done[R]]] = []
         self._condition = threading.Condition()
         self._stopping = False
+        self._begun_s: float | None = None  # when the group that is being written was begun
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -69,6 +73,15 @@ class GroupCommit(Generic[T, R]):
     def depth(self) -> int:
         """How many items wait to be written."""
         return len(self._waiting)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is confirmed now, or only slowly; empty where all is well."""
+        begun_s = self._begun_s
+        if self.failing or begun_s is None or time.monotonic() - begun_s <= self.slow_s:
+            return self.failing
+        slow = f"{self._name} has been waited for longer than {self.slow_s:g} s"
+        return f"{slow}: its disk is slow or hangs; what is not confirmed is sent again"
 
     def submit(self, item: T, done: Done[R]) -> bool:
         """Queue `item`; `done` is called in the loop after its commit.
@@ -111,7 +124,9 @@ class GroupCommit(Generic[T, R]):
                     return
                 group = self._waiting[: self.most_items]
                 del self._waiting[: self.most_items]
+            self._begun_s = time.monotonic()
             self._commit(group)
+            self._begun_s = None
             if self.failing and not self._stopping:
                 with self._condition:
                     self._condition.wait_for(lambda: self._stopping, self.pause_s)
