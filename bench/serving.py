@@ -23,6 +23,8 @@ from bench.memory import AT_ONCE, Holder
 from bench.street import READ_ROWS, device
 from openami.cosem.device import LogicalDevice
 from openami.cosem.server import ServerConnection
+from openami.device.secure.ciphering import WalledCiphering
+from openami.device.secure.client import SecureClient
 from openami.transport.endpoint import Listener, dial, listen
 from openami.transport.tls import Expected, Secured, TlsIdentity, client_tls, server_tls
 from openami.transport.tlspolicy import Policy, Version
@@ -133,6 +135,13 @@ async def serve_meters(asked: Mapping[str, Any]) -> list[int]:
     return [(await open_meter(number)).url.port for number in asked["numbers"]]
 
 
+async def serve_walled(asked: Mapping[str, Any]) -> list[int]:
+    """Serve a meter whose keys are in the secure world behind a door."""
+    ciphering = WalledCiphering(SecureClient.connect(Path(asked["door"])))
+    meter = device(asked["number"], ciphering=ciphering)
+    return [(await listen(any_port(encrypted=False), lambda wire: Meter(wire, meter))).url.port]
+
+
 async def serve_crowd(asked: Mapping[str, Any]) -> list[int]:  # noqa: ARG001
     """Serve on one port: the first connection reaches meter 1, the second meter 2, and so on."""
     numbers = itertools.count(1)
@@ -207,6 +216,7 @@ SERVED: Final = {
     "echo": serve_echo,
     "mirror": serve_mirror,
     "meters": serve_meters,
+    "walled": serve_walled,
     "crowd": serve_crowd,
     "clients": hold_clients,
     "standing": hold_meters,

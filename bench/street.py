@@ -10,7 +10,7 @@ from typing import Final
 
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.client import ClientParameters
-from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
+from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice, Protector
 from openami.cosem.rights import ALL, Grant
 from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.dlms.apdu.selective import CaptureObject
@@ -63,15 +63,19 @@ def cipher(number: int) -> Cipher:
     return Cipher(KeySet(encryption_key=keys[:16], authentication_key=keys[16:]))
 
 
-def device(number: int, rows: int = ROWS) -> LogicalDevice:
-    """Return meter `number`: the public client without, the management client with protection."""
+def device(number: int, rows: int = ROWS, ciphering: Protector | None = None) -> LogicalDevice:
+    """Return meter `number`: the public client without, the management client with protection.
+
+    Its keys are in this process unless `ciphering` has them elsewhere.
+    """
     profile = ProfileGeneric(
         LOAD_PROFILE, capture_objects=COLUMNS, capture_period=1800, profile_entries=rows
     )
     management = AssociationPolicy(
         client_sap=MANAGEMENT,
         mechanism=Mechanism.HLS_GMAC,
-        ciphering=Ciphering(cipher=cipher(number), counters=CounterBlock(1, LAST_COUNTER)),
+        ciphering=ciphering
+        or Ciphering(cipher=cipher(number), counters=CounterBlock(1, LAST_COUNTER)),
         grants=(Grant(read=ALL),),
     )
     return LogicalDevice(

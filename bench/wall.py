@@ -3,8 +3,12 @@
 
 Over the wall each call is a message on a socket, a look at who calls, and a message back; caller
 and secure world have a core each.  Inside, the same octets are served without socket or process.
+
+Then a whole meter: GET round trips where its keys are behind the wall (client, meter and secure
+world are a process each), and in the same rounds where they are in the meter's own process.
 """
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -14,7 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from bench.measure import OURS, Row, Scale, per_second, same
+from bench.measure import OURS, Row, Scale, Server, awake, per_second, same
+from bench.round_trips import ours
+from bench.street import cipher, title
 from openami.device import sealed
 from openami.device.files import FLASH_FILE, OTP_FILE
 from openami.device.flash import FlashFile
@@ -35,18 +41,27 @@ from openami.psa.attributes import KeyAttributes, KeyType, Usage
 GCM: Final = 0x05500200
 KEY: Final = KeyAttributes(type=KeyType.AES, usage=Usage.ENCRYPT | Usage.CACHE, alg=GCM)
 NOTIFICATION: Final = bytes.fromhex("0F00000000") + bytes(195)
+ECDSA: Final = 0x06000609
+PAIR: Final = KeyAttributes(
+    type=KeyType.ECC_KEY_PAIR_SECP_R1, usage=Usage.SIGN_HASH | Usage.CACHE, alg=ECDSA
+)
+RECORD_OCTETS: Final = 1024
+METER: Final = 1
 SECRETS: Final = Secrets(
-    title=b"OAM\x00\x00\x00\x00\x01",
+    title=title(METER),
     epoch=1,
-    encryption=bytes(16),
-    authentication=bytes(16),
+    encryption=cipher(METER).keys.encryption_key,
+    authentication=cipher(METER).keys.authentication_key,
     master=bytes(16),
     password=bytes(16),
 )
+COUNTERS_A_ROUND: Final = 1_000_000
 RECORD: Final = Handover(
     bank=Bank.A, trial=False, seed=bytes(SEED_OCTETS), life_cycle=0, from_source=True
 )
 
+WALL: Final = "over the wall"
+DOOR: Final = "door"
 Call = Callable[..., tuple[Value, ...]]
 
 
@@ -55,20 +70,48 @@ def measure(scale: Scale) -> Iterator[Row]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         personalise(folder, lambda: Personality(secrets=SECRETS), os.urandom)
-        for where, opened in (("over the wall", over_the_wall), ("inside", inside)):
+        for where, opened in ((WALL, over_the_wall), ("inside", inside)):
             with opened(folder) as call:
                 yield from _rows(where, call, scale)
+                if where == WALL:
+                    yield from _round_trips(folder / DOOR, scale)
+
+
+def _round_trips(door: Path, scale: Scale) -> Iterator[Row]:
+    """Measure the same meter with its keys behind the wall, and in its process."""
+    name, note = "GET round trip with protection, ", "one connection; cores are kept awake"
+    rows = (
+        Row(f"{name}keys behind the wall", "1/s", note=note),
+        Row(f"{name}keys in process", "1/s", note=note),
+    )
+    with Server() as walled, Server() as own, awake():
+        ports = (
+            *walled.serve("walled", door=str(door), number=METER),
+            *own.serve("meters", numbers=[METER]),
+        )
+        for number in range(scale.rounds):
+            for row, port in zip(rows, ports, strict=True):
+                first = 1 + number * COUNTERS_A_ROUND
+                row.add({OURS: asyncio.run(ours(port, first, scale.seconds, protected=True))})
+    yield from rows
 
 
 def _rows(where: str, call: Call, scale: Scale) -> Iterator[Row]:
     (key,) = call("import_key", KEY, bytes(16))
+    (pair,) = call("import_key", PAIR, bytes(31) + b"\x07")
     calls: tuple[tuple[str, str, tuple[Value, ...]], ...] = (
         ("an empty call", "client_id", ()),
         ("AES-GCM of 64 octets", "aead_encrypt", (key, GCM, bytes(12), b"", bytes(64))),
+        (
+            f"a record of {RECORD_OCTETS:,} octets sealed",
+            "aead_encrypt",
+            (key, GCM, bytes(12), bytes(13), bytes(RECORD_OCTETS)),
+        ),
+        ("a hash signed, ECDSA on P-256", "sign_hash", (pair, ECDSA, bytes(32))),
         ("a push of 200 octets sealed", "dlms_notify", (bytes(8), NOTIFICATION)),
     )
-    for title, name, arguments in calls:
-        row = Row(f"secure world, {title}, {where}", "calls/s")
+    for said, name, arguments in calls:
+        row = Row(f"secure world, {said}, {where}", "calls/s")
         results = len(call(name, *arguments))
 
         def work(
@@ -84,7 +127,7 @@ def _rows(where: str, call: Call, scale: Scale) -> Iterator[Row]:
 @contextmanager
 def over_the_wall(folder: Path) -> Iterator[Call]:
     """Lend calls to a secure world in a process of its own."""
-    path = folder / "door"
+    path = folder / DOOR
     door, record = open_door(path), sealed.seal("record", RECORD.encode())
     words = map(str, (folder, door.fileno(), record, f"{os.geteuid()}:{Caller.NON_SECURE:d}"))
     process = subprocess.Popen(

@@ -15,7 +15,7 @@ from openami.cosem.classes.measurement import Data
 from openami.cosem.refusals import AccessError
 from openami.cosem.serving.security_setup import wrap_keys
 from openami.device.secure.access import Caller
-from openami.device.secure.channels import AHEAD, Channels, Secrets, bring_in
+from openami.device.secure.channels import AHEAD, WINDOW, Channels, Secrets, bring_in
 from openami.device.secure.service import Service
 from openami.dlms.errors import DlmsError, ReplayError, SecurityError
 from openami.dlms.security.channel import Role, SecureChannel
@@ -28,6 +28,7 @@ from openami.firmware.flash import SimulatedFlash
 from openami.meter.keys import WalledSecurity
 from openami.meter.objects import FRAME_COUNTER, LDN, SECURITY_SETUP
 from openami.psa.status import PsaError, Status
+from openami.psa.storage import InternalTrustedStorage
 
 SECRETS = Secrets(
     title=config_in(Path()).title,
@@ -178,6 +179,25 @@ def test_what_was_accepted_is_not_accepted_again_after_the_power_was_gone(plant:
     with pytest.raises(ReplayError) as caught:
         plant.security.ciphering.channel(b"", HEAD_END).unprotect(_get(accepted - 1))
     assert caught.value.expected == plant.channels.window.expected
+
+
+def test_a_busy_association_notes_its_window_once_in_many(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[int] = []
+    kept = InternalTrustedStorage.set
+
+    def counted(its: Any, client: int, uid: int, data: bytes, flags: int = 0) -> None:
+        noted.append(uid)
+        kept(its, client, uid, data, flags)
+
+    monkeypatch.setattr(InternalTrustedStorage, "set", counted)
+    reader = plant.reader()
+
+    for _ in range(AHEAD):
+        reader.run(reader.client.get(Data.value, at=LDN))
+
+    assert 1 <= noted.count(WINDOW) <= 2
 
 
 def test_an_orderly_stop_skips_no_counter(plant: Plant) -> None:

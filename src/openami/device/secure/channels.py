@@ -49,7 +49,8 @@ CLIENT: Final = 0x444C4D53
 """Under which client the entries lie."""
 SECRETS, COUNTERS, WINDOW = 1, 2, 3
 COUNTERS_A_BLOCK: Final = 256
-AHEAD: Final = 16
+AHEAD: Final = COUNTERS_A_BLOCK
+"""A note is a commit to flash: milliseconds that no busy association should pay each few APDUs."""
 KEY_OCTETS: Final = 16
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.5"
 INITIATE_REQUEST: Final = 0x01
