@@ -3,9 +3,11 @@
 
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
+from cli.processes import Listening
 from cli.runs import Run
 from cli.served_meter import HDLC, TCP, ServedMeter
 from openami.cli.scan import spans
@@ -49,6 +51,20 @@ def test_who_has_keys_sees_more(openami: Run) -> None:
     (breaker,) = [each for each in said["objects"] if each["obis"] == "0.0.96.3.10.255"]
     assert breaker["class_name"] == "DisconnectControl"
     assert breaker["methods"] == {"1": 1, "2": 1}
+
+
+def test_an_optical_port_is_opened_anew_for_each_address(openami: Run, tmp_path: Path) -> None:
+    """Who finds nobody at one address leaves with a DISC, and the next opening comes behind it."""
+    optical, keys = tmp_path / "optical", tmp_path / "keys.json"
+    which = ("--mode-e", "yes", "--physical", "1,17", "--sizes", "2", "--clients", "16")
+    words = ("--keys", keys, "--listen", f"hdlc+serial://{optical}", "--physical", 17)
+    with Listening("simulate", *words):
+        outcome = openami("scan", f"hdlc+serial://{optical}", *which, *QUICK, "--json")
+    assert outcome.status == 0, outcome.err
+    said = json.loads(outcome.out)
+    assert said["servers"] == [{"octets": 2, "logical": 1, "physical": 17}]
+    assert said["clients"][0]["open"] is True
+    assert said["objects"]
 
 
 def test_which_addresses_answer_on_hdlc(openami: Run) -> None:

@@ -17,6 +17,7 @@ from openami.cli.places import Objects
 from openami.cli.progress import Bar, bar
 from openami.cli.scanning import (
     CLIENTS,
+    MODE_E_S,
     Address,
     Answer,
     addresses,
@@ -30,8 +31,6 @@ from openami.cosem.model import Access, declared
 from openami.cosem.obis_names import describe
 from openami.runtime.errors import ExitCode, UserError
 
-MODE_E_S = 5.0
-"""How long an optical port takes to open at 300 baud, before anybody can answer."""
 HDLC = frozenset({"hdlc+tcp", "hdlc+serial"})
 
 
@@ -130,8 +129,6 @@ async def _scan(
     shown: Bar,
 ) -> Found:
     timeout_s, lists = how
-    if meter.options.mode_e:
-        timeout_s += MODE_E_S
     found, stop = Found(), Stop()
     with stop.listening():
         if meter.url.scheme in HDLC and meter.options.server_address is None:
@@ -141,6 +138,8 @@ async def _scan(
                 found.ended = "interrupted" if stop.asked else "no server address opened a link"
                 return found
             meter = _at(meter, found.servers[0])
+        if meter.options.mode_e:
+            timeout_s += MODE_E_S
         found.clients = await find_clients(meter, clients, timeout_s, stop, shown.at)
         if lists and not stop.asked:
             await _list(meter, found, stop)

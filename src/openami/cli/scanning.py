@@ -37,6 +37,8 @@ MEANINGS: Final[Mapping[Diagnostic, str]] = {
 SILENT: Final = "did not answer within"
 REFUSES: Final = "the meter refuses the link"
 """What a dialled line says where nobody answers, and where a server does not want to."""
+MODE_E_S: Final = 5.0
+"""How long the opening of an optical port at 300 baud may take."""
 PARTS: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 MOST: Final = 65_536
 
@@ -144,7 +146,10 @@ async def find_servers(
 async def _call(meter: Meter, address: Address, timeout_s: float) -> None:
     """Open a link and close it; raises `WireError` if none comes up."""
     settings = replace(
-        meter.options.hdlc(), physical=address.physical, address_octets=address.octets
+        meter.options.hdlc(),
+        physical=address.physical,
+        address_octets=address.octets,
+        link_s=timeout_s,
     )
     client = meter.options.client or PUBLIC_CLIENT
     wire = await dial_hdlc(
@@ -152,7 +157,7 @@ async def _call(meter: Meter, address: Address, timeout_s: float) -> None:
         lambda carrier: SessionHandler(carrier, client, address.logical, timeout_s),
         link_pair(client, address.logical, settings),
         settings=settings,
-        limits=Limits(connect_timeout_s=timeout_s),
+        limits=Limits(connect_timeout_s=timeout_s + (MODE_E_S if settings.mode_e else 0.0)),
     )
     wire.close()
     await wire.gone()

@@ -47,6 +47,7 @@ class HdlcSettings:
     timings: LinkTimings = DEFAULT_TIMINGS
     baud: int = 9600  # serial lines
     mode_e: bool = False  # serial lines: open at 300 baud, as optical ports are
+    link_s: float | None = None  # how long a link is waited for once the line is open
 
 
 DEFAULT_SETTINGS: Final = HdlcSettings()

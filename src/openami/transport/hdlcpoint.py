@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from openami.dlms.errors import DecodeError
 from openami.dlms.hdlc.address import Address, Station
+from openami.dlms.hdlc.frame import FLAG
 from openami.dlms.hdlc.link import Pair
 from openami.dlms.mode_e import (
     OPENING_BAUD,
@@ -144,13 +145,18 @@ async def dial_hdlc(
     wire = HdlcClientWire(pair, settings, name, accept)
     asked, remedy = f"server {pair.server}", "check line, speed, server address and its size"
     opens = settings.mode_e and url.scheme == "hdlc+serial"
+    waited_for_s = limits.connect_timeout_s
     try:
-        async with asyncio.timeout(limits.connect_timeout_s):
+        async with asyncio.timeout(limits.connect_timeout_s) as patience:
             if url.scheme == "hdlc+serial":
                 await _open_serial(url, wire, settings)
                 opens = False
             else:
                 await _open_tcp(url, wire)
+            if settings.link_s is not None:
+                waited_for_s = settings.link_s
+                until = asyncio.get_running_loop().time() + settings.link_s
+                patience.reschedule(min(until, patience.when() or until))
             wire.connect()
             await wire.opened
     except TimeoutError as error:
@@ -158,7 +164,7 @@ async def dial_hdlc(
         if opens:
             asked = "a meter that was called in mode E, at 300 baud,"
             remedy = "check that the head sits on the optical port, or try without --mode-e"
-        late = f"{asked} did not answer within {limits.connect_timeout_s:g} s"
+        late = f"{asked} did not answer within {waited_for_s:g} s"
         raise WireError(f"{url}: {late}: {remedy}") from error
     except (WireError, DecodeError) as error:
         await _abandon(wire, str(error))
@@ -306,8 +312,13 @@ class OpticalPort:
 
     def octets(self, octets: bytes) -> None:
         """Take what the line brought; a request message counts only where no link stands."""
-        if octets[0] & 0x7F == ord("/") and not self._wire.has_links:
-            self._opening = ServerOpening(IDENTIFICATION)
+        if not self._wire.has_links:
+            start = _request_starts(octets)
+            if start is not None:
+                if start:
+                    self._wire.octets(octets[:start])
+                    octets = octets[start:]
+                self._opening = ServerOpening(IDENTIFICATION)
         if self._opening is None or self.line is None:
             self._wire.octets(octets)
             return
@@ -316,3 +327,14 @@ class OpticalPort:
             self._opening = None
             self.line.set_speed(speed)
         self.line.send(with_even_parity(answer))
+
+
+def _request_starts(octets: bytes) -> int | None:
+    """Return where a request message begins, at the start or right behind a frame; None if nowhere.
+
+    The client of before may have left with a frame that is read together with it.
+    """
+    for start, octet in enumerate(octets):
+        if octet & 0x7F == ord("/") and (not start or octets[start - 1] == FLAG):
+            return start
+    return None
