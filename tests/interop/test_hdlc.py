@@ -95,6 +95,34 @@ def test_gurux_reads_our_meter(
     assert line.wire.dropped == 0
 
 
+def test_gurux_reads_our_meter_under_a_dedicated_key_in_windows_of_three() -> None:
+    """dlms-cosem names dedicated keys among its options and does nothing with them (25.1.0)."""
+    meter = open_meter()
+    settings = HdlcSettings(parameters=LinkParameters.symmetric(128, 3))
+    with served(meter, Station.of([1], 17, 2), settings) as (port, lines):
+        found = peer(
+            "gurux_reads.py",
+            port=port,
+            mechanism="gmac",
+            pdu_octets=65535,
+            client_title=CLIENT_TITLE.hex(),
+            hdlc={"physical": 17, "size": 2, "window": 3, "max_info": 128},
+            energy=str(ENERGY),
+            profile=str(LOAD_PROFILE),
+            dedicated_key=bytes(range(0x30, 0x40)).hex(),
+            **{"from": (START + 10 * PERIOD).isoformat(), "to": (START + 57 * PERIOD).isoformat()},
+            **SECURITY["gmac"],
+        )
+
+    assert found["energy"] == 123_456
+    assert found["all"] == 500
+    (line,) = lines.serving
+    assert 0xDC in line.tags, "general-ded-ciphering"
+    assert line.tags.isdisjoint({0xC0, 0xC8, 0xDB})
+    assert line.wire.settled == settings.parameters
+    assert line.wire.dropped == 0
+
+
 @pytest.mark.parametrize("mechanism", SECURITY)
 @pytest.mark.parametrize(("size", "physical"), [(1, 0), (2, 17), (4, 17)])
 def test_dlms_cosem_reads_our_meter(mechanism: str, size: int, physical: int) -> None:

@@ -19,9 +19,11 @@ class Serving:
         self.wire = wire
         self.server = ServerConnection(meter, entropy=entropy())
         self.gone: list[int] = []
+        self.tags: set[int] = set()
         self.reasons: list[str] = []
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        self.tags.add(apdu[0])
         answer = self.server.receive(source, apdu)
         if answer is None and isinstance(self.wire, Awaited):
             self.wire.silent(destination, source)
