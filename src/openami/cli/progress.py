@@ -3,11 +3,16 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from openami.dlms.conversation import Conversation
+
+T = TypeVar("T")
 
 EVERY_S: Final = 0.1
 
@@ -52,3 +57,27 @@ def bar(*, wanted: bool = True) -> Iterator[Bar]:
     )
     with Progress(*columns, console=console, transient=True) as progress:
         yield Bar(progress)
+
+
+def counted(conversation: Conversation[T], tell: Callable[[int], None]) -> Conversation[T]:
+    """Hold a conversation and tell, as answers come, how many octets they had together."""
+    octets = 0
+    step: Callable[[], bytes] = partial(next, conversation)
+    tell(octets)
+    while True:
+        try:
+            request = step()
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        try:
+            answer = yield request
+        except GeneratorExit:
+            conversation.close()
+            raise
+        except Exception as error:  # noqa: BLE001  it is the conversation's
+            step = partial(conversation.throw, error)
+            continue
+        octets += len(answer)
+        tell(octets)
+        step = partial(conversation.send, answer)

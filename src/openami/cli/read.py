@@ -13,6 +13,7 @@ import click
 from openami.cli.connecting import Meter, Work, run_with_meter
 from openami.cli.meter_options import meter_options
 from openami.cli.places import VALUE, Target
+from openami.cli.progress import Bar, bar, counted
 from openami.cli.readings import Period, Reader, Reading, Table, said
 from openami.cli.values import moment
 from openami.cosem.obis_names import describe
@@ -62,7 +63,8 @@ def read(  # noqa: PLR0913  one parameter an option
     meter = Meter.gather(url, given, config)
     targets = [Target.parse(text, attribute, class_id) for text in objects]
     period = _period(start, end)
-    found, refused = run_with_meter(meter, lambda work: _read(work, targets, period))
+    with bar() as shown:
+        found, refused = run_with_meter(meter, lambda work: _read(work, targets, period, shown))
     click.echo(render(found, form or "text", names=names), nl=False)
     for sentence in refused:
         click.echo(f"openami: {sentence}", err=True)
@@ -76,15 +78,20 @@ Answers = Sequence[Reading | Table]
 
 
 async def _read(
-    work: Work, targets: Sequence[Target], period: Period
+    work: Work, targets: Sequence[Target], period: Period, shown: Bar
 ) -> tuple[Answers, Sequence[str]]:
     """Read every target; return what was read, and a sentence for each that was refused."""
     found: list[Reading | Table] = []
     refused: list[str] = []
     reader = Reader(work.session.client, work.meter.client_name)
-    for target in targets:
+    for number, target in enumerate(targets):
+
+        def tell(octets: int, number: int = number, target: Target = target) -> None:
+            total = len(targets) if len(targets) > 1 else None
+            shown.at(number, total, f"{target.obis}  {octets:,} octets")
+
         try:
-            found.append(await work.run(reader.read(target, period)))
+            found.append(await work.run(counted(reader.read(target, period), tell)))
         except (DlmsError, UserError) as error:
             if not work.goes_on(error):
                 raise
