@@ -87,6 +87,11 @@ CASES: list[Case] = [
     (LOGICAL_NAME, "1.0.1.8.0.255", OctetString(OBIS.encode())),
     (DATE_TIME, "2026-03-01T12:30:00+01:00", OctetString(CLOCK)),
     (TAGGED_DATE_TIME, "2026-03-01T12:30:00+01:00", DateTimeOctets(CLOCK)),
+    (
+        DATE_TIME,
+        "*-03-last Sun 02:00:00 deviation -60",
+        OctetString(bytes.fromhex("FFFF03FE0702000000FFC4FF")),
+    ),
     (DisconnectControl.control_state.kind, "disconnected", Enum(ControlState.DISCONNECTED)),
     (DisconnectControl.output_state.kind, True, True),
     (SecuritySetupV1.security_policy.kind, 12, Enum(12)),

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
 from openami.dlms import data as axdr_data
+from openami.dlms import patterns
 from openami.dlms.data import (
     DONT_CARE,
     Array,
@@ -232,11 +233,15 @@ def obis_octets(text: str) -> bytes | None:
 
 
 def clock_octets(text: str) -> bytes | None:
-    """Return the date-time of an ISO 8601 text; without an offset its deviation is open."""
+    """Return the date-time of an ISO 8601 text, or of one with open fields (`patterns`).
+
+    Without an offset its deviation is open.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return None
+        rule = patterns.parse_date_time(text)
+        return None if rule is None else rule.encode()
     offset = moment.utcoffset()
     if offset is None:
         clock = CosemDateTime.from_utc(moment.replace(tzinfo=UTC)).encode()
@@ -250,7 +255,8 @@ def _date_octets(text: str) -> bytes | None:
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        return None
+        rule = patterns.parse_date(text)
+        return None if rule is None else rule.encode()
     return CosemDate(
         year=day.year, month=day.month, day=day.day, day_of_week=day.isoweekday()
     ).encode()
@@ -263,7 +269,8 @@ def _time_octets(text: str) -> bytes | None:
         except ValueError:
             continue
         return CosemTime(hour=time.hour, minute=time.minute, second=time.second).encode()
-    return None
+    rule = patterns.parse_time(text)
+    return None if rule is None else rule.encode()
 
 
 CLOCKS: Final[Mapping[type, Callable[[str], bytes | None]]] = {
@@ -320,11 +327,11 @@ def _moment(octets: bytes) -> str:
 
 
 def moment_text(clock: CosemDateTime) -> str:
-    """Return a date-time as ISO 8601 with its offset; one with wildcards as it stands."""
+    """Return a date-time as ISO 8601 with its offset; one with open fields as `patterns` does."""
     try:
         moment = clock.to_utc()
     except ValueError:
-        return str(clock)
+        return patterns.date_time_text(clock)
     east = timezone(timedelta(minutes=-(clock.deviation_minutes or 0)))
     exact = "milliseconds" if moment.microsecond else "seconds"
     return moment.astimezone(east).isoformat(timespec=exact).replace("+00:00", "Z")

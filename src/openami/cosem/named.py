@@ -39,6 +39,7 @@ from openami.cosem.literals import (
     shortly,
     type_name,
 )
+from openami.dlms import patterns
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import (
     DEEPEST,
@@ -57,7 +58,7 @@ from openami.dlms.data import (
     Utf8String,
     VisibleString,
 )
-from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.datetimes import CosemDate, CosemDateTime, CosemTime
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 
@@ -105,11 +106,14 @@ def _named_simple(kind: Kind[Any], value: Data) -> Json:
 
 
 def _clock_text(octets: bytes) -> str:
-    """Return a time or a date that can be read back as it is; empty with wildcards."""
-    if len(octets) == TimeOctets.SIZE:
-        text = "{:02}:{:02}:{:02}".format(*octets)
-        return text if CLOCKS[TimeOctets](text) == octets else ""
-    text = f"{int.from_bytes(octets[:2]):04}-{octets[2]:02}-{octets[3]:02}"
+    """Return a time or a date that can be read back as it is; empty if there is none."""
+    try:
+        if len(octets) == TimeOctets.SIZE:
+            text = patterns.time_text(CosemTime.decode(octets))
+            return text if CLOCKS[TimeOctets](text) == octets else ""
+        text = patterns.date_text(CosemDate.decode(octets))
+    except DecodeError:
+        return ""
     return text if CLOCKS[DateOctets](text) == octets else ""
 
 
@@ -176,7 +180,7 @@ def _hint(kind: Kind[Any]) -> str:
     if names:
         return f"use one of {', '.join(names)}"
     if "date-time" in kind.name:
-        return "write 2026-03-01T12:30:00+01:00"
+        return "write 2026-03-01T12:30:00+01:00 or *-03-last Sun 02:00:00"
     if kind.name == "logical name":
         return "write six numbers, such as 1.0.1.8.0.255"
     if kind.name == "boolean":

@@ -197,6 +197,13 @@ def test_no_document_type_is_taken(head: str) -> None:
         from_xml(head + document("<octet-string>&a;</octet-string>"))
 
 
+@pytest.mark.parametrize("encoding", ["UTF-8", "ISO-8859-1", "UTF-16", "nobody-knows"])
+def test_what_a_declaration_says_of_the_encoding_is_over(encoding: str) -> None:
+    """The text was decoded before it came here."""
+    text = document("<utf8-string>Zähler</utf8-string>")
+    assert from_xml(f'<?xml version="1.0" encoding="{encoding}"?>{text}') == from_xml(text)
+
+
 @given(st.text(max_size=60), st.integers(0, 400))
 def test_any_text_is_octets_or_one_sentence(text: str, place: int) -> None:
     whole = to_xml(WrapperFrame(Sap(16), Sap(1), GET).encode())

@@ -24,6 +24,7 @@ from openami.dlms.data import (
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
+from openami.dlms.patterns import date_time_text
 
 _DATE_TIME_OCTETS: Final = 12
 _LOGICAL_NAME_OCTETS: Final = 6
@@ -119,7 +120,7 @@ def _contents(value: Data) -> str:
 
 def type_name(value: Data) -> str:
     """Return the standard's name of a value's type, ``double-long-unsigned``."""
-    name = type(value).__name__
+    name = type(value).__name__.removesuffix("Octets")
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)[1:]
 
 
@@ -130,7 +131,7 @@ def octets_text(octets: bytes) -> str:
         return f"{plain.hex(' ')} ({octets.name.lower().replace('_', '-')})"
     if len(plain) == _DATE_TIME_OCTETS:
         try:
-            return f"{plain.hex(' ')} ({CosemDateTime.decode(plain)})"
+            return f"{plain.hex(' ')} ({date_time_text(CosemDateTime.decode(plain))})"
         except DecodeError:
             pass
     if plain and plain.isascii() and plain.decode("ascii").isprintable():

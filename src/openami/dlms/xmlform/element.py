@@ -86,7 +86,8 @@ def read(text: str) -> Element:
         XmlError: The text is not well formed, of another namespace, or brings a document type.
     """
     reader = _Reader()
-    parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
+    # The text was decoded before: what its declaration says of an encoding is over.
+    parser = expat.ParserCreate("utf-8", namespace_separator=_SEPARATOR)
     parser.buffer_text = True
     reader.parser = parser
     parser.StartDoctypeDeclHandler = reader.doctype
