@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from bench.measure import DLMS_COSEM, GURUX, OURS, Goal, Peer, Row, Scale, per_second, same
-from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.get import GetRequestNormal, GetResponseNormal, GetResponseWithDatablock
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.bulk.columns import decode_profile, from_blocks
 from openami.dlms.data import Array, DoubleLongUnsigned, OctetString, Structure, Unsigned, encode
 from openami.dlms.datetimes import CosemDateTime

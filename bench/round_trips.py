@@ -37,8 +37,9 @@ from bench.street import (
 )
 from openami.cosem.classes.measurement import Register
 from openami.cosem.client import Client, Steps
-from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.get import GetRequestNormal, GetResponseNormal
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.data import DoubleLongUnsigned
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
 from openami.dlms.security.channel import Role, SecureChannel

@@ -31,7 +31,7 @@ from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.cosem.serving.security_setup import security_setup
 from openami.cosem.serving.soft_keys import SoftKeyStore
 from openami.dlms import data
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.data import (

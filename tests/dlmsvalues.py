@@ -12,10 +12,12 @@ from openami.dlms.apdu import (
     action,
     block,
     ciphered,
+    codes,
     faults,
     fields,
     get,
     initiate,
+    invocation,
     notification,
     read,
     signed,
@@ -71,8 +73,8 @@ values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 
-invoke_ids = octet.map(fields.InvokeIdAndPriority)
-long_invoke_ids = u32.map(fields.LongInvokeIdAndPriority)
+invoke_ids = octet.map(invocation.InvokeIdAndPriority)
+long_invoke_ids = u32.map(invocation.LongInvokeIdAndPriority)
 attributes = st.builds(
     fields.AttributeDescriptor, class_id=u16, instance_id=obis, attribute_id=st.integers(-128, 127)
 )
@@ -100,7 +102,7 @@ optional_id = st.none() | st.integers(-(2**31), 2**31)
 names = st.one_of(
     st.sampled_from(list(acse.ApplicationContextName)), st.binary(min_size=1, max_size=9)
 )
-mechanisms = st.none() | st.sampled_from(list(acse.MechanismName)) | short
+mechanisms = st.none() | st.sampled_from(list(codes.MechanismName)) | short
 
 variable_accesses = st.one_of(
     st.builds(variables.VariableName, name=u16),

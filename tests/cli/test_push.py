@@ -18,7 +18,8 @@ from cli.runs import Run
 from openami.cli.pushes import Inbox, PushKeys
 from openami.dlms.apdu.block import cut
 from openami.dlms.apdu.ciphered import GeneralGloCiphering
-from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification, EventNotification
 from openami.dlms.data import DoubleLongUnsigned, OctetString, Structure
 from openami.dlms.errors import DlmsError, SecurityError

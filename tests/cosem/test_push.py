@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from openami.cosem.classes.push import PushMessage, PushSetup, push_setup
 from openami.dlms import data as axdr_data
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.data import Array, Integer
 from openami.dlms.errors import DecodeError

@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 
 from device.sealedmeter import KEYS, flash_with, image, otp_with, spoil
 from openami.device.attested import software_of_start
-from openami.device.boothost import Started, start
+from openami.device.boothost import Measured, Started, start
 from openami.device.bootregion import REGION, BootRegion, BootRegionError
-from openami.device.handover import Component, Handover, HandoverError, handed_over
+from openami.device.handover import (
+    Component,
+    Handover,
+    HandoverError,
+    decode_components,
+    encode_components,
+    handed_over,
+)
 from openami.device.otp import BOOT, Otp
 from openami.device.payload.judge import policy
 from openami.device.sealed import SealError, octets_of, seal
@@ -38,7 +45,7 @@ def otp(tmp_path: Path) -> Otp:
 
 
 def started(flash: SimulatedFlash, otp: Otp) -> Started:
-    found = start(flash, otp, SEED, "", ROM)
+    found = start(flash, otp, SEED, "", Measured(rom=ROM))
     assert isinstance(found, Started), found
     return found
 
@@ -84,7 +91,7 @@ def test_the_record_says_the_life_cycle_and_how_parts_are_kept_apart(otp: Otp) -
     flash = flash_with()
     assert started(flash, otp).record.life_cycle == LifeCycle.ASSEMBLY_AND_TEST
     otp.burn(4, bytes([STAGES[LifeCycle.SECURED].fuses]))
-    found = start(flash, otp, SEED, "it was not started by root", ROM)
+    found = start(flash, otp, SEED, "it was not started by root", Measured(rom=ROM))
     assert isinstance(found, Started)
     assert found.record.life_cycle == LifeCycle.SECURED
     assert found.record.isolation == "it was not started by root"
@@ -140,7 +147,7 @@ def test_a_key_is_given_up_when_the_image_that_says_so_is_confirmed(tmp_path: Pa
 
     assert [key.keyhash for key in BootRegion.read(flash).trusted(otp)] == [keys[1].keyhash]
     spoil(flash, Bank.B)  # bank A was signed with the key that is gone
-    found = start(flash, otp, SEED, "", ROM)
+    found = start(flash, otp, SEED, "", Measured(rom=ROM))
     assert isinstance(found, str)
     assert "signed with a key that is not trusted here" in found
 
@@ -161,7 +168,7 @@ def test_a_region_with_a_root_key_is_read_as_it_was_written() -> None:
 def test_with_no_good_bank_it_recovers_and_says_why(otp: Otp) -> None:
     flash = flash_with()
     spoil(flash, Bank.A)
-    found = start(flash, otp, SEED, "", ROM)
+    found = start(flash, otp, SEED, "", Measured(rom=ROM))
     assert isinstance(found, str)
     assert "bank A: the image was altered" in found
     assert "bank B: there is no image here" in found
@@ -264,7 +271,22 @@ def test_an_attestation_tells_of_every_component(otp: Otp) -> None:
     assert all(each.signer_id for each in software)
 
 
+def test_what_stands_beside_the_module_is_told_last(otp: Otp) -> None:
+    beside = (Component("AMI-MEASURE", bytes(32), bytes(range(32)), "1.2.3+0"),)
+    assert decode_components(encode_components(beside)) == beside
+    found = start(flash_with(), otp, SEED, "", Measured(rom=ROM, beside=beside))
+    assert isinstance(found, Started)
+    assert found.record.components[-1:] == beside
+    assert software_of_start(found.record)[-1].kind == "AMI-MEASURE"
+
+
+@pytest.mark.parametrize("octets", [b"", b"\xa0", cbor.encode([["kind", b""]]), cbor.encode({})])
+def test_what_are_no_components_are_refused(octets: bytes) -> None:
+    with pytest.raises(HandoverError):
+        decode_components(octets)
+
+
 def test_images_are_not_judged_by_keys_that_were_not_burned(otp: Otp) -> None:
     """Whoever exchanges the keys between the mask ROM's look and the boot's gains nothing."""
     with pytest.raises(BootRegionError, match="the boot region was altered"):
-        start(flash_with(program=b"other"), otp, SEED, "", ROM)
+        start(flash_with(program=b"other"), otp, SEED, "", Measured(rom=ROM))

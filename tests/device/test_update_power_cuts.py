@@ -17,7 +17,7 @@ from device.sealedmeter import KEY, KEYS, flash_with, image, otp_with
 from openami.cosem.behaviour.firmware_sink import FirmwareSink
 from openami.cosem.behaviour.image import Verdict
 from openami.device import flash as flash_module
-from openami.device.boothost import Started, start
+from openami.device.boothost import Measured, Started, start
 from openami.device.flash import FlashFile
 from openami.device.fwu import update_key, update_of
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, Bank
@@ -46,7 +46,7 @@ class Meter:
         self.otp = otp_with(folder / "otp.bin")
 
     def start(self) -> Started:
-        found = start(self.flash, self.otp, SEED, "", SEED)
+        found = start(self.flash, self.otp, SEED, "", Measured(rom=SEED))
         assert isinstance(found, Started), found
         return found
 
@@ -138,6 +138,8 @@ def walk(folder: Path, story: Callable[[Meter, Image], None], every: int, *, sea
         assert (before.confirmed is Bank.B) == (before.counter == 2), "both in one step"
         found = meter.start()
         assert found.payload.management.decode() in VERSIONS
+        of_one_release = found.payload.management.replace(b"runs", b"secure")
+        assert found.payload.secure == of_one_release, "both worlds in one step"
         assert found.record.trial or found.record.bank is before.confirmed
         assert meter.state.counter >= before.counter
         seen.add((before.state, found.payload.management))

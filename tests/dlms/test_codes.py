@@ -12,8 +12,8 @@ from openami.cosem.literals import type_name
 from openami.dlms import data
 from openami.dlms.apdu import acse, codes, faults, registry
 from openami.dlms.apdu.ciphered import SERVICE_TAGS
-from openami.dlms.apdu.fields import InvokeIdAndPriority, LongInvokeIdAndPriority
 from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.apdu.invocation import InvokeIdAndPriority, LongInvokeIdAndPriority
 from openami.dlms.data import DateOctets, DateTimeOctets, TimeOctets
 from openami.dlms.datetimes import ClockStatus
 from openami.dlms.errors import SecurityError

@@ -5,12 +5,13 @@ import pytest
 
 from openami.dlms.apdu.block import cut as cut_blocks
 from openami.dlms.apdu.ciphered import GeneralCiphering, GeneralDedCiphering, WrappedKey
-from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.get import (
     GetRequestNormal,
     GetResponseNormal,
     GetResponseWithDatablock,
 )
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.data import Array, DoubleLongUnsigned, Unsigned, encode
 from openami.dlms.gateway import GatewayResponse
 from openami.dlms.hdlc.address import Address

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.data import Enum, Structure
 from openami.dlms.errors import DecodeError

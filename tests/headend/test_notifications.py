@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 
 from openami.access.keystore import KeyStoreError
 from openami.cosem.classes.push import PushMessage
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.envelopes import GeneralTerms, seal_general

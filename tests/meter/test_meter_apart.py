@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from device.sealedmeter import KEYS, image
 from meter.plant import HopProcess, Plant
+from openami.device.factory import FACTORY_IMAGE
 from openami.lifecycle.plan import meter_title
 from openami.lifecycle.provision import provision
 from openami.meter.config import MeterConfig
@@ -102,7 +103,7 @@ def renamed_by(path: Path, user: User) -> str:
 
 def secure_pid(plant: Plant) -> int:
     said = subprocess.run(
-        ["pgrep", "-f", f"openami.device.secure {plant.meter_home(1)}/"],
+        ["pgrep", "-f", f"/proc/self/fd/[0-9]+ [^ ]+ {plant.meter_home(1)}/secure [0-9]+ [0-9]+ "],
         capture_output=True,
         text=True,
         check=True,
@@ -149,12 +150,28 @@ def test_one_user_for_all_is_said_to_be_one(tmp_path: Path) -> None:
             home = str(plant.meter_home(1))
             said = await asyncio.to_thread(openami, "attest", "--home", home, "--json")
             assert json.loads(said.stdout)["isolation"] == "reduced"
+            firmware = plant.layout.firmware
+            release = ("--image", str(firmware / FACTORY_IMAGE))
+            sealed = ("--metrology", str(firmware / "metrology" / FACTORY_IMAGE))
+            same = await asyncio.to_thread(openami, "attest", "--home", home, *release, *sealed)
+            assert same.returncode == 0, same.stdout
+            for kind in ("AMI-METER 0.1.0+0", "SECURE", "MANAGEMENT", "AMI-MEASURE 0.1.0+0"):
+                assert f"software        {kind} " in same.stdout
+            crossed = (*release[:1], *sealed[1:])
+            said = await asyncio.to_thread(openami, "attest", "--home", home, *crossed)
+            assert said.returncode == 2
+            assert "holds no programs of a meter" in said.stderr
+            crossed = (*sealed[:1], *release[1:])
+            said = await asyncio.to_thread(openami, "attest", "--home", home, *crossed)
+            assert said.returncode == 1
+            assert "its AMI-MEASURE is" in said.stdout
             other = tmp_path / "other.bin"
             other.write_bytes(image().encode())
             words = ("attest", "--home", home, "--image", str(other))
             said = await asyncio.to_thread(openami, *words)
             assert said.returncode == 1
-            assert "and the management of" in said.stdout
+            for kind in ("AMI-METER", "SECURE", "MANAGEMENT"):
+                assert f"its {kind} is" in said.stdout
             stranger = tmp_path / "stranger.pem"
             stranger.write_bytes(
                 KEYS[0].key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -154,7 +154,7 @@ def test_metrology_runs_what_its_seal_covers_and_nothing_else(tmp_path: Path) ->
             assert said(plant, "meter", "metrology").startswith("0.1.0+0, ")
             sound = image.read_bytes()
             image.write_bytes(sound[:2000] + bytes((sound[2000] ^ 1,)) + sound[2001:])
-            first = plant.pid("metrology")
+            first, told = plant.pid("metrology"), plant.pid("management")
             plant.kill("metrology")
             await plant.until(
                 lambda: "the image was altered" in said(plant, "meter", "alarm"), "an alarm"
@@ -167,6 +167,7 @@ def test_metrology_runs_what_its_seal_covers_and_nothing_else(tmp_path: Path) ->
             await plant.until(
                 lambda: said(plant, "meter", "metrology").startswith("0.2.0+0, "), "another image"
             )
+            await plant.until(lambda: plant.pid("management") != told, "a new attestation")
             await plant.until(lambda: plant.pid("metrology") != first, "its first word")
             await plant.until(lambda: said(plant, "metrology", "management") == "attached", "link")
             image.write_bytes(sound)

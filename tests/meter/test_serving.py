@@ -14,8 +14,9 @@ from openami.cosem.classes.disconnect import DisconnectControl
 from openami.cosem.classes.measurement import Data, Register
 from openami.cosem.refusals import AccessError, AssociationError
 from openami.device.storage import StorageError
-from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.get import GetRequestNormal
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.association import State
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis

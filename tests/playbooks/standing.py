@@ -8,7 +8,8 @@ from openami.cosem.asking.association import ALL_SERVICES
 from openami.cosem.client import Client
 from openami.cosem.device import AssociationPolicy, Ciphering, PreEstablished
 from openami.cosem.rights import FULL_ACCESS
-from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import (
     DataNotification,
     EventNotification,

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,12 @@ from cryptography.hazmat.primitives.serialization import (
 from openami.cli.image_files import image_of
 from openami.device.files import ATTESTATION_PUBLIC
 from openami.device.payload.container import Payload
+from openami.device.payload.errors import PayloadError
+from openami.device.payload.identity import METROLOGY_SW_TYPE, SW_TYPE
 from openami.device.secure.client import SecureClient
 from openami.device.secure.world import REDUCED
+from openami.firmware.image import Image
+from openami.firmware.tlv import TlvType
 from openami.meter.run import DOOR
 from openami.psa.attestation import Claims, verify_token
 from openami.psa.lifecycle import LifeCycle
@@ -28,7 +33,6 @@ from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
 
 CHALLENGE_OCTETS: Final = 32
-MANAGEMENT: Final = "MANAGEMENT"
 
 
 @click.command()
@@ -48,15 +52,22 @@ MANAGEMENT: Final = "MANAGEMENT"
     type=click.Path(path_type=Path, dir_okay=False),
     help="The release that it ought to run.",
 )
+@click.option(
+    "--metrology",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The image that its seal ought to cover.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def attest(home: Path, key: Path | None, image: Path | None, *, as_json: bool) -> ExitCode:
+def attest(
+    home: Path, key: Path | None, image: Path | None, metrology: Path | None, *, as_json: bool
+) -> ExitCode:
     """Ask a running meter for an attestation token with a fresh challenge, and verify it.
 
     It is refused where the token is not signed by the meter's key, where the meter's life permits
     no trust, and where it runs something else than the release.
     """
     claims = _asked(home.resolve(), key or home / ATTESTATION_PUBLIC)
-    problems = _problems(claims, image)
+    problems = _problems(claims, {**_of_release(image), **_of_metrology(metrology)})
     said = _said(claims) | {"problems": problems}
     if as_json:
         click.echo(json.dumps(said, indent=1))
@@ -95,18 +106,44 @@ def _point(path: Path) -> bytes:
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def _problems(claims: Claims, image: Path | None) -> list[str]:
+def _of_release(path: Path | None) -> dict[str, tuple[Path, bytes]]:
+    """Return what a release lets be measured, by kind: the image, and each program in it."""
+    if path is None:
+        return {}
+    image = image_of(path)
+    try:
+        payload = Payload.decode(image.payload)
+    except PayloadError as error:
+        remedy = "give a release of the meter's firmware, in the clear"
+        raise UserError(f"{path}: {error}: {remedy}", ExitCode.ASKED_WRONGLY) from None
+    return {
+        SW_TYPE: (path, _digest(path, image)),
+        "SECURE": (path, hashlib.sha256(payload.secure).digest()),
+        "MANAGEMENT": (path, hashlib.sha256(payload.management).digest()),
+    }
+
+
+def _of_metrology(path: Path | None) -> dict[str, tuple[Path, bytes]]:
+    return {} if path is None else {METROLOGY_SW_TYPE: (path, _digest(path, image_of(path)))}
+
+
+def _digest(path: Path, image: Image) -> bytes:
+    digest = image.one(TlvType.SHA256)
+    if digest is None:
+        raise UserError(f"{path} tells no SHA-256 of itself", ExitCode.ASKED_WRONGLY)
+    return digest
+
+
+def _problems(claims: Claims, wanted: Mapping[str, tuple[Path, bytes]]) -> list[str]:
     found = []
     state = LifeCycle.of_claim(claims.lifecycle)
     if state is not LifeCycle.SECURED:
         found.append(f"the meter's life cycle is {state.name.lower()}, not secured")
-    if image is not None:
-        payload = Payload.decode(image_of(image).payload)
-        wanted = hashlib.sha256(payload.management).digest()
-        runs = [each.measurement for each in claims.software if each.kind == MANAGEMENT]
-        if runs != [wanted]:
-            told = ", ".join(each.hex()[:16] for each in runs) or "nothing that was verified"
-            found.append(f"it runs {told}, and the management of {image} is {wanted.hex()[:16]}")
+    for kind, (path, digest) in wanted.items():
+        runs = [each.measurement for each in claims.software if each.kind == kind]
+        if runs != [digest]:
+            told = ", ".join(each.hex()[:16] for each in runs) or "none that was verified"
+            found.append(f"its {kind} is {told}, and that of {path} is {digest.hex()[:16]}")
     return found
 
 

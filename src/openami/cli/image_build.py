@@ -15,9 +15,10 @@ from openami.cli.image_files import (
     revocation_option,
     write,
 )
+from openami.device.payload.errors import PayloadError
 from openami.device.payload.pack import Packed, pack
-from openami.device.payload.parts import METROLOGY, PayloadError
-from openami.device.payload.release import Release
+from openami.device.payload.parts import METROLOGY
+from openami.device.payload.release import Release, verify_room
 from openami.device.payload.sources import here, sizes
 from openami.device.sealedimage import sealed_image
 from openami.firmware.image import Version
@@ -82,6 +83,7 @@ def budget(*, everything: bool, as_json: bool) -> int:
         _print(release, None if everything else SHOWN)
     try:
         release.verify_budget()
+        verify_room(_metrology())
     except PayloadError as error:
         raise UserError(str(error)) from None
     return 0

@@ -21,7 +21,8 @@ from openami.cosem.literals import to_typed
 from openami.cosem.model import Attribute
 from openami.cosem.refusals import AccessError
 from openami.dlms import data as axdr_data
-from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.apdu.set import SetRequestNormal
 from openami.dlms.data import Data
 from openami.runtime.errors import ExitCode, UserError

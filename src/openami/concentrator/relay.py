@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from openami.concentrator.journal import Outcome, Put, long_invoke_id
 from openami.dlms.apdu.faults import ExceptionResponse, ServiceError, StateError
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotificationConfirm
 from openami.dlms.errors import DecodeError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from openami.concentrator.registry import Registry
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.exchange.field import (
     MOST_LINKS,
     MOST_NOTICES,

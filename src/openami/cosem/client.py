@@ -49,15 +49,10 @@ from openami.cosem.refusals import AccessError, UnexpectedAnswerError
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.action import ActionOutcome
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
-from openami.dlms.apdu.fields import (
-    Absent,
-    AttributeDescriptor,
-    LongInvokeIdAndPriority,
-    MethodDescriptor,
-    encode_access,
-)
+from openami.dlms.apdu.fields import Absent, AttributeDescriptor, MethodDescriptor, encode_access
 from openami.dlms.apdu.get import GetDataResult
 from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.selective import ByRange, CaptureObject
 from openami.dlms.apdu.write import InformationReport
 from openami.dlms.data import Data, OctetString, Structure

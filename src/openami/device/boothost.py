@@ -8,14 +8,15 @@ its power, SERVICE a serial line for a technician, ISOLATION why the device's pa
 apart, ROM the folder of the libraries.  What is verified is copied out of the flash once; that copy
 is sealed and handed over as descriptors, so exactly the octets that were verified run.
 
-One message goes over the channel:
+One message goes each way over the channel; the first is there before boot begins:
 
-=====  ============================================  ===================================
-octet  rest                                          descriptors
-=====  ============================================  ===================================
-R      `handover.Handover`                           record, management, secure if any
-X      why nothing runs, UTF-8                       none; boot goes on and recovers
-=====  ============================================  ===================================
+=====  =========  ====================================  ===================================
+octet  from       rest                                  descriptors
+=====  =========  ====================================  ===================================
+B      power      what it measured beside this module   none
+R      boot       `handover.Handover`                   record, management, secure if any
+X      boot       why nothing runs, UTF-8               none; boot goes on and recovers
+=====  =========  ====================================  ===================================
 """
 
 import hashlib
@@ -30,7 +31,13 @@ from openami.device import recovery, sealed
 from openami.device.bootregion import BootRegion, BootRegionError
 from openami.device.files import FLASH_FILE, OTP_FILE
 from openami.device.flash import FlashFile
-from openami.device.handover import SEED_OCTETS, Component, Handover
+from openami.device.handover import (
+    SEED_OCTETS,
+    Component,
+    Handover,
+    HandoverError,
+    decode_components,
+)
 from openami.device.otp import STAGE, Otp
 from openami.device.payload import rom
 from openami.device.payload.container import Payload
@@ -44,6 +51,7 @@ from openami.firmware.verify import Policy
 from openami.psa.lifecycle import of_fuses
 from openami.runtime.errors import ExitCode, UserError
 
+BESIDE: Final = b"B"
 RUNNING: Final = b"R"
 RECOVERING: Final = b"X"
 
@@ -56,7 +64,20 @@ class Started:
     payload: Payload = field(repr=False)
 
 
-def start(flash: Flash, otp: Otp, seed: bytes, isolation: str, rom_digest: bytes) -> Started | str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What is measured of the device outside of its flash.
+
+    Attributes:
+        rom: Of the libraries.
+        beside: What stands beside this module, as it was verified there.
+    """
+
+    rom: bytes
+    beside: tuple[Component, ...] = ()
+
+
+def start(flash: Flash, otp: Otp, seed: bytes, isolation: str, measured: Measured) -> Started | str:
     """Decide what runs; return why nothing does if that is so.
 
     Args:
@@ -64,7 +85,7 @@ def start(flash: Flash, otp: Otp, seed: bytes, isolation: str, rom_digest: bytes
         otp: Its one-time-programmable memory.
         seed: Fresh entropy, `SEED_OCTETS`.
         isolation: Why the parts are not apart; empty if they are.
-        rom_digest: Measured.
+        measured: What the record says besides.
 
     Raises:
         BootRegionError: The keys that images are judged by are not those that were burned.
@@ -87,7 +108,7 @@ def start(flash: Flash, otp: Otp, seed: bytes, isolation: str, rom_digest: bytes
         seed=seed,
         life_cycle=int(of_fuses(otp.read(STAGE)[0])),
         isolation=isolation,
-        components=_components(region, found, payload, rom_digest),
+        components=_components(region, found, payload, measured),
     )
     return Started(record=record, payload=payload)
 
@@ -97,13 +118,13 @@ def _demanded(region: BootRegion, otp: Otp) -> Policy:
 
 
 def _components(
-    region: BootRegion, found: Running, payload: Payload, rom_digest: bytes
+    region: BootRegion, found: Running, payload: Payload, measured: Measured
 ) -> tuple[Component, ...]:
     verified = found.verified
     programs = {"SECURE": payload.secure, "MANAGEMENT": payload.management}
     image = verified.boot_record
     return (
-        Component("ROM", rom_digest),
+        Component("ROM", measured.rom),
         Component("BL", region.digest),
         Component(
             SW_TYPE if image is None else image.sw_type,
@@ -116,6 +137,7 @@ def _components(
             for kind, octets in programs.items()
             if octets
         ),
+        *measured.beside,
     )
 
 
@@ -123,7 +145,7 @@ def main(arguments: list[str]) -> int:
     """Start the device, or recover it; return the exit status."""
     try:
         return _main(arguments)
-    except (UserError, BootRegionError) as error:
+    except (UserError, BootRegionError, HandoverError) as error:
         print(f"openami: {error}", file=sys.stderr)  # noqa: T201  the supervisor keeps it
         return ExitCode.REFUSED
 
@@ -134,7 +156,7 @@ def _main(arguments: list[str]) -> int:
     flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
     otp = Otp.open(folder / OTP_FILE)
     with socket.socket(fileno=int(channel)) as power:
-        measured = rom.measure(Path(libraries))
+        measured = Measured(rom=rom.measure(Path(libraries)), beside=_beside(power))
         started = start(flash, otp, os.urandom(SEED_OCTETS), isolation, measured)
         if isinstance(started, str):
             power.send(RECOVERING + started.encode()[:MOST_REASON_OCTETS])
@@ -143,6 +165,17 @@ def _main(arguments: list[str]) -> int:
         _hand_over(power, started)
     flash.close()
     return 0
+
+
+def _beside(power: socket.socket) -> tuple[Component, ...]:
+    """Return what was measured beside this module; whoever gives it power says nothing else."""
+    try:
+        said = power.recv(MOST_OCTETS, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return ()
+    if said[:1] != BESIDE:
+        raise HandoverError("the power of the module speaks first, and of what stands beside it")
+    return decode_components(said[1:])
 
 
 def _hand_over(power: socket.socket, started: Started) -> None:
@@ -156,4 +189,5 @@ def _hand_over(power: socket.socket, started: Started) -> None:
     socket.send_fds(power, [RUNNING + record], descriptors)
 
 
+MOST_OCTETS: Final = 65_536
 MOST_REASON_OCTETS: Final = 4096

@@ -14,7 +14,8 @@ key  field            value; a map in CBOR
 8    source           true: not from flash, a developer runs the package
 ===  ===============  ==================================================================
 
-Components are told from the ground up: ROM, boot, image, and the programs in it.
+Components are told from the ground up: ROM, boot, image, the programs in it, and what was measured
+beside them: the other module of the device, which boots by itself.
 """
 
 from dataclasses import dataclass, field
@@ -43,6 +44,11 @@ class Component:
     version: str = ""
     description: str = "sha-256"
 
+    @property
+    def fields(self) -> list[str | bytes]:
+        """What travels of it."""
+        return [self.kind, self.measurement, self.signer, self.version, self.description]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
@@ -58,10 +64,6 @@ class Handover:
     from_source: bool = False
 
     def encode(self) -> bytes:
-        components = [
-            [each.kind, each.measurement, each.signer, each.version, each.description]
-            for each in self.components
-        ]
         record: dict[int, object] = {
             1: int(self.bank),
             2: self.trial,
@@ -69,7 +71,7 @@ class Handover:
             4: self.seed,
             5: self.life_cycle,
             6: self.isolation,
-            7: components,
+            7: [each.fields for each in self.components],
             8: self.from_source,
         }
         return cbor.encode(record)
@@ -119,6 +121,26 @@ def handed_over(descriptor: int | None) -> Handover | None:
         HandoverError: It is none.
     """
     return None if descriptor is None else Handover.decode(octets_of(descriptor))
+
+
+def encode_components(components: tuple[Component, ...]) -> bytes:
+    """Return components as they travel without a record."""
+    return cbor.encode([each.fields for each in components])
+
+
+def decode_components(octets: bytes) -> tuple[Component, ...]:
+    """Read what `encode_components` wrote.
+
+    Raises:
+        HandoverError: It is not that.
+    """
+    try:
+        found = cbor.decode(octets)
+    except cbor.CborError as error:
+        raise HandoverError(f"the components of a start are no CBOR: {error}") from None
+    if not isinstance(found, list):
+        raise HandoverError("the components of a start are no list")
+    return tuple(map(_component, found))
 
 
 def _component(found: object) -> Component:

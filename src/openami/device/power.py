@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from openami.device import sealed
-from openami.device.boothost import RUNNING
+from openami.device.boothost import BESIDE, MOST_OCTETS, RUNNING
 from openami.device.bootregion import BootRegion, BootRegionError
 from openami.device.debugport import end_session
 from openami.device.files import FLASH_FILE, OTP_FILE
 from openami.device.flash import FlashFile
-from openami.device.handover import Handover
+from openami.device.handover import Component, Handover, encode_components
 from openami.device.otp import Otp
 from openami.device.payload import rom
 from openami.firmware.bank import M2351_FLASH_OCTETS
@@ -30,7 +30,6 @@ from openami.runtime.process import PARENT_VARIABLE
 from openami.runtime.users import User
 
 BOOT_S: Final = 60.0  # a boot that says nothing for so long hangs
-MOST_OCTETS: Final = 65_536
 MOST_DESCRIPTORS: Final = 3
 CLEAN: Final = frozenset({"PATH", "LANG", "LC_ALL", "TZ"})
 """What of the environment a program of the module sees."""
@@ -94,8 +93,14 @@ def first_program(folder: Path) -> bytes:
     return region.program
 
 
-async def start(
-    folder: Path, service: int, log: int, *, isolation: str = "", user: User | None = None
+async def start(  # noqa: PLR0913  each says something else of the start
+    folder: Path,
+    service: int,
+    log: int,
+    *,
+    isolation: str = "",
+    user: User | None = None,
+    beside: tuple[Component, ...] = (),
 ) -> Booted | Recovering:
     """Give the module power, once.
 
@@ -105,6 +110,7 @@ async def start(
         log: Descriptor where boot says what goes wrong.
         isolation: Why the parts of the device are not kept apart; empty if they are.
         user: Whom boot runs as; nobody else than who starts it, without.
+        beside: What was measured beside the module.
 
     Raises:
         BootError: Nothing started, not even a recovery.
@@ -112,10 +118,11 @@ async def start(
     program = sealed.seal("boot", await asyncio.to_thread(first_program, folder))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, _closed(program, theirs):
+        ours.send(BESIDE + encode_components(beside))  # a boot of former days does not listen
         libraries = rom.libraries()
         words = (folder, theirs.fileno(), service, isolation, libraries)
         process = await asyncio.create_subprocess_exec(
-            *sealed.command(program, libraries, *words),
+            *rom.command(program, libraries, *words),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,

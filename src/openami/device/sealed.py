@@ -7,11 +7,7 @@ file on the disk, or the flash, changes nothing of what runs.
 
 import fcntl
 import os
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
-
-from openami.device.payload import rom
 
 SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -43,10 +39,3 @@ def octets_of(descriptor: int) -> bytes:
     if seals & SEALS != SEALS:
         raise SealError(f"descriptor {descriptor} is no sealed memory file")
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-
-
-def command(descriptor: int, libraries: Path, *arguments: object) -> Sequence[str]:
-    """Return the command that runs the program in a sealed memory file."""
-    program = f"/proc/self/fd/{descriptor}"
-    words = (*rom.ISOLATED, program, libraries, *arguments)
-    return [str(rom.interpreter()), *map(str, words)]

@@ -35,7 +35,8 @@ from openami.device.files import OTP_FILE
 from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, ENTRY_OCTETS, Otp
 from openami.device.payload.identity import METROLOGY_CLASS_ID, METROLOGY_SW_TYPE, VENDOR_ID
 from openami.device.payload.pack import pack
-from openami.device.payload.parts import METROLOGY, PayloadError
+from openami.device.payload.parts import METROLOGY
+from openami.device.payload.release import verify_room
 from openami.device.payload.sources import here
 from openami.firmware.errors import ImageError, KeyFormatError
 from openami.firmware.image import Image, Version
@@ -74,9 +75,7 @@ def sealed_image(version: Version, counter: int, key: PrivateKey) -> Image:
         PayloadError: It needs what it may not have, or more room than there is.
     """
     program = pack(METROLOGY, here())
-    if program.spare_octets < 0:
-        size, room = len(program.octets), METROLOGY.room_octets
-        raise PayloadError(f"metrology has {size:,} octets, more than its room of {room:,}")
+    verify_room(program)
     recipe = Recipe(
         version=version,
         security_counter=counter,

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES128
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from openami.dlms.apdu.acse import MechanismName
+from openami.dlms.apdu.codes import MechanismName
 from openami.dlms.errors import DecodeError, SecurityError
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.credentials import Credentials

@@ -20,7 +20,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Final, TypeAlias
 
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.data import (
     Array,

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification, DataNotificationConfirm
 from openami.dlms.errors import DecodeError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse

@@ -18,7 +18,7 @@ from openami.device.link import Link
 from openami.device.pairing import pair_of
 from openami.device.payload.identity import SW_TYPE
 from openami.device.secure.client import SecureClient
-from openami.device.secure.updating import WalledUpdate
+from openami.device.secure.walledupdate import WalledUpdate
 from openami.dlms.errors import SecurityError
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.firmware.update import Update

@@ -2,7 +2,8 @@
 """The metrology module in its host: verified at each start, and run from a sealed copy.
 
 An image that its seal does not cover does not run: the module stands still and the meter's alarm
-says why, since what it would measure is of no use to anybody.
+says why, since what it would measure is of no use to anybody.  The other module's attestation names
+the image (`told`).
 """
 
 import asyncio
@@ -15,7 +16,9 @@ from typing import Final
 
 from openami.device import power, sealed, sealedimage
 from openami.device.files import METROLOGY, SEAL
+from openami.device.handover import Component
 from openami.device.payload import rom
+from openami.device.payload.identity import METROLOGY_SW_TYPE
 from openami.firmware.verify import Verified
 from openami.meter.replay import data_file
 from openami.runtime.status import Figures
@@ -36,6 +39,7 @@ class MeasuringModule(Child):
         user: Whom it runs as; None for who started the meter.
         together: Why it has no user of its own.
         from_source: Run the package instead of the image.
+        told: What the other module's attestation says of this one, once an image was good.
         verified: The image of the last start.
     """
 
@@ -44,6 +48,7 @@ class MeasuringModule(Child):
     user: User | None = field(default=None, kw_only=True)
     together: str = field(default="", kw_only=True)
     from_source: bool = field(default=False, kw_only=True)
+    told: tuple[Component, ...] = ()
     verified: Verified | None = None
 
     async def run_once(self, stop: asyncio.Event) -> int:
@@ -55,7 +60,7 @@ class MeasuringModule(Child):
             command = [sys.executable, "-m", "openami", "meter", NAME, *map(str, words)]
             self.program = Program(NAME, command, (self.line,), self.user)
             return await Child.run_once(self, stop)
-        self.verified = await asyncio.to_thread(sealedimage.start, self.home / SEAL)
+        self.verified = await self.verify()
         image = sealed.seal(NAME, self.verified.image.payload)
         try:
             self.program = Program(
@@ -69,6 +74,18 @@ class MeasuringModule(Child):
         finally:
             os.close(image)
 
+    async def verify(self) -> Verified:
+        """Return the image that may run; the other module's attestation is told of it.
+
+        Raises:
+            SealBrokenError: None may.
+            StorageError: Its counter can be neither read nor written.
+        """
+        found = await asyncio.to_thread(sealedimage.start, self.home / SEAL)
+        version = str(found.version)
+        self.told = (Component(METROLOGY_SW_TYPE, found.digest, found.keyhash, version),)
+        return found
+
     def _show_status(self) -> None:
         """Let what metrology says, in its own folder, be seen beside what the others say."""
         own, shown = self.home / METROLOGY / f"{NAME}.json", self.log.with_suffix(".json")
@@ -80,7 +97,7 @@ class MeasuringModule(Child):
 
     def _command(self, image: int, digest: bytes) -> Sequence[str]:
         words = (self.home, self.line, data_file(), digest.hex())
-        return sealed.command(image, rom.libraries(), *words)
+        return rom.command(image, rom.libraries(), *words)
 
     def figures(self) -> Figures:
         """Return what the meter's status says of metrology's program and user."""

@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,7 @@ from openami.runtime.supervisor import COMMAND, Child, Program, open_log
 log = logging.getLogger(__name__)
 
 NAME: Final = "management"
+SECURE_WORLD: Final = "secure"
 LOOK_S: Final = 1.0
 SOURCE: Final = "the package's source, unverified"
 NOT_STARTED, NO_FIRMWARE = 10, 11
@@ -47,6 +48,8 @@ class Module(Child):
         line: To metrology, in the words of `line.management_line`, and the descriptor in them.
         service: Descriptor of the technician's line, and its path for people.
         walls: What keeps the meter's parts apart.
+        beside: Tells what was measured of the other module; where that changes this one is reset,
+            so that its attestation tells the truth.
         from_source: Run the package instead of what lies in the flash.
         watchdog_s: Firmware on trial that says nothing for so long is reset.
         record: Of the last start.
@@ -57,14 +60,16 @@ class Module(Child):
     line: tuple[str, Sequence[int]] = field(kw_only=True)
     service: tuple[int, str] = field(kw_only=True)
     walls: Walls = field(default_factory=Walls, kw_only=True)
+    beside: Callable[[], tuple[Component, ...]] = field(default=tuple, kw_only=True)
     from_source: bool = field(default=False, kw_only=True)
     watchdog_s: float = field(default=240.0, kw_only=True)
     record: Handover | None = None
     recovering: str = ""
+    _told: tuple[Component, ...] = ()
 
     async def run_once(self, stop: asyncio.Event) -> int:
         """Boot, run what was handed over, and return the exit status of what ended first."""
-        self.record, self.recovering = None, ""
+        self.record, self.recovering, self._told = None, "", self.beside()
         found = self._from_source() if self.from_source else await self._booted()
         if isinstance(found, Recovering):
             self.recovering = found.reason
@@ -112,6 +117,7 @@ class Module(Child):
                 log.fileno(),
                 isolation=self.walls.reduced,
                 user=self.walls.secure,
+                beside=self._told,
             )
 
     def _from_source(self) -> Booted:
@@ -138,7 +144,7 @@ class Module(Child):
             command: Sequence[str] = [sys.executable, *map(str, words)]
         else:
             parts = (self.home, self.line[0], found.record_file, where)
-            command = sealed.command(found.management, rom.libraries(), *parts)
+            command = rom.command(found.management, rom.libraries(), *parts)
         descriptors = (found.management, found.record_file, *self.line[1])
         user = self.walls.management
         management = Program(NAME, command, descriptors, user=user, environment=environment)
@@ -147,15 +153,24 @@ class Module(Child):
         return [management, self._secure(found, door)]
 
     def _secure(self, found: Booted, door: socket.socket) -> Program:
-        """Return the secure world, which is a program of the package: there is no room in an image.
+        """Return the secure world: what boot verified with management, sealed.
 
-        So no measurement covers it, and a new package replaces it.
+        An image of former days brings none: the package's runs then, and as no measurement tells of
+        it, the attestation matches no release.
         """
         words = (self.home / SECURE, door.fileno(), found.record_file, self.walls.callers)
+        descriptors: tuple[int, ...] = (door.fileno(), found.record_file)
+        if found.secure is None:
+            command = [sys.executable, "-m", "openami.device.secure", *map(str, words)]
+            if not self.from_source:
+                log.warning("the image holds no secure world, the package's runs: send a new image")
+        else:
+            command = [*rom.command(found.secure, rom.libraries(), *words)]
+            descriptors = (found.secure, *descriptors)
         return Program(
-            "secure",
-            [sys.executable, "-m", "openami.device.secure", *map(str, words)],
-            (door.fileno(), found.record_file),
+            SECURE_WORLD,
+            command,
+            descriptors,
             user=self.walls.secure,
             environment=power.environment(),
         )
@@ -178,12 +193,16 @@ class Module(Child):
         running = [asyncio.ensure_future(world.run_once(over)) for world in worlds]
         stopping = asyncio.ensure_future(stop.wait())
         began_s, done = time.monotonic(), set[asyncio.Future[Any]]()
-        while not done and not self._is_silent(began_s):
+        while not done and not (changed := self.beside() != self._told):
+            if self._is_silent(began_s):
+                break
             done, _ = await asyncio.wait(
                 {*running, stopping}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED
             )
             self.state = worlds[0].state
-        if not done:
+        if changed:
+            log.info("metrology runs another image: the management module is reset")
+        elif not done:
             log.error("the management module says nothing for %g s: reset", self.watchdog_s)
         stopping.cancel()
         over.set()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from openami.cosem.classes.push import PushMessage
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.obis import Obis
 from openami.meter.records import LoadProfile
 

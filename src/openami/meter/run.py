@@ -12,6 +12,7 @@ its factory would.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import Final
 
 from openami.device import factory, files, sealedimage
-from openami.device.payload.parts import PayloadError
+from openami.device.payload.errors import PayloadError
+from openami.device.sealedimage import SealBrokenError
+from openami.device.storage import StorageError
 from openami.firmware.errors import FirmwareError
 from openami.meter import modules
 from openami.meter.config import MeterConfig
@@ -134,16 +137,6 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
     user, together = await asyncio.to_thread(modules.give_metrology, config.home, users)
     with link_of(config) as (descriptor, end), line() as service:
         walls.hand_over(home, layout.run, Path(end[0]))
-        management = Module(
-            Program(NAME, ()),
-            layout.run / f"{NAME}.log",
-            home=home,
-            line=end,
-            service=service,
-            walls=walls,
-            from_source=from_source,
-            watchdog_s=2 * config.trial_s,
-        )
         measuring = MeasuringModule(
             Program(METROLOGY, ()),
             layout.run / f"{METROLOGY}.log",
@@ -152,6 +145,20 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
             user=user,
             together=together,
             from_source=from_source,
+        )
+        if not from_source:
+            with contextlib.suppress(SealBrokenError, StorageError):  # said when it is to start
+                await measuring.verify()
+        management = Module(
+            Program(NAME, ()),
+            layout.run / f"{NAME}.log",
+            home=home,
+            line=end,
+            service=service,
+            walls=walls,
+            beside=lambda: measuring.told,
+            from_source=from_source,
+            watchdog_s=2 * config.trial_s,
         )
         supervisor = Supervisor([measuring, management], layout.run)
         supervisor.start()

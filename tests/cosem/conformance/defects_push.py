@@ -12,7 +12,7 @@ from openami.cosem.behaviour import windows
 from openami.cosem.behaviour.layers import Layers
 from openami.cosem.behaviour.pushing import Pushing
 from openami.cosem.classes.protection import ProtectionType
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.hdlc.control import Kind, control
 from openami.dlms.hdlc.frame import Frame
 from openami.dlms.hdlc.llc import FROM_SERVER

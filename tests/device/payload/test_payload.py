@@ -2,6 +2,7 @@
 """The meter's programs: which modules they hold, that nothing else is there, their sizes."""
 
 import ast
+import builtins
 import subprocess
 import sys
 import zipfile
@@ -15,13 +16,17 @@ from hypothesis import strategies as st
 
 from openami.device.payload import rom
 from openami.device.payload.container import HEAD, Payload
+from openami.device.payload.errors import PayloadError
 from openami.device.payload.pack import pack
-from openami.device.payload.parts import BOOT, MANAGEMENT, PROGRAMS, PayloadError, Program
+from openami.device.payload.parts import BOOT, MANAGEMENT, METROLOGY, PROGRAMS, Program
+from openami.device.payload.prune import prune
 from openami.device.payload.release import Release
 from openami.device.payload.sources import Library, Source, here, imports, needed
-from openami.device.payload.strip import stripped
+from openami.device.payload.strip import shortest, stripped
 
-EACH_PROGRAM = pytest.mark.parametrize("program", [BOOT, *PROGRAMS], ids=lambda each: each.name)
+EACH_PROGRAM = pytest.mark.parametrize(
+    "program", [BOOT, METROLOGY, *PROGRAMS], ids=lambda each: each.name
+)
 
 
 def library(folder: Path, **modules: str) -> Library:
@@ -196,7 +201,8 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
 def test_what_is_stripped_runs_the_same() -> None:
     text = (
         '"""A module."""\n'
-        "from typing import NamedTuple, Protocol\n"
+        "from dataclasses import dataclass\n"
+        "from typing import ClassVar, NamedTuple, Protocol\n"
         "class P(Protocol):\n"
         "    def f(self) -> int:\n"
         '        """Only said."""\n'
@@ -211,28 +217,153 @@ def test_what_is_stripped_runs_the_same() -> None:
         "async def h() -> None:\n"
         "    '''Nothing.'''\n"
         "LINES = '''one\n    two'''\n"
+        "'''Said of lines.'''\n"
+        "@dataclass\n"
+        "class D:\n"
+        "    kind: ClassVar[int] = 3\n"
+        "    size: int = 4\n"
     )
     plain: dict[str, object] = {}
     short: dict[str, object] = {}
     exec(text, plain)  # noqa: S102
-    exec(stripped(text), short)  # noqa: S102
+    exec(shortest(stripped(text)), short)  # noqa: S102
     for found in (plain, short):
         assert found["g"](1) == (2, "y")  # type: ignore[operator]
+        assert repr(found["D"](5)) == "D(size=5)"  # type: ignore[operator]
     assert plain["LINES"] == short["LINES"]
-    words = stripped(text)
-    assert not any(word in words for word in ("Only said", "first", "Nothing", "Two", "-> N"))
-    assert stripped(words) == words
+    words = shortest(stripped(text))
+    assert not any(word in words for word in ("Only", "first", "Nothing", "Two", "-> N", "Said"))
+    assert shortest(stripped(words)) == words
 
 
 def test_every_module_that_is_stripped_declares_what_it_did() -> None:
     for name, source in needed(MANAGEMENT, here()).items():
-        before, after = ast.parse(source.text), ast.parse(stripped(source.text))
+        before, after = ast.parse(source.text), stripped(source.text)
         for kind in (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef):
             names = [
                 [node.name for node in ast.walk(tree) if isinstance(node, kind)]
                 for tree in (before, after)
             ]
             assert names[0] == names[1], name
+
+
+def pruned(entry: str = "openami.a:main", **modules: str) -> dict[str, str]:
+    trees = {f"openami.{name}": stripped(text) for name, text in modules.items()}
+    prune(trees, entry)
+    return {name.removeprefix("openami."): shortest(tree) for name, tree in trees.items()}
+
+
+def test_what_nobody_says_is_left_out_and_all_that_it_alone_said() -> None:
+    found = pruned(
+        a="from openami.b import X, used\ndef main(): return used()\n",
+        b=(
+            "import struct\nfrom typing import Final\n"
+            "X: Final = struct.Struct('B')\nTABLE: Final = (X, X)\n"
+            "def used(): return 1\n"
+            "def idle(): return helper(idle)\n"
+            "def helper(x): return x\n"
+        ),
+    )
+    assert found["a"] == "from openami.b import used\n\ndef main():\n return used()\n"
+    assert found["b"] == "import struct\n\ndef used():\n return 1\n"
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "@register\ndef f():\n return 1\n",
+        "class Joined(Registry, number=3):\n x = 1\n",
+        "class Joined(Registry):\n x = 1\n",
+        "X = register(3)\n",
+        "X, Y = (1, 2)\n",
+        "__version__ = '1'\n",
+        "if True:\n\n def f():\n  return 1\n",
+    ],
+)
+def test_what_does_something_when_it_is_made_stays(kept: str) -> None:
+    assert pruned(a=f"def main(): pass\n{kept}")["a"].endswith(kept)
+
+
+@pytest.mark.parametrize(
+    "use",
+    ["b.f", "getattr(b, 'f')", "'a word f inside'", "call(f=1)", "[x for x in f]"],
+)
+def test_a_name_that_is_said_in_any_way_stays(use: str) -> None:
+    text = f"from openami import b\ndef main(): return {use}\n"
+    assert pruned(a=text, b="def f(): return 1\n")["b"] == "def f():\n return 1\n"
+
+
+def test_a_module_hands_on_what_it_says_it_does() -> None:
+    found = pruned(
+        a="from openami.b import C\ndef main(): return C()\n",
+        b="from openami.c import C, D\n__all__ = ['C']\n",
+        c="class C: pass\nclass D: pass\n",
+    )
+    assert found["b"] == "from openami.c import C\n__all__ = ['C']\n"
+    assert found["c"] == "class C:\n pass\n"
+
+
+def test_a_module_stays_imported_without_its_names() -> None:
+    found = pruned(
+        a="from openami.b import C\nfrom openami import c\nfrom re import compile\n"
+        "def main(x: C, y: compile): pass\n",
+        b="class C: pass\nregister()\n",
+        c="register()\n",
+    )
+    assert found["a"].startswith("import openami.b\nfrom openami import c\n\ndef main(x, y)")
+    assert found["b"] == "register()\n"
+
+
+@EACH_PROGRAM
+def test_every_name_that_a_program_says_is_still_there(program: Program) -> None:
+    sources = needed(program, here())
+    trees = {
+        f"{name}." if source.package else name: stripped(source.text)
+        for name, source in sources.items()
+    }
+    prune(trees, program.entry)
+    modules = {name.rstrip("."): ast.parse(shortest(tree)) for name, tree in trees.items()}
+    made = {name: names_made(tree) for name, tree in modules.items()}
+    for name, tree in modules.items():
+        inner = {
+            each.id if isinstance(each, ast.Name) else each.arg
+            for each in ast.walk(tree)
+            if isinstance(each, ast.arg) or (isinstance(each, ast.Name) and bound(each))
+        } | names_made(tree, anywhere=True)
+        for each in ast.walk(tree):
+            if isinstance(each, ast.Name):
+                assert each.id in inner or hasattr(builtins, each.id) or each.id.startswith("__")
+            if isinstance(each, ast.ImportFrom) and each.module in made:
+                for alias in each.names:
+                    whole = f"{each.module}.{alias.name}"
+                    there = alias.name in made[each.module] or whole in modules
+                    lazy = "__getattr__" in made[each.module]
+                    assert there or lazy or program.denies(whole), f"{name}: {whole}"
+
+
+def bound(name: ast.Name) -> bool:
+    return not isinstance(name.ctx, ast.Load)
+
+
+def names_made(tree: ast.Module, *, anywhere: bool = False) -> set[str]:
+    found: set[str] = set()
+    for each in ast.walk(tree) if anywhere else tree.body:
+        match each:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.add(name)
+            case ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                found |= {alias.asname or alias.name.partition(".")[0] for alias in names}
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                found.add(name)
+            case ast.MatchMapping(rest=str(name)) | ast.ExceptHandler(name=str(name)):
+                found.add(name)
+            case ast.stmt() if not anywhere:
+                found |= {x.id for x in ast.walk(each) if isinstance(x, ast.Name) and bound(x)}
+            case _:
+                pass
+    return found
 
 
 @given(st.binary(max_size=40), st.binary(min_size=1, max_size=40), st.integers(0, 15))

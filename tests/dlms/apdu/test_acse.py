@@ -11,10 +11,10 @@ from openami.dlms.apdu.acse import (
     AcseServiceUser,
     ApplicationContextName,
     AssociationResult,
-    MechanismName,
     ReleaseRequestReason,
     Rlrq,
 )
+from openami.dlms.apdu.codes import MechanismName
 from openami.dlms.ber import encode_tlv
 from openami.dlms.datatypes import BitString
 from openami.dlms.errors import DecodeError

@@ -14,14 +14,9 @@ from openami.dlms.apdu.faults import (
     ServiceError,
     StateError,
 )
-from openami.dlms.apdu.fields import (
-    ABSENT,
-    AttributeDescriptor,
-    InvokeIdAndPriority,
-    LongInvokeIdAndPriority,
-    MethodDescriptor,
-)
+from openami.dlms.apdu.fields import ABSENT, AttributeDescriptor, MethodDescriptor
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest, InitiateResponse
+from openami.dlms.apdu.invocation import InvokeIdAndPriority, LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import (
     DataNotification,
     DataNotificationConfirm,

@@ -15,12 +15,8 @@ from openami.dlms.apdu.access import (
     AccessSet,
 )
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
-from openami.dlms.apdu.fields import (
-    AttributeDescriptor,
-    LongInvokeIdAndPriority,
-    MethodDescriptor,
-    SelectiveAccess,
-)
+from openami.dlms.apdu.fields import AttributeDescriptor, MethodDescriptor, SelectiveAccess
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.read import ReadRequest, ReadResponse
 from openami.dlms.apdu.selective import ByEntry
 from openami.dlms.apdu.variables import (

@@ -23,12 +23,8 @@ from openami.dlms.apdu.access import (
     AccessSpecification,
 )
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
-from openami.dlms.apdu.fields import (
-    AttributeDescriptor,
-    LongInvokeIdAndPriority,
-    MethodDescriptor,
-    SelectiveAccess,
-)
+from openami.dlms.apdu.fields import AttributeDescriptor, MethodDescriptor, SelectiveAccess
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.selective import ByEntry, ByRange
 from openami.dlms.data import Data
 from openami.dlms.obis import Obis

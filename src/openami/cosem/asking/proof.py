@@ -13,7 +13,8 @@ from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, Associatio
 from openami.cosem.refusals import AuthenticationError, UnexpectedAnswerError
 from openami.dlms.apdu.action import ActionRequestNormal, ActionResponseNormal
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
-from openami.dlms.apdu.fields import InvokeIdAndPriority, MethodDescriptor
+from openami.dlms.apdu.fields import MethodDescriptor
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.apdu.read import ReadRequest, ReadResponse
 from openami.dlms.apdu.variables import ParameterizedAccess
 from openami.dlms.data import OctetString

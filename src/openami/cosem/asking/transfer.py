@@ -21,14 +21,10 @@ from openami.dlms.apdu.action import (
     ActionResponseWithPblock,
 )
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
-from openami.dlms.apdu.fields import (
-    AttributeDescriptor,
-    DataBlock,
-    InvokeIdAndPriority,
-    MethodDescriptor,
-)
+from openami.dlms.apdu.fields import AttributeDescriptor, DataBlock, MethodDescriptor
 from openami.dlms.apdu.get import GetRequestNext, GetResponseWithDatablock
 from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.apdu.set import (
     SetRequestNormal,
     SetRequestWithDatablock,

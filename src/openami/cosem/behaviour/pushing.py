@@ -32,7 +32,7 @@ from openami.cosem.classes.push import (
 )
 from openami.cosem.device import LogicalDevice
 from openami.cosem.model import Refused
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import Data, Structure

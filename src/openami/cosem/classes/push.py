@@ -26,7 +26,7 @@ from openami.cosem.kinds import (
     structure,
 )
 from openami.cosem.model import Access, Attribute, InterfaceClass, Method
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.axdr import Reader, encode_octet_string
 from openami.dlms.datetimes import CosemDateTime

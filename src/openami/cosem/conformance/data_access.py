@@ -14,7 +14,8 @@ from openami.cosem.conformance.data_ln import OWN_NAME, data_case, response_of
 from openami.cosem.conformance.symsec import NO_DATA, security_case
 from openami.cosem.conformance.trial import Trial, shown
 from openami.dlms.apdu.access import AccessGet, AccessRequest, AccessResponse
-from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
 

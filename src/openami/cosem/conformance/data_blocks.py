@@ -17,9 +17,10 @@ from openami.cosem.conformance.case import Failed, Inconclusive, Need, Script
 from openami.cosem.conformance.data_ln import OBJECT_LIST, OWN_NAME, SHORT_PDU_OCTETS, data_case
 from openami.cosem.conformance.trial import Trial, shown, understood
 from openami.dlms.apdu.block import GeneralBlockTransfer
-from openami.dlms.apdu.fields import AttributeDescriptor, InvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.get import GetRequestNormal, GetResponseNormal
 from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.errors import DlmsError
 
 GENERAL_BLOCKS: Final = "DLMS UA 1000-2 Ed. 10, 9.4.6.13"

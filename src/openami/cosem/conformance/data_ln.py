@@ -19,11 +19,7 @@ from openami.cosem.conformance.case import (
 )
 from openami.cosem.conformance.trial import READ_SN, Trial, shown, understood
 from openami.cosem.refusals import AccessError
-from openami.dlms.apdu.fields import (
-    AttributeDescriptor,
-    AttributeSelection,
-    InvokeIdAndPriority,
-)
+from openami.dlms.apdu.fields import AttributeDescriptor, AttributeSelection
 from openami.dlms.apdu.get import (
     GetRequestNext,
     GetRequestNormal,
@@ -33,6 +29,7 @@ from openami.dlms.apdu.get import (
     GetResponseWithList,
 )
 from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.data import OctetString
 from openami.dlms.obis import Obis
 

@@ -12,7 +12,8 @@ from openami.cosem.conformance.trial import Trial, Undo, shown
 from openami.cosem.refusals import AccessError
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.codes import DataAccessResult
-from openami.dlms.apdu.fields import AttributeDescriptor, DataBlock, InvokeIdAndPriority
+from openami.dlms.apdu.fields import AttributeDescriptor, DataBlock
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.apdu.set import (
     SetRequestNormal,
     SetRequestWithDatablock,

@@ -27,7 +27,7 @@ from openami.cosem.conformance.trial import Trial, shown, understood
 from openami.cosem.conformance.walk import require_method
 from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.codes import DataAccessResult
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification, DataNotificationConfirm
 from openami.dlms.data import (
     Array,

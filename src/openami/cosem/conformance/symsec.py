@@ -34,8 +34,8 @@ from openami.dlms.apdu.acse import (
     Rlrq,
 )
 from openami.dlms.apdu.codes import DataAccessResult
-from openami.dlms.apdu.fields import InvokeIdAndPriority
 from openami.dlms.apdu.get import GetRequestNormal
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher

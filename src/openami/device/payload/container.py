@@ -21,7 +21,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from openami.device.payload.parts import PayloadError
+from openami.device.payload.errors import PayloadError
 
 MAGIC: Final = b"OAMP"
 HEAD: Final = struct.Struct("<4sIII")

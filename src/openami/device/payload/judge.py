@@ -2,8 +2,8 @@
 """What a meter demands of an image: its class, and a payload that can be taken apart."""
 
 from openami.device.payload.container import Payload
+from openami.device.payload.errors import PayloadError
 from openami.device.payload.identity import CLASS_ID, VENDOR_ID
-from openami.device.payload.parts import PayloadError
 from openami.firmware.errors import ImageError, Reason
 from openami.firmware.image import Image
 from openami.firmware.keys import AgreementKey, VerifyingKey

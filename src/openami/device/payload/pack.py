@@ -6,7 +6,7 @@ member        content
 ============  ==========================================================================
 __main__.py   `start`, stripped
 table         JSON: entry, libraries
-modules       names and stripped sources by turns, between zeros, LZMA over all of them
+modules       names and stripped sources by turns, between zeros, bzip2 over all of them
 ============  ==========================================================================
 
 All modules are compressed together: they repeat one another's words, and a third of the room is
@@ -14,10 +14,10 @@ won over an archive that compresses each by itself.  Nothing in the file depends
 it was made.
 """
 
+import bz2
 import inspect
 import io
 import json
-import lzma
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -25,8 +25,9 @@ from typing import Final
 
 from openami.device.payload import start
 from openami.device.payload.parts import Program
+from openami.device.payload.prune import prune
 from openami.device.payload.sources import Library, Source, needed
-from openami.device.payload.strip import stripped
+from openami.device.payload.strip import shortest, stripped
 
 WHEN: Final = (1980, 1, 1, 0, 0, 0)
 
@@ -57,13 +58,15 @@ def pack(program: Program, library: Library) -> Packed:
         PayloadError: It needs what it may not have.
     """
     sources = needed(program, library)
-    texts = {_key(source): stripped(source.text) for source in sources.values()}
+    trees = {_key(source): stripped(source.text) for source in sources.values()}
+    prune(trees, program.entry)
+    texts = {name: shortest(tree) for name, tree in trees.items()}
     joined = "\0".join(part for pair in texts.items() for part in pair)
     table = {"entry": program.entry, "libraries": list(program.libraries)}
     members = {
-        "__main__.py": stripped(inspect.getsource(start)).encode(),
+        "__main__.py": shortest(stripped(inspect.getsource(start))).encode(),
         "table": json.dumps(table, separators=(",", ":")).encode(),
-        "modules": lzma.compress(joined.encode(), lzma.FORMAT_RAW, filters=start.FILTERS),
+        "modules": bz2.compress(joined.encode()),
     }
     sizes = {name: len(zlib.compress(text.encode(), 9)) for name, text in texts.items()}
     return Packed(program=program, octets=_archive(members), modules=sizes)

@@ -15,10 +15,6 @@ ROM: Final = ("OpenSSL", "_cffi_backend", "cbor2", "cryptography", "numpy", "typ
 """Libraries that stand beside the interpreter; with it they are what the device has as ROM."""
 
 
-class PayloadError(Exception):
-    """A program cannot be made or taken apart; the sentence names the place and the remedy."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """One program.
@@ -74,7 +70,24 @@ MANAGEMENT: Final = Program(
 )
 """The non-secure world."""
 
-PROGRAMS: Final = (MANAGEMENT,)
+SECURE: Final = Program(
+    name="secure",
+    entry="openami.device.secure.process:main",
+    room_octets=64 * 1024,
+    denied=MappingProxyType(
+        NO_TOOLS
+        | {
+            "openami.cosem": "objects are management's",
+            "openami.dlms.apdu.registry": "services are management's",
+            "openami.meter": "the secure world knows no meter",
+            "openami.transport": "the secure world has a door, and no line",
+        }
+    ),
+    libraries=("_cffi_backend", "cbor2", "cryptography", "typing_extensions"),
+)
+"""The secure world."""
+
+PROGRAMS: Final = (SECURE, MANAGEMENT)
 """What an image holds."""
 
 METROLOGY: Final = Program(

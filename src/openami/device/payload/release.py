@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from openami.device.payload.container import Payload
+from openami.device.payload.errors import PayloadError
 from openami.device.payload.identity import CLASS_ID, SW_TYPE, VENDOR_ID
 from openami.device.payload.pack import Packed, pack
-from openami.device.payload.parts import PROGRAMS, PayloadError
+from openami.device.payload.parts import PROGRAMS
 from openami.device.payload.sources import Library
 from openami.firmware.bank import M2351
 from openami.firmware.image import Image, Version
@@ -17,6 +18,20 @@ from openami.firmware.tlv import Tlv
 
 AROUND_OCTETS: Final = 0x200 + 1024
 """Header and TLVs of an image, at most."""
+
+
+def verify_room(packed: Packed) -> None:
+    """Accept a program that fits its room.
+
+    Raises:
+        PayloadError: It is larger.
+    """
+    if packed.spare_octets < 0:
+        name, room = packed.program.name, packed.program.room_octets
+        raise PayloadError(
+            f"program {name} has {len(packed.octets):,} octets, {-packed.spare_octets:,} "
+            f"more than its room of {room:,}: see `openami image budget`"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +66,7 @@ class Release:
             PayloadError: One is larger than its room, or both than the slot.
         """
         for packed in self.programs:
-            if packed.spare_octets < 0:
-                name, room = packed.program.name, packed.program.room_octets
-                raise PayloadError(
-                    f"program {name} has {len(packed.octets):,} octets, {-packed.spare_octets:,} "
-                    f"more than its room of {room:,}: see `openami image budget`"
-                )
+            verify_room(packed)
         if self.spare_octets < 0:
             problem = f"both programs are {-self.spare_octets:,} octets more than the slot holds"
             raise PayloadError(f"{problem}: see `openami image budget`")

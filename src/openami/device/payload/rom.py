@@ -9,7 +9,7 @@ measured, and not used: the programs run with `NO_CACHES`.
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,13 @@ def interpreter() -> Path:
 def libraries() -> Path:
     """Return the folder of the libraries."""
     return Path(sysconfig.get_path("platlib"))
+
+
+def command(descriptor: int, libraries: Path, *arguments: object) -> Sequence[str]:
+    """Return the command that runs the program in a sealed memory file."""
+    program = f"/proc/self/fd/{descriptor}"
+    words = (*ISOLATED, program, libraries, *arguments)
+    return [str(interpreter()), *map(str, words)]
 
 
 def measure(libraries: Path) -> bytes:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from openami.device.payload.parts import PayloadError, Program
+from openami.device.payload.errors import PayloadError
+from openami.device.payload.parts import Program
 
 PACKAGE: Final = "openami"
 

@@ -6,17 +6,16 @@ by an interpreter that knows neither the user's nor any installed packages.  The
 table in the file are found in the folder ROM; no other name is.
 """
 
+import bz2
 import importlib.machinery
 import importlib.util
 import json
-import lzma
 import sys
 from collections.abc import Sequence
 from types import CodeType, ModuleType
 from zipimport import zipimporter
 
 PACKAGE = "openami"
-FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 4, "pb": 0}]
 
 
 class Finder:
@@ -63,7 +62,7 @@ def main(archive: zipimporter, arguments: list[str]) -> int:
     """Take the program out of its file and begin it."""
     table = json.loads(archive.get_data(f"{archive.archive}/table"))
     packed = archive.get_data(f"{archive.archive}/modules")
-    texts = lzma.decompress(packed, lzma.FORMAT_RAW, None, FILTERS).decode().split("\0")
+    texts = bz2.decompress(packed).decode().split("\0")
     modules = dict(zip(texts[::2], texts[1::2], strict=True))
     sys.path.remove(archive.archive)
     sys.meta_path.insert(0, Finder(modules, table["libraries"], arguments[0]))

@@ -2,7 +2,8 @@
 """What of a module runs: without comments, docstrings, and annotations that nobody reads.
 
 Annotations stay where they declare: in the bodies of classes, where dataclasses and named tuples
-are made of them.  What comes out is the same for the same interpreter, octet for octet.
+are made of them.  A dataclass asks only whether there is one, so its fields are annotated with 0.
+What comes out is the same for the same interpreter, octet for octet.
 """
 
 import ast
@@ -10,16 +11,24 @@ import re
 from typing import Final
 
 _INDENTATION: Final = re.compile(r"^( {4})+", re.MULTILINE)
+_READ: Final = re.compile("ClassVar|InitVar|KW_ONLY")
 _STRING: Final = re.compile(r'"""|\'\'\'')
 
 
 class _Stripper(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Leave out what is only said: a string behind the name that it explains."""
+        said = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if said else self.generic_visit(node)
+
     def visit_Module(self, node: ast.Module) -> ast.AST:
         _without_docstring(node.body, keep=False)
         return self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         _without_docstring(node.body)
+        if any("dataclass" in ast.unparse(each) for each in node.decorator_list):
+            node.body = [_unread(each) for each in node.body]
         self.generic_visit(node)
         return node
 
@@ -46,14 +55,19 @@ class _Stripper(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def stripped(text: str) -> str:
+def stripped(text: str) -> ast.Module:
     """Return what of a module's source runs.
 
     Raises:
         SyntaxError: It is no Python.
     """
-    tree = _Stripper().visit(ast.parse(text))
+    tree: ast.Module = _Stripper().visit(ast.parse(text))
     tree.body = [_assigned(each) for each in tree.body]
+    return tree
+
+
+def shortest(tree: ast.Module) -> str:
+    """Return a module's source, indented by single spaces."""
     short = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
     if _STRING.search(short):  # its lines may be inside of a string
         return short
@@ -66,6 +80,13 @@ def _assigned(node: ast.stmt) -> ast.stmt:
         if node.value is None:
             return ast.Pass()
         return ast.Assign(targets=[node.target], value=node.value, lineno=node.lineno)
+    return node
+
+
+def _unread(node: ast.stmt) -> ast.stmt:
+    """Return a field of a dataclass with an annotation that says nothing."""
+    if isinstance(node, ast.AnnAssign) and not _READ.search(ast.unparse(node.annotation)):
+        node.annotation = ast.Constant(0)
     return node
 
 

@@ -12,13 +12,13 @@ from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.apdu.fields import (
     CLAUSE,
     AttributeDescriptor,
-    LongInvokeIdAndPriority,
     MethodDescriptor,
     SelectiveAccess,
     encode_values,
     read_date_time,
     read_values,
 )
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.axdr import Reader, encode_length, encode_octet_string
 from openami.dlms.data import Data
 

@@ -22,7 +22,7 @@ from openami.dlms.apdu.acse_fields import (
     decode_fields,
     encode_fields,
 )
-from openami.dlms.apdu.codes import Code
+from openami.dlms.apdu.codes import Code, MechanismName
 from openami.dlms.datatypes import BitString
 
 
@@ -38,19 +38,6 @@ class ApplicationContextName(bytes, Enum):
     def ciphered(self) -> bool:
         """Whether APDUs may be ciphered in this context."""
         return self in {type(self).LN_CIPHERED, type(self).SN_CIPHERED}
-
-
-class MechanismName(bytes, Enum):
-    """Authentication mechanism names: object identifiers 2.16.756.5.8.2.n."""
-
-    LOWEST = bytes.fromhex("60857405080200")
-    LLS = bytes.fromhex("60857405080201")
-    HLS = bytes.fromhex("60857405080202")
-    HLS_MD5 = bytes.fromhex("60857405080203")
-    HLS_SHA1 = bytes.fromhex("60857405080204")
-    HLS_GMAC = bytes.fromhex("60857405080205")
-    HLS_SHA256 = bytes.fromhex("60857405080206")
-    HLS_ECDSA = bytes.fromhex("60857405080207")
 
 
 AUTHENTICATION: Final = BitString(b"\x80", 1)

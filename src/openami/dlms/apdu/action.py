@@ -15,11 +15,11 @@ from openami.dlms.apdu.fields import (
     ABSENT,
     Absent,
     DataBlock,
-    InvokeIdAndPriority,
     MethodDescriptor,
     encode_values,
     read_values,
 )
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.axdr import Reader, encode_length
 from openami.dlms.data import Data
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result codes that services share: data-access-result and action-result (IEC 62056-5-3, 9.5)."""
+"""Codes that services share: results, names of authentication mechanisms (IEC 62056-5-3, 9.5)."""
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Self
 
 
@@ -62,3 +62,16 @@ class ActionResult(Code):
     LONG_ACTION_ABORTED = 15
     NO_LONG_ACTION_IN_PROGRESS = 16
     OTHER_REASON = 250
+
+
+class MechanismName(bytes, Enum):
+    """Authentication mechanism names: object identifiers 2.16.756.5.8.2.n."""
+
+    LOWEST = bytes.fromhex("60857405080200")
+    LLS = bytes.fromhex("60857405080201")
+    HLS = bytes.fromhex("60857405080202")
+    HLS_MD5 = bytes.fromhex("60857405080203")
+    HLS_SHA1 = bytes.fromhex("60857405080204")
+    HLS_GMAC = bytes.fromhex("60857405080205")
+    HLS_SHA256 = bytes.fromhex("60857405080206")
+    HLS_ECDSA = bytes.fromhex("60857405080207")

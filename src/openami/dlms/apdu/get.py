@@ -14,14 +14,13 @@ from typing import ClassVar, Final, Self, TypeAlias
 from openami.dlms import data
 from openami.dlms.apdu.codes import DataAccessResult
 from openami.dlms.apdu.fields import (
-    INVOKE_IDS,
     AttributeDescriptor,
     AttributeSelection,
-    InvokeIdAndPriority,
     SelectiveAccess,
     encode_access,
     read_access,
 )
+from openami.dlms.apdu.invocation import INVOKE_IDS, InvokeIdAndPriority
 from openami.dlms.axdr import Reader, encode_length, encode_octet_string
 from openami.dlms.data import Data
 from openami.dlms.obis import Obis

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import ClassVar, Final, Self, TypeAlias
 
 from openami.dlms import data
-from openami.dlms.apdu.fields import AttributeDescriptor, LongInvokeIdAndPriority, read_date_time
+from openami.dlms.apdu.fields import AttributeDescriptor, read_date_time
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.axdr import (
     Reader,
     encode_octet_string,

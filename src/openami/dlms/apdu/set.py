@@ -15,13 +15,13 @@ from openami.dlms.apdu.fields import (
     AttributeDescriptor,
     AttributeSelection,
     DataBlock,
-    InvokeIdAndPriority,
     SelectiveAccess,
     encode_access,
     encode_values,
     read_access,
     read_values,
 )
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
 from openami.dlms.axdr import Reader, encode_length
 from openami.dlms.data import Data
 

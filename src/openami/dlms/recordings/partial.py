@@ -17,8 +17,9 @@ from openami.dlms.apdu.ciphered import (
     GeneralGloCiphering,
     ServiceCiphering,
 )
-from openami.dlms.apdu.fields import InvokeIdAndPriority, LongInvokeIdAndPriority, read_date_time
+from openami.dlms.apdu.fields import read_date_time
 from openami.dlms.apdu.get import GetResponseNormal
+from openami.dlms.apdu.invocation import InvokeIdAndPriority, LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.apdu.registry import Apdu
 from openami.dlms.axdr import Reader, read_length

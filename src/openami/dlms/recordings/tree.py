@@ -6,7 +6,7 @@ from enum import Enum, IntFlag
 from typing import Final
 
 from openami.dlms.apdu.codes import Code
-from openami.dlms.apdu.fields import InvokeIdAndPriority, LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import InvokeIdAndPriority, LongInvokeIdAndPriority
 from openami.dlms.data import (
     Array,
     BitString,

@@ -7,7 +7,7 @@ which never repeats, and is the transaction-id too.
 
 from typing import Final
 
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.security.agreement import Parties
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock

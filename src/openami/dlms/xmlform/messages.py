@@ -21,7 +21,8 @@ from types import MappingProxyType, NoneType
 from typing import Any, Final
 
 from openami.dlms.apdu import ciphered, registry
-from openami.dlms.apdu.fields import ABSENT, Absent, InvokeIdAndPriority, LongInvokeIdAndPriority
+from openami.dlms.apdu.fields import ABSENT, Absent
+from openami.dlms.apdu.invocation import InvokeIdAndPriority, LongInvokeIdAndPriority
 from openami.dlms.apdu.registry import Apdu
 from openami.dlms.data import BitString, DontCare, FixedInteger
 from openami.dlms.errors import DlmsError
