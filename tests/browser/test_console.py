@@ -2,6 +2,7 @@
 """The console in a browser."""
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -121,3 +122,33 @@ def test_every_room_fits_a_phone_too(browser: Browser, base: str, scheme: Scheme
         for path in ("", "/meters", "/meters/2", "/quality", "/jobs"):
             seen.open(f"/console{path}")
             assert seen.is_as_wide_as_the_screen(), path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_meter_is_asked_by_forms_that_keep_what_was_typed(
+    browser: Browser, base: str, ami: Ami, shots: Path, scheme: Scheme
+) -> None:
+    meter_id = {"light": 11, "dark": 12}[scheme]
+    with window(browser, base, scheme=scheme) as seen:
+        seen.sign_in("utility", UTILITY_PASSWORD)
+        seen.open(f"/console/meters/{meter_id}").ready()
+        form = seen.part("form-limit")
+        form.locator("summary").first.click()
+        seen.part("limit-normal").fill("much")
+        seen.part("reason-limit").fill("overloaded feeder")
+        seen.part("send-limit").click()
+        expect(form.get_by_test_id("asking-problem")).to_contain_text("give a whole number")
+        seen.part("limit-normal").fill("5000")  # the rest is still there
+        seen.part("send-limit").click()
+        expect(form.get_by_test_id("asking-done")).to_be_visible()
+        expect(seen.part("command-row").first).to_contain_text("overloaded feeder")
+        asked = commands.commands(ami.engine, meter_id=meter_id)[0]
+        assert asked.argument == {"normal": 5000}
+        seen.page.screenshot(path=shots / f"asking-{scheme}.png", full_page=True)
+        advance(ami, asked.command_id, CommandState.CONFIRMED)
+        first = seen.part("command-row").first
+        expect(first).to_contain_text("confirmed", timeout=8000)  # the list renews itself
+        seen.part("form-tariff").locator("summary").first.click()
+        seen.part("command-more").first.click()
+        assert seen.is_as_wide_as_the_screen()
+        seen.page.screenshot(path=shots / f"asked-{scheme}.png", full_page=True)

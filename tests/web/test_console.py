@@ -215,10 +215,10 @@ def test_a_finished_command_leaves_the_panel_but_not_the_list(
 ) -> None:
     client = sign_in(fresh, "utility")
     path = "/console/meters/7"
-    assert "the control state was read back" in words(client.get(path).text)
-    monkeypatch.setattr("openami.web.routes.console.SHOWN_US", 0)
-    text = words(client.get(path).text)
-    assert "the control state was read back" not in text
+    assert 'data-testid="progress"' in client.get(path).text
+    monkeypatch.setattr("openami.web.routes.commands.SHOWN_US", 0)
+    text = client.get(path).text
+    assert 'data-testid="progress"' not in text
     assert "move out on 15 October" in text
     assert "in doubt" in words(client.get("/console/meters/6/breaker").text), "that one stays"
 

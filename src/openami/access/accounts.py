@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may come in, and what they did: accounts, passwords, sessions, the audit trail.
 
-Two roles. The utility sees every meter and may command; a household sees its own meter and nothing
-else. A password is kept as argon2id (RFC 9106), with the least cost that OWASP recommends, so that
-a hundred first accounts are made in seconds. A session carries the account's epoch; raising the
-epoch ends every session of the account at once.
+The utility's staff sees every meter, and may command as `access.policy` says; a household sees its
+own meter and nothing else. A password is kept as argon2id (RFC 9106), with the least cost that
+OWASP recommends, so that a hundred first accounts are made in seconds. A session carries the
+account's epoch; raising the epoch ends every session of the account at once.
 """
 
 import secrets
@@ -34,8 +34,13 @@ HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 class Role(Enum):
     """What an account may do."""
 
-    UTILITY = "utility"
+    UTILITY = "utility"  # all
+    OPERATOR = "operator"  # sees every meter, sends what `access.policy` lets it
+    VIEWER = "viewer"  # sees every meter
     HOUSEHOLD = "household"
+
+
+STAFF: Final = frozenset({Role.UTILITY, Role.OPERATOR, Role.VIEWER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ class Account:
 
     def may_see(self, meter_id: int) -> bool:
         """Tell whether this account may see a meter."""
-        return self.role is Role.UTILITY or self.meter_id == meter_id
+        return self.role in STAFF or self.meter_id == meter_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +121,31 @@ def create_first_accounts(database: Database, meters: Iterable[int]) -> list[Log
         insert_new(connection, tables.accounts, rows)
         record(connection, "provisioning", "accounts.created", f"{len(rows)} accounts")
     return logins
+
+
+def create_account(database: Database, login: str, role: Role, *, by: str) -> str:
+    """Make an account of the staff; return its first password.
+
+    Raises:
+        UserError: The login is no name, taken, or the role is a household's.
+    """
+    if role not in STAFF:
+        raise UserError(f"role {role.value} is no role of the staff: households come with meters")
+    if not login.isascii() or not login.isprintable() or not 1 <= len(login) <= 64 or " " in login:
+        raise UserError(f"{login!r} is no login: give 1 to 64 letters without spaces")
+    password = new_password()
+    row = {
+        "login": login,
+        "role": role.value,
+        "meter_id": None,
+        "password_hash": HASHER.hash(password),
+        "session_epoch": 0,
+    }
+    with transaction(database) as connection:
+        if insert_new(connection, tables.accounts, [row]) == 0:
+            raise UserError(f"there is an account {login} already: choose another login")
+        record(connection, by, "accounts.created", f"{login}, {role.value}")
+    return password
 
 
 def account(database: Database, login: str) -> Account | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from openami.access.accounts import new_password, set_password
+from openami.access.accounts import STAFF, Role, create_account, new_password, set_password
 from openami.runtime.logs import set_up_logs
 from openami.store.database import open_database
 from openami.web import process
@@ -42,4 +42,23 @@ def password(home: Path, login: str) -> None:
     fresh = new_password()
     set_password(database, login, fresh, by="command line")
     database.dispose()
+    click.echo(fresh)
+
+
+@web.command()
+@HOME
+@click.argument("login")
+@click.option(
+    "--role",
+    type=click.Choice(sorted(role.value for role in STAFF)),
+    required=True,
+    help="What it may send: docs/commands.md.",
+)
+def account(home: Path, login: str, *, role: str) -> None:
+    """Make an account LOGIN for one of the staff, and print its first password."""
+    database = open_database(WebConfig.load(home).database_url)
+    try:
+        fresh = create_account(database, login, Role(role), by="command line")
+    finally:
+        database.dispose()
     click.echo(fresh)

@@ -12,6 +12,7 @@
 Whoever asks (command line, REST, console) and the head-end that carries out read the same forms.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -254,6 +255,25 @@ def _attribute(said: object, place: str) -> AttributeValue:
         attribute_id=whole(said["attribute_id"], f"{place}.attribute_id", 1, 127),
         value=value,
     )
+
+
+def attribute_row(text: str) -> Json:
+    """Return CLASS:OBIS:ATTRIBUTE=TYPE:VALUE as a row of `parameters`; raises `OrderError`."""
+    place, equals, said = text.partition("=")
+    words = place.split(":")
+    if not equals or len(words) != 3 or not (words[0].isdigit() and words[2].isdigit()):
+        raise OrderError(f"{text!r} is no attribute: write CLASS:OBIS:ATTRIBUTE=TYPE:VALUE")
+    try:
+        value: object = json.loads(said)  # {"structure": […]}, true, null
+    except json.JSONDecodeError:
+        kind, _, written = said.partition(":")
+        value = {kind: written}
+    return {
+        "class_id": int(words[0]),
+        "logical_name": words[1],
+        "attribute_id": int(words[2]),
+        "value": value,
+    }
 
 
 def _bundle(said: Mapping[str, Any]) -> BundleOrder:

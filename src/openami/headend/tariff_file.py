@@ -85,19 +85,24 @@ def read_tariff_file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise TariffError(f"{path} cannot be read ({error}): name a tariff file") from error
     try:
-        said = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        form = "JSON" if path.suffix == ".json" else "TOML"
-        raise TariffError(f"{path} is no {form} ({error}): correct it") from error
-    if not isinstance(said, dict):
-        raise TariffError(f"{path} holds no table: give {', '.join(NAMES)}")
-    said = json.loads(json.dumps(said, default=str))  # TOML has dates of its own
-    try:
-        tariff_order(said)
+        return read_tariff(text, is_json=path.suffix == ".json")
     except TariffError as error:
         raise TariffError(f"{path}: {error}") from error
-    found: dict[str, Any] = said
-    return found
+
+
+def read_tariff(text: str, *, is_json: bool) -> dict[str, Any]:
+    """Return the argument of a tariff command from text, checked; raises `TariffError`."""
+    try:
+        said = json.loads(text) if is_json else tomllib.loads(text)
+        # TOML has dates and times of its own: they become the text that JSON has.
+        said = json.loads(json.dumps(said, default=str))
+    except (ValueError, RecursionError) as error:
+        form = "JSON" if is_json else "TOML"
+        raise TariffError(f"the tariff is no {form} ({error}): correct it") from error
+    if not isinstance(said, dict):
+        raise TariffError(f"the tariff is no table: give {', '.join(NAMES)}")
+    tariff_order(said)
+    return said
 
 
 def tariff_order(said: Mapping[str, Any]) -> TariffOrder:

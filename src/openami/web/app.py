@@ -22,11 +22,22 @@ from openami.web.context import Context
 from openami.web.guards import (
     AskedWronglyError,
     ForbiddenError,
+    MisunderstoodError,
     NotFoundError,
     NotSignedInError,
 )
 from openami.web.rendering import STATIC, render
-from openami.web.routes import api, campaigns, console, household, live, login, operation, service
+from openami.web.routes import (
+    api,
+    campaigns,
+    commands,
+    console,
+    household,
+    live,
+    login,
+    operation,
+    service,
+)
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +80,8 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     for part in (service, login, live, api, operation, campaigns, console, household):
         app.include_router(part.router)
+    app.include_router(commands.api)
+    app.include_router(commands.pages)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_error_pages(app)
     app.add_middleware(Headers)
@@ -117,6 +130,7 @@ def _add_error_pages(app: FastAPI) -> None:
         ForbiddenError: (403, "Not yours to see"),
         NotFoundError: (404, "Not here"),
         AskedWronglyError: (409, "Not possible"),
+        MisunderstoodError: (422, "Not understood"),
         UserError: (503, "Not now"),
     }
     for kind, (status_code, heading) in refusals.items():

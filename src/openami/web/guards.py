@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Form, Header, Path, Query, Request
 
-from openami.access.accounts import Account, Role, account
+from openami.access.accounts import STAFF, Account, Role, account
 from openami.store import registry
 from openami.web.context import At
 from openami.web.sessions import SESSION_COOKIE, Session
@@ -41,6 +41,10 @@ class NotFoundError(Exception):
 
 class AskedWronglyError(Exception):
     """The request cannot be understood; the sentence says what is wrong with it."""
+
+
+class MisunderstoodError(Exception):
+    """What was sent is no command; the sentence names place, value and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,18 @@ def signed_in(visitor: Annotated[Visitor | None, Depends(visitor_or_none)]) -> V
 AnyVisitor = Annotated[Visitor, Depends(signed_in)]
 
 
-def utility(visitor: AnyVisitor) -> Visitor:
-    """Let in the utility only."""
-    if visitor.account.role is not Role.UTILITY:
+def staff(visitor: AnyVisitor) -> Visitor:
+    """Let in the utility's staff; what it may send is asked of `access.policy`."""
+    if visitor.account.role not in STAFF:
         raise ForbiddenError("This page is for the utility; your account is a household's.")
+    return visitor
+
+
+def utility(request: Request, visitor: Annotated[Visitor, Depends(staff)]) -> Visitor:
+    """Let in the utility's staff to look, and the utility's own account to change something."""
+    role = visitor.account.role
+    if request.method not in {"GET", "HEAD"} and role is not Role.UTILITY:
+        raise ForbiddenError(f"Your account, of role {role.value}, looks and changes nothing here.")
     return visitor
 
 
@@ -97,6 +109,7 @@ def household(visitor: AnyVisitor) -> Visitor:
     return visitor
 
 
+StaffVisitor = Annotated[Visitor, Depends(staff)]
 UtilityVisitor = Annotated[Visitor, Depends(utility)]
 HouseholdVisitor = Annotated[Visitor, Depends(household)]
 

@@ -108,6 +108,9 @@ def outcome(result: Mapping[str, object]) -> str:
     """Return in words what came of a command."""
     parts = []
     for name, value in result.items():
+        if name == "items" and isinstance(value, list):
+            parts += [f"{item['kind']} {item['state'] or 'waits'}" for item in value]
+            continue
         if name in OUTCOMES and isinstance(value, int):
             divisor, digits, unit = OUTCOMES[name]
             parts.append(f"{Decimal(value) / divisor:,.{digits}f}{THIN}{unit}")

@@ -12,15 +12,11 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
 
-from openami.access.accounts import Role, record
+from openami.access.accounts import Role
 from openami.exchange.channels import Channel
-from openami.exchange.commands import CommandKind
 from openami.exchange.events import event_text
-from openami.runtime.errors import UserError
-from openami.store import commands, registry
-from openami.store.database import StoreUnavailableError
+from openami.store import registry
 from openami.web import fleet, meterview
 from openami.web.context import At, Context
 from openami.web.exports import readings_csv
@@ -29,14 +25,10 @@ from openami.web.guards import (
     AskedWronglyError,
     Day,
     ForbiddenError,
-    MeterId,
     NotFoundError,
-    OurHeader,
     StartUs,
     UtilityVisitor,
     VisibleMeter,
-    Visitor,
-    known_meter,
 )
 from openami.web.times import month_of, week_of
 from openami.web.usage import reason_of, state_of
@@ -46,13 +38,6 @@ router = APIRouter(prefix="/api", tags=["api"])
 Json = dict[str, object]
 MOST_DAYS: Final = 400
 OFFERED: Final = (Channel.IMPORT_WH, Channel.EXPORT_WH)
-
-
-class Ask(BaseModel):
-    """A command that is asked for."""
-
-    kind: Literal["connect", "disconnect", "read"]
-    reason: Annotated[str, Field(min_length=3, max_length=200)]
 
 
 @router.get("/clock")
@@ -269,49 +254,3 @@ def readings(
         sentence = f"from {first} to {last} is no span of 1 to {MOST_DAYS + 1} days."
         raise AskedWronglyError(sentence)
     return readings_csv(at, meter, first, last)
-
-
-@router.post("/meters/{meter_id}/commands", status_code=202, dependencies=[OurHeader])
-def ask(meter_id: MeterId, asked: Ask, at: At, visitor: UtilityVisitor) -> Json:
-    """Ask a meter for something; the answer names the command to follow."""
-    command_id = ask_meter(at, visitor, meter_id, CommandKind(asked.kind), asked.reason)
-    return {"command_id": command_id}
-
-
-@router.get("/commands/{command_id}")
-def command(command_id: str, at: At, _visitor: UtilityVisitor) -> Json:
-    """Return a command with its history."""
-    try:
-        found = commands.command(at.engine, command_id)
-    except StoreUnavailableError:
-        raise
-    except UserError as error:
-        raise NotFoundError(f"There is no command {command_id}.") from error
-    return {
-        "command_id": found.command_id,
-        "meter_id": found.meter_id,
-        "kind": found.kind.value,
-        "state": found.state.value,
-        "reason": found.reason,
-        "asked_by": found.asked_by,
-        "result": found.result,
-        "history": [
-            {"at_real_us": step.at_real_us, "state": step.state.value, "note": step.note}
-            for step in commands.history(at.engine, command_id)
-        ],
-    }
-
-
-def ask_meter(at: Context, visitor: Visitor, meter_id: int, kind: CommandKind, reason: str) -> str:
-    """Write a command, one at a time a meter, and its line of the audit trail."""
-    known_meter(at, meter_id)
-    login = visitor.account.login
-    try:
-        command_id = commands.ask(
-            at.engine, meter_id=meter_id, kind=kind, asked_by=login, reason=reason
-        )
-    except commands.MeterBusyError as busy:
-        sentence = str(busy)
-        raise AskedWronglyError(f"{sentence[0].upper()}{sentence[1:]}.") from busy
-    record(at.engine, login, f"command.{kind.value}", f"meter {meter_id}")
-    return command_id

@@ -6,28 +6,22 @@ from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Query, Request, Response
-from fastapi.responses import RedirectResponse
 
 from openami.exchange.channels import Channel
-from openami.exchange.commands import OPEN, CommandKind, CommandState
+from openami.exchange.commands import OPEN, CommandState
 from openami.exchange.events import ALARMS
-from openami.runtime.clock import real_us
 from openami.runtime.status import read_statuses
 from openami.store import commands, data_quality, inbox, registry
 from openami.web import fleet, meterview
-from openami.web.context import At, Context
+from openami.web.context import At
 from openami.web.guards import (
-    AskedWronglyError,
     Day,
-    MeterId,
-    OurForm,
     StartUs,
     UtilityVisitor,
     VisibleMeter,
-    known_meter,
 )
 from openami.web.rendering import render
-from openami.web.routes.api import ask_meter
+from openami.web.routes.commands import asked_of
 from openami.web.routes.live import momentary
 from openami.web.times import DAY_US, MINUTE_US
 from openami.web.usage import State
@@ -113,7 +107,7 @@ def meter(
     request: Request,
     at: At,
     meter: VisibleMeter,
-    _visitor: UtilityVisitor,
+    visitor: UtilityVisitor,
     day: Day = None,
 ) -> Response:
     """Show one meter: identity, live values, day, events, commands, gaps, findings."""
@@ -143,7 +137,7 @@ def meter(
             at.engine, meter_id=number, states=("open", "estimated", "filled"), limit=50
         ),
         findings=data_quality.findings(at.engine, meter_id=number, limit=50),
-        shared=_breaker(at, meter),
+        shared=asked_of(at, meter, visitor),
     )
 
 
@@ -177,56 +171,6 @@ def interval(
         },
         findings=findings,
     )
-
-
-@router.get("/meters/{meter_id}/breaker")
-def breaker(request: Request, at: At, meter: VisibleMeter, _visitor: UtilityVisitor) -> Response:
-    """Return the panel of the supply switch; it renews itself while a command is open."""
-    return render(
-        request, "console/breaker.html", meter=meter, fragment=True, shared=_breaker(at, meter)
-    )
-
-
-@router.post("/meters/{meter_id}/commands", dependencies=[OurForm])
-def ask(  # noqa: PLR0913, PLR0917  a form has these fields
-    request: Request,
-    at: At,
-    meter_id: MeterId,
-    visitor: UtilityVisitor,
-    kind: Annotated[Literal["connect", "disconnect", "read"], Form()],
-    reason: Reason,
-) -> Response:
-    """Write a command and show its progress."""
-    problem = ""
-    try:
-        ask_meter(at, visitor, meter_id, CommandKind(kind), reason.strip())
-    except AskedWronglyError as error:
-        problem = str(error)
-    if not request.headers.get("HX-Request"):
-        return RedirectResponse(f"/console/meters/{meter_id}#supply", status_code=303)
-    meter = known_meter(at, meter_id)
-    return render(
-        request,
-        "console/breaker.html",
-        meter=meter,
-        problem=problem,
-        fragment=True,
-        shared=_breaker(at, meter),
-    )
-
-
-def _breaker(at: Context, meter: registry.Meter) -> dict[str, object]:
-    found = commands.commands(at.engine, meter_id=meter.meter_id, limit=20)
-    current = found[0] if found else None
-    if current is not None and current.state not in STAYING:
-        age_us = real_us() - current.asked_real_us
-        current = current if age_us < SHOWN_US else None
-    return {
-        "commands": found,
-        "current": current,
-        "steps": commands.history(at.engine, current.command_id) if current else [],
-        "open": current is not None and current.state in OPEN,
-    }
 
 
 @router.get("/quality")

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from openami.access.accounts import Role
+from openami.access.accounts import STAFF
 from openami.runtime.errors import UserError
 from openami.runtime.status import read_statuses
 from openami.store import live
@@ -50,4 +50,4 @@ def first_page(visitor: Visitor | None) -> str:
     """Return where an account begins."""
     if visitor is None:
         return "/login"
-    return "/console" if visitor.account.role is Role.UTILITY else "/home"
+    return "/console" if visitor.account.role in STAFF else "/home"
