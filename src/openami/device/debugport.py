@@ -43,7 +43,7 @@ from openami.device.otp import (
 )
 from openami.device.partlocks import close, erase_update_key, mass_erase
 from openami.device.payload.container import HEAD, UNIT, Payload
-from openami.device.payload.parts import PayloadError
+from openami.device.payload.errors import PayloadError
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, M2351_STORAGE, Bank, Region
 from openami.firmware.errors import ImageError
 from openami.firmware.flash import Flash

@@ -52,7 +52,7 @@ def call(folder: Path, number: int, argument: bytes, user: User | None = None) -
     descriptor = sealed.seal("execute-only", _fetched(folder, number))
     try:
         done = subprocess.run(  # noqa: S603  the octets of the region, sealed
-            sealed.command(descriptor, rom.libraries()),
+            rom.command(descriptor, rom.libraries()),
             input=argument,
             capture_output=True,
             timeout=ANSWER_S,
