@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Key epochs and commissioning over REST: states and histories, never a key."""
 
-from openami.store import commissioning, key_changes, keys
+from datetime import UTC, datetime
+
+from openami.access.accounts import audit_trail
+from openami.exchange.field import Heartbeat, LinkState, Notice
+from openami.store import commissioning, data_quality, field, key_changes, keys
 from openami.store.commissioning import Stage
+from openami.store.field import Said
 from openami.store.keys import KeyState
 from openami.store.registry import MeterKey, put_keys
 from web.ami import Ami
@@ -48,5 +53,100 @@ def test_commissioning_is_told_by_stage(fresh: Ami) -> None:
 
 def test_households_are_told_nothing_of_it(fresh: Ami) -> None:
     client = sign_in(fresh, "home-002")
-    for path in ("/api/key-rotations", "/api/meters/2/keys", "/api/commissioning"):
+    for path in (
+        "/api/key-rotations",
+        "/api/meters/2/keys",
+        "/api/commissioning",
+        "/api/concentrators",
+        "/api/concentrators/4F414D4330303031",
+        "/api/head-ends",
+        "/api/gaps",
+        "/api/findings",
+    ):
         assert client.get(path).status_code == 403
+
+
+def test_new_keys_are_asked_for_and_withdrawn(fresh: Ami) -> None:
+    client = sign_in(fresh, "utility")
+    for wrong in (
+        {"reason": "yearly"},
+        {"reason": "yearly", "region": "north", "all_meters": True},
+        {"reason": "no", "all_meters": True},
+        {"reason": "yearly", "all": True},
+    ):
+        assert client.post("/api/key-rotations", json=wrong).status_code in {409, 422}, wrong
+    for nowhere in ({"region": "nowhere"}, {"meter_ids": [4, 4711]}):
+        asked = client.post("/api/key-rotations", json={"reason": "lost", **nowhere})
+        assert asked.status_code == 404
+    assert key_changes.rotations(fresh.engine) == []
+
+    asked = client.post("/api/key-rotations", json={"reason": "lost", "meter_ids": [4, 5, 4]})
+    assert (asked.status_code, asked.json()["meters"]) == (202, 2)
+    again = client.post("/api/key-rotations", json={"reason": "lost", "meter_ids": [5]})
+    assert again.json() == {"rotation": None, "meters": 0}
+    rotation = asked.json()["rotation"]
+    assert client.post("/api/key-rotations/none/stop").status_code == 404
+    assert client.post(f"/api/key-rotations/{rotation}/stop").json() == {"withdrawn": 2}
+    actions = [deed.action for deed in audit_trail(fresh.engine, 10)]
+    assert actions.count("keys.rotate") == 2
+    assert "keys.stop" in actions
+    del client.headers["X-CSRF-Token"]
+    asked = client.post("/api/key-rotations", json={"reason": "lost", "all_meters": True})
+    assert asked.status_code == 403
+
+
+def test_concentrators_are_told_with_links_and_notices(fresh: Ami) -> None:
+    title = b"OAMC0001"
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    link = LinkState(
+        title=b"OAM00004",
+        bearer="tls",
+        address="192.0.2.4:1",
+        attached=True,
+        first_seen=at,
+        last_seen=at,
+        round_trip_us=12_000,
+        sent=5,
+        lost=1,
+    )
+    notice = Notice(number=1, at=at, code=3, title=b"OAM00004", text="a meter came")
+    client = sign_in(fresh, "utility")
+    path = f"/api/concentrators/{title.hex()}"
+    assert client.get(path).status_code == 404
+    alive = Heartbeat(
+        at=at,
+        started=at,
+        entries=0,
+        octets=0,
+        most_octets=10**9,
+        oldest_s=0,
+        meters=1,
+        attached=1,
+        at_quota=0,
+        refused=0,
+    )
+    field.store(fresh.engine, [Said(title, alive, 7), Said(title, [link, notice], 7)])
+    (told,) = client.get("/api/concentrators").json()
+    assert (told["title"], told["heard_real_us"]) == (title.hex().upper(), 7)
+    one = client.get(path).json()
+    assert one["links"][0]["round_trip_us"] == 12_000
+    assert one["notices"][0]["text"] == "a meter came"
+    assert client.get("/api/concentrators/xyz").status_code == 422
+    assert isinstance(client.get("/api/head-ends").json(), list)
+
+
+def test_what_is_missing_and_what_was_found(fresh: Ami) -> None:
+    client = sign_in(fresh, "utility")
+    data_quality.open_gaps(fresh.engine, [(4, 0, 1_800_000_000)], 5)
+    told = client.get("/api/gaps", params={"meter_id": 4}).json()
+    assert [(gap["from_us"], gap["to_us"], gap["state"]) for gap in told["gaps"]] == [
+        (0, 1_800_000_000, "open")
+    ]
+    others = client.get("/api/gaps", params={"meter_id": 5}).json()["gaps"]
+    assert {gap["meter_id"] for gap in others} <= {5}
+    found = data_quality.Finding(
+        meter_id=4, channel=1, start_us=0, code="vee.spike", numbers={"value": 9}, found_us=2**52
+    )
+    data_quality.add_findings(fresh.engine, [found])
+    (first,) = client.get("/api/findings", params={"meter_id": 4, "limit": 1}).json()
+    assert (first["code"], first["numbers"]) == ("vee.spike", {"value": 9})

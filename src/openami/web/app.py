@@ -32,6 +32,7 @@ from openami.web.routes import (
     campaigns,
     commands,
     console,
+    field,
     household,
     live,
     login,
@@ -78,7 +79,7 @@ def create_app(context: Context) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.context = context
-    for part in (service, login, live, api, operation, campaigns, console, household):
+    for part in (service, login, live, api, operation, field, campaigns, console, household):
         app.include_router(part.router)
     app.include_router(commands.api)
     app.include_router(commands.pages)

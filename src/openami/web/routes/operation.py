@@ -4,14 +4,25 @@
 It tells states and histories; no key leaves the head-end.  Times are of real life (`_real_us`).
 """
 
-from fastapi import APIRouter
+from typing import Annotated
 
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from openami.access.accounts import record
 from openami.runtime.errors import UserError
-from openami.store import commissioning, key_changes, keys
+from openami.store import commissioning, key_changes, keys, registry
 from openami.store.commissioning import State
 from openami.store.database import StoreUnavailableError
 from openami.web.context import At
-from openami.web.guards import MeterId, NotFoundError, UtilityVisitor, known_meter
+from openami.web.guards import (
+    AskedWronglyError,
+    MeterId,
+    NotFoundError,
+    OurHeader,
+    UtilityVisitor,
+    known_meter,
+)
 
 router = APIRouter(prefix="/api", tags=["operation"])
 
@@ -31,6 +42,57 @@ def rotations(at: At, _visitor: UtilityVisitor) -> list[Json]:
         }
         for found in key_changes.rotations(at.engine)
     ]
+
+
+class AskForKeys(BaseModel):
+    """New keys that are asked for: of a region's meters, of some meters, or of all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(min_length=3, max_length=200)]
+    region: str | None = None
+    meter_ids: Annotated[list[int], Field(max_length=100_000)] = []
+    all_meters: bool = False
+    master_key: bool = False
+
+
+@router.post("/key-rotations", status_code=202, dependencies=[OurHeader])
+def rotate(asked: AskForKeys, at: At, visitor: UtilityVisitor) -> Json:
+    """Ask for new keys; the answer names the rotation to follow.
+
+    Meters whose keys are being changed already stay with the earlier rotation.
+    """
+    named = [asked.region is not None, bool(asked.meter_ids), asked.all_meters]
+    if sum(named) != 1:
+        raise AskedWronglyError("Name the group: region, or meter_ids, or all_meters, one of them.")
+    for meter_id in asked.meter_ids:
+        known_meter(at, meter_id)
+    meter_ids = sorted(set(asked.meter_ids)) or [
+        meter.meter_id for meter in registry.meters(at.engine, region=asked.region)
+    ]
+    if not meter_ids:
+        raise NotFoundError(f"There is no region {asked.region}.")
+    login = visitor.account.login
+    rotation, count = key_changes.ask(
+        at.engine,
+        meter_ids,
+        asked_by=login,
+        reason=asked.reason,
+        key_names=("guek", "gak", "kek") if asked.master_key else ("guek", "gak"),
+    )
+    record(at.engine, login, "keys.rotate", f"{count} meters, rotation {rotation}: {asked.reason}")
+    return {"rotation": rotation if count else None, "meters": count}
+
+
+@router.post("/key-rotations/{rotation}/stop", dependencies=[OurHeader])
+def stop(rotation: str, at: At, visitor: UtilityVisitor) -> Json:
+    """Withdraw what a rotation has not sent yet; what was sent goes on until it is proven."""
+    if not any(each.rotation == rotation for each in key_changes.rotations(at.engine, limit=1000)):
+        raise NotFoundError(f"There is no rotation {rotation}.")
+    login = visitor.account.login
+    count = key_changes.withdraw(at.engine, rotation, f"stopped by {login}")
+    record(at.engine, login, "keys.stop", f"{count} meters, rotation {rotation}")
+    return {"withdrawn": count}
 
 
 @router.get("/meters/{meter_id}/keys")
