@@ -20,6 +20,7 @@ from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.dlms.security.keyset import KeySet
+from openami.exchange.notice import EventNotice, is_notice
 from openami.lifecycle.plan import Plan, meter_title
 from openami.lifecycle.provision import provision
 from openami.meter.config import MeterConfig
@@ -202,6 +203,7 @@ class HopProcess:
         self._plant = plant
         self.keys: dict[bytes, KeySet] = {}
         self.rows: dict[bytes, dict[int, int]] = {}
+        self.notices: dict[bytes, list[EventNotice]] = {}
         self._listener: Listener | None = None
 
     async def open(self) -> None:
@@ -231,6 +233,9 @@ class HopProcess:
             self.know(title)
         keys = self.keys[title]
         plain, _ = open_envelope(Cipher(keys), decode_envelope(apdu))
+        if is_notice(plain):
+            self.notices.setdefault(title, []).append(EventNotice.decode(plain))
+            return b"\x10" + plain[1:5] + b"\x00"
         message = PushMessage.decode(plain)
         columns = decode_profile(message.rows)
         rows = self.rows.setdefault(title, {})

@@ -24,6 +24,7 @@ from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.obis import Obis
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.exchange.events import EventCode
+from openami.meter import street
 from openami.meter.fleet import Fleet, make_room_for_descriptors
 from openami.meter.load import INTERVAL_S
 from openami.meter.management import Management
@@ -41,6 +42,7 @@ class Yard:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.now_s, self.pace_s = 0.0, 0.0
         self.clock = FixedClock(INSTALLED_S * 10**6)
         self.hops = {number: Hop() for number in (1, 2, 3)}
         homes = {number: folder / "meters" / str(number) for number in self.hops}
@@ -58,7 +60,8 @@ class Yard:
         for _ in range(steps):
             self.clock.set(self.clock.now_us() + calendar_s // steps * 10**6)
             for _ in range(3):
-                self.fleet.step(0.0)
+                self.fleet.step(self.now_s)
+                self.now_s += self.pace_s
 
     @property
     def counters(self) -> list[int]:
@@ -223,6 +226,61 @@ def test_a_command_takes_effect_at_once_and_survives_a_kill(yard: Yard) -> None:
     assert [interval.import_wh for interval in yard.intervals(3)] == expected
 
 
+def test_meters_without_supply_gasp_go_dark_and_tell_when_it_is_back(yard: Yard) -> None:
+    yard.run(DAY_S)
+    yard.pace_s = 0.5
+    yard.now_s += 1.0
+    file = yard.folder / "fleet" / "supply.json"
+    street.store(file, {1, 2})
+    cut_s = yard.clock.now_us() // 10**6
+    yard.run(6 * 3600)
+
+    assert [len(hop.notices) for hop in yard.hops.values()] == [1, 1, 0]
+    (gasp,) = yard.hops[1].notices
+    assert gasp.code == EventCode.POWER_FAILURE
+    assert not gasp.confirmed
+    assert yard.fleet.figures()["without supply"] == 2
+    assert yard.fleet.figures()["last gasps"] == 2
+    meter = yard.fleet.meters[0]
+    assert meter.management.notices.dark
+    assert meter.momentary().voltage_dv == 0
+    rows = len(yard.hops[1].rows)
+    assert rows == 48  # nothing is pushed in the dark
+
+    yard.start()  # a fleet that is restarted in the dark stays dark
+    yard.run(6 * 3600)
+    assert len(yard.hops[1].notices) == 1
+    assert len(yard.hops[1].rows) == rows
+
+    file.unlink()
+    back_s = yard.clock.now_us() // 10**6
+    yard.run(12 * 3600)
+    back = yard.hops[1].notices[1]
+    assert back.code == EventCode.POWER_RETURNED
+    assert back.at_s == pytest.approx(back_s, abs=2 * 3600)
+    assert back.at_s - back.seconds == pytest.approx(cut_s, abs=2 * 3600)
+    dark = [each for each in yard.intervals(1) if each.status]
+    assert len(dark) > 20
+    assert all(each.import_wh == 0 for each in dark[1:-1])
+    assert yard.hops[1].wh() == [each.import_wh for each in yard.intervals(1)]
+    assert yard.hops[3].wh() == expected_wh(1, yard.closed, ReplayedLoad(3, 1))
+
+
+def test_a_damaged_file_of_the_street_changes_nothing_and_is_named(yard: Yard) -> None:
+    file = yard.folder / "fleet" / "supply.json"
+    yard.run(3600)
+    yard.pace_s = 0.5
+    for text in ('{"without_supply": ["two"]}', "[]", '{"without_supply": 3}', "no JSON"):
+        file.write_text(text)
+        yard.run(3600)
+        assert "supply.json" in str(yard.fleet.figures()["alarm"])
+        assert yard.fleet.figures()["without supply"] == 0
+    street.store(file, {3})
+    yard.run(3600)
+    assert yard.fleet.figures()["alarm"] == ""
+    assert yard.fleet.figures()["without supply"] == 1
+
+
 def test_a_ring_on_a_full_disk_is_filled_later(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -264,6 +322,7 @@ def attach(management: Management, hop: Hop) -> None:
             management.confirm_push(invoke_id, 0.0)
 
     management.outbox.attached(push, 0.0)
+    management.notices.attached(push, 0.0)
 
 
 def counter_of(octets: bytes) -> int:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openami.meter.load import INTERVAL_S, WS_PER_WH, energy_over
-from openami.meter.metrology import BreakerChange, ClosedInterval, Metrology, Momentary
+from openami.meter.metrology import BreakerChange, Change, ClosedInterval, Metrology, Momentary
 from openami.meter.replay import ReplayedLoad
 
 INSTALLED_S = 1_790_000_000 // INTERVAL_S * INTERVAL_S
@@ -20,6 +20,7 @@ CLOSED_INTERVALS = st.builds(
     end_s=U32,
     status=st.integers(min_value=0, max_value=255),
     breaker_closed=st.booleans(),
+    supplied=st.booleans(),
     import_remainder_ws=st.integers(min_value=0, max_value=3599),
     export_remainder_ws=st.integers(min_value=0, max_value=3599),
     import_wh=U32,
@@ -102,13 +103,15 @@ def test_nothing_flows_while_open_and_nothing_is_lost_while_closed(cuts: list[in
 def test_restored_meter_goes_on_as_if_never_stopped(data: st.DataObject) -> None:
     """Any prefix of the journal, then the time again: the same intervals as without a restart."""
     steady = metrology()
-    journal: list[ClosedInterval | BreakerChange] = []
+    journal: list[ClosedInterval | Change] = []
     now_s = INSTALLED_S
     for _ in range(data.draw(st.integers(min_value=0, max_value=8))):
         now_s += data.draw(st.integers(min_value=0, max_value=4000))
         journal += steady.advance(now_s)
         if (change := steady.set_breaker(now_s, closed=data.draw(st.booleans()))) is not None:
             journal.append(change)
+        if (told := steady.set_supply(now_s, supplied=data.draw(st.booleans()))) is not None:
+            journal.append(told)
 
     restarted = metrology()
     for record in journal:
@@ -116,7 +119,31 @@ def test_restored_meter_goes_on_as_if_never_stopped(data: st.DataObject) -> None
 
     assert restarted.last == steady.last
     assert restarted.breaker_closed == steady.breaker_closed
+    assert restarted.supplied == steady.supplied
     assert restarted.advance(now_s + 90_000) == steady.advance(now_s + 90_000)
+
+
+def test_nothing_flows_without_supply_and_each_interval_of_it_says_so() -> None:
+    meter, whole = metrology(), metrology()
+    meter.set_supply(INSTALLED_S + 600, supplied=False)
+    dark = meter.momentary(INSTALLED_S + 700)
+    assert (dark.power_w, dark.voltage_dv, dark.current_ca) == (0, 0, 0)
+    closed = meter.advance(INSTALLED_S + 2 * INTERVAL_S)
+    meter.set_supply(INSTALLED_S + 2 * INTERVAL_S + 600, supplied=True)
+    closed += meter.advance(INSTALLED_S + 4 * INTERVAL_S)
+
+    sound = whole.advance(INSTALLED_S + 4 * INTERVAL_S)
+    assert [each.status for each in closed] == [0x80, 0x80, 0x80, 0]
+    assert [each.supplied for each in closed] == [False, False, True, True]
+    assert 0 < closed[0].import_wh < sound[0].import_wh
+    assert closed[1].import_wh == 0
+    assert 0 < closed[2].import_wh < sound[2].import_wh
+    assert closed[3].import_wh in range(sound[3].import_wh - 1, sound[3].import_wh + 2)
+    assert all(each.breaker_closed for each in closed)
+
+
+def test_supply_that_is_there_already_changes_nothing() -> None:
+    assert metrology().set_supply(INSTALLED_S, supplied=True) is None
 
 
 def test_breaker_command_to_the_state_it_has_changes_nothing() -> None:

@@ -4,9 +4,9 @@
 ======  =========  ===================================================================
 octets  field      value of a journal record
 ======  =========  ===================================================================
-1       kind       3 interval, 4 breaker
+1       kind       3 interval, 4 breaker, 5 supply
 4       meter      meter id
-n       record     `metrology.ClosedInterval`, `metrology.BreakerChange`
+n       record     `metrology.ClosedInterval`, `BreakerChange`, `SupplyChange`
 ======  =========  ===================================================================
 
 Kinds 1 and 2 are the same with a meter id of two octets, as earlier journals have them.
@@ -25,7 +25,13 @@ from typing import Final, NamedTuple
 
 from openami.device.journal import Journal
 from openami.device.storage import StorageError
-from openami.meter.metrology import BreakerChange, ClosedInterval, Metrology
+from openami.meter.metrology import (
+    BreakerChange,
+    Change,
+    ClosedInterval,
+    Metrology,
+    SupplyChange,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +40,15 @@ SHORT_HEAD: Final = struct.Struct(">BH")
 SHORT: Final = frozenset({1, 2})
 INTERVAL: Final = 3
 BREAKER: Final = 4
+SUPPLY: Final = 5
+KINDS: Final[dict[int, type[ClosedInterval | Change]]] = {
+    1: ClosedInterval,
+    2: BreakerChange,
+    INTERVAL: ClosedInterval,
+    BREAKER: BreakerChange,
+    SUPPLY: SupplyChange,
+}
+NUMBERS: Final = {of: kind for kind, of in KINDS.items()}
 LONGEST_OCTETS: Final = 4 * 1024 * 1024  # the journal is shortened beyond
 
 
@@ -74,7 +89,7 @@ class MetrologyBank:
         self._keep = keep
         self._longest_octets = longest_octets
         self._ready: list[Closed] = []
-        self._waiting: list[tuple[int, ClosedInterval | BreakerChange]] = []
+        self._waiting: list[tuple[int, ClosedInterval | Change]] = []
         self._journal, payloads, self.finding = Journal.open(path)
         for payload in payloads:
             self._restore(payload)
@@ -108,13 +123,24 @@ class MetrologyBank:
         What ended before is closed first, and comes with the next `advance`.  The transition is
         durable when this returns, unless the disk is full: a breaker is not kept waiting for that.
         """
+        change = self._settled(meter_id, now_s).set_breaker(now_s, closed=closed)
+        self._changed(meter_id, change)
+        return change
+
+    def set_supply(self, meter_id: int, now_s: int, *, supplied: bool) -> None:
+        """Let a meter lose its supply, or have it back; as durable as `set_breaker`."""
+        self._changed(meter_id, self._settled(meter_id, now_s).set_supply(now_s, supplied=supplied))
+
+    def _settled(self, meter_id: int, now_s: int) -> Metrology:
+        """Return a meter whose intervals that have ended are closed."""
         meter = self.meters[meter_id]
         self._waiting += [(meter_id, interval) for interval in meter.advance(now_s)]
-        change = meter.set_breaker(now_s, closed=closed)
+        return meter
+
+    def _changed(self, meter_id: int, change: Change | None) -> None:
         if change is not None:
             self._waiting.append((meter_id, change))
         self._write()
-        return change
 
     def shorten(self) -> None:
         """Rewrite the journal with what is still of use; a full disk leaves it as it is."""
@@ -122,7 +148,7 @@ class MetrologyBank:
             return
         records: list[bytes] = []
         for meter_id, meter in self.meters.items():
-            state: list[ClosedInterval | BreakerChange] = [*self.kept[meter_id], *meter.changes]
+            state: list[ClosedInterval | Change] = [*self.kept[meter_id], *meter.changes]
             records += [_encode(meter_id, record) for record in state]
         try:
             self._journal.rewrite(records)
@@ -181,7 +207,7 @@ class MetrologyBank:
         kept.append(interval)
 
 
-def decode_record(payload: bytes) -> tuple[int, ClosedInterval | BreakerChange]:
+def decode_record(payload: bytes) -> tuple[int, ClosedInterval | Change]:
     """Return a journal record, and the meter id it is of.
 
     Raises:
@@ -189,10 +215,11 @@ def decode_record(payload: bytes) -> tuple[int, ClosedInterval | BreakerChange]:
     """
     head = SHORT_HEAD if payload[:1] and payload[0] in SHORT else HEAD
     kind, meter_id = head.unpack_from(payload)
-    of = BreakerChange if kind in {2, BREAKER} else ClosedInterval
+    of = KINDS.get(kind)
+    if of is None:
+        raise struct.error(f"{kind} is no kind of record")
     return meter_id, of.decode(payload[head.size :])
 
 
-def _encode(meter_id: int, record: ClosedInterval | BreakerChange) -> bytes:
-    kind = INTERVAL if isinstance(record, ClosedInterval) else BREAKER
-    return HEAD.pack(kind, meter_id) + record.encode()
+def _encode(meter_id: int, record: ClosedInterval | Change) -> bytes:
+    return HEAD.pack(NUMBERS[type(record)], meter_id) + record.encode()

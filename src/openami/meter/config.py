@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final, Self
 
 from openami.device.files import ATTESTATION_PUBLIC
+from openami.dlms.obis import Obis
 from openami.meter.metrology_config import MetrologyConfig
-from openami.runtime.config import ConfigFile
+from openami.meter.notices import DEFAULT_NOTICES, NoticeSettings
+from openami.runtime.config import ConfigFile, Table
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json
 from openami.transport.reconnect import Backoff
@@ -85,6 +87,7 @@ class MeterConfig(MetrologyConfig):
     push_first_s: float  # pause before a push is sent again, doubled each time
     push_most_s: float
     trial_s: float = 120.0  # in which firmware on trial has to pass its self-test
+    notices: NoticeSettings = DEFAULT_NOTICES
 
     @classmethod
     def read(cls, home: Path, file: ConfigFile) -> Self:
@@ -120,6 +123,7 @@ class MeterConfig(MetrologyConfig):
             push_first_s=push.number("first_s", 5.0),
             push_most_s=push.number("most_s", 60.0),
             trial_s=file.table("firmware").number("trial_s", 120.0),
+            notices=_notices(file.table("notices")),
         )
         file.refuse_unknown()
         return config
@@ -152,6 +156,23 @@ def _keys(home: Path, file: Path, title: bytes) -> MeterKeys | None:
     if not file.exists() and (home / ATTESTATION_PUBLIC).exists():
         return None
     return MeterKeys.load(file, title)
+
+
+def _notices(table: Table) -> NoticeSettings:
+    held = DEFAULT_NOTICES
+    codes = " ".join(str(int(code)) for code in sorted(held.alarms))
+    return NoticeSettings(
+        reserve_s=table.number("reserve_s", held.reserve_s),
+        jitter_s=table.number("jitter_s", held.jitter_s),
+        alarms=table.parsed("alarms", _codes, "numbers of events, such as '40 42 44'", codes),
+        push_setup=table.parsed(
+            "push_setup", Obis.parse, "a logical name such as 0.4.25.9.0.255", str(held.push_setup)
+        ),
+    )
+
+
+def _codes(text: str) -> frozenset[int]:
+    return frozenset(int(code) for code in text.split())
 
 
 def _ldn(text: str) -> str:

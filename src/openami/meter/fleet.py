@@ -32,6 +32,7 @@ from openami.meter.metrology import Momentary
 from openami.meter.records import Records
 from openami.meter.replay import ReplayedLoad
 from openami.meter.serving import MeterUplink
+from openami.meter.street import SUPPLY_FILE, Street
 from openami.runtime.clock import MICROSECONDS, Clock, real_us
 from openami.runtime.errors import ConfigurationError, UserError
 from openami.runtime.layout import Layout
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 0.1
 STATUS_S: Final = 1.0
 RECORDS_FILE: Final = "management.journal"
+LOOK_S: Final = 0.2  # how often it is seen who has supply
 SPARE_DESCRIPTORS: Final = 64  # beside a connection a meter
 DIALS_A_SECOND: Final = 100  # at the start, so that handshakes do not all wait for each other
 
@@ -60,6 +62,7 @@ class FleetMeter:
         clock: Clock,
         place: tuple[FleetMetrology, int],
         records: FleetRecords,
+        has_notices: Callable[[int], None],
     ) -> None:
         """Join one column of the fleet's metrology and its management.
 
@@ -68,6 +71,7 @@ class FleetMeter:
             clock: The calendar.
             place: Its metrology, and its column there.
             records: What managements must not forget.
+            has_notices: Told the meter's id when its management has something to tell at once.
 
         Raises:
             ConfigurationError: Its keys are not there.
@@ -92,13 +96,20 @@ class FleetMeter:
                     events=EventBuffer(partial(records.events, config.meter_id)),
                     state=state,
                     counters=state,
+                    lost_at_s=records.lost_since(config.meter_id),
                 ),
+                has_notices=partial(has_notices, config.meter_id),
             ),
         )
 
     @property
     def is_attached(self) -> bool:
         return self.uplink is not None and self.uplink.is_attached
+
+    @property
+    def supplied(self) -> bool:
+        """Whether there is supply, for metrology and for management."""
+        return self._metrology.supplied(self._column) and self.management.supplied
 
     def momentary(self) -> Momentary:
         return self._metrology.of(self._column, self._replaying()).momentary(self._calendar_s())
@@ -107,6 +118,15 @@ class FleetMeter:
         now_s = self._calendar_s()
         self._metrology.set_breaker(self._column, now_s, closed=closed)
         self._management_learns(now_s)
+
+    def set_supply(self, *, supplied: bool) -> None:
+        """Lose the supply, or have it back."""
+        now_s = self._calendar_s()
+        if supplied != self._metrology.supplied(self._column):
+            self._metrology.set_supply(self._column, now_s, supplied=supplied)
+        if supplied != self.management.supplied:
+            code = EventCode.POWER_RETURNED if supplied else EventCode.POWER_FAILURE
+            self.management.log_event(code, now_s, again=True)
 
     def restore(self) -> None:
         """Let the breaker stand where management wants it."""
@@ -177,6 +197,9 @@ class Fleet:
         self._receipted_at = -1
         self._acting: list[Functions] = []  # of meters that somebody has spoken with
         self._clock = clock
+        self._street = Street(home / SUPPLY_FILE)
+        self._looked_s = -LOOK_S
+        self._telling: set[int] = set()  # places of meters that have something to tell at once
         home.mkdir(parents=True, exist_ok=True)
         findings = self._open_files(home, configs)
         of = {
@@ -185,10 +208,15 @@ class Fleet:
             for column, meter_id in enumerate(metrology.profile.ids)
         }
         self.meters: list[FleetMeter] = []
-        for config in configs:
-            self.meters.append(FleetMeter(config, clock, of[config.meter_id], self.records))
-            progress(len(self.meters))
         places = {config.meter_id: place for place, config in enumerate(configs)}
+
+        def has_notices(meter_id: int) -> None:
+            self._telling.add(places[meter_id])
+
+        for config in configs:
+            place = of[config.meter_id]
+            self.meters.append(FleetMeter(config, clock, place, self.records, has_notices))
+            progress(len(self.meters))
         self._places = [
             (metrology, [places.get(meter_id) for meter_id in metrology.profile.ids])
             for metrology in self.metrologies
@@ -235,9 +263,13 @@ class Fleet:
         log.info("fleet of %d meters stopped", len(self.meters))
 
     def step(self, now_s: float) -> None:
-        """Close what has ended, store it, push it."""
+        """See who has supply; close what has ended, store it, push it."""
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            self._look_outside()
         calendar_s = self._clock.now_us() // MICROSECONDS
         self.closed += sum(metrology.advance(calendar_s) for metrology in self.metrologies)
+        self._tick_notices(now_s)
         for place in self._with_rows():
             management = self.meters[place].management
             if management.outbox.is_attached:
@@ -252,6 +284,22 @@ class Fleet:
         for functions in self._acting:
             functions.tick()
 
+    def _look_outside(self) -> None:
+        if (without := self._street.changed()) is None:
+            return
+        with self.records.together():
+            for meter in self.meters:
+                supplied = meter.meter_id not in without
+                if supplied != meter.supplied:
+                    meter.set_supply(supplied=supplied)
+
+    def _tick_notices(self, now_s: float) -> None:
+        for place in list(self._telling):
+            management = self.meters[place].management
+            management.tick_pushes(now_s)
+            if not management.notices.busy:
+                self._telling.discard(place)
+
     def figures(self) -> Figures:
         """Return what the status file says."""
         outboxes = [meter.management.outbox for meter in self.meters]
@@ -261,7 +309,9 @@ class Fleet:
             "intervals closed": self.closed,
             "pushes pending": sum(outbox.pending for outbox in outboxes),
             "receipts": sum(outbox.receipts for outbox in outboxes),
-            "alarm": next(filter(None, self._failures()), ""),
+            "without supply": sum(not meter.management.supplied for meter in self.meters),
+            "last gasps": sum(meter.management.notices.gasps for meter in self.meters),
+            "alarm": self._street.failing or next(filter(None, self._failures()), ""),
         }
 
     def close(self) -> None:

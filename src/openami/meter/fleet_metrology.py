@@ -2,9 +2,9 @@
 """Metrology of many meters at once: an interval of all of them is a few array operations.
 
 Energy is exact: integers of Ws whose whole Wh go into the registers, the rest being carried, as in
-`metrology.Metrology`.  Where an interval is not plain (the breaker moved in it, the meter was
+`metrology.Metrology`.  Where an interval is not plain (breaker or supply changed in it, it was
 installed in it, its capture period cuts half-hours, it measures waveforms), that very class closes
-it.  What is durable is the last interval in the profiles, and the breaker's transitions;
+it.  What is durable is the last interval in the profiles, and the transitions;
 an interval that could not be written stays open and is closed later with the same values, because
 the front end counts on.
 """
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openami.device.storage import StorageError
+from openami.exchange.quality import ProfileStatus
 from openami.meter.config import MeterConfig
 from openami.meter.fleet_load import FleetLoad
 from openami.meter.fleet_profile import FleetProfile
@@ -26,8 +27,10 @@ from openami.meter.load import INTERVAL_S, WS_PER_WH
 from openami.meter.metrology import (
     REGISTER_WRAP_WH,
     BreakerChange,
+    Change,
     ClosedInterval,
     Metrology,
+    SupplyChange,
 )
 from openami.meter.metrology_process import metrology_of
 from openami.meter.profile import INTERVAL
@@ -35,6 +38,7 @@ from openami.meter.replay import ReplayedLoad
 
 log = logging.getLogger(__name__)
 
+CLOSED, WITHOUT_SUPPLY = 1, 2  # bits of an interval's `breaker_closed`
 AT_ONCE: Final = 48
 """Intervals that are made durable together, when a start has days to close."""
 
@@ -49,25 +53,26 @@ class FleetMetrology:
     Attributes:
         profile: The file.
         failing: Why the disk takes nothing now; empty while it does.
-        changes: For a column the breaker's transitions since its last interval, oldest first.
+        changes: For a column the transitions of breaker and supply since its last interval, oldest
+            first.
     """
 
     def __init__(
         self,
         profile: FleetProfile,
         configs: Sequence[MeterConfig | None],
-        write: Callable[[int, BreakerChange], None],
+        write: Callable[[int, Change], None],
     ) -> None:
         """Count on where the profiles end.
 
         Args:
             profile: The file.
             configs: Of its columns; None for a meter that somebody else carries now.
-            write: Makes a breaker's transition durable, told the meter's id.
+            write: Makes a transition durable, told the meter's id.
         """
         self.profile = profile
         self.failing = ""
-        self.changes: dict[int, list[BreakerChange]] = {}
+        self.changes: dict[int, list[Change]] = {}
         self._configs = configs
         self._write = write
         here = [config for config in configs if config is not None]
@@ -81,7 +86,8 @@ class FleetMetrology:
         last = profile.last[self._columns]
         fresh = last["sequence"] == 0
         self._last_s = np.where(fresh, self._installed_s, last["end_s"]).astype(np.int64)
-        self._breaker = fresh | (last["breaker_closed"] != 0)
+        self._breaker = fresh | (last["breaker_closed"] & CLOSED != 0)
+        self._supplied = last["breaker_closed"] & WITHOUT_SUPPLY == 0
         self._chains: dict[int, Metrology] = {}
 
     def base(self, column: int) -> int:
@@ -106,14 +112,14 @@ class FleetMetrology:
         closed = 0
         while len(self._columns) and self.next_end_s <= now_s:
             before = self.profile.newest, self.profile.last
-            clocks = self._last_s, self._breaker
+            clocks = self._last_s, self._breaker, self._supplied
             moved = dict(self.changes)
             try:
                 some = self._close_some(now_s)
                 self.profile.sync()
             except StorageError as error:
                 self.profile.back_to(*before)
-                self._last_s, self._breaker = clocks
+                self._last_s, self._breaker, self._supplied = clocks
                 self.changes = moved
                 self._chains.clear()
                 if not self.failing:
@@ -130,12 +136,20 @@ class FleetMetrology:
         """Move a meter's breaker; None when it stands so already."""
         self.advance(now_s)
         change = self.of(column).set_breaker(now_s, closed=closed)
+        self._changed(column, change)
+        return change
+
+    def set_supply(self, column: int, now_s: int, *, supplied: bool) -> None:
+        """Let a meter lose its supply, or have it back."""
+        self.advance(now_s)
+        self._changed(column, self.of(column).set_supply(now_s, supplied=supplied))
+
+    def _changed(self, column: int, change: Change | None) -> None:
         if change is not None:
             self.restore(column, change)
             self._write(self.profile.ids[column], change)
-        return change
 
-    def restore(self, column: int, change: BreakerChange) -> None:
+    def restore(self, column: int, change: Change) -> None:
         """Take a transition; one before the column's last interval is passed."""
         place = int(np.searchsorted(self._columns, column))
         if change.at_s >= self._last_s[place]:
@@ -143,9 +157,17 @@ class FleetMetrology:
 
     def breaker_closed(self, column: int) -> bool:
         """Return where a breaker stands."""
-        if changes := self.changes.get(column):
-            return changes[-1].closed
+        for change in reversed(self.changes.get(column, ())):
+            if isinstance(change, BreakerChange):
+                return change.closed
         return bool(self._breaker[np.searchsorted(self._columns, column)])
+
+    def supplied(self, column: int) -> bool:
+        """Return whether a meter has supply."""
+        for change in reversed(self.changes.get(column, ())):
+            if isinstance(change, SupplyChange):
+                return change.supplied
+        return bool(self._supplied[np.searchsorted(self._columns, column)])
 
     def of(
         self, column: int, load: ReplayedLoad | None = None, *, before_s: float = math.inf
@@ -155,7 +177,7 @@ class FleetMetrology:
         Args:
             column: The meter's.
             load: Its own, where there is one already.
-            before_s: It knows of the breaker's transitions before this second.
+            before_s: It knows of the transitions before this second.
         """
         config = self._configs[column]
         assert config is not None  # noqa: S101  asked for meters that are here only
@@ -199,7 +221,9 @@ class FleetMetrology:
         self.profile.write(end_s // self._period_s, intervals)
         mine = intervals[self._columns]
         self._last_s = np.where(due, end_s, self._last_s)
-        self._breaker = np.where(due, mine["breaker_closed"] != 0, self._breaker)
+        ends = mine["breaker_closed"]
+        self._breaker = np.where(due, ends & CLOSED != 0, self._breaker)
+        self._supplied = np.where(due, ends & WITHOUT_SUPPLY == 0, self._supplied)
         for column in self._columns[due & moved]:
             rest = [each for each in self.changes.pop(int(column)) if each.at_s >= end_s]
             if rest:
@@ -207,16 +231,19 @@ class FleetMetrology:
         return int(due.sum())
 
     def _plain(self, chosen: Bool, end_s: int) -> Void:
-        """Return whole intervals in which the breaker of none of these meters moved."""
+        """Return whole intervals in which neither breaker nor supply of these meters changed."""
         last = self.profile.last[self._columns[chosen]]
         starts_s = range(end_s - self._period_s, end_s, INTERVAL_S)
         wh = sum((self._load.interval_wh(start_s) for start_s in starts_s), np.int64(0))
-        breaker = self._breaker[chosen]
-        flowed_ws = np.where(breaker, np.asarray(wh)[chosen], 0) * WS_PER_WH
+        breaker, supplied = self._breaker[chosen], self._supplied[chosen]
+        flowed_ws = np.where(breaker & supplied, np.asarray(wh)[chosen], 0) * WS_PER_WH
         closed = np.zeros(len(last), INTERVAL)
         closed["sequence"] = last["sequence"] + 1
         closed["end_s"] = end_s
-        closed["breaker_closed"] = breaker
+        closed["status"] = np.where(supplied, 0, int(ProfileStatus.POWER_DOWN))
+        closed["breaker_closed"] = np.where(breaker, CLOSED, 0) | np.where(
+            supplied, 0, WITHOUT_SUPPLY
+        )
         remainders = last["remainders"].astype(np.int64)
         remainders[:, 0] += flowed_ws
         whole_wh, closed["remainders"] = np.divmod(remainders, WS_PER_WH)

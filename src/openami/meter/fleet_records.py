@@ -4,10 +4,10 @@
 ======  =========  ===================================================================
 octets  field      value
 ======  =========  ===================================================================
-1       kind       1 state, 2 counters, 3 event, 4 breaker
+1       kind       1 state, 2 counters, 3 event, 4 breaker, 5 supply
 4       meter      meter id
 n       record     `state.ManagementState`; u64, the first counter that is not reserved;
-                   u32 time and u16 code; `metrology.BreakerChange`
+                   u32 time and u16 code; `metrology.BreakerChange`, `SupplyChange`
 ======  =========  ===================================================================
 
 Invocation counters are reserved for all meters together, so that a start costs one fdatasync and
@@ -32,8 +32,8 @@ from openami.cosem.serving.profile import EncodedRows
 from openami.device.journal import Journal
 from openami.device.storage import StorageError
 from openami.dlms.security.counters import EXHAUSTED, InvocationCounter
-from openami.meter.metrology import BreakerChange
-from openami.meter.profile import EVENT, MICROSECONDS, event_rows
+from openami.meter.metrology import BreakerChange, Change, SupplyChange
+from openami.meter.profile import EVENT, MICROSECONDS, event_rows, lost_since
 from openami.meter.state import COUNTERS_SINCE_S, SPARE_PER_S, ManagementState
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class Kind(IntEnum):
     COUNTERS = 2
     EVENT = 3
     BREAKER = 4
+    SUPPLY = 5
 
 
 class FleetRecords:
@@ -64,8 +65,8 @@ class FleetRecords:
         path: The file.
         finding: A sentence if the journal was damaged.
         states: By meter id.
-        breaker: By meter id the breaker's transitions, oldest first.  With them a start can close
-            again every interval that the profiles have lost.
+        breaker: By meter id the transitions of breaker and supply, oldest first.  With them a start
+            can close again every interval that the profiles have lost.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class FleetRecords:
         gone = begun and not path.exists()
         self._journal, payloads, self.finding = Journal.open(path)
         self.states: dict[int, ManagementState] = {}
-        self.breaker: dict[int, list[BreakerChange]] = {}
+        self.breaker: dict[int, list[Change]] = {}
         self._events: dict[int, EventRing] = {}
         self._reserved: dict[int, int] = {}
         self._following: dict[int, int] = {}
@@ -181,7 +182,7 @@ class FleetRecords:
         meter_id: int,
         state: ManagementState,
         following: int,
-        kept: tuple[Sequence[bytes], Sequence[BreakerChange]],
+        kept: tuple[Sequence[bytes], Sequence[Change]],
     ) -> None:
         """Take over what a meter had in files of its own; durable with the next `shorten`.
 
@@ -256,12 +257,17 @@ class FleetRecords:
         """
         self._append([HEAD.pack(Kind.EVENT, meter_id) + payload])
 
-    def move_breaker(self, meter_id: int, change: BreakerChange) -> None:
-        """Write a transition durably; a breaker does not wait for a full disk."""
+    def lost_since(self, meter_id: int) -> int | None:
+        """Return since which second a meter's supply is lost, by its event log."""
+        ring = self._events.get(meter_id)
+        return None if ring is None else lost_since(ring.read(ring.first, ring.last))
+
+    def move_breaker(self, meter_id: int, change: Change) -> None:
+        """Write a transition durably; neither breaker nor supply waits for a full disk."""
         self.breaker.setdefault(meter_id, []).append(change)
         try:
-            self._append([HEAD.pack(Kind.BREAKER, meter_id) + change.encode()])
-            self._journal.sync()
+            self._append([_transition(meter_id, change)])
+            self.sync()
         except StorageError as error:
             log.error("%s", error)  # noqa: TRY400
 
@@ -286,7 +292,7 @@ class FleetRecords:
             payloads += [HEAD.pack(Kind.EVENT, meter_id) + each for each in ring.payloads]
         for meter_id, changes in self.breaker.items():
             del changes[:-MOST_TRANSITIONS]
-            payloads += [HEAD.pack(Kind.BREAKER, meter_id) + each.encode() for each in changes]
+            payloads += [_transition(meter_id, each) for each in changes]
         self._journal.rewrite(payloads)
         self._dirty.clear()
         self._longest_octets = max(LONGEST_OCTETS, 2 * self._journal.size_octets)
@@ -321,6 +327,13 @@ class FleetRecords:
                 self.events(meter_id).restore(body)
             case Kind.BREAKER:
                 self.breaker.setdefault(meter_id, []).append(BreakerChange.decode(body))
+            case Kind.SUPPLY:
+                self.breaker.setdefault(meter_id, []).append(SupplyChange.decode(body))
+
+
+def _transition(meter_id: int, change: Change) -> bytes:
+    kind = Kind.BREAKER if isinstance(change, BreakerChange) else Kind.SUPPLY
+    return HEAD.pack(kind, meter_id) + change.encode()
 
 
 class MeterState:

@@ -31,6 +31,7 @@ from openami.meter.config import MeterConfig
 from openami.meter.functions import Functions
 from openami.meter.keys import OwnSecurity, Security
 from openami.meter.metrology import ClosedInterval, Momentary
+from openami.meter.notices import Notices
 from openami.meter.objects import (
     MANAGER_GRANTS,
     PUBLIC_GRANTS,
@@ -74,6 +75,7 @@ class Surroundings:
     firmware: Firmware | None = None  # where boot started it from a flash
     security: Security | None = None  # keys behind a wall; without it they are the meter's own
     records: Records | None = None  # where a host keeps them; without it in files of the meter's
+    has_notices: Callable[[], None] = lambda: None  # there is something to tell at the next tick
 
 
 class Management:
@@ -84,6 +86,7 @@ class Management:
         profile: Load profile.
         events: Event log.
         outbox: Pushes.
+        notices: Last gasp, restoration, alarms.
         functions: Clock, load limit, tariffs; None before anybody has spoken with the meter.
         images: Receives firmware, where boot started this from a flash.
         failing: Why nothing can be pushed now; empty while it can.
@@ -121,6 +124,14 @@ class Management:
             receipted=self._state.state.receipted,
             pauses_s=(config.push_first_s, config.push_most_s),
         )
+        self.notices = Notices(
+            config.notices,
+            lambda apdu: self._security.notify(config.head_end_title, apdu),
+            lambda: int.from_bytes(surroundings.entropy(2)) / 2**16,
+            (config.push_first_s, config.push_most_s),
+            records.lost_at_s,
+        )
+        self.notices.on_work = surroundings.has_notices
         self._disconnector = Disconnector(self, CONTROL_MODE, self._state.state.control_state)
         self._last_logged: dict[int, int] = {}
         self._last_code = 0
@@ -195,9 +206,11 @@ class Management:
         return ServerConnection(device, entropy=self._around.entropy, watch=watch)
 
     def tick_pushes(self, now_s: float) -> None:
-        """Send the pushes that are due."""
+        """Send what is due: notices first, rows while there is supply."""
         try:
-            self.outbox.tick(now_s)
+            self.notices.tick(now_s)
+            if self.notices.lost_at_s is None:
+                self.outbox.tick(now_s)
         except (StorageError, SecurityError) as error:
             if str(error) != self.failing:
                 log.error("%s: nothing can be pushed: %s", self.config.name, error)  # noqa: TRY400
@@ -207,8 +220,13 @@ class Management:
 
     def confirm_push(self, invoke_id: int, now_s: float) -> None:
         """Take a hop receipt."""
-        if self.outbox.confirm(invoke_id, now_s):
+        if not self.notices.confirm(invoke_id, now_s) and self.outbox.confirm(invoke_id, now_s):
             self.note_state()
+
+    @property
+    def supplied(self) -> bool:
+        """Whether there is supply, by the event log."""
+        return self.notices.lost_at_s is None
 
     def note_state(self) -> None:
         """Write down what is remembered lazily: receipts, and the client's counter."""
@@ -243,6 +261,8 @@ class Management:
         except StorageError as error:
             log.error("%s: event %d is not in the log: %s", self.config.name, code, error)  # noqa: TRY400
             return False
+        finally:
+            self.notices.event(code, moment_s)
         return True
 
     # Breaker: the port of `cosem.classes.disconnect` and metrology's answer ----------------------

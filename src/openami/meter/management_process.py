@@ -180,6 +180,7 @@ class ManagementProcess:
             "events": self.management.events.ring.last,
             "pushes pending": self.management.outbox.pending,
             "receipts": self.management.outbox.receipts,
+            "without supply": int(not self.management.supplied),
             "firmware on trial": int(self.trial is not None and self.trial.failed is None),
             "alarm": self.end.failing or self.management.failing,
         }

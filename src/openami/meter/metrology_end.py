@@ -130,9 +130,7 @@ class MetrologyEnd:
         if self._answer_breaker and link.room:
             self._answer_breaker = False
             closed = self._metrology.breaker_closed
-            changes = self._metrology.changes
-            at_s = changes[-1].at_s if changes else self._metrology.last.end_s
-            answer = BreakerChange(at_s=at_s, closed=closed)
+            answer = BreakerChange(at_s=self._metrology.breaker_since_s, closed=closed)
             link.send(Kind.BREAKER_STANDS, answer.encode(), now_s)
         if self._offered_event > self._logbook.taken and now_s >= self._offer_events_s:
             self._offered_event = self._logbook.taken

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,7 +22,7 @@ from openami.meter.logbook import Logbook
 from openami.meter.measuring.frontend import FrontEnd
 from openami.meter.measuring.measured_load import MeasuredLoad
 from openami.meter.measuring.terminals import FILE, Terminals
-from openami.meter.metrology import REGISTER_WRAP_WH, Metrology
+from openami.meter.metrology import NOMINAL_VOLTAGE_DV, REGISTER_WRAP_WH, Metrology
 from openami.meter.metrology_config import MetrologyConfig
 from openami.meter.metrology_end import MetrologyEnd
 from openami.meter.replay import ReplayedLoad
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 0.05
 SHOW_S: Final = 0.5  # how often momentary values go over the link
 STATUS_S: Final = 1.0
+SUPPLIED: Final = {EventCode.POWER_FAILURE: False, EventCode.POWER_RETURNED: True}
 
 
 class Part(NamedTuple):
@@ -93,6 +95,7 @@ class MetrologyProcess:
         self._front = FrontEnd(config.meter_id, time.monotonic())
         self._terminals = Terminals()
         self._terminals_problem = ""
+        self._was_lost = not meter.supplied  # as the journal has it
         self._pulses_from = meter.momentary(self._calendar_s())
         self._line = metrology_line(config, descriptor, self._received)
         self._shown_s = 0.0
@@ -124,15 +127,28 @@ class MetrologyProcess:
         if self.bank.is_long:
             self.bank.shorten()
         shown = self._meter.momentary(calendar_s)
-        for event in self._front.advance(now_s, shown, self._terminals):
+        # What the street gives does not hang on whether the meter has it.
+        outside = shown if self._meter.supplied else replace(shown, voltage_dv=NOMINAL_VOLTAGE_DV)
+        for event in self._front.advance(now_s, outside, self._terminals):
             log.warning("%s: %s", self._config.name, event.kind.value)
-            self.logbook.log(event.code, calendar_s)
+            self._log(event.code, calendar_s)
+        if self._was_lost and (seen := self._front.sees_supply) is not None:
+            self._was_lost = False
+            if seen:
+                self._log(EventCode.POWER_RETURNED, calendar_s)  # it came back while we were away
         self.end.tick(now_s, calendar_s)
         if now_s - self._shown_s >= SHOW_S:
             self._shown_s = now_s
             self._look_outside()
             self.end.show(now_s, calendar_s, self._front.measured(shown))
         self._send()
+
+    def _log(self, code: int, calendar_s: int) -> None:
+        """Log an event; without supply nothing flows."""
+        if code in SUPPLIED:
+            supplied = SUPPLIED[EventCode(code)]
+            self.bank.set_supply(self._config.meter_id, calendar_s, supplied=supplied)
+        self.logbook.log(code, calendar_s)
 
     def _look_outside(self) -> None:
         """See what is done to the meter; a file that makes no sense changes nothing."""

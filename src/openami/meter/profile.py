@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from openami.cosem.serving.profile import EncodedRows
 from openami.device.ring import Ring
+from openami.exchange.events import EventCode
 from openami.meter.metrology import ClosedInterval
 
 MICROSECONDS: Final = 1_000_000
@@ -148,3 +149,11 @@ def encode_event(at_s: int, code: int) -> bytes:
 def last_interval(newest: bytes | None) -> ClosedInterval | None:
     """Return the newest record of a load profile as an interval."""
     return None if newest is None else ClosedInterval.decode(newest)
+
+
+def lost_since(rows: npt.NDArray[np.void]) -> int | None:
+    """Return since which second the supply is lost, as rows of the event log say; None: it is not."""
+    told = rows[np.isin(rows["code"], (EventCode.POWER_FAILURE, EventCode.POWER_RETURNED))]
+    if len(told) == 0 or told["code"][-1] == EventCode.POWER_RETURNED:
+        return None
+    return int(told["end_s"][-1])

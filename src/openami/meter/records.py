@@ -12,7 +12,13 @@ from openami.cosem.serving.profile import EncodedRows
 from openami.device.ring import Ring
 from openami.dlms.security.counters import CounterReserve
 from openami.meter.config import MeterConfig
-from openami.meter.profile import RingBuffer, open_event_log, open_profile
+from openami.meter.profile import (
+    EVENT,
+    RingBuffer,
+    lost_since,
+    open_event_log,
+    open_profile,
+)
 from openami.meter.state import CounterStore, ManagementState, StateStore
 
 
@@ -94,6 +100,7 @@ class Records:
         state: Its state.
         counters: Reserves invocation counters; None where the keys are behind a wall.
         own: The ring that management itself writes; None where metrology writes it.
+        lost_at_s: Calendar second since which the supply is lost, as the log says; None: it is not.
         findings: A sentence for each file that was damaged.
         closing: Each closes a file.
     """
@@ -103,6 +110,7 @@ class Records:
     state: State
     counters: CounterReserve | None
     own: RingBuffer | None = None
+    lost_at_s: int | None = None
     findings: tuple[str, ...] = ()
     closing: tuple[Callable[[], None], ...] = field(default=(), repr=False)
 
@@ -130,9 +138,17 @@ def open_records(config: MeterConfig, real_us: Callable[[], int], *, own_keys: b
         state=state,
         counters=counters,
         own=profile,
+        lost_at_s=_lost_since(events),
         findings=tuple(each for each in findings if each is not None),
         closing=tuple([*closing, counters.close] if counters else closing),
     )
+
+
+def _lost_since(events: RingBuffer) -> int | None:
+    ring = events.ring
+    if len(ring) == 0:
+        return None
+    return lost_since(ring.read(ring.first, ring.last).view(EVENT))
 
 
 def _ring(buffer: RingBuffer) -> Ring:

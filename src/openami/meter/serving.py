@@ -46,7 +46,13 @@ class MeterLine:
         self._timer: asyncio.TimerHandle | None = None
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
-        """Take one frame; raises `DecodeError` for a receipt that is none."""
+        """Take one frame; raises `DecodeError` for a receipt that is none.
+
+        In the dark nobody is there: the connection stands, as a dead meter's does until its peer
+        gives it up, and nothing comes back.
+        """
+        if self._management.notices.dark:
+            return
         if source == PUSH_CLIENT and apdu[:1] == bytes((DataNotificationConfirm.TAG,)):
             if not self._plain:
                 self._receipt(DataNotificationConfirm.decode(apdu))
@@ -145,17 +151,30 @@ class MeterUplink:
                 "write tls:// under [uplink] url in device.toml",
                 config.name,
             )
+        self._light: asyncio.Event | None = None
         self._reconnector = Reconnector(config.name, self._dial, random.random, config.backoff)
+        management.notices.on_light = self._begin_anew
 
     @property
     def is_attached(self) -> bool:
-        return self._reconnector.wire is not None
+        return self._reconnector.wire is not None and not self._management.notices.dark
 
     async def run(self) -> None:
         """Dial for ever; end by cancelling."""
         await self._reconnector.run(self._attached, self._detached)
 
+    def _begin_anew(self) -> None:
+        """Dial again: what a meter had before the dark it knows no more."""
+        if self._light is not None:
+            self._light.set()
+        if self._reconnector.wire is not None:
+            self._reconnector.wire.close("the supply is back: the meter begins anew")
+        self._reconnector.hurry()
+
     async def _dial(self) -> Wire:
+        while self._management.notices.dark:
+            self._light = asyncio.Event()
+            await self._light.wait()
         config = self._management.config
         limits = Limits(connect_timeout_s=config.connect_timeout_s)
         return await dial(config.uplink, self._accept, secured=self._secured, limits=limits)
@@ -168,10 +187,12 @@ class MeterUplink:
         if self._line is not None:
             now_s = time.monotonic()
             self._management.outbox.attached(self._line.push, now_s)
+            self._management.notices.attached(self._line.push, now_s)
             self._management.tick_pushes(now_s)
 
     def _detached(self, reason: str) -> None:  # noqa: ARG002  the reconnector has said it
         self._management.outbox.detached()
+        self._management.notices.detached()
 
 
 async def listen_protected(management: Management, url: Url) -> OpenPort:

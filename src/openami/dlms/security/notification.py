@@ -25,12 +25,14 @@ def seal_notification(
         cipher: The global keys.
         counters: Of these keys.
         parties: U sends to V.
-        apdu: The DataNotification; what stands in place of the long-invoke-id goes.
+        apdu: The DataNotification; what stands in place of the long-invoke-id goes, and says
+            whether a confirm is asked for.
     """
     counter = counters.next()
     most = LongInvokeIdAndPriority.LARGEST_ID
-    invoke_id = LongInvokeIdAndPriority.of(counter & most, confirmed=True)
     stamped = bytearray(apdu)
+    asked = LongInvokeIdAndPriority.from_bytes(stamped[_INVOKE_ID])
+    invoke_id = LongInvokeIdAndPriority.of(counter & most, confirmed=asked.confirmed)
     stamped[_INVOKE_ID] = invoke_id.encode()
     terms = GeneralTerms(
         transaction_id=invoke_id.encode(), originator=parties.u, recipient=parties.v

@@ -19,6 +19,7 @@ from openami.meter.measuring.terminals import Terminals
 from openami.meter.measuring.watch import Watch
 from openami.meter.metrology import Momentary
 
+LEAST_SUPPLY_V: Final = 0.1 * 230.0  # in one phase: above what ends a power failure
 MOST_FRAMES: Final = 5  # at once: what a late host missed longer ago was not sampled
 
 
@@ -65,6 +66,11 @@ class FrontEnd:
                     self._config, frame, self._chain.energy, watch=self._watch
                 )
         return found
+
+    @property
+    def sees_supply(self) -> bool | None:
+        """Whether the last frame had voltage in any phase; None before the first."""
+        return None if self._last is None else bool((self._last.voltage_v > LEAST_SUPPLY_V).any())
 
     def measured(self, shown: Momentary) -> Momentary:
         """Return the momentary values with voltage and current of L1 as they were measured."""
