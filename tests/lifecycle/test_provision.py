@@ -52,6 +52,7 @@ def test_every_documented_file_is_there(provisioned: Layout) -> None:
     meters = [f"meters/{meter_title(n).hex().upper()}" for n in range(1, 6)]
     tls = ["ca.crt", "tls.crt", "tls.key"]
     wanted = {"plan.json", "ca/ca.crt", "ca/ca.key", "headend/shipment.json"}
+    wanted |= {"headend/topology.csv"}
     wanted |= {"web/session.key", "headend/keystore/key-encryption.json"}
     wanted |= {
         f"{folder}/{name}" for folder in meters for name in [*tls, "device.toml", "keys.json"]

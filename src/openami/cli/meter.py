@@ -9,6 +9,7 @@ from openami.cli.measuring import errors
 from openami.cli.meter_debug import debug
 from openami.cli.meter_display import display
 from openami.cli.meter_recover import recover
+from openami.cli.meter_supply import supply
 from openami.cli.meter_terminals import terminals
 from openami.device.handover import handed_over
 from openami.meter import fleet as fleet_of_meters
@@ -102,6 +103,7 @@ meter.add_command(debug)
 meter.add_command(display)
 meter.add_command(terminals)
 meter.add_command(recover)
+meter.add_command(supply)
 
 
 @click.group()

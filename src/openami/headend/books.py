@@ -53,7 +53,7 @@ class Books:
         name = engine.url.render_as_string(hide_password=True)
         self.arrivals: GroupCommit[Arrival, bool] = GroupCommit(
             f"inbox in {name}",
-            lambda group: store_arrivals(engine, group),
+            lambda group: store_arrivals(engine, group, publish=publishes_events),
             expected=(StoreUnavailableError,),
         )
         self._counters: GroupCommit[Reservation, int | UserError] = GroupCommit(

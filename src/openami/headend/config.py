@@ -2,7 +2,8 @@
 """`headend/config.toml` as frozen values (docs/provisioning.md, 2.5).
 
 The tables `[sessions]`, `[schedule]`, `[commands]`, `[key_changes]`, `[commissioning]`,
-`[campaigns]` and `[worker]` may be left out; every key in them has a default.
+`[campaigns]`, `[outages]`, `[topology]` and `[worker]` may be left out; every key in them has a
+default.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from openami.access.custody import Places
-from openami.runtime.config import ConfigFile, setting
+from openami.runtime.config import ConfigFile, Table, setting
 from openami.store.database import url_of
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import Url
@@ -88,6 +89,26 @@ class CampaignSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutageSettings:
+    """What makes an outage (docs/outages.md); all times are real seconds."""
+
+    settle_s: float = 2.0  # in which further last gasps are waited for
+    quorum_part: float = 0.3  # of a transformer's meters
+    quorum_least: int = setting(2, least=1)  # ... and at least so many
+    ask_most: int = setting(3, least=1)  # neighbours that are asked
+    ask_timeout_s: float = setting(4.0, least=0.1)  # a meter that has not answered then is silent
+    feeder_part: float = 0.5  # of a feeder's transformers
+    feeder_least: int = setting(2, least=2)
+    feeder_window_s: float = 60.0  # in which they fail together
+    nested_after_s: float = 60.0  # without a further return: who is left has an outage of its own
+    silent_again_s: float = 20.0  # those that only were silent are asked again so often
+    gasped_again_s: float = 120.0  # ... and those that told of it
+    ask_at_once: int = setting(50, least=1)  # questions under way
+    lost_uplink_s: float = 5.0  # a concentrator is out of reach after it
+    look_s: float = setting(0.25, least=0.01)  # between two looks at what was told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """One of the head-ends that share a store."""
 
@@ -116,6 +137,8 @@ class HeadEndConfig:
     commissioning: WorklistSettings = WorklistSettings()
     commands: CommandSettings = CommandSettings()
     campaigns: CampaignSettings = CampaignSettings()
+    outages: OutageSettings = OutageSettings()
+    topology: Path | None = None  # CSV, read at each start (store.topology)
     worker: WorkerSettings = WorkerSettings()
     publish_events: bool = False  # to the outbox, which meter data management publishes
 
@@ -147,6 +170,8 @@ class HeadEndConfig:
             commissioning=file.table("commissioning").settings(WorklistSettings),
             commands=file.table("commands").settings(CommandSettings),
             campaigns=file.table("campaigns").settings(CampaignSettings),
+            outages=_outages(file.table("outages")),
+            topology=_topology(file.table("topology")),
             publish_events=file.table("publish").flag("events", default=False),
             worker=WorkerSettings(
                 name=worker.text("name", "headend"),
@@ -155,3 +180,15 @@ class HeadEndConfig:
         )
         file.refuse_unknown()
         return config
+
+
+def _outages(table: Table) -> OutageSettings:
+    found = table.settings(OutageSettings)
+    for name in ("quorum_part", "feeder_part"):
+        if getattr(found, name) > 1:
+            raise table.refused(name, "a part from 0 to 1")
+    return found
+
+
+def _topology(table: Table) -> Path | None:
+    return table.path("file") if table.text("file", "") else None

@@ -32,7 +32,7 @@ def store_events(
 ) -> None:
     """Store events, and up to where the log was read; with `publish`, new ones for others too."""
     with transaction(database) as connection:
-        new = registry.add_events(
+        new = registry.add_new_events(
             connection,
             [
                 Event(meter_id=meter.meter_id, at_us=at_us, code=code, received_us=now_us)
@@ -40,8 +40,7 @@ def store_events(
             ],
         )
         if publish and new:
-            # Of a log that was read twice over a border, the known ones are published again.
-            told = {"events": [list(event) for event in events]}
+            told = {"events": [[event.at_us, event.code] for event in new]}
             publishing.put(
                 connection, [publishing.publication("events", meter.meter_id, dict(told))]
             )

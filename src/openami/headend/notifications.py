@@ -6,6 +6,9 @@ of counters can be asked of it: (title, key epoch, invocation counter) is rememb
 transaction that stores it, and each is accepted once, in any order.  The strict order of counters
 holds inside associations and is no business of this module.
 
+A push is rows of the load profile, which go into the inbox, or an event that the meter tells at
+once (`exchange.notice`), which goes into the event log and into what is known of supply.
+
 What cannot be opened, or does not belong, is kept in `rejected` with its reason and confirmed all
 the same: one bad message must not block a journal for ever.
 """
@@ -18,7 +21,10 @@ from openami.cosem.classes.push import PushMessage
 from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.exchange.notice import EventNotice, is_notice
 from openami.headend.directory import Directory
+from openami.headend.noticed import Noticed, store_noticed
+from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import UserError
 from openami.store import inbox
 from openami.store.accepted import Origin
@@ -30,6 +36,7 @@ from openami.store.registry import Meter
 log = logging.getLogger(__name__)
 
 CLAUSE: Final = "docs/architecture.md, 5"
+INVOKE_ID: Final = slice(1, 5)  # of a DataNotification
 
 
 class Opened(NamedTuple):
@@ -44,11 +51,13 @@ class Opened(NamedTuple):
 class Arrival(NamedTuple):
     """What is to be stored: a message with what makes it unique, or a rejected one."""
 
-    message: Message | Rejected
+    message: "Message | Rejected | Noticed"
     origin: Origin | None = None
 
 
-def store_arrivals(database: Database, arrivals: Sequence[Arrival]) -> list[bool]:
+def store_arrivals(
+    database: Database, arrivals: Sequence[Arrival], *, publish: bool = False
+) -> list[bool]:
     """Store a group in one transaction; tell for each whether it is new."""
     with transaction(database) as connection:
         flags = iter(
@@ -57,8 +66,17 @@ def store_arrivals(database: Database, arrivals: Sequence[Arrival]) -> list[bool
                 [(a.message, a.origin) for a in arrivals if isinstance(a.message, Message)],
             )
         )
+        noticed = [(a.message, a.origin) for a in arrivals if isinstance(a.message, Noticed)]
+        news = iter(store_noticed(connection, noticed, publish=publish))
         inbox.reject(connection, [a.message for a in arrivals if isinstance(a.message, Rejected)])
-        return [next(flags) if isinstance(a.message, Message) else True for a in arrivals]
+        return [
+            next(flags)
+            if isinstance(a.message, Message)
+            else next(news)
+            if isinstance(a.message, Noticed)
+            else True
+            for a in arrivals
+        ]
 
 
 class Notifications:
@@ -147,6 +165,8 @@ class Notifications:
             place = self._directory.place(concentrator)
             raise _refused(f"it came through concentrator {place}, which is not the meter's", title)
         epoch, origin, plain = self._decipher(meter, envelope)
+        if is_notice(plain):
+            return self._noticed(meter, envelope.transaction_id, plain, origin)
         push = PushMessage.decode(plain)
         if envelope.transaction_id != push.long_invoke_id_and_priority.encode():
             raise _refused("its transaction-id is not its long-invoke-id", title)
@@ -164,6 +184,23 @@ class Notifications:
             rows=push.rows,
         )
         return Arrival(message, origin)
+
+    def _noticed(
+        self, meter: Meter, transaction_id: bytes, plain: bytes, origin: Origin
+    ) -> Arrival:
+        notice = EventNotice.decode(plain)
+        if transaction_id != plain[INVOKE_ID]:
+            raise _refused("its transaction-id is not its long-invoke-id", meter.title)
+        self.on_push(meter)
+        noticed = Noticed(
+            meter_id=meter.meter_id,
+            at_us=notice.at_s * MICROSECONDS,
+            code=notice.code,
+            seconds=notice.seconds,
+            received_us=self._now_us(),
+            received_real_us=real_us(),
+        )
+        return Arrival(noticed, origin)
 
     def _decipher(self, meter: Meter, envelope: GeneralCiphering) -> tuple[int, Origin, bytes]:
         """Open with any key that opens; return the epoch, the identity, the APDU.

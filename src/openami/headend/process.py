@@ -22,6 +22,7 @@ from openami.headend.directory import Directory
 from openami.headend.holdings import Holdings
 from openami.headend.key_changes import KeyChanges
 from openami.headend.notifications import Notifications
+from openami.headend.outages import Outages
 from openami.headend.presence import Presence
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.headend.routes import Routes
@@ -33,6 +34,7 @@ from openami.runtime.clock import Clock
 from openami.runtime.layout import Layout
 from openami.runtime.process import until_stopped
 from openami.runtime.status import Figures, write_status
+from openami.store import registry, topology
 from openami.store.database import open_database
 from openami.store.leases import Worker
 from openami.store.registry import UnknownMeterError
@@ -63,6 +65,8 @@ class HeadEnd:
         engine = open_database(config.database, create=True)
         shipment = load_shipment(config.shipment)
         new = import_shipment(engine, shipment)
+        if config.topology is not None:
+            topology.put(engine, topology.load_csv(config.topology, registry.meters(engine)))
         custody = Custody.open(config.keystore)
         self.directory = Directory(
             engine, custody.unwrap, shipment.places, Companions.load(config.profiles)
@@ -79,7 +83,12 @@ class HeadEnd:
         )
         self.uplinks = Uplinks(self.notifications, self._belongs)
         self.presence = Presence(
-            self.books, self.directory, self.uplinks.attached, now_us, worker.name
+            self.books,
+            self.directory,
+            self.uplinks.attached,
+            self.uplinks.stands,
+            now_us,
+            worker.name,
         )
         self.routes = Routes(config, self.directory, self.uplinks)
         self.associations = Associations(
@@ -142,6 +151,15 @@ class HeadEnd:
             self.routes.reachable,
             now_us,
         )
+        self.outages = Outages(
+            config.outages,
+            self.books,
+            self.directory,
+            self.sessions,
+            self._reachable,
+            now_us,
+            self.holdings.worker,
+        )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
         self.uplinks.on_word = self.books.word
         self.notifications.on_push = self.presence.heard
@@ -175,6 +193,7 @@ class HeadEnd:
                 self.commissionings.work.run(),
                 self.campaigns.run(),
                 self.watch.run(),
+                self.outages.run(),
                 self._report(run_folder),
             )
         ]
@@ -217,6 +236,7 @@ class HeadEnd:
             "commissionings open": self.commissionings.work.under_way,
             "firmware updates open": self.campaigns.work.under_way,
             "firmware blocks": self.campaigns.updates.blocks,
+            "outages open": self.outages.open,
             "leases": self.holdings.count,
             "alarm": self.books.arrivals.trouble,
         }

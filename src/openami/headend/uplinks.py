@@ -121,6 +121,10 @@ class Uplinks:
         """Tell whether a meter is attached to a connected concentrator."""
         return title in self._routes
 
+    def stands(self, concentrator: bytes) -> bool:
+        """Tell whether a concentrator is connected."""
+        return concentrator in self._carriers
+
     def attached(self, concentrator: bytes) -> set[bytes]:
         """Return the meters that hang on a concentrator; empty when it is not connected."""
         carrier = self._carriers.get(concentrator)

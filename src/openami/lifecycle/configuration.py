@@ -38,6 +38,9 @@ BACKOFF: Final[Mapping[str, Value]] = {
 STORE: Final[Mapping[str, Value]] = {"database": "../openami.db", "lake": "../lake"}
 FULL_METER: Final = 1
 HANDSHAKE_TIMEOUT_S: Final = 20.0
+TOPOLOGY_FILE: Final = "topology.csv"
+METERS_A_TRANSFORMER: Final = 8
+TRANSFORMERS_A_FEEDER: Final = 4
 
 
 def hexed(title: bytes) -> str:
@@ -130,10 +133,31 @@ def headend_toml(plan: Plan) -> bytes:
                 "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
             },
             "keys": {"keystore": "keystore", "shipment": "shipment.json"},
+            "topology": {"file": TOPOLOGY_FILE},
             "store": {"database": STORE["database"]},
             "tls": TLS,
         }
     )
+
+
+def topology_csv(plan: Plan) -> bytes:
+    """Return where each meter hangs: eight to a transformer, four transformers to a feeder."""
+    lines = ["meter,transformer,feeder"]
+    placed = dict.fromkeys(plan.regions, 0)
+    for meter_id in range(1, plan.meters + 1):
+        region = plan.region_of(meter_id)
+        transformer = placed[region] // METERS_A_TRANSFORMER
+        placed[region] += 1
+        feeder = transformer // TRANSFORMERS_A_FEEDER
+        lines.append(f"{meter_id},{region}-t{transformer + 1},{region}-f{feeder + 1}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def write_topology(layout: Layout, plan: Plan) -> None:
+    """Write the file, unless there is one with as many meters, which a person may have changed."""
+    path = layout.headend / TOPOLOGY_FILE
+    if not path.exists() or path.read_bytes().count(b"\n") <= plan.meters:
+        write_durably(path, topology_csv(plan))
 
 
 def write_configurations(layout: Layout, plan: Plan) -> list[str]:
@@ -153,6 +177,7 @@ def write_configurations(layout: Layout, plan: Plan) -> list[str]:
         path = layout.concentrator(region) / "config.toml"
         told += write_unless_edited(path, concentrator_toml(plan, region))
     write_if_changed(layout.headend / "config.toml", headend_toml(plan))
+    write_topology(layout, plan)
     carried = [hexed(meter_title(meter_id)) for meter_id in range(1, plan.meters + 1)]
     fleet: dict[str, Value] = {
         "meters": [title for title in carried if title != hexed(meter_title(FULL_METER))],

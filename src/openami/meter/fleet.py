@@ -287,11 +287,14 @@ class Fleet:
     def _look_outside(self) -> None:
         if (without := self._street.changed()) is None:
             return
-        with self.records.together():
-            for meter in self.meters:
-                supplied = meter.meter_id not in without
-                if supplied != meter.supplied:
-                    meter.set_supply(supplied=supplied)
+        try:
+            with self.records.together():
+                for meter in self.meters:
+                    supplied = meter.meter_id not in without
+                    if supplied != meter.supplied:
+                        meter.set_supply(supplied=supplied)
+        except StorageError as error:
+            log.error("who has supply is not written down: %s", error)  # noqa: TRY400
 
     def _tick_notices(self, now_s: float) -> None:
         for place in list(self._telling):

@@ -20,7 +20,7 @@ from openami.device.storage import StorageError
 from openami.meter.bank import decode_record
 from openami.meter.config import MeterConfig
 from openami.meter.fleet_profile import FleetProfile
-from openami.meter.metrology import BreakerChange, ClosedInterval
+from openami.meter.metrology import Change, ClosedInterval
 from openami.meter.profile import EVENT, INTERVAL
 from openami.meter.state import CounterStore, ManagementState, StateStore
 
@@ -47,7 +47,7 @@ class Found:
     events: list[bytes] = field(default_factory=list)
     state: ManagementState = field(default_factory=ManagementState)
     following: int = 1
-    changes: list[BreakerChange] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
 
@@ -143,8 +143,8 @@ def _ring(found: Found, path: Path, payload_octets: int, capacity: int) -> Itera
     return iter(rows)
 
 
-def _add(found: Found, record: ClosedInterval | BreakerChange, period_s: int) -> None:
-    if isinstance(record, BreakerChange):
+def _add(found: Found, record: ClosedInterval | Change, period_s: int) -> None:
+    if isinstance(record, Change):
         found.changes.append(record)
     else:
         grid = record.end_s // period_s

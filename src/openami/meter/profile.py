@@ -152,7 +152,7 @@ def last_interval(newest: bytes | None) -> ClosedInterval | None:
 
 
 def lost_since(rows: npt.NDArray[np.void]) -> int | None:
-    """Return since which second the supply is lost, as rows of the event log say; None: it is not."""
+    """Return since when the supply is lost, as rows of the event log say; None: it is there."""
     told = rows[np.isin(rows["code"], (EventCode.POWER_FAILURE, EventCode.POWER_RETURNED))]
     if len(told) == 0 or told["code"][-1] == EventCode.POWER_RETURNED:
         return None

@@ -69,19 +69,24 @@ def put(database: Database, arrivals: Sequence[tuple[Message, Origin | None]]) -
     A message whose origin is known (or appears twice in the group) is skipped.  Without an origin
     (an answer of an association, which keeps its own order) a message is always stored.
     """
-    origins = {origin for _, origin in arrivals if origin is not None}
     with transaction(database) as connection:
-        fresh = remember(connection, origins)
-        flags = []
-        for _, origin in arrivals:
-            flags.append(origin is None or origin in fresh)
-            if origin is not None:
-                fresh.discard(origin)
+        flags = accept(connection, [origin for _, origin in arrivals])
         insert_all(
             connection,
             inbox_table,
             [_row(message) for (message, _), new in zip(arrivals, flags, strict=True) if new],
         )
+    return flags
+
+
+def accept(connection: Connection, origins: Sequence[Origin | None]) -> list[bool]:
+    """Remember origins; tell for each whether it is new.  What has none is always new."""
+    fresh = remember(connection, {origin for origin in origins if origin is not None})
+    flags = []
+    for origin in origins:
+        flags.append(origin is None or origin in fresh)
+        if origin is not None:
+            fresh.discard(origin)
     return flags
 
 

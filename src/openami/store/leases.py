@@ -50,6 +50,7 @@ class Kind(StrEnum):
     UPDATE = "update"  # a meter of a firmware campaign
     GAP = "gap"
     PUBLICATION = "publication"
+    OUTAGES = "outages"  # who judges what is without supply
 
 
 @dataclass(frozen=True, slots=True)

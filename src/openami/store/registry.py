@@ -239,12 +239,24 @@ def _set(database: Database, meter_ids: Collection[int], **values: object) -> No
 
 def add_events(database: Database, events: Sequence[Event]) -> int:
     """Store events of meters' logs; those known are ignored.  Return how many are new."""
+    return len(add_new_events(database, events))
+
+
+def add_new_events(database: Database, events: Sequence[Event]) -> list[Event]:
+    """Store events of meters' logs; those known are ignored.  Return those that are new."""
     if not events:
-        return 0
+        return []
+    columns = (events_table.c.meter_id, events_table.c.at_us, events_table.c.code)
     with transaction(database) as connection:
         statement = insert_or(connection, events_table).on_conflict_do_nothing()
-        rows = [asdict(event) for event in events]
-        return len(connection.execute(statement.returning(events_table.c.event_id), rows).all())
+        rows = [_event_row(event) for event in events]
+        new = {tuple(row) for row in connection.execute(statement.returning(*columns), rows)}
+    return [event for event in events if (event.meter_id, event.at_us, event.code) in new]
+
+
+def _event_row(event: Event) -> dict[str, object]:
+    names = ("meter_id", "at_us", "code", "received_us")
+    return {name: getattr(event, name) for name in names}
 
 
 def events(

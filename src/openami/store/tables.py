@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQL tables, declared once (docs/architecture.md, 6).
 
+Those of supply and outages are in `supply_tables`.
+
 SQLite by default, PostgreSQL by the same declarations.  Times are integers of microseconds UTC:
 `..._us` of the metering calendar, `..._real_us` of real time.
 """
@@ -22,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0010"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0011"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -213,8 +215,12 @@ events = Table(  # meters' event logs, one row an event
     Column("at_us", BigInteger, nullable=False),
     Column("code", Integer, nullable=False),
     Column("received_us", BigInteger, nullable=False),
+    Column("acknowledged_by", Text),  # None: nobody has looked at it yet
+    Column("acknowledged_real_us", BigInteger),
+    Column("note", Text),
     UniqueConstraint("meter_id", "at_us", "code"),
 )
+Index("events_at", events.c.at_us)
 
 # --- inbox: inserted by the head-end, drained by MDM -----------------------------------------
 

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events that meters tell at once, stored as their log would tell them later: each once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from openami.exchange.supply import Told
+from openami.store import inbox, live, publishing, registry, supply
+from openami.store.accepted import Origin
+from openami.store.registry import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """One event of a meter.
+
+    Attributes:
+        at_us: When, by the meter's clock.
+        code: Of the event log.
+        seconds: How long what is over took; 0: not told.
+        received_us: When the head-end had it, by the calendar.
+        received_real_us: ... and in real time.
+    """
+
+    meter_id: int
+    at_us: int
+    code: int
+    seconds: int
+    received_us: int
+    received_real_us: int
+
+    @property
+    def event(self) -> Event:
+        """The entry of the event log."""
+        return Event(
+            meter_id=self.meter_id, at_us=self.at_us, code=self.code, received_us=self.received_us
+        )
+
+
+def store_noticed(
+    connection: Connection,
+    noticed: Sequence[tuple[Noticed, Origin | None]],
+    *,
+    publish: bool = False,
+) -> list[bool]:
+    """Store events, what they say of supply, and what pages and other systems are told.
+
+    Returns:
+        For each whether its notification is new; those known change nothing.
+    """
+    flags = inbox.accept(connection, [origin for _, origin in noticed])
+    new = [each for (each, _), is_new in zip(noticed, flags, strict=True) if is_new]
+    if not new:
+        return flags
+    unknown = registry.add_new_events(connection, [each.event for each in new])
+    told = [
+        Told.of(each.meter_id, each.code, each.at_us, each.seconds, each.received_real_us)
+        for each in new
+    ]
+    supply.tell(connection, [each for each in told if each is not None])
+    live.append_feed(
+        connection,
+        [
+            live.Entry(
+                kind="event",
+                meter_id=each.meter_id,
+                at_us=each.at_us,
+                body={"code": each.code, "seconds": each.seconds},
+            )
+            for each in new
+        ],
+    )
+    if publish:
+        publishing.put(
+            connection,
+            [
+                publishing.publication(
+                    "events", event.meter_id, {"events": [[event.at_us, event.code]]}
+                )
+                for event in unknown
+            ],
+        )
+    return flags

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evidence of supply: what meters told, who was asked whether power is there, which uplinks stand.
+
+What a notice says is written in the transaction that accepts the notice, so a head-end that dies
+after it has confirmed one has lost nothing.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, RowMapping, and_, func, select, update
+
+from openami.exchange.supply import OPEN_PINGS, Evidence, PingState, Supply, Told
+from openami.store.database import Database, insert_or, reading, transaction, upsert
+from openami.store.supply_tables import pings as pings_table
+from openami.store.supply_tables import supply as supply_table
+from openami.store.supply_tables import uplinks as uplinks_table
+from openami.store.topology import pieces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """The last question to a meter whether power is there."""
+
+    meter_id: int
+    asked_real_us: int
+    state: PingState
+    worker: str = ""
+    done_real_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UplinkState:
+    """Whether a concentrator's uplink stands."""
+
+    concentrator: bytes
+    up: bool
+    worker: str
+    since_us: int
+    since_real_us: int
+
+
+def tell(connection: Connection, notices: Sequence[Told]) -> None:
+    """Write what notices say, in the order in which they came."""
+    if not notices:
+        return
+    ids = sorted({notice.meter_id for notice in notices})
+    query = select(supply_table).where(supply_table.c.meter_id.in_(ids))
+    rows = connection.execute(query.order_by(supply_table.c.meter_id).with_for_update())
+    known = {row["meter_id"]: _supply(row) for row in rows.mappings()}
+    for notice in notices:
+        before = known.get(notice.meter_id)
+        known[notice.meter_id] = notice.first() if before is None else before.after(notice)
+    put(connection, [known[meter_id] for meter_id in ids])
+
+
+def put(database: Database, states: Sequence[Supply]) -> None:
+    """Replace what is known of meters."""
+    with transaction(database) as connection:
+        upsert(connection, supply_table, [asdict(state) for state in states])
+
+
+def of(database: Database, meter_ids: Collection[int]) -> dict[int, Supply]:
+    """Return what is known of meters; those that never lost their supply are left out."""
+    found: dict[int, Supply] = {}
+    with reading(database) as connection:
+        for some in pieces(meter_ids):
+            query = select(supply_table).where(supply_table.c.meter_id.in_(some))
+            rows = connection.execute(query).mappings()
+            found |= {row["meter_id"]: _supply(row) for row in rows}
+    return found
+
+
+def unjudged(database: Database) -> list[Supply]:
+    """Return losses that no outage has been found for yet, by meter."""
+    query = select(supply_table).where(supply_table.c.outage_id.is_(None))
+    with reading(database) as connection:
+        rows = connection.execute(query.order_by(supply_table.c.meter_id)).mappings()
+        return [_supply(row) for row in rows]
+
+
+def lost(database: Database) -> list[Supply]:
+    """Return the meters that are believed to be without supply, by meter."""
+    query = select(supply_table).where(supply_table.c.returned_us.is_(None))
+    with reading(database) as connection:
+        rows = connection.execute(query.order_by(supply_table.c.meter_id)).mappings()
+        return [_supply(row) for row in rows]
+
+
+def _supply(row: RowMapping) -> Supply:
+    return Supply(**{**row, "evidence": Evidence(row["evidence"])})
+
+
+# Is power there? ----------------------------------------------------------------------------------
+
+
+def ask(connection: Connection, meter_ids: Iterable[int], now_real_us: int) -> None:
+    """Ask meters anew."""
+    rows = [
+        asdict(Ping(meter_id=number, asked_real_us=now_real_us, state=PingState.ASKED))
+        for number in sorted(meter_ids)
+    ]
+    upsert(connection, pings_table, rows)
+
+
+def pings(database: Database, meter_ids: Collection[int]) -> dict[int, Ping]:
+    """Return the last questions to meters."""
+    found: dict[int, Ping] = {}
+    with reading(database) as connection:
+        for some in pieces(meter_ids):
+            query = select(pings_table).where(pings_table.c.meter_id.in_(some))
+            for row in connection.execute(query).mappings():
+                ping = Ping(**{**row, "state": PingState(row["state"])})
+                found[ping.meter_id] = ping
+    return found
+
+
+def asked(database: Database) -> list[int]:
+    """Return whom no head-end has asked yet."""
+    query = select(pings_table.c.meter_id).where(pings_table.c.state == PingState.ASKED.value)
+    with reading(database) as connection:
+        return list(connection.execute(query.order_by(pings_table.c.asked_real_us)).scalars())
+
+
+def claim(database: Database, meter_ids: Collection[int], worker: str) -> list[int]:
+    """Take questions that nobody else has taken; return the meters."""
+    free = pings_table.c.state == PingState.ASKED.value
+    wanted = and_(pings_table.c.meter_id.in_(list(meter_ids)), free)
+    with transaction(database) as connection:
+        taken = connection.execute(
+            update(pings_table)
+            .where(wanted)
+            .values(state=PingState.TAKEN.value, worker=worker)
+            .returning(pings_table.c.meter_id)
+        )
+        return sorted(taken.scalars())
+
+
+def answer(database: Database, meter_id: int, state: PingState, now_real_us: int) -> None:
+    """Write what came of a question that was taken."""
+    wanted = (pings_table.c.meter_id == meter_id) & pings_table.c.state.in_(
+        [each.value for each in OPEN_PINGS]
+    )
+    with transaction(database) as connection:
+        connection.execute(
+            update(pings_table).where(wanted).values(state=state.value, done_real_us=now_real_us)
+        )
+
+
+def give_up(connection: Connection, before_real_us: int, now_real_us: int) -> None:
+    """End questions that nobody could carry since a time: there was no route."""
+    stale = (pings_table.c.asked_real_us < before_real_us) & pings_table.c.state.in_(
+        [each.value for each in OPEN_PINGS]
+    )
+    connection.execute(
+        update(pings_table)
+        .where(stale)
+        .values(state=PingState.NO_ROUTE.value, done_real_us=now_real_us)
+    )
+
+
+def open_pings(database: Database) -> int:
+    """Return how many questions are open."""
+    query = select(func.count()).where(pings_table.c.state.in_([each.value for each in OPEN_PINGS]))
+    with reading(database) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+# Uplinks ------------------------------------------------------------------------------------------
+
+
+def set_uplinks(database: Database, states: Collection[UplinkState]) -> None:
+    """Record that uplinks came up or were lost; one that stands at another worker is not lost."""
+    with transaction(database) as connection:
+        for state in sorted(states, key=lambda each: each.concentrator):
+            statement = insert_or(connection, uplinks_table)
+            excluded = statement.excluded
+            table = uplinks_table.c
+            mine = excluded.up | (table.worker == excluded.worker)
+            changed = (table.up != excluded.up) | (table.worker != excluded.worker)
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["concentrator"],
+                    set_={
+                        name: excluded[name]
+                        for name in ("up", "worker", "since_us", "since_real_us")
+                    },
+                    where=mine & changed,
+                ),
+                [asdict(state)],
+            )
+
+
+def uplinks(database: Database) -> list[UplinkState]:
+    """Return every concentrator that was ever connected."""
+    with reading(database) as connection:
+        rows = connection.execute(select(uplinks_table)).mappings()
+        return [UplinkState(**row) for row in rows]
+
+
+def down_with_others(
+    database: Database, alive: Collection[str], now_us: int, now_real_us: int
+) -> None:
+    """Record that uplinks of workers that are no longer alive stand no more."""
+    of_dead = uplinks_table.c.up & uplinks_table.c.worker.not_in(list(alive))
+    with transaction(database) as connection:
+        connection.execute(
+            update(uplinks_table)
+            .where(of_dead)
+            .values(up=False, since_us=now_us, since_real_us=now_real_us)
+        )
