@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openami.cosem.classes.push import PushMessage
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 from openami.exchange.events import EventCode

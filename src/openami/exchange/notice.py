@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 
