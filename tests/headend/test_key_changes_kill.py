@@ -18,7 +18,7 @@ from cli.processes import Listening
 from headend.dying_headend import POINTS
 from headend.test_kill import Service, free_ports
 from openami.access.keystore import KeyStore
-from openami.exchange.commands import CommandKind, CommandState
+from openami.exchange.commands import OPEN, CommandKind, CommandState
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.lifecycle.keys import MeterKeys
 from openami.lifecycle.plan import Plan, meter_title
@@ -112,10 +112,21 @@ class Ami:
             assert time.monotonic() < until_s, self.headend.words()
             time.sleep(0.05)
 
-    def ask(self) -> str:
+    def ask(self, kind: CommandKind = CommandKind.READ, **argument: object) -> str:
         return commands.ask(
-            self.engine, meter_id=1, kind=CommandKind.READ, asked_by="test", reason="is it there"
+            self.engine,
+            meter_id=1,
+            kind=kind,
+            argument=argument,
+            asked_by="test",
+            reason="is it there",
         )
+
+    def settled(self, command_id: str) -> commands.Command:
+        """Wait until nothing is open about a command; return it."""
+        states = OPEN | {CommandState.IN_DOUBT}
+        self.wait(lambda: commands.command(self.engine, command_id).state not in states)
+        return commands.command(self.engine, command_id)
 
     def close(self) -> None:
         self.meter.__exit__()

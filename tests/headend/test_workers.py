@@ -21,7 +21,7 @@ from loops import in_loop
 from openami.exchange.commands import CommandKind, CommandState, Priority
 from openami.lifecycle.plan import Plan
 from openami.lifecycle.provision import provision
-from openami.runtime.clock import CalendarState, boot_id, to_us
+from openami.runtime.clock import CalendarState, Clock, boot_id, to_us
 from openami.runtime.errors import UserError
 from openami.runtime.layout import Layout
 from openami.store import commands, registry
@@ -119,7 +119,8 @@ class Workers:
             self.workers[name].log = folder / f"{name}.log"
         self.concentrator = Service("concentrator", self.layout.concentrator(REGION))
         self.engine: Engine = open_database(database, create=True)
-        self.meters = [TestMeter(self.layout, n) for n in range(1, METERS + 1)]
+        clock = Clock(self.layout.clock)
+        self.meters = [TestMeter(self.layout, n, now=clock.now) for n in range(1, METERS + 1)]
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -270,6 +271,49 @@ def test_a_command_whose_worker_is_killed_is_proven_by_another(
             assert len(meter.switch.moves) == int(arrives)
             assert len(meter.command_counters) == 1
             assert two.worker_of(1) != killed
+
+    test()
+
+
+def test_a_bundle_whose_worker_is_killed_is_proven_as_far_as_it_was_sent(two: Workers) -> None:
+    """The answer to its second order is lost: the other worker proves that, and sends no third."""
+
+    @in_loop
+    async def test() -> None:
+        meter = two.meters[0]
+        async with two.running():
+            await two.come_up()
+            await until(lambda: two.worker_of(1) != "")
+            meter.silence_at_command(arrives=True)
+            items = [
+                {"kind": "read"},
+                {"kind": "clock", "argument": {"action": "shift", "shift_s": 300}},
+                {"kind": "disconnect"},
+            ]
+            command_id = commands.ask(
+                two.engine,
+                meter_id=1,
+                kind=CommandKind.BUNDLE,
+                argument={"items": items},
+                asked_by="utility",
+                reason="test",
+            )
+            await until(lambda: len(meter.command_counters) == 1)
+            killed = two.worker_of(1)
+            two.workers[killed].kill()
+
+            def found() -> commands.Command:
+                return commands.command(two.engine, command_id)
+
+            await until(lambda: found().state is CommandState.FAILED, timeout_s=90.0)
+            await two.start_again(killed)
+            result = found().result
+            assert result is not None
+            states = [item["state"] for item in result["items"]]
+            assert states == ["confirmed", "confirmed", "not sent"]
+            assert 295 < result["items"][1]["result"]["deviation_after_s"] < 305
+            assert len(meter.command_counters) == 1  # nothing was sent twice, and no third
+            assert meter.switch.closed
 
     test()
 
