@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from cli.processes import Listening
 from cli.runs import Run
 from cli.served_meter import ServedMeter
 from dlmskeys import SUITE_0, SUITE_1, SUITE_2, keys, master_key, pair
@@ -158,3 +159,17 @@ def test_files_that_hold_no_keys_are_named(run: Run, tmp_path: Path) -> None:
     (tmp_path / "meter.pem").write_bytes(b"\x30\x00")
     outcome = run("tcp://127.0.0.1:1", *who, *held, ENERGY)
     assert f"{tmp_path / 'meter.pem'} holds no certificate" in outcome.sentence
+
+
+def test_meters_that_leave_the_header_out_of_the_tag_are_understood(
+    openami: Run, tmp_path: Path
+) -> None:
+    keys, name = tmp_path / "keys.json", "0.0.42.0.0.255"
+    words = ("--keys", keys, "--general-header", "without-header", "--listen", "tcp://127.0.0.1:0")
+    with Listening("simulate", *words) as meter:
+        how = ("read", meter.url, "--client", 1, "--keys", keys, "--envelope", "general", name)
+        found = openami(*how, "--general-header", "without-header")
+        refused = openami(*how)
+    assert found.out == f"{name}  OAM0000000090001\n", found.err
+    assert refused.status == 1
+    assert refused.out == ""

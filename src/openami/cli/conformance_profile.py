@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from openami.cli.read_options import MECHANISMS, number, octets, secret
-from openami.cli.security_options import Protection
+from openami.cli.security_options import HEADERS, Protection
 from openami.cosem.conformance.declaration import (
     Declaration,
     DeclaredAssociation,
@@ -19,6 +19,7 @@ from openami.cosem.conformance.declaration import (
     Row,
 )
 from openami.cosem.conformance.opening import LN_BITS, SN_BITS
+from openami.dlms.apdu.ciphered import AuthenticatedHeader
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.errors import DlmsError
 from openami.dlms.hdlc.address import Address
@@ -271,6 +272,9 @@ def _association(
         credentials=credentials,
         client_title=title,
         policy=SecurityPolicy.from_version_0(table.whole("policy", 3 if guek else 0, most=3)),
+        general_header=table.parsed(
+            "general_header", AuthenticatedHeader, f"one of {', '.join(HEADERS)}", "standard"
+        ),
         conformance=_conformance(table, short_names=naming == "sn"),
         security_setup=_obis(table, "security_setup"),
         user_id=table.whole("user_id", most=0xFF) if "user_id" in table else None,
@@ -360,6 +364,7 @@ gak_file = "gak.hex"
 #master_key_file = "kek.hex"      # for cases that replace keys
 title = "4F414DF000000001"        # our system title
 policy = 3                        # 0 none, 1 authenticated, 2 encrypted, 3 both
+#general_header = "standard"      # or without-header: what the tag of general-ciphering covers
 security_setup = "0.0.43.0.0.255"
 #frame_counter = "0.0.43.1.0.255" # where the first plain association reads our last counter
 counter = "1"                     # our first frame counter

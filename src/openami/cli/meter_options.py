@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from openami.cli.read_options import MECHANISMS, PARSERS
-from openami.cli.security_options import CIPHERS, ENVELOPES
+from openami.cli.security_options import CIPHERS, ENVELOPES, HEADERS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -29,6 +29,10 @@ WORDS: Final[tuple[tuple[str, str], ...]] = (
     ("--suite", "Security suite, 0 to 2.  [follows from the keys]"),
     ("--cipher", f"{', '.join(CIPHERS)}: what protects services.  [both with keys]"),
     ("--envelope", f"{', '.join(ENVELOPES)}: how services travel.  [glo]"),
+    (
+        "--general-header",
+        f"{', '.join(HEADERS)}: what the tag of general-ciphering covers.  [standard]",
+    ),
     ("--dedicated", "A fresh dedicated key for this association, yes or no.  [no]"),
     ("--kek", "Master key, for --envelope wrapped."),
     ("--sign", "Sign services, yes or no.  [no]"),

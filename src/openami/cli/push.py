@@ -14,6 +14,7 @@ import click
 
 from openami.cli.push_lines import Close, dial_line, listen_for_lines, open_line
 from openami.cli.pushes import Inbox, Push, PushKeys
+from openami.cli.security_options import HEADERS
 from openami.cli.simulate import secured_for
 from openami.cli.telegram_json import time_text, to_json, unit_text, value_text
 from openami.cosem.obis_names import describe as describe_obis
@@ -32,6 +33,8 @@ from openami.transport.tls import Secured
 from openami.transport.url import ALL_SCHEMES, Url
 from openami.transport.wire import Limits, WireError
 
+UNVERIFIED: Final = "signed (not verified)"
+"""No certificates of meters are known here."""
 LISTEN: Final = "tcp://127.0.0.1:4061"
 LIMITS: Final = Limits(max_connections=1000, idle_timeout_s=3600.0)
 _PEM: Final = click.Path(path_type=Path, dir_okay=False)
@@ -76,6 +79,13 @@ def push() -> None:
     "--dial", is_flag=True, help="hdlc+tcp: call the adapter at URL instead of waiting for it."
 )
 @click.option("--count", type=click.IntRange(1), help="End after so many pushes.")
+@click.option(
+    "--general-header",
+    type=click.Choice(list(HEADERS)),
+    default=next(iter(HEADERS)),
+    show_default=True,
+    help="Whether the tag of general-ciphering covers its header.",
+)
 @click.option("--protected", is_flag=True, help="Refuse pushes in the clear.")
 @click.option("--no-confirm", is_flag=True, help="Confirm nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each push.")
@@ -94,6 +104,7 @@ def listen(  # noqa: PLR0913  one parameter an option
     output: Path | None,
     dial: bool,
     count: int | None,
+    general_header: str,
     protected: bool,
     no_confirm: bool,
     as_json: bool,
@@ -121,6 +132,7 @@ def listen(  # noqa: PLR0913  one parameter an option
         _default_keys(guek, gak),
         _hex("--title", title, 8) if title else b"",
         protected=protected,
+        form=HEADERS[general_header],
     )
     terms = Terms(
         as_json=as_json, output=output, count=count, confirms=not no_confirm, baud=baud, dial=dial
@@ -274,11 +286,11 @@ def said_by(found: Push, received: str) -> dict[str, Any]:
 
 def protection_of(found: Push) -> str:
     """Say how a push was protected."""
-    if found.control is None:
-        return "none"
-    words = ["authenticated"] * found.control.authenticated + [
-        "encrypted"
-    ] * found.control.encrypted
+    words = []
+    if found.control is not None:
+        words += ["authenticated"] * found.control.authenticated
+        words += ["encrypted"] * found.control.encrypted
+    words += [UNVERIFIED] * found.signed
     return " and ".join(words) or "none"
 
 
@@ -292,6 +304,8 @@ def text_of(found: Push, received: str) -> Iterator[str]:
     details = [f"from {found.source}"] if who else []
     if found.control is not None:
         details.append(f"{protection_of(found)}, invocation counter {found.counter}")
+    elif found.signed:
+        details.append(protection_of(found))
     if when := time_text(found.told.moment):
         details.append(f"time {when}")
     if details:

@@ -9,7 +9,7 @@ is refused; the same octets once more are only what a meter does whose confirmat
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from openami.dlms.apdu.block import Assembler, GeneralBlockTransfer
@@ -17,6 +17,7 @@ from openami.dlms.apdu.ciphered import (
     BY_GLO,
     GENERAL_CIPHERING,
     GENERAL_GLO_CIPHERING,
+    AuthenticatedHeader,
     GeneralCiphering,
     ServiceCiphering,
 )
@@ -59,6 +60,7 @@ class Push:
         system_title: The meter's; empty where nothing told it.
         control: How it was protected; None if it was not.
         counter: Its invocation counter.
+        signed: Whether it is signed; whose signature it is was not looked at.
         kind: ``data-notification``, ``event-notification``, or another APDU's name.
         confirm: What the meter wants to hear; empty if nothing.
         repeated: Whether the same octets came before.
@@ -70,6 +72,7 @@ class Push:
     system_title: bytes = b""
     control: SecurityControl | None = None
     counter: int | None = None
+    signed: bool = False
     kind: str
     invoke_id: int | None = None
     confirm: bytes = b""
@@ -85,6 +88,7 @@ class _Opened:
     control: SecurityControl | None = None
     counter: int | None = None
     repeated: bool = False
+    signed: bool = False
 
 
 class Inbox:
@@ -95,6 +99,7 @@ class Inbox:
         default: For meters that are not among them; None for nobody.
         title: Of a sender whose APDUs tell none.
         protected: Whether plain pushes are refused.
+        form: Whether the header of general-ciphering is under its tag.
     """
 
     def __init__(
@@ -104,11 +109,13 @@ class Inbox:
         title: bytes = b"",
         *,
         protected: bool = False,
+        form: AuthenticatedHeader = AuthenticatedHeader.STANDARD,
     ) -> None:
         self._keys = keys
         self._default = default
         self._title = title
         self._protected = protected
+        self._form = form
         self._blocks: dict[str, Assembler] = {}
         self._seen: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
 
@@ -159,6 +166,7 @@ class Inbox:
             system_title=opened.title,
             control=opened.control,
             counter=opened.counter,
+            signed=opened.signed,
             kind=kind,
             invoke_id=invoke_id,
             confirm=confirm,
@@ -177,7 +185,7 @@ class Inbox:
             return self._open(of.decode(octets).apdu, so_far, levels - 1)
         if tag == GeneralSigning.TAG:
             signed = GeneralSigning.decode(octets)
-            return self._open(signed.content, so_far, levels - 1)
+            return self._open(signed.content, replace(so_far, signed=True), levels - 1)
         if tag in {GENERAL_GLO_CIPHERING, GENERAL_CIPHERING}:
             envelope = decode_envelope(octets)
             if isinstance(envelope, GeneralCiphering):
@@ -186,17 +194,19 @@ class Inbox:
                 title = envelope.system_title or self._title
             control = _control(envelope.ciphered_service)
             cipher = self._cipher(title, control)
-            plain, protection = open_envelope(cipher, envelope, required=0)
+            plain, protection = open_envelope(cipher, envelope, required=0, form=self._form)
             opened = self._accept(title, protection.invocation_counter, octets)
-            inner = _Opened(plain, title, control, protection.invocation_counter, opened)
+            counter = protection.invocation_counter
+            inner = _Opened(plain, title, control, counter, opened, so_far.signed)
             return self._open(plain, inner, levels - 1)
         if tag in BY_GLO:
             service = ServiceCiphering.decode(octets).ciphered_service
             title, control = self._only_title(), _control(service)
             _, counter, plain = self._cipher(title, control).open(service, title)
             opened = self._accept(title, counter, octets)
-            return self._open(plain, _Opened(plain, title, control, counter, opened), levels - 1)
-        return _Opened(octets, so_far.title, so_far.control, so_far.counter, so_far.repeated)
+            inner = _Opened(plain, title, control, counter, opened, so_far.signed)
+            return self._open(plain, inner, levels - 1)
+        return replace(so_far, apdu=octets)
 
     def _cipher(self, title: bytes, control: SecurityControl) -> Cipher:
         keys = self._keys.get(title, self._default)

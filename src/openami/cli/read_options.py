@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from openami.cli.security_options import CIPHERS, ENVELOPES, Protection
+from openami.cli.security_options import CIPHERS, ENVELOPES, HEADERS, Protection
 from openami.coap.block import LARGEST_EXPONENT
 from openami.coap.peer import PeerSettings
 from openami.cosem.asking.base_names import BaseNames
@@ -224,6 +224,7 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "kek": octets(16, 32),
     "suite": suite,
     "envelope": one_of(*ENVELOPES),
+    "general_header": one_of(*HEADERS),
     "cipher": one_of(*CIPHERS),
     "dedicated": switch,
     "sign": switch,
@@ -337,6 +338,7 @@ class ReadOptions:
             control=protection.control(suite_) if cipher else None,
             general=protection.general,
             scheme=protection.scheme,
+            general_header=HEADERS[protection.general_header],
             dedicated_key=protection.dedicated_key(suite_) if cipher else None,
             credentials=protection.credentials(suite_, proves=chosen is Mechanism.HLS_ECDSA),
             sign=protection.sign,

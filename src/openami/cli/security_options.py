@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
+from openami.dlms.apdu.ciphered import AuthenticatedHeader
 from openami.dlms.errors import SecurityError
 from openami.dlms.security.agreement import AgreementKey
 from openami.dlms.security.certificates import Certificate, CertificateType, TrustStore
@@ -51,6 +52,11 @@ CIPHERS: Final[Mapping[str, int]] = {
 }
 """What protects a service, as bits of the security control octet."""
 
+HEADERS: Final[Mapping[str, AuthenticatedHeader]] = {
+    form.value: form for form in AuthenticatedHeader
+}
+"""Whether the header of general-ciphering is under its tag."""
+
 PUBLIC_KEY_SCHEMES: Final = frozenset({"one-pass", "static"})
 
 
@@ -61,6 +67,7 @@ class Protection:
     Attributes:
         suite: The security suite; None to take it from the length of the keys.
         envelope: A name of `ENVELOPES`.
+        general_header: A name of `HEADERS`.
         cipher: A name of `CIPHERS`.
         dedicated: Whether a fresh key protects the services of this association.
         sign: Whether services are signed, even where nobody asks for it.
@@ -73,6 +80,7 @@ class Protection:
 
     suite: SecuritySuite | None = None
     envelope: str = "glo"
+    general_header: str = AuthenticatedHeader.STANDARD.value
     cipher: str = "both"
     dedicated: bool = False
     sign: bool = False

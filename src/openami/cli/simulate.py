@@ -14,6 +14,7 @@ import click
 
 from openami.cli.load import Load, with_history
 from openami.cli.read_options import TOOL_TITLE
+from openami.cli.security_options import HEADERS
 from openami.cli.serving import SERVED, Opened, serve
 from openami.cli.simulated_bus import TrialBus
 from openami.cli.simulated_credentials import CertificateFolder
@@ -37,6 +38,7 @@ from openami.cosem.device import Ciphering, LogicalDevice
 from openami.cosem.dump import Dump, DumpError
 from openami.cosem.serving.short_names import ShortNames
 from openami.cosem.simulation import SIGNER, Secrets, bind_methods, refer_by_short_names, simulated
+from openami.dlms.apdu.ciphered import AuthenticatedHeader
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
@@ -76,6 +78,7 @@ class Simulation:
     push: Url | None  # with `pushes`; None for where each push setup says
     pushes: bool
     push_every_s: float
+    general_header: AuthenticatedHeader
     short_names: bool
     quiet: bool
 
@@ -137,6 +140,13 @@ class Simulation:
     "--push-every", type=click.FloatRange(0.1), metavar="SECONDS", help="Push this often."
 )
 @click.option("--title", metavar="HEX", help="System title, 16 hex digits.  [the dump's]")
+@click.option(
+    "--general-header",
+    type=click.Choice(list(HEADERS)),
+    default=next(iter(HEADERS)),
+    show_default=True,
+    help="Whether the tag of general-ciphering covers its header.",
+)
 @click.option("--short-names", is_flag=True, help="Clients refer to objects by short name (SN).")
 @click.option("--quiet", is_flag=True, help="Print nothing but the addresses.")
 def simulate(  # noqa: PLR0913  one parameter an option
@@ -156,6 +166,7 @@ def simulate(  # noqa: PLR0913  one parameter an option
     push: str | None,
     push_every: float | None,
     title: str | None,
+    general_header: str,
     short_names: bool,
     quiet: bool,
 ) -> int:
@@ -190,6 +201,7 @@ def simulate(  # noqa: PLR0913  one parameter an option
         push=Url.parse(push, "--push", PUSHED) if push and push != TOLD else None,
         pushes=bool(push),
         push_every_s=push_every or 0.0,
+        general_header=HEADERS[general_header],
         short_names=short_names,
         quiet=quiet,
     )
@@ -282,7 +294,11 @@ async def _run(wish: Simulation) -> None:
     keys = KeySet(
         suite=wish.keys.suite, encryption_key=wish.keys.guek, authentication_key=wish.keys.gak
     )
-    ciphering = Ciphering(cipher=Cipher(keys), counters=CounterBlock.reserving(counters))
+    ciphering = Ciphering(
+        cipher=Cipher(keys),
+        counters=CounterBlock.reserving(counters),
+        form=wish.general_header,
+    )
     counters.resume(ciphering)
     managers = ManagersKeys(
         keys=wish.keys,

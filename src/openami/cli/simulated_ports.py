@@ -114,6 +114,7 @@ class TrialProtection:
             peer_title=peer_title,
             cipher=ciphering.cipher,
             counters=ciphering.counters,
+            form=ciphering.form,
             credentials=self._held.credentials(),
             window=window,
             windows=windows,

@@ -16,6 +16,7 @@ from openami.cosem.classes.access_control import (
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import Grant, View
 from openami.cosem.serving.short_names import ShortNames
+from openami.dlms.apdu.ciphered import AuthenticatedHeader
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.block_transfer import DEFAULT_WINDOW
 from openami.dlms.hls import Handshake, ManufacturerProof, Mechanism, encrypted_challenge
@@ -113,6 +114,7 @@ class Ciphering:
         counters: Where the device's invocation counters for these keys come from.
         window: What was accepted from this client under these keys, over all connections.
         policy: The least protection of requests and responses.
+        form: Whether the header of general-ciphering is under its tag.
         windows: What was accepted beside that.
         former: Windows of encryption keys that were replaced, by a digest of the key.
     """
@@ -121,6 +123,7 @@ class Ciphering:
     counters: CounterBlock
     window: ReceiveWindow = field(default_factory=ReceiveWindow)
     policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
+    form: AuthenticatedHeader = AuthenticatedHeader.STANDARD
     windows: Windows = field(default_factory=Windows)
     former: dict[bytes, ReceiveWindow] = field(default_factory=dict, repr=False)
 
@@ -135,6 +138,7 @@ class Ciphering:
             counters=self.counters,
             window=self.window,
             policy=self.policy,
+            form=self.form,
             credentials=credentials,
             windows=self.windows,
         )

@@ -66,6 +66,7 @@ def new_channel(
         window=window,
         policy=parameters.policy,
         control=parameters.control,
+        form=parameters.general_header,
         credentials=parameters.credentials,
         sign=parameters.sign,
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from openami.cosem.asking.base_names import BaseNames
+from openami.dlms.apdu.ciphered import AuthenticatedHeader
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.association import ApplicationContext
 from openami.dlms.block_transfer import DEFAULT_WINDOW
@@ -72,6 +73,8 @@ class ClientParameters:
         credentials: For HLS with ECDSA, signatures, and keys that travel with an APDU.
         control: How services are ciphered, where that is not authenticated and encrypted.
         scheme: Protect services in general-ciphering, with a key of this scheme.
+        general_header: Whether the header of general-ciphering is under its tag, as the standard
+            has it, or left out, as some meters have it.
         sign: Sign services even where the policy does not ask for it.
         user_id: Who uses this client, where the meter tells users apart: the
             calling-AE-invocation-identifier.
@@ -106,6 +109,7 @@ class ClientParameters:
     credentials: Credentials | None = field(default=None, repr=False)
     control: SecurityControl | None = None
     scheme: KeyScheme | None = None
+    general_header: AuthenticatedHeader = AuthenticatedHeader.STANDARD
     sign: bool = False
     user_id: int | None = None
     short_names: BaseNames | None = None

@@ -49,6 +49,7 @@ def channel_of(trial: Trial, server_title: bytes) -> SecureChannel | None:
         counters=aa.counters,
         window=ReceiveWindow(),
         policy=aa.policy,
+        form=aa.general_header,
         credentials=aa.credentials,
     )
 

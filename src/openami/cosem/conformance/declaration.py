@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from openami.dlms.apdu.acse import ApplicationContextName
+from openami.dlms.apdu.ciphered import AuthenticatedHeader
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.hls import Mechanism
 from openami.dlms.obis import Obis
@@ -91,6 +92,7 @@ class DeclaredAssociation:
         credentials: Our key pairs and the meter's public keys, in suites 1 and 2.
         client_title: System title of the client.
         policy: The least protection that the meter asks for.
+        general_header: Whether the header of general-ciphering is under its tag.
         conformance: What the meter grants.
         security_setup: Logical name of the object that replaces keys; None if there is none.
         user_id: A user that the meter knows, where users are identified.
@@ -107,6 +109,7 @@ class DeclaredAssociation:
     credentials: Credentials | None = field(default=None, repr=False)
     client_title: bytes = b""
     policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
+    general_header: AuthenticatedHeader = AuthenticatedHeader.STANDARD
     conformance: Conformance
     security_setup: Obis | None = None
     user_id: int | None = None

@@ -137,7 +137,11 @@ def unwrapped(trial: Trial, octets: bytes) -> tuple[DataNotification, list[Layer
             envelope = decode_envelope(octets)
             tag = octets[0]
             octets, protection = open_envelope(
-                aa.cipher, envelope, required=0, credentials=aa.credentials
+                aa.cipher,
+                envelope,
+                required=0,
+                form=aa.general_header,
+                credentials=aa.credentials,
             )
         except DlmsError as error:
             raise Failed(f"the push cannot be opened: {error}") from None

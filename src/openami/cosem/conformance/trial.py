@@ -105,6 +105,7 @@ class Trial:
             credentials=aa.credentials,
             system_title=aa.client_title,
             policy=aa.policy,
+            general_header=aa.general_header,
             # The cases look at the blocks of GET, SET and ACTION, and at one answer to one APDU.
             conformance=aa.conformance & ~Conformance.GENERAL_BLOCK_TRANSFER,
             user_id=aa.user_id,
