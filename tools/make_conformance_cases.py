@@ -21,7 +21,8 @@ HEAD = """\
 What [`openami conformance`](conformance-tests.md) asks a meter, from the tables that it runs on. A
 number such as `N1` is that of the abstract test suites of the DLMS UA, as far as our sources give
 it; a case that is named by words is ours, or one part of theirs. Cases marked *changes* are run
-with `--allow-changes` only; those marked *waits* take as long as a time-out of the meter.
+with `--allow-changes` only; those marked *waits* take as long as a time-out of the meter; those
+marked *last* come when all others are through: what they leave is a meter for nothing else.
 """
 
 
@@ -48,7 +49,7 @@ def _group(group: Group) -> Iterator[str]:
 
 
 def _row(case: Case) -> str:
-    marks = " *changes*" * case.changes + " *waits*" * case.slow
+    marks = " *changes*" * case.changes + " *waits*" * case.slow + " *last*" * case.last
     told = [need.value for need in case.needs if need not in SAID_BY_GROUP]
     needs = f" Needs {', '.join(told)}." if told else ""
     cells = (
