@@ -10,7 +10,7 @@ import pytest
 
 from chain import until
 from loops import in_loop
-from openami.headend.sessions import Sessions, Slots, Urgency
+from openami.headend.sessions import Group, Sessions, Slots, Urgency
 from openami.runtime.errors import UserError
 
 
@@ -289,3 +289,121 @@ async def test_an_urgent_command_comes_between_the_pieces_of_a_long_job() -> Non
     assert order.count("block") == 30
     assert len(meters.opened) == 1  # the association was handed over, not opened anew
     await meters.sessions.stop()
+
+
+@in_loop
+async def test_a_cell_is_narrow_whatever_concentrators_its_meters_hang_on() -> None:
+    """Even meters are of one cell; each ten share a concentrator."""
+    meters = Meters()
+
+    def ways(meter_id: int) -> list[Group]:
+        cell = [("cell", 2)] if meter_id % 2 == 0 else []
+        return [*cell, (meter_id // 10, 3)]
+
+    meters.sessions = Sessions(meters.open, parallel=20, idle_s=0.01, groups_of=ways)
+    inside: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    async def job(session: Fake) -> None:
+        names = [str(name) for name, _ in ways(session.meter_id)]
+        inside.update(names)
+        for name in names:
+            most[name] = max(most[name], inside[name])
+        await asyncio.sleep(0.001)
+        inside.subtract(names)
+
+    runs = [meters.sessions.run(n, Urgency.SCHEDULE, job) for n in range(40)]
+    await asyncio.gather(*runs)
+    assert most["cell"] == 2
+    assert all(most[str(n)] == 3 for n in range(4))
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_a_long_job_gives_way_to_more_urgent_work_of_its_meter() -> None:
+    meters = Meters()
+    order: list[str] = []
+    begun = asyncio.Event()
+
+    async def long(session: Fake) -> None:
+        for _ in range(3):
+            order.append("block")
+            begun.set()
+            await asyncio.sleep(0.01)
+            await meters.sessions.give_way(session.meter_id, Urgency.BACKFILL)
+
+    def named(name: str) -> Callable[[Fake], Awaitable[None]]:
+        async def job(session: Fake) -> None:
+            await asyncio.sleep(0)
+            assert not session.closed
+            order.append(name)
+
+        return job
+
+    running = asyncio.create_task(meters.sessions.run(1, Urgency.BACKFILL, long))
+    await begun.wait()
+    equal = asyncio.create_task(meters.sessions.run(1, Urgency.BACKFILL, named("equal")))
+    await meters.sessions.run(1, Urgency.URGENT, named("disconnect"))
+    await asyncio.gather(running, equal)
+    assert order == ["block", "disconnect", "block", "block", "equal"]
+    assert len(meters.opened) == 1
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_a_long_job_gives_its_place_to_more_urgent_work_of_another_meter() -> None:
+    meters = Meters(parallel=1)
+    order: list[str] = []
+    begun = asyncio.Event()
+
+    async def long(session: Fake) -> None:
+        for _ in range(3):
+            order.append("block")
+            begun.set()
+            await asyncio.sleep(0.01)
+            await meters.sessions.give_way(session.meter_id, Urgency.BACKFILL)
+
+    async def disconnect(_session: Fake) -> None:
+        await asyncio.sleep(0)
+        order.append("disconnect")
+
+    running = asyncio.create_task(meters.sessions.run(1, Urgency.BACKFILL, long))
+    await begun.wait()
+    await meters.sessions.run(2, Urgency.URGENT, disconnect)
+    await running
+    assert order == ["block", "disconnect", "block", "block"]
+    assert [fake.meter_id for fake in meters.opened] == [1, 2]  # neither was opened anew
+    assert meters.sessions._slots.free == 1
+    await meters.sessions.stop()
+
+
+@in_loop
+async def test_a_job_that_gave_way_to_one_that_broke_the_association_is_told() -> None:
+    meters = Meters()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def long(session: Fake) -> bool:
+        begun.set()
+        await go_on.wait()
+        await meters.sessions.give_way(session.meter_id, Urgency.BACKFILL)
+        return session.usable
+
+    async def breaking(session: Fake) -> None:
+        await asyncio.sleep(0)
+        session.usable = False
+
+    running = asyncio.create_task(meters.sessions.run(1, Urgency.BACKFILL, long))
+    await begun.wait()
+    urgent = asyncio.create_task(meters.sessions.run(1, Urgency.URGENT, breaking))
+    await asyncio.sleep(0)
+    go_on.set()
+    await urgent
+    assert await running is False
+    assert await meters.sessions.run(1, Urgency.COMMAND, named_id) == 1
+    assert [fake.closed for fake in meters.opened] == [True, False]
+    await meters.sessions.stop()
+
+
+async def named_id(session: Fake) -> int:
+    await asyncio.sleep(0)
+    return session.meter_id

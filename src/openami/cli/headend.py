@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from openami.cli.headend_campaign import campaign
+from openami.cli.headend_cells import cells
 from openami.cli.headend_command import command
 from openami.cli.headend_commission import commission
 from openami.cli.headend_keys import keys
@@ -44,6 +45,7 @@ def run(home: Path, *, worker: str | None, listen: str | None, verbose: bool) ->
 
 
 headend.add_command(campaign)
+headend.add_command(cells)
 headend.add_command(command)
 headend.add_command(commission)
 headend.add_command(keys)

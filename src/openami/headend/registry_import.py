@@ -111,6 +111,7 @@ def _meter(row: dict[str, Any]) -> Meter:
         installed_us=int(row["installed_us"]),
         capture_period_s=int(row["capture_period_s"]),
         address=row.get("address"),
+        cell=str(row.get("cell", "")),
     )
 
 

@@ -201,6 +201,30 @@ def attachments(database: Database) -> dict[int, Attachment]:
         return {row["meter_id"]: Attachment(**row) for row in rows}
 
 
+def set_cells(database: Database, cells: Mapping[int, str]) -> int:
+    """Record the cells of meters ("" for none), all of them or none; return how many changed.
+
+    Raises:
+        UnknownMeterError: There is no meter of one of these numbers.
+    """
+    count = 0
+    with transaction(database) as connection:
+        for meter_id, cell in cells.items():
+            before = meter(connection, meter_id).cell
+            if before != cell:
+                _set(connection, [meter_id], cell=cell)
+                count += 1
+    return count
+
+
+def cells(database: Database) -> dict[str, int]:
+    """Count the meters of each cell; those without one are left out."""
+    column = meters_table.c.cell
+    query = select(column, func.count()).where(column != "").group_by(column).order_by(column)
+    with reading(database) as connection:
+        return {name: int(number) for name, number in connection.execute(query)}
+
+
 def mark_seen(database: Database, meter_ids: Collection[int], at_us: int) -> None:
     """Record that these meters were heard."""
     _set(database, meter_ids, last_seen_us=at_us)
