@@ -10,7 +10,9 @@ from openami.cli.main import openami
 from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig
 from openami.meter.glance import Glance
+from openami.meter.measuring.terminals import Terminals
 from openami.meter.metrology_process import metrology_of
+from openami.meter.supply import SUPPLY, SupplyLog
 from openami.runtime.clock import MICROSECONDS, Clock
 from openami.runtime.layout import Layout
 
@@ -38,6 +40,21 @@ def test_registers_are_those_of_the_journal(tmp_path: Path) -> None:
     assert opened.import_register_wh == bank.meters[1].momentary(now_s).import_register_wh
     assert (home / "metrology" / "metrology.journal").read_bytes().startswith(octets)
     bank.close()
+
+
+def test_a_supply_that_failed_is_seen(tmp_path: Path) -> None:
+    plant = Plant(tmp_path / "var", meters=1, speed=0.001)
+    home = plant.meter_home(1)
+    sound = Glance(home).momentary()
+    (home / "metrology").mkdir()
+    log = SupplyLog(home / "metrology" / SUPPLY)
+    log.note(Terminals(level_l1=0.0).share(sound.at_s - 86_400), 0)
+
+    failed = Glance(home).momentary()
+
+    assert failed.power_w == 0
+    assert 0 < failed.import_register_wh < sound.import_register_wh
+    log.close()
 
 
 def test_the_command_shows_a_meter_of_the_fleet_and_its_relay(tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ PHASES = {"L1": "level_l1", "L2": "level_l2", "L3": "level_l3"}
     help="Folder of a meter that runs in full, e.g. var/meters/4F414D0000000001.",
 )
 @click.option("--level", "levels", multiple=True, metavar="PHASE=PART", help="E.g. L1=0.7, a sag.")
+@click.option(
+    "--harmonic", type=float, help="Fifth harmonic of the voltages, part of the fundamental."
+)
 @click.option("--magnet", type=float, help="Field at the sensor, in mT.")
 @click.option(
     "--spoil",
@@ -43,6 +46,7 @@ def terminals(  # noqa: PLR0913  one parameter for each option
     home: Path,
     *,
     levels: tuple[str, ...],
+    harmonic: float | None,
     magnet: float | None,
     spoilt: tuple[str, ...],
     sound: bool,
@@ -53,6 +57,8 @@ def terminals(  # noqa: PLR0913  one parameter for each option
     before = Terminals() if sound else Terminals.load(path)
     changes: dict[str, float | bool] = {SWITCHES[each]: True for each in spoilt}
     changes |= dict(_level(each) for each in levels)
+    if harmonic is not None:
+        changes["harmonic_5"] = harmonic
     if magnet is not None:
         changes["magnet_mt"] = magnet
     try:

@@ -14,8 +14,8 @@ WS_PER_WH: Final = 3600
 class Load(Protocol):
     """A home's demand as a function of calendar time."""
 
-    def interval_wh(self, start_s: int) -> int:
-        """Return the energy of the half-hour that starts at `start_s` (seconds UTC), in Wh."""
+    def interval_ws(self, start_s: int) -> int:
+        """Return the energy of the half-hour that starts at `start_s` (seconds UTC), in Ws."""
 
     def energy_ws(self, start_s: int, stop_s: int) -> int:
         """Return the energy from `start_s` to `stop_s`, in Ws; exact and additive."""
@@ -25,13 +25,13 @@ class Load(Protocol):
 
 
 def energy_over(load: Load, start_s: int, stop_s: int) -> int:
-    """Return a load's energy in Ws over any span: whole half-hours as Wh, the ends by shape."""
+    """Return a load's energy in Ws over any span: whole half-hours at once, the ends by shape."""
     energy_ws = 0
     while start_s < stop_s:
         grid_s = start_s - start_s % INTERVAL_S
         end_s = min(grid_s + INTERVAL_S, stop_s)
         if start_s == grid_s and end_s == grid_s + INTERVAL_S:
-            energy_ws += load.interval_wh(grid_s) * WS_PER_WH
+            energy_ws += load.interval_ws(grid_s)
         else:
             energy_ws += load.energy_ws(start_s, end_s)
         start_s = end_s

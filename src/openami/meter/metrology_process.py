@@ -18,14 +18,21 @@ from openami.device.pairing import pair_of
 from openami.exchange.events import EventCode
 from openami.meter.bank import MetrologyBank
 from openami.meter.line import metrology_line
+from openami.meter.load import Load
 from openami.meter.logbook import Logbook
 from openami.meter.measuring.frontend import FrontEnd
 from openami.meter.measuring.measured_load import MeasuredLoad
 from openami.meter.measuring.terminals import FILE, Terminals
-from openami.meter.metrology import NOMINAL_VOLTAGE_DV, REGISTER_WRAP_WH, Metrology
+from openami.meter.metrology import (
+    NOMINAL_VOLTAGE_DV,
+    REGISTER_WRAP_WH,
+    Metrology,
+    Momentary,
+)
 from openami.meter.metrology_config import MetrologyConfig
 from openami.meter.metrology_end import MetrologyEnd
 from openami.meter.replay import ReplayedLoad
+from openami.meter.supply import SUPPLY, Portion, SupplyHistory, SupplyLog, Way
 from openami.runtime.clock import MICROSECONDS, Clock
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.layout import Layout
@@ -46,13 +53,28 @@ class Part(NamedTuple):
     measurement: bytes  # hash of the image
 
 
-def metrology_of(config: MetrologyConfig, replayed: ReplayedLoad | None = None) -> Metrology:
-    """Return the measuring chain of a meter with its replayed load behind it."""
+def load_of(config: MetrologyConfig, replayed: ReplayedLoad | None = None) -> Load:
+    """Return what a meter measures of its replayed load while its supply is sound."""
     replayed = replayed or ReplayedLoad(config.meter_id, config.seed)
+    return MeasuredLoad(replayed, config.meter_id) if config.waveforms else replayed
+
+
+def metrology_of(
+    config: MetrologyConfig, load: Load | None = None, supply: SupplyHistory | None = None
+) -> Metrology:
+    """Return the measuring chain of a meter with a load behind it.
+
+    Args:
+        config: Of the meter.
+        load: What flows while the supply is sound; without, the meter's own.
+        supply: How it stands; always sound, without.
+    """
+    load = load or load_of(config)
     return Metrology(
-        MeasuredLoad(replayed, config.meter_id) if config.waveforms else replayed,
+        load if supply is None else Portion(load, supply, Way.IMPORT),
         config.installed_s,
         config.capture_period_s,
+        generation=None if supply is None else Portion(load, supply, Way.EXPORT),
         phase=config.meter_id,
     )
 
@@ -71,7 +93,9 @@ class MetrologyProcess:
         self._clock = clock
         folder = config.home / METROLOGY
         folder.mkdir(mode=0o700, exist_ok=True)
-        meter = metrology_of(config, load)
+        self._sound = load_of(config, load)
+        self._supply = SupplyLog(folder / SUPPLY)
+        meter = metrology_of(config, self._sound, self._supply.history)
         self.bank = MetrologyBank(
             folder / JOURNAL,
             {config.meter_id: meter},
@@ -99,7 +123,7 @@ class MetrologyProcess:
         self._pulses_from = meter.momentary(self._calendar_s())
         self._line = metrology_line(config, descriptor, self._received)
         self._shown_s = 0.0
-        findings = [self.bank.finding, *self.logbook.findings]
+        findings = [self.bank.finding, self._supply.finding, *self.logbook.findings]
         for finding in filter(None, findings):
             log.error("%s: %s", config.name, finding)
             self.logbook.log(EventCode.STATE_RESTORED, self._calendar_s())
@@ -117,6 +141,7 @@ class MetrologyProcess:
             await asyncio.sleep(TICK_S)
         self._line.close()
         self.bank.close()
+        self._supply.close()
         self.logbook.close()
         log.info("metrology stopped at interval %d", self.last_sequence)
 
@@ -127,9 +152,7 @@ class MetrologyProcess:
         if self.bank.is_long:
             self.bank.shorten()
         shown = self._meter.momentary(calendar_s)
-        # What the street gives does not hang on whether the meter has it.
-        outside = shown if self._meter.supplied else replace(shown, voltage_dv=NOMINAL_VOLTAGE_DV)
-        for event in self._front.advance(now_s, outside, self._terminals):
+        for event in self._front.advance(now_s, self._outside(shown, calendar_s), self._terminals):
             log.warning("%s: %s", self._config.name, event.kind.value)
             self._log(event.code, calendar_s)
         if self._was_lost and (seen := self._front.sees_supply) is not None:
@@ -139,7 +162,7 @@ class MetrologyProcess:
         self.end.tick(now_s, calendar_s)
         if now_s - self._shown_s >= SHOW_S:
             self._shown_s = now_s
-            self._look_outside()
+            self._look_outside(calendar_s)
             self.end.show(now_s, calendar_s, self._front.measured(shown))
         self._send()
 
@@ -150,7 +173,16 @@ class MetrologyProcess:
             self.bank.set_supply(self._config.meter_id, calendar_s, supplied=supplied)
         self.logbook.log(code, calendar_s)
 
-    def _look_outside(self) -> None:
+    def _outside(self, shown: Momentary, calendar_s: int) -> Momentary:
+        """Return what the street gives and the home would draw of a sound supply.
+
+        Neither hangs on whether the meter has supply.
+        """
+        drawn_w = self._sound.power_w(calendar_s) if shown.breaker_closed else 0
+        voltage_dv = shown.voltage_dv if self._meter.supplied else NOMINAL_VOLTAGE_DV
+        return replace(shown, power_w=drawn_w, voltage_dv=voltage_dv)
+
+    def _look_outside(self, calendar_s: int) -> None:
         """See what is done to the meter; a file that makes no sense changes nothing."""
         try:
             self._terminals = Terminals.load(self._config.home / FILE)
@@ -160,6 +192,7 @@ class MetrologyProcess:
             self._terminals_problem = str(error)
         else:
             self._terminals_problem = ""
+        self._supply.note(self._terminals.share(calendar_s), self._meter.last.end_s)
 
     @property
     def pulses(self) -> tuple[int, int]:
@@ -189,7 +222,7 @@ class MetrologyProcess:
             "self-test": int(self._front.status),
             "pulses of import": imported,
             "pulses of export": exported,
-            "alarm": self.bank.failing,
+            "alarm": self.bank.failing or self._supply.failing,
         }
 
     def _calendar_s(self) -> int:

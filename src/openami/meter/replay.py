@@ -152,6 +152,9 @@ class ReplayedLoad:
         row, slot, _ = self._place(start_s)
         return int(self._wh[row, slot])
 
+    def interval_ws(self, start_s: int) -> int:
+        return self.interval_wh(start_s) * WS_PER_WH
+
     def shape_ws(self, start_s: int) -> npt.NDArray[np.int32]:
         """Return the energy from the half-hour's start to each of its seconds: 1801 values, Ws."""
         if self._cache is None or self._cache[0] != start_s:

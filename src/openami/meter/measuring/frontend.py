@@ -3,7 +3,7 @@
 
 It measures in real time, whatever the calendar's speed: a sag takes as long as it takes.  The
 energy that it counts is nobody's: registers and intervals come from the replayed load (`metrology`,
-`measured_load`), which flows whether the terminals are tampered with or not.
+`measured_load`), of which `supply` says how much flows as the terminals stand.
 """
 
 from collections.abc import Iterator

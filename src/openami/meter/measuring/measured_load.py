@@ -55,7 +55,10 @@ class MeasuredLoad:
         self._cache: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def interval_wh(self, start_s: int) -> int:
-        return int(self.shape_ws(start_s)[-1]) // WS_PER_WH
+        return self.interval_ws(start_s) // WS_PER_WH
+
+    def interval_ws(self, start_s: int) -> int:
+        return int(self.shape_ws(start_s)[-1])
 
     def energy_ws(self, start_s: int, stop_s: int) -> int:
         """Return what was measured from `start_s` to `stop_s`, both within one half-hour.

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Final, Self
 
 from openami.meter.measuring.appliances import Household, Resistive
-from openami.meter.measuring.signal import Supply
+from openami.meter.measuring.signal import Harmonic, Supply
 from openami.meter.measuring.watch import Tampering
+from openami.meter.supply import MILLION, Share
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json, write_durably
 
 FILE: Final = "terminals.json"
 REMEDY: Final = "write it again with `openami meter terminals`, or remove it"
 MOST_LEVEL: Final = 2.0
+MOST_HARMONIC: Final = 0.5
 MOST_FIELD_MT: Final = 1000.0
 SOUND_DEG: Final = (0.0, -120.0, 120.0)
 REVERSED_DEG: Final = (0.0, 120.0, -120.0)
@@ -30,6 +32,7 @@ class Terminals:
 
     Attributes:
         level_l1: Voltage of L1 against what the supply gives; likewise L2, L3.
+        harmonic_5: Fifth harmonic of the voltages, as a part of the fundamental.
         sequence_reversed: L2 and L3 have changed places.
         neutral_lost: The current does not return through the meter.
         current_reversed: It flows backwards through the meter.
@@ -41,6 +44,7 @@ class Terminals:
     level_l1: float = 1.0
     level_l2: float = 1.0
     level_l3: float = 1.0
+    harmonic_5: float = 0.0
     sequence_reversed: bool = False
     neutral_lost: bool = False
     current_reversed: bool = False
@@ -53,6 +57,7 @@ class Terminals:
             ("level_l1", MOST_LEVEL),
             ("level_l2", MOST_LEVEL),
             ("level_l3", MOST_LEVEL),
+            ("harmonic_5", MOST_HARMONIC),
             ("magnet_mt", MOST_FIELD_MT),
         ):
             value = getattr(self, name)
@@ -92,6 +97,14 @@ class Terminals:
             magnet_mt=self.magnet_mt,
         )
 
+    def share(self, at_s: int) -> Share:
+        """Return what of a sound supply's energy the home takes from a second on.
+
+        It draws from L1 like a resistor: by the square of the RMS voltage, harmonics and all.
+        """
+        taken = round(MILLION * self.level_l1**2 * (1 + self.harmonic_5**2))
+        return Share(at_s, 0, taken) if self.current_reversed else Share(at_s, taken)
+
     def home(self, power_w: int, voltage_v: float, sampling_hz: int) -> Household:
         """Return what is at the terminals while a home draws `power_w` from L1 at `voltage_v`."""
         supply = Supply(
@@ -99,6 +112,7 @@ class Terminals:
             voltage_v=voltage_v,
             angles_deg=REVERSED_DEG if self.sequence_reversed else SOUND_DEG,
             levels=(self.level_l1, self.level_l2, self.level_l3),
+            harmonics=(Harmonic(order=5, part=self.harmonic_5),) if self.harmonic_5 else (),
         )
         drawn_w = -power_w if self.current_reversed else power_w
         return Household(
