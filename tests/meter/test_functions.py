@@ -115,6 +115,7 @@ def test_too_much_load_opens_the_breaker_and_says_why(meter: MeterInMemory) -> N
     state = reader.run(reader.client.get(DisconnectControl.control_state, at=DISCONNECT))
     assert state is ControlState.READY_FOR_RECONNECTION
     assert meter.logged().count(EventCode.LOAD_LIMITED) == 1
+    assert EventCode.DISCONNECTED_REMOTELY not in meter.logged()
     assert not meter.bank.meters[1].breaker_closed
 
 

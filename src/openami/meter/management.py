@@ -10,6 +10,7 @@ only it knows what else can bring the rows back (metrology's journal) and how ma
 sync.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -292,7 +293,10 @@ class Management:
     def breaker_stands(self, *, closed: bool, at_s: int) -> None:
         """Learn from metrology where the breaker stands, since `at_s` if it moved."""
         if closed != self._state.state.output_closed:
-            self.log_event(BREAKER_EVENTS[closed], at_s)
+            wanted = self._state.state.control_state
+            limited = wanted is ControlState.READY_FOR_RECONNECTION
+            code = EventCode.LOAD_LIMITED if limited and not closed else BREAKER_EVENTS[closed]
+            self.log_event(code, at_s)
             try:
                 self._state.note(durable=True, output_closed=closed)
             except StorageError as error:
@@ -395,11 +399,8 @@ class Management:
     def _trip(self) -> None:
         """Open the breaker because the load was over its limit; a person closes it at the meter."""
         if self._disconnector.state is ControlState.CONNECTED:
-            try:
+            with contextlib.suppress(Refused):  # the disk is full; it is tried again
                 self._disconnector.apply(Trigger.LOCAL_DISCONNECT)
-            except Refused:
-                return  # the disk is full; it is tried again
-            self.log_event(EventCode.LOAD_LIMITED)
 
     def _begin_ring_at(self, sequence: int) -> None:
         """Let the ring go on behind a gap that nobody can fill any more."""
