@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from chainparts import CLOCK, PUSH_SETUP, Counter, Switch, functions_of, identity
+from chainparts import CLOCK, PUSH_SETUP, Counter, Switch, functions_of, identity, sealed_client
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
 from openami.cosem.classes.access_control import SecuritySetup
@@ -55,6 +55,7 @@ from openami.dlms.security.keyset import KeySet
 from openami.exchange.channels import Channel
 from openami.headend.config import (
     CampaignSettings,
+    CollectionSettings,
     HeadEndConfig,
     ScheduleSettings,
     SessionSettings,
@@ -87,6 +88,7 @@ REGION: Final = "north"
 CONCENTRATOR: Final = concentrator_title(1)
 ANY_PORT: Final = Url("tls", "127.0.0.1", 0)
 FRAME_COUNTER: Final = Obis(0, 0, 43, 1, 0, 255)
+LDN: Final = Obis(0, 0, 42, 0, 0, 255)
 SECURITY_SETUP: Final = Obis(0, 0, 43, 0, 0, 255)
 
 Row = tuple[int, int, int]  # clock (end of the interval) in µs, import Wh, import register Wh
@@ -243,13 +245,11 @@ class TestMeter:
         )
         public = AssociationPolicy(
             client_sap=PUBLIC_CLIENT,
-            grants=(
-                Grant(at=FRAME_COUNTER, read=ALL),
-                Grant(at=Obis(0, 0, 42, 0, 0, 255), read=ALL),
-            ),
+            grants=tuple(Grant(at=at, read=ALL) for at in (FRAME_COUNTER, LDN)),
         )
+        policies = [policy, public, sealed_client(self.ciphering, HEAD_END_TITLE, LOAD_PROFILE)]
         return LogicalDevice(
-            objects=self._objects(), associations=[policy, public], system_title=self.title
+            objects=self._objects(), associations=policies, system_title=self.title
         )
 
     def _objects(self) -> Iterator[InterfaceClass]:
@@ -367,6 +367,7 @@ class Chain:
         self.meters_url = ANY_PORT
         self.schedule = NO_SCHEDULE
         self.sessions = QUICK_SESSIONS
+        self.collection = CollectionSettings()
         self.headend: HeadEnd
         self.concentrator: Concentrator
         self.running_headend: Running
@@ -385,6 +386,7 @@ class Chain:
             listen=self.uplink_url,
             sessions=self.sessions,
             schedule=self.schedule,
+            collection=self.collection,
             key_changes=QUICK_WORK,
             commissioning=QUICK_WORK,
             campaigns=QUICK_CAMPAIGNS,

@@ -13,10 +13,13 @@ from openami.cosem.classes.push import (
     PushSetup,
     SendDestinationAndMethod,
 )
+from openami.cosem.device import AssociationPolicy, Ciphering, PreEstablished
 from openami.cosem.model import InterfaceClass
+from openami.cosem.rights import ALL, Grant
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import OctetString, VisibleString
 from openami.dlms.obis import Obis
+from openami.exchange.uplink import COLLECTION_CLIENT
 from openami.meter.functions import Functions
 from openami.meter.settings import Settings
 
@@ -81,3 +84,13 @@ class Counter:
     def reserve(self, count: int) -> int:
         first, self.next = self.next, self.next + count
         return first
+
+
+def sealed_client(ciphering: Ciphering, head_end: bytes, profile: Obis) -> AssociationPolicy:
+    """Return what lets a meter take requests that its head-end sealed beforehand."""
+    return AssociationPolicy(
+        client_sap=COLLECTION_CLIENT,
+        ciphering=ciphering,
+        grants=(Grant(at=profile, read=ALL),),
+        pre_established=PreEstablished(client_title=head_end),
+    )

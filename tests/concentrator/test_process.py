@@ -189,6 +189,8 @@ async def test_the_status_says_what_matters(tmp_path: Path) -> None:
         "not kept": 0,
         "journal octets": 0,
         "meters known": 0,
+        "collected": 0,
+        "sealed refused": 0,
         "lines": 0,
         "lines up": 0,
         "alarm": "",

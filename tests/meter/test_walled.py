@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from device.secure.worlds import InMemoryClient, in_memory
-from meter.house import CIPHER, DAY_S, HEAD_END, KEYS, MeterInMemory, Reader, config_in
+from meter.house import CIPHER, DAY_S, HEAD_END, INSTALLED_S, KEYS, MeterInMemory, Reader, config_in
 from meter.test_keys import MASTER, NEW, TRANSFER
 from openami.cosem.classes.access_control import KeyId, SecuritySetup
 from openami.cosem.classes.measurement import Data
@@ -17,18 +17,27 @@ from openami.cosem.serving.security_setup import wrap_keys
 from openami.device.secure.access import Caller
 from openami.device.secure.channels import AHEAD, WINDOW, Channels, Secrets, bring_in
 from openami.device.secure.service import Service
+from openami.dlms.apdu.ciphered import GeneralCiphering
+from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.errors import DlmsError, ReplayError, SecurityError
 from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.credentials import MasterKey
-from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.dlms.security.envelopes import (
+    GeneralTerms,
+    decode_envelope,
+    open_envelope,
+    seal_general,
+)
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.firmware.flash import SimulatedFlash
+from openami.headend.sealing import profile_request
 from openami.meter.keys import WalledSecurity
 from openami.meter.objects import FRAME_COUNTER, LDN, SECURITY_SETUP
 from openami.psa.status import PsaError, Status
 from openami.psa.storage import InternalTrustedStorage
+from openami.runtime.clock import MICROSECONDS
 
 SECRETS = Secrets(
     title=config_in(Path()).title,
@@ -247,3 +256,40 @@ def _get(counter: int) -> bytes:
         peer_title=SECRETS.title,
         counters=CounterBlock(counter, counter + 1),
     ).protect(plain)
+
+
+def sealed(counter: int, plain: bytes) -> bytes:
+    """Return a request as the head-end seals it for a time when it is away."""
+    terms = GeneralTerms(
+        transaction_id=counter.to_bytes(4), originator=HEAD_END, recipient=SECRETS.title
+    )
+    return seal_general(CIPHER, counter, plain, terms)
+
+
+def test_a_sealed_request_reads_the_profile_once_and_nothing_else(plant: Plant) -> None:
+    plant.meter.attach()
+    plant.meter.run(DAY_S)
+    since_us = INSTALLED_S * MICROSECONDS
+    wanted = profile_request(since_us, since_us + DAY_S * MICROSECONDS)
+    connection = plant.meter.management.connection(plain=False)
+
+    answer = connection.receive(65, sealed(5000, wanted))
+
+    assert answer is not None
+    envelope = decode_envelope(answer)
+    assert isinstance(envelope, GeneralCiphering)
+    assert envelope.transaction_id == (5000).to_bytes(4)
+    plain, _ = open_envelope(CIPHER, envelope)
+    assert plain[:1] + plain[3:4] == b"\xc4\x00"
+    assert decode_profile(plain[4:]).rows > 40
+    again = connection.receive(65, sealed(5000, wanted))
+    assert again is not None
+    assert again[:1] == b"\xd8"  # the counter was used
+    breaker = bytes.fromhex("c001c10046000060030aff0200")
+    other = connection.receive(65, sealed(5001, breaker))
+    assert other is not None
+    refusal, _ = open_envelope(CIPHER, decode_envelope(other))
+    assert refusal[3] == 1  # no rights there
+    unprotected = connection.receive(65, wanted)
+    assert unprotected is not None
+    assert unprotected[:1] == b"\xd8"

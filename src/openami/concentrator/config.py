@@ -32,6 +32,7 @@ class ConcentratorConfig:
     quota_per_meter: int  # entries
     most_octets: int  # of all entries together
     registry: Path
+    plans: Path
     bearer: str  # of the meters that dial; empty: the scheme of `meters_listen`
     heartbeat_s: float  # to the head-end
     window_entries: int  # pushes under way to the head-end
@@ -66,6 +67,7 @@ class ConcentratorConfig:
             quota_per_meter=journal.whole("quota_per_meter", 5000, least=1),
             most_octets=journal.whole("most_octets", MOST_OCTETS, least=65_536),
             registry=registry.path("file", "meters.db"),
+            plans=registry.path("plans", "plans.db"),
             bearer=meters.text("bearer", ""),
             heartbeat_s=uplink.number("heartbeat_s", 30.0, least=0.01),
             window_entries=journal.whole("window_entries", 256, least=1),

@@ -5,21 +5,25 @@ import asyncio
 import logging
 import sqlite3
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from openami.concentrator.collection import Collection
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.journal import Journal, Outcome, Put, Remove
 from openami.concentrator.lines.service import HdlcLine
 from openami.concentrator.meters_side import listen_for_meters
 from openami.concentrator.observer import Observer
+from openami.concentrator.plans import Plans
 from openami.concentrator.registry import Registry
 from openami.concentrator.relay import Relay
 from openami.concentrator.uplink import Uplink
 from openami.concentrator.window import Window
 from openami.concentrator.words import Words
 from openami.exchange.field import Heartbeat
+from openami.exchange.orders import decode_order
 from openami.runtime.clock import real_us, to_us
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.groupcommit import GroupCommit
@@ -74,6 +78,16 @@ class Concentrator:
             self.relay, self.journal, self.writer, window, self.words, time.monotonic
         )
         self.observer = Observer(self.registry, self.relay, self.writer, config)
+        self.plans = Plans(config.plans)
+        self.collection = Collection(
+            self.plans,
+            self.relay,
+            self.registry,
+            keep=self.writer.submit,
+            is_online=lambda: self.uplink.is_up,
+        )
+        self.uplink.on_order = self._order
+        self._orders: set[asyncio.Task[None]] = set()
         self.lines = [HdlcLine(line, self.relay, self.registry) for line in config.lines]
         self.observer.began(self.journal.set_aside)
 
@@ -94,6 +108,7 @@ class Concentrator:
             asyncio.create_task(self.uplink.keep_connected(self.config)),
             asyncio.create_task(self.registry.run()),
             asyncio.create_task(self.observer.run()),
+            asyncio.create_task(self.collection.run()),
             asyncio.create_task(self._report(run_folder)),
             *(asyncio.create_task(line.run()) for line in self.lines),
         ]
@@ -126,6 +141,8 @@ class Concentrator:
             "not kept": tally.full + tally.unkept,
             "journal octets": self.journal.octets,
             "meters known": len(self.registry),
+            "collected": self.collection.collected,
+            "sealed refused": self.collection.refused,
             "lines": len(self.lines),
             "lines up": sum(line.is_up for line in self.lines),
             "alarm": self.writer.trouble or self.registry.failing,
@@ -155,8 +172,25 @@ class Concentrator:
             await asyncio.sleep(STATUS_S)
         await asyncio.Event().wait()
 
+    def _order(self, apdu: bytes, done: Callable[[], None]) -> None:
+        """Take an order of the head-end; it is confirmed when it is stored."""
+        _, plan = decode_order(apdu)
+        if plan is None:
+            done()  # of a later version: there is nothing to be done
+            return
+
+        async def take() -> None:
+            if await self.collection.take(plan):
+                done()
+
+        task = asyncio.create_task(take())
+        self._orders.add(task)
+        task.add_done_callback(self._orders.discard)
+
     async def _close_journal(self) -> None:
         await self.writer.stop()
+        await asyncio.gather(*self._orders)
+        await self.collection.close()
         self.journal.close()
         await self.registry.close()
 

@@ -21,7 +21,12 @@ from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotificationConfirm
 from openami.dlms.errors import DecodeError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
-from openami.exchange.uplink import MANAGEMENT_SERVER, PUSH_CLIENT, Attachment
+from openami.exchange.uplink import (
+    COLLECTION_CLIENT,
+    MANAGEMENT_SERVER,
+    PUSH_CLIENT,
+    Attachment,
+)
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +75,7 @@ class Relay:
         on_line: Called with a meter and its new connection, or None when it is gone.
         on_full: Called with a meter and why when its push found no room, once until there is room.
         on_room: Called with a meter whose push found room again.
+        on_collected: Called with a meter and what it answered to a sealed request.
         own_title: The concentrator's; frames for it go to `on_own`.
         on_own: Called with source, destination and APDU of a frame for the concentrator itself.
     """
@@ -84,6 +90,7 @@ class Relay:
         self.on_full: Callable[[bytes, Outcome], None] = lambda _title, _outcome: None
         self.on_room: Callable[[bytes], None] = lambda _title: None
         self.own_title = b""
+        self.on_collected: Callable[[bytes, bytes], None] = lambda _title, _apdu: None
         self.on_own: Callable[[int, int, bytes], None] = lambda _source, _destination, _apdu: None
         self._keep = keep
         self._real_us = real_us
@@ -133,6 +140,9 @@ class Relay:
         Raises:
             DecodeError: A push that no receipt could name.
         """
+        if destination == COLLECTION_CLIENT:
+            self.on_collected(title, apdu)
+            return
         if destination != PUSH_CLIENT:
             self._answer(title, source, destination, apdu)
             return
@@ -171,8 +181,15 @@ class Relay:
 
     def unreachable(self, title: bytes, source: int, destination: int) -> None:
         """Answer the head-end for a meter that is not attached, or whose way failed."""
+        if destination == COLLECTION_CLIENT:
+            return  # that is us
         self.tally.unreachable += 1
         self._answer(title, source, destination, NOT_ATTACHED)
+
+    def ask(self, title: bytes, source: int, destination: int, apdu: bytes) -> bool:
+        """Ask a meter for the concentrator itself; False when it is not attached."""
+        meter = self._meters.get(title)
+        return meter is not None and meter[0].send(source, destination, apdu)
 
     def is_attached(self, title: bytes) -> bool:
         """Tell whether a meter is attached."""

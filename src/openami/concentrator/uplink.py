@@ -18,7 +18,8 @@ from openami.concentrator.journal import Journal, Outcome, Put, Remove
 from openami.concentrator.relay import NOT_ATTACHED, Relay
 from openami.concentrator.window import Window
 from openami.concentrator.words import DEAD_AFTER, Words
-from openami.dlms.apdu.notification import DataNotificationConfirm
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
+from openami.dlms.apdu.notification import DataNotification, DataNotificationConfirm
 from openami.dlms.gateway import GatewayResponse
 from openami.exchange.uplink import (
     MANAGEMENT_SERVER,
@@ -67,6 +68,7 @@ class Uplink:
         relay.on_confirm = self._confirm
         relay.on_change = self._announce
         relay.on_own = self._for_us
+        self.on_order: Callable[[bytes, Callable[[], None]], None] = lambda _apdu, _done: None
 
     @property
     def receipt_timeout_s(self) -> float:
@@ -204,13 +206,25 @@ class Uplink:
             self.send(MANAGEMENT_SERVER, PUSH_CLIENT, apdu)
 
     def _for_us(self, source: int, destination: int, apdu: bytes) -> None:
-        """Take a frame for the concentrator itself: the confirm of what it said."""
+        """Take a frame for the concentrator itself: a confirm of what it said, or an order."""
         if source == PUSH_CLIENT and apdu[:1] == bytes((DataNotificationConfirm.TAG,)):
             confirm = DataNotificationConfirm.decode(apdu)
             self._words.confirmed(int(confirm.long_invoke_id_and_priority))
             return
-        up = GatewayResponse(physical_address=self._relay.own_title, apdu=NOT_ATTACHED)
-        self.send(destination, source, up.encode())
+        if source == PUSH_CLIENT and apdu[:1] == bytes((DataNotification.TAG,)):
+            self.on_order(apdu, lambda: self._obeyed(apdu))
+            return
+        self._say_own(destination, source, NOT_ATTACHED)
+
+    def _obeyed(self, order: bytes) -> None:
+        """Confirm an order that is stored."""
+        invoke_id = LongInvokeIdAndPriority(int.from_bytes(order[1:5]))
+        confirm = DataNotificationConfirm(long_invoke_id_and_priority=invoke_id)
+        self._say_own(MANAGEMENT_SERVER, PUSH_CLIENT, confirm.encode())
+
+    def _say_own(self, source: int, destination: int, apdu: bytes) -> None:
+        up = GatewayResponse(physical_address=self._relay.own_title, apdu=apdu)
+        self.send(source, destination, up.encode())
 
     # Announcements ------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ from openami.dlms.data import (
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
 
-CLAUSE: Final = "docs/concentrator.md, 4"
+CLAUSE: Final = "docs/concentrator.md, 5"
 MOST_LINKS: Final = 300  # in one APDU: below 200 octets each
 MOST_NOTICES: Final = 100  # below 600 octets each
 LONGEST_TEXT: Final = 400  # characters of a notice or an alarm
@@ -66,6 +66,7 @@ class NoticeCode(IntEnum):
     LINE_UP = 21
     METER_WITHOUT_TITLE = 22
     METER_TWICE = 23
+    REQUEST_REFUSED = 30
 
 
 NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
@@ -83,6 +84,7 @@ NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
     NoticeCode.LINE_UP: "a line of meters is back",
     NoticeCode.METER_WITHOUT_TITLE: "a meter on a line does not say its system title",
     NoticeCode.METER_TWICE: "a meter on a line says a title that is attached elsewhere",
+    NoticeCode.REQUEST_REFUSED: "a meter did not take a sealed request",
 }
 
 

@@ -21,6 +21,7 @@ from openami.dlms.sap import Sap
 
 MANAGEMENT_SERVER: Final = Sap(1)
 PUSH_CLIENT: Final = Sap(64)  # destination of pushes and of announcements, source of receipts
+COLLECTION_CLIENT: Final = Sap(65)  # of sealed requests, which a concentrator carries out
 
 MOST_IN_ONE: Final = 1000  # 29 octets each: well below the 65,535 of a wrapper frame
 CLAUSE: Final = "announcement of attachments, docs/architecture.md, 5"

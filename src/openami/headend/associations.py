@@ -146,6 +146,15 @@ class MeterSession:
         self._block.following, self._block.end = block.start, block.stop
         return block
 
+    async def reserve_ahead(self, count: int, spare: int) -> range:
+        """Reserve counters for what is sent much later, above `spare` ones for us until then.
+
+        A meter takes rising counters only: what is sealed with these is worth nothing once we go
+        on above them, and our own below them once one of these was sent.
+        """
+        await self.reserve(spare)
+        return await self._books.reserve(self.meter.meter_id, self.epoch, count, self._held.lease)
+
     def retire(self) -> None:
         """Let no further job use the association: the keys under it may have changed."""
         self._broken = True
@@ -189,6 +198,17 @@ class Associations:
         self._leases: dict[int, Lease] = {}  # the last of each meter
         self._blocks: dict[tuple[int, int], CounterBlock] = {}
         self._windows: dict[tuple[int, int], ReceiveWindow] = {}
+
+    def following(self, meter_id: int, epoch: int) -> int | None:
+        """Return the counter that a meter gets next; None where no block is in our hands."""
+        block = self._blocks.get((meter_id, epoch))
+        return None if block is None else block.following
+
+    def give_up_counters(self, meter_id: int, up_to: int) -> None:
+        """Count on above `up_to`: the meter has taken it, and takes none below any more."""
+        for (owner, _), block in self._blocks.items():
+            if owner == meter_id and block.following <= up_to:
+                block.following = block.end
 
     async def open(self, meter_id: int) -> MeterSession:
         """Open an association with a meter by the route there is.

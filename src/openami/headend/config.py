@@ -109,6 +109,18 @@ class OutageSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionSettings:
+    """What concentrators are to read by themselves while we are out of their reach."""
+
+    every_s: float = 0.0  # real seconds from one reading of a meter to the next; 0: never
+    readings: int = setting(36, least=1)  # handed in advance for each meter
+    spare_counters: int = setting(512, least=16)  # for us before the handed ones fall due
+    parallel: int = setting(20, least=1)  # meters at once
+    look_s: float = setting(5.0, least=0.01)  # real seconds between two looks
+    confirm_s: float = setting(30.0, least=0.1)  # for the concentrator to confirm a plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
     """One of the head-ends that share a store."""
 
@@ -139,6 +151,7 @@ class HeadEndConfig:
     campaigns: CampaignSettings = CampaignSettings()
     outages: OutageSettings = OutageSettings()
     topology: Path | None = None  # CSV, read at each start (store.topology)
+    collection: CollectionSettings = CollectionSettings()
     worker: WorkerSettings = WorkerSettings()
     publish_events: bool = False  # to the outbox, which meter data management publishes
 
@@ -172,6 +185,7 @@ class HeadEndConfig:
             campaigns=file.table("campaigns").settings(CampaignSettings),
             outages=_outages(file.table("outages")),
             topology=_topology(file.table("topology")),
+            collection=file.table("collection").settings(CollectionSettings),
             publish_events=file.table("publish").flag("events", default=False),
             worker=WorkerSettings(
                 name=worker.text("name", "headend"),

@@ -19,9 +19,11 @@ from typing import Final, NamedTuple
 
 from openami.cosem.classes.push import PushMessage
 from openami.dlms.apdu.ciphered import GeneralCiphering
+from openami.dlms.apdu.get import GetResponseNormal
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.exchange.notice import EventNotice, is_notice
+from openami.exchange.orders import is_sealed
 from openami.headend.directory import Directory
 from openami.headend.noticed import Noticed, store_noticed
 from openami.runtime.clock import MICROSECONDS, real_us
@@ -106,6 +108,7 @@ class Notifications:
         """
         self.accepted = self.repeated = self.rejected = 0
         self.on_push: Callable[[Meter], None] = lambda _meter: None
+        self.on_collected: Callable[[Meter], None] = lambda _meter: None
         self._directory = directory
         self._own_title = own_title
         self._store = store
@@ -167,6 +170,8 @@ class Notifications:
         epoch, origin, plain = self._decipher(meter, envelope)
         if is_notice(plain):
             return self._noticed(meter, envelope.transaction_id, plain, origin)
+        if plain[:1] == bytes((GetResponseNormal.TAG,)) and is_sealed(envelope.transaction_id):
+            return Arrival(self._collected(meter, epoch, apdu, plain), origin)
         push = PushMessage.decode(plain)
         if envelope.transaction_id != push.long_invoke_id_and_priority.encode():
             raise _refused("its transaction-id is not its long-invoke-id", title)
@@ -201,6 +206,23 @@ class Notifications:
             received_real_us=real_us(),
         )
         return Arrival(noticed, origin)
+
+    def _collected(self, meter: Meter, epoch: int, apdu: bytes, plain: bytes) -> Message:
+        """Return what the answer to a sealed request stores: its rows, opened, with its octets."""
+        if plain[1:2] != bytes((GetResponseNormal.CHOICE,)) or plain[3:4] != b"\x00":
+            said = plain[:5].hex(" ").upper()
+            raise _refused(f"a sealed request was answered with {said}, no rows", meter.title)
+        self.on_push(meter)
+        self.on_collected(meter)
+        return Message(
+            meter_id=meter.meter_id,
+            kind=inbox.PROFILE,
+            received_us=self._now_us(),
+            epoch=epoch,
+            hops=self._directory.place(meter.concentrator),
+            octets=apdu,
+            rows=plain[4:],
+        )
 
     def _decipher(self, meter: Meter, envelope: GeneralCiphering) -> tuple[int, Origin, bytes]:
         """Open with any key that opens; return the epoch, the identity, the APDU.

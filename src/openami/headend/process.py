@@ -27,6 +27,7 @@ from openami.headend.presence import Presence
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.headend.routes import Routes
 from openami.headend.schedule import Schedule
+from openami.headend.sealing import Sealing
 from openami.headend.sessions import Group, Sessions
 from openami.headend.uplinks import Uplinks, listen_for_concentrators
 from openami.headend.watch import Watch
@@ -54,8 +55,18 @@ class HeadEnd:
         listener: The open port for concentrators, while `run` runs.
     """
 
-    def __init__(self, config: HeadEndConfig, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        config: HeadEndConfig,
+        now_us: Callable[[], int],
+        speed: Callable[[], float] = lambda: 1.0,
+    ) -> None:
         """Open the store and the keys, enter the shipment; call inside a running loop.
+
+        Args:
+            config: What it is told.
+            now_us: The calendar.
+            speed: Calendar seconds a real second.
 
         Raises:
             UserError: The store, the keystore or the shipment cannot be used.
@@ -161,6 +172,17 @@ class HeadEnd:
             self.holdings.worker,
         )
         self.watch = Watch(self.books, self.sessions, self._reachable, now_us)
+        self.sealing = Sealing(
+            config.collection,
+            config.title,
+            directory=self.directory,
+            uplinks=self.uplinks,
+            associations=self.associations,
+            sessions=self.sessions,
+            now_us=now_us,
+            speed=speed,
+        )
+        self.notifications.on_collected = self.sealing.answered
         self.uplinks.on_word = self.books.word
         self.notifications.on_push = self.presence.heard
         self.holdings.on_lapse = self.presence.tell_again
@@ -192,6 +214,7 @@ class HeadEnd:
                 self.key_changes.work.run(),
                 self.commissionings.work.run(),
                 self.campaigns.run(),
+                self.sealing.run(),
                 self.watch.run(),
                 self.outages.run(),
                 self._report(run_folder),
@@ -237,6 +260,7 @@ class HeadEnd:
             "firmware updates open": self.campaigns.work.under_way,
             "firmware blocks": self.campaigns.updates.blocks,
             "outages open": self.outages.open,
+            "sealed plans": self.sealing.plans,
             "leases": self.holdings.count,
             "alarm": self.books.arrivals.trouble,
         }
@@ -284,4 +308,4 @@ async def serve(
         config = replace(config, listen=listen)
     layout = Layout(home.parent)
     clock = Clock(layout.clock)
-    await HeadEnd(config, clock.now_us).run(stop, layout.run)
+    await HeadEnd(config, clock.now_us, lambda: clock.speed).run(stop, layout.run)

@@ -6,6 +6,7 @@ A frame behind a gateway header (E7) is a push or an answer of a meter.  A push 
 header is the concentrator's own word on who came and went.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -101,6 +102,8 @@ class Uplinks:
         self.on_word: Callable[[bytes, Word, Callable[[], None]], None] = (
             lambda _title, _word, _confirm: None
         )
+        self._orders: dict[tuple[bytes, int], asyncio.Future[None]] = {}
+        self._order_id = 0
         self._notifications = notifications
         self._belongs = belongs
         self._carriers: dict[bytes, Carrier] = {}
@@ -190,6 +193,36 @@ class Uplinks:
 
         return send
 
+    async def order(
+        self, concentrator: bytes, encode: Callable[[int], bytes], most_s: float
+    ) -> None:
+        """Give a concentrator an order and wait until it is stored there.
+
+        Args:
+            concentrator: Its title.
+            encode: Returns the APDU for a long-invoke-id.
+            most_s: How long to wait.
+
+        Raises:
+            WireError: It is not connected, or did not confirm in time.
+        """
+        carrier = self._carriers.get(concentrator)
+        if carrier is None:
+            raise WireError(f"concentrator {concentrator.hex().upper()} is not connected")
+        self._order_id = (self._order_id + 1) & LongInvokeIdAndPriority.LARGEST_ID
+        told = encode(self._order_id)
+        key = concentrator, int.from_bytes(told[1:5])
+        done = self._orders[key] = asyncio.get_running_loop().create_future()
+        try:
+            carrier.send(concentrator, PUSH_CLIENT, MANAGEMENT_SERVER, told)
+            async with asyncio.timeout(most_s):
+                await done
+        except TimeoutError:
+            said = f"{carrier.wire.name} did not confirm an order within {most_s:g} s"
+            raise WireError(said) from None
+        finally:
+            del self._orders[key]
+
     def close_session(self, title: bytes, client_sap: int) -> None:
         """Deliver no more answers to a session."""
         sessions = self._sessions.get(title, {})
@@ -201,6 +234,9 @@ class Uplinks:
         self, carrier: Carrier, source: int, destination: int, response: GatewayResponse
     ) -> None:
         title = response.physical_address
+        if title == carrier.title:
+            self._obeyed(carrier, response.apdu)
+            return
         if destination == PUSH_CLIENT:
             self._notifications.receive(
                 carrier.title,
@@ -212,6 +248,14 @@ class Uplinks:
         session = self._sessions.get(title, {}).get(destination)
         if source == MANAGEMENT_SERVER and session and self._routes.get(title) is carrier:
             session[0](response.apdu)
+
+    def _obeyed(self, carrier: Carrier, apdu: bytes) -> None:
+        """Take a concentrator's confirm of an order."""
+        if apdu[:1] == bytes((DataNotificationConfirm.TAG,)):
+            confirm = DataNotificationConfirm.decode(apdu)
+            done = self._orders.get((carrier.title, int(confirm.long_invoke_id_and_priority)))
+            if done is not None and not done.done():
+                done.set_result(None)
 
     def _announced(self, carrier: Carrier, apdu: bytes) -> None:
         if not tells_attachments(apdu):

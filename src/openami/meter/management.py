@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from openami.cosem.classes.disconnect import ControlState, Disconnector, Trigger
-from openami.cosem.device import AssociationPolicy, LogicalDevice
+from openami.cosem.device import AssociationPolicy, LogicalDevice, PreEstablished
 from openami.cosem.model import Refused
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.watching import SecurityWatch
@@ -37,6 +37,8 @@ from openami.meter.objects import (
     MANAGER_GRANTS,
     PUBLIC_GRANTS,
     READER_GRANTS,
+    SEALED_CLIENT,
+    SEALED_GRANTS,
     Firmware,
     Instrument,
     Sources,
@@ -371,9 +373,17 @@ class Management:
             is_password=self._security.is_password,
             grants=READER_GRANTS,
         )
+        sealed = AssociationPolicy(
+            client_sap=SEALED_CLIENT,
+            ciphering=self._ciphering,
+            grants=SEALED_GRANTS,
+            pre_established=PreEstablished(client_title=self.config.head_end_title),
+        )
         title = self.config.title
         return (
-            LogicalDevice(objects=objects, associations=(public, manager), system_title=title),
+            LogicalDevice(
+                objects=objects, associations=(public, manager, sealed), system_title=title
+            ),
             LogicalDevice(
                 objects=objects, associations=(public, manager, reader), system_title=title
             ),

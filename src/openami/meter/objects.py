@@ -66,6 +66,9 @@ EXPORT_POWER: Final = Obis(1, 0, 2, 7, 0, 255)
 
 PUBLIC_GRANTS: Final = tuple(Grant(at=at, read=ALL) for at in (CLOCK, LDN, SAP_LIST, FRAME_COUNTER))
 READER_GRANTS: Final = (Grant(read=ALL),)
+SEALED_CLIENT: Final = 65
+"""The head-end by requests that it sealed beforehand; the concentrator's port brings them."""
+SEALED_GRANTS: Final = (Grant(at=LOAD_PROFILE, read=ALL), Grant(at=EVENT_LOG, read=ALL))
 MANAGER_GRANTS: Final = (
     Grant(read=ALL, invoke=ALL),
     Grant(of=PushSetup, write=frozenset({4, 5, 6, 7})),

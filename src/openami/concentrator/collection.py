@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Collection by plan: sealed requests go to their meters when due, answers into the journal.
+
+Neither request nor answer can be read here.  An answer belongs to its request by the transaction-id
+that stands in the clear, waits in the journal beside the pushes, and leaves it by the same end
+receipt.  A request is sent once: whether a meter that did not answer has carried it out nobody here
+can tell, and it would refuse the same counter; the next request of the plan asks for the same
+time again.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from openami.concentrator.journal import Outcome, Put, long_invoke_id
+from openami.concentrator.plans import Due, Plans, RequestState
+from openami.concentrator.registry import Registry
+from openami.concentrator.relay import Keep, Relay
+from openami.exchange.field import NoticeCode
+from openami.exchange.orders import Plan
+from openami.exchange.uplink import COLLECTION_CLIENT, MANAGEMENT_SERVER
+from openami.runtime.clock import real_us
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+ANSWER_S: Final = 60.0  # an answer that takes longer will not come
+MOST_AT_ONCE: Final = 32  # meters that are asked at a time
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A request under way."""
+
+    number: int
+    transaction: int
+    since_s: float
+
+
+class Collection:
+    """Carries out plans.
+
+    Attributes:
+        look_s: From one look for what is due to the next.
+        collected: Answers that are in the journal.
+        refused: Requests that a meter refused, or answered with something else.
+    """
+
+    look_s = LOOK_S
+
+    def __init__(
+        self,
+        plans: Plans,
+        relay: Relay,
+        registry: Registry,
+        *,
+        keep: Keep,
+        is_online: Callable[[], bool],
+    ) -> None:
+        """Bind the ports; call inside a running loop.
+
+        Args:
+            plans: What is to be asked.
+            relay: The ways to the meters.
+            registry: Takes notices.
+            keep: Queues an answer for the journal.
+            is_online: Tells whether the head-end is in reach.
+        """
+        self.collected = self.refused = 0
+        self._plans = plans
+        self._relay = relay
+        self._registry = registry
+        self._keep = keep
+        self._is_online = is_online
+        self._loop = asyncio.get_running_loop()
+        self._asked: dict[bytes, _Asked] = {}
+        self._noting: set[asyncio.Task[None]] = set()
+        relay.on_collected = self._answered
+
+    async def take(self, plan: Plan) -> bool:
+        """Store a plan; tell whether it will outlive a power cut."""
+        try:
+            await asyncio.to_thread(self._plans.replace, plan)
+        except sqlite3.Error as error:
+            log.error("plan of meter %s is not stored: %s", plan.title.hex().upper(), error)  # noqa: TRY400
+            return False
+        self._asked.pop(plan.title, None)
+        return True
+
+    async def run(self) -> None:
+        """Ask what is due until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except sqlite3.Error as error:
+                log.error("plans cannot be carried out now: %s", error)  # noqa: TRY400
+            await asyncio.sleep(self.look_s)
+
+    async def look(self) -> None:
+        """Ask what is due now."""
+        late_s = self._loop.time() - ANSWER_S
+        self._asked = {t: one for t, one in self._asked.items() if one.since_s > late_s}
+        most = MOST_AT_ONCE - len(self._asked)
+        due = await asyncio.to_thread(
+            self._plans.due, real_us(), offline=not self._is_online(), most=MOST_AT_ONCE * 8
+        )
+        ready = [d for d in due if d.title not in self._asked and self._relay.is_attached(d.title)]
+        for each in ready[:most]:
+            await self._ask(each)
+
+    async def _ask(self, due: Due) -> None:
+        """Send one request, once it is noted that it goes."""
+        await asyncio.to_thread(self._plans.note, due.title, due.number, RequestState.SENT)
+        transaction = int.from_bytes(due.octets[2:6])
+        self._asked[due.title] = _Asked(due.number, transaction, self._loop.time())
+        if not self._relay.ask(due.title, COLLECTION_CLIENT, MANAGEMENT_SERVER, due.octets):
+            del self._asked[due.title]
+
+    def _answered(self, title: bytes, apdu: bytes) -> None:
+        """Take what a meter said to the client of sealed requests."""
+        asked = self._asked.pop(title, None)
+        if asked is None:
+            return  # nobody waits for it any more
+        if apdu[:1] != b"\xdd" or long_invoke_id(apdu) != asked.transaction:
+            self.refused += 1
+            said = apdu[:8].hex(" ").upper()
+            text = f"it answered {said}" + (" …" if len(apdu) > 8 else "")
+            self._registry.note(NoticeCode.REQUEST_REFUSED, datetime.now(UTC), title, text)
+            self._note(title, asked.number, RequestState.REFUSED)
+            return
+
+        def kept(outcome: Outcome | None) -> None:
+            if outcome in {Outcome.STORED, Outcome.KNOWN}:
+                self.collected += 1
+                self._relay.on_kept()
+                self._note(title, asked.number, RequestState.ANSWERED)
+
+        self._keep(Put(title, asked.transaction, apdu, real_us()), kept)
+
+    def _note(self, title: bytes, number: int, state: RequestState) -> None:
+        async def note() -> None:
+            try:
+                await asyncio.to_thread(self._plans.note, title, number, state)
+            except sqlite3.Error as error:
+                log.error("what became of a sealed request is not noted: %s", error)  # noqa: TRY400
+
+        task = self._loop.create_task(note())
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def close(self) -> None:
+        """Finish what is being noted, and close the file."""
+        await asyncio.gather(*self._noting)
+        await asyncio.to_thread(self._plans.close)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the head-end tells a concentrator to do by itself: to carry out sealed requests when due.
+
+Each order is a DataNotification behind a gateway header (E6) with the concentrator's own title,
+from client 64, whose body is a structure that begins with an enum, its kind.  It asks for a
+confirm: the concentrator gives one, behind a header (E7) with its title, once it is stored there.
+
+======  =========  ===============================================================================
+kind    value      structure behind it
+======  =========  ===============================================================================
+65      plan       octet-string title, boolean offline_only, array of {date-time due, octet-string}
+======  =========  ===============================================================================
+
+A sealed request is a request of the head-end in general-ciphering whose transaction-id has four
+octets.  The concentrator cannot read it, and the meter's answer carries the same transaction-id.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Final
+
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
+from openami.dlms.apdu.notification import DataNotification
+from openami.dlms.data import Array, Data, Enum, OctetString, Structure
+from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.errors import DecodeError
+
+CLAUSE: Final = "docs/concentrator.md, 4"
+TITLE_OCTETS: Final = 8
+TRANSACTION_OCTETS: Final = 4
+MOST_REQUESTS: Final = 200  # in one plan
+HEAD: Final = b"\xdd\x04"  # general-ciphering, transaction-id of four octets
+UNCONFIRMED: Final = 0x3FFF_FFFF
+"""Transaction-ids of sealed requests: pushes ask for a confirm and have bit 30 set."""
+
+
+class Order(IntEnum):
+    """What a word of the head-end is."""
+
+    PLAN = 65
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedRequest:
+    """A request that only its meter can open."""
+
+    due: datetime  # real UTC
+    octets: bytes
+
+    @property
+    def transaction(self) -> int | None:
+        """The transaction-id that the answer repeats; None where it has not four octets."""
+        if self.octets[:2] != HEAD or len(self.octets) < 6:
+            return None
+        return int.from_bytes(self.octets[2:6])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a concentrator is to ask one meter; it takes the place of the meter's plan before.
+
+    Attributes:
+        title: The meter.
+        offline_only: Only while the head-end is out of reach, as it asks itself otherwise.
+        requests: In the order in which the meter takes them.
+    """
+
+    title: bytes
+    offline_only: bool
+    requests: tuple[SealedRequest, ...]
+
+
+def is_sealed(transaction_id: bytes) -> bool:
+    """Tell whether an answer belongs to a sealed request, by its transaction-id."""
+    return len(transaction_id) == TRANSACTION_OCTETS and (
+        int.from_bytes(transaction_id) <= UNCONFIRMED
+    )
+
+
+def encode_plan(plan: Plan, long_invoke_id: int) -> bytes:
+    """Return the APDU that tells a plan."""
+    rows = Array(
+        Structure((OctetString(CosemDateTime.from_utc(one.due).encode()), OctetString(one.octets)))
+        for one in plan.requests
+    )
+    return DataNotification(
+        long_invoke_id_and_priority=LongInvokeIdAndPriority.of(long_invoke_id, confirmed=True),
+        notification_body=Structure(
+            (Enum(Order.PLAN), OctetString(plan.title), plan.offline_only, rows)
+        ),
+    ).encode()
+
+
+def decode_order(apdu: bytes) -> tuple[int, Plan | None]:
+    """Read an order: its long-invoke-id, to be confirmed, and the plan.
+
+    None stands for a kind that a later version may send.
+
+    Raises:
+        DecodeError: It is something else.
+    """
+    notification = DataNotification.decode(apdu)
+    invoke_id = int(notification.long_invoke_id_and_priority)
+    try:
+        match notification.notification_body:
+            case Structure(
+                (Enum() as kind, bytes() as title, bool() as offline, Array() as rows)
+            ) if int(kind) == Order.PLAN and len(title) == TITLE_OCTETS:
+                requests = _requests(rows)
+                return invoke_id, Plan(title=bytes(title), offline_only=offline, requests=requests)
+            case Structure((Enum() as kind, *_)) if int(kind) > max(Order):
+                return invoke_id, None
+    except (ValueError, OverflowError) as error:
+        raise DecodeError(str(error), apdu, 0, CLAUSE) from None
+    raise DecodeError("the body is no order", apdu, 0, CLAUSE)
+
+
+def _requests(rows: Sequence[Data]) -> tuple[SealedRequest, ...]:
+    if len(rows) > MOST_REQUESTS:
+        raise ValueError(f"a plan has up to {MOST_REQUESTS} requests, not {len(rows)}")
+    found = []
+    for row in rows:
+        match row:
+            case Structure((bytes() as due, bytes() as octets)):
+                moment = CosemDateTime.decode(bytes(due)).to_utc()
+                found.append(SealedRequest(due=moment, octets=bytes(octets)))
+            case _:
+                raise ValueError("a row of a plan is {date-time, octet-string}")
+    if any(one.transaction is None for one in found):
+        raise ValueError("a sealed request is general-ciphering with a transaction-id of 4 octets")
+    return tuple(found)
