@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from cli.runs import Run
 from device.labs import DEBUG_KEY, OTHER_KEY, device
 from openami.device.debugport import outside
+from openami.device.debugtoken import TOKEN_OCTETS
 from openami.device.files import FLASH_FILE, SECURE
 from openami.device.flash import FlashFile
 from openami.firmware.bank import M2351_FLASH_OCTETS
@@ -85,6 +91,21 @@ def test_a_token_opens_what_it_names_and_nothing_else(openami: Run, home: Path) 
     again = openami("meter", "debug", "unlock", *at, "--token", str(found))
     assert again.status == ExitCode.REFUSED
     assert "answers another challenge" in again.sentence
+
+
+def test_a_key_under_a_password_signs(
+    openami: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = home.parent / "locked.pem"
+    path.write_bytes(
+        DEBUG_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"word"))
+    )
+    words = ("meter", "debug", "sign", "--key", str(path), "--challenge", "00" * 32,
+             "--permission", "secure", "--out", str(home / "t"))  # fmt: skip
+    assert "password" in openami(*words).sentence
+    monkeypatch.setattr("click.prompt", lambda *_, **__: "word")
+    assert openami(*words, "--password").status == ExitCode.DONE
+    assert len((home / "t").read_bytes()) == TOKEN_OCTETS
 
 
 def test_another_key_is_refused(openami: Run, home: Path) -> None:

@@ -28,12 +28,18 @@ STORED = b"what the secure world stored" * 40
 UPDATE_KEY = bytes(range(32))
 
 
-def device(folder: Path, state: LifeCycle = LifeCycle.SECURED, *, key: bool = True) -> DebugPort:
+def device(
+    folder: Path,
+    state: LifeCycle = LifeCycle.SECURED,
+    *,
+    key: bool = True,
+    stored: bytes = STORED,
+) -> DebugPort:
     """Make a device with something in its storage; return its port."""
     make(folder, state)
     with (folder / FLASH_FILE).open("r+b") as flash:
         flash.seek(M2351_STORAGE.offset)
-        flash.write(STORED)
+        flash.write(stored)
     (folder / UPDATE_KEY_FILE).write_bytes(UPDATE_KEY)
     if key:
         otp = Otp.open(folder / OTP_FILE)

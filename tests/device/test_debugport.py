@@ -20,7 +20,7 @@ from device.labs import (
     device,
     opened,
 )
-from device.secure.worlds import UNIQUE
+from device.secure.worlds import RECORD, UNIQUE
 from openami.device.debugport import (
     AREAS,
     KPROM_BASE,
@@ -48,8 +48,9 @@ from openami.device.otp import UNIQUE_KEY, Otp
 from openami.device.partlocks import put_execute_only
 from openami.device.power import BootError, first_program
 from openami.device.secure.personal import state_of
-from openami.device.secure.world import unique_key
+from openami.device.secure.world import World, unique_key
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, M2351_LOG, M2351_STORAGE, Bank, Region
+from openami.psa.attestation import verify_token
 from openami.psa.lifecycle import STAGES, LifeCycle
 from openami.psa.status import PsaError
 
@@ -128,6 +129,31 @@ def test_what_a_token_permits_is_what_the_state_it_leads_to_permits() -> None:
             assert STAGES[to].keys != (permission is INSIDE) or state is not LifeCycle.SECURED
             assert to is state or to in STAGES[state].following
     assert STAGES[UNGUARDED].debug_secure
+
+
+def told(folder: Path) -> LifeCycle:
+    """Start the secure world of a device, and return what its attestation says of its life."""
+    flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
+    otp = Otp.open(folder / OTP_FILE)
+    try:
+        world = World(flash, otp, RECORD, os.urandom)
+        token = world.rooms.attestation.get_token(-1, bytes(32))
+        return LifeCycle.of_claim(verify_token(token, world.attestation_point()).lifecycle)
+    finally:
+        flash.close()
+        otp.close()
+
+
+def test_attestation_says_what_was_opened_and_nothing_is_signed_without_keys(
+    tmp_path: Path,
+) -> None:
+    port = device(tmp_path, stored=b"")
+    assert told(tmp_path) is LifeCycle.SECURED
+    opened(port, OUTSIDE)
+    assert told(tmp_path) is LifeCycle.NON_PSA_ROT_DEBUG
+    opened(port, INSIDE)
+    with pytest.raises(PsaError, match="uses no keys"):
+        told(tmp_path)
 
 
 def test_a_read_that_begins_in_the_open_stops_at_the_border(tmp_path: Path) -> None:

@@ -61,15 +61,17 @@ def challenge(home: Path) -> None:
 
 @debug.command()
 @click.option("--key", type=FILE, required=True, help="Debug key, PEM; `openami image keygen`.")
+@click.option("-p", "--password", is_flag=True, help="Ask for the password of the key.")
 @click.option("--challenge", "drawn", required=True, help="What `challenge` printed.")
 @click.option("--permission", type=click.Choice(list(PERMISSIONS)), required=True)
 @click.option("--out", type=FILE, required=True, help="The token.")
-def sign(key: Path, drawn: str, permission: str, out: Path) -> None:
+def sign(key: Path, drawn: str, permission: str, out: Path, *, password: bool) -> None:
     """Sign a challenge with the debug key, at the desk of whoever holds it.
 
     With `secure` the device destroys its keys before it opens, for good.
     """
-    found = key_of(key, private_key)
+    word = click.prompt("Password", hide_input=True).encode() if password else None
+    found = key_of(key, lambda pem: private_key(pem, word))
     if not isinstance(found, ec.EllipticCurvePrivateKey):
         raise UserError(f"{key} is no key of P-256: make one with `openami image keygen`")
     try:
