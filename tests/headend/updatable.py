@@ -5,7 +5,7 @@ What is simulated is that a program runs: a start is the boot's decision, a tria
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,11 +23,11 @@ from openami.exchange.events import EventCode
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS
 from openami.firmware.boot import Running, boot, prepare
 from openami.firmware.flash import SimulatedFlash
-from openami.firmware.image import Version
+from openami.firmware.image import Image, Version
 from openami.firmware.keys import VerifyingKey
 from openami.firmware.sign import Recipe, sign
 from openami.firmware.update import Update
-from openami.firmware.verify import Policy
+from openami.firmware.verify import Policy, verify
 from openami.meter.objects import FIRMWARE, FIRMWARE_SIGNATURE, IMAGE_TRANSFER
 from openami.store import releases
 from openami.store.database import Database
@@ -52,9 +52,6 @@ SECOND: Final = image(1)
 
 def add_release(database: Database, octets: bytes = SECOND) -> Release:
     """Put a release into a store, as planning does."""
-    from openami.firmware.image import Image  # noqa: PLC0415
-    from openami.firmware.verify import verify  # noqa: PLC0415
-
     good = verify(Image.decode(octets), POLICY)
     release = Release.of(
         octets,
@@ -73,12 +70,14 @@ class CountingReceiver(ImageReceiver):
 
     came: list[int]
     refuse_block: bool = False
+    on_block: Callable[[int], None] = staticmethod(lambda _count: None)
 
     def take(self, block: ImageBlock) -> None:
         if self.refuse_block:
             raise Refused(ActionResult.TEMPORARY_FAILURE)
         super().take(block)
         self.came.append(block.image_block_number)
+        self.on_block(len(self.came))
 
 
 @dataclass
@@ -161,17 +160,9 @@ class UpdatableMeter(TestMeter):
             await self.wire.gone()
 
     async def plug(self) -> None:
-        """Dial again, until somebody answers."""
-        from openami.transport.wire import WireError  # noqa: PLC0415
-
-        assert self.url is not None
-        while True:
-            try:
-                await self.connect(self.url)
-            except WireError:
-                await asyncio.sleep(0.05)
-            else:
-                return
+        """Dial again; without `url` somebody else keeps the meter connected."""
+        if self.url is not None:
+            await self.connect(self.url)
 
 
 def make_updatable(chain: Chain) -> dict[int, UpdatableMeter]:
