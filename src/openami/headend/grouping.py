@@ -84,7 +84,8 @@ def quorum(rules: OutageSettings, meters: int) -> int:
 
 def judge(group: Group, rules: OutageSettings, now_real_us: int) -> Verdict:
     """Say what the losses of a group are."""
-    first_us = min(loss.found_real_us for loss in group.losses.values())
+    news = [loss for loss in group.losses.values() if loss.outage_id is None]
+    first_us = min(loss.found_real_us for loss in news or group.losses.values())
     settled = now_real_us - first_us >= rules.settle_s * MICROSECONDS
     lost = set(group.losses)
     if not settled and lost != group.meters:

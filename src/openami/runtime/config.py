@@ -64,6 +64,16 @@ class Table:
             raise self.refused(key, f"a whole number {wanted}")
         return value
 
+    def wholes(self, key: str, *, most: int = MOST) -> list[int]:
+        """Return a list of whole numbers from 0 to `most`."""
+        value = self._value(key, None)
+        if not isinstance(value, list) or not all(
+            isinstance(each, int) and not isinstance(each, bool) and 0 <= each <= most
+            for each in value
+        ):
+            raise self.refused(key, f"a list of whole numbers from 0 to {most}")
+        return value
+
     def number(self, key: str, default: float | None = None, *, least: float = 0.0) -> float:
         """Return a number, e.g. of seconds."""
         value = self._value(key, default)

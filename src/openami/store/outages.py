@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from openami.exchange.reliability import Span
 from openami.exchange.supply import Evidence, Scope
 from openami.runtime.errors import UserError
 from openami.store.database import Database, insert_all, reading, transaction, upsert
@@ -70,14 +71,6 @@ class Step(NamedTuple):
 
 class UnknownOutageError(UserError):
     """An outage that the store does not have."""
-
-
-class Interruption(NamedTuple):
-    """A meter without supply, for statistics; `returned_us` is None while it is."""
-
-    meter_id: int
-    lost_us: int
-    returned_us: int | None
 
 
 def begin(connection: Connection, outage: Outage) -> int:
@@ -249,7 +242,7 @@ def acknowledge(
         note(connection, outage_id, now_real_us, f"{login}: {sentence}")
 
 
-def interruptions(database: Database, from_us: int, to_us: int) -> list[Interruption]:
+def interruptions(database: Database, from_us: int, to_us: int) -> list[Span]:
     """Return what began in [from_us, to_us), by meter and time; lost concentrators are none."""
     table = members_table.c
     query = (
@@ -263,7 +256,7 @@ def interruptions(database: Database, from_us: int, to_us: int) -> list[Interrup
         .order_by(table.meter_id, table.lost_us)
     )
     with reading(database) as connection:
-        return [Interruption(*row) for row in connection.execute(query)]
+        return [Span(*row) for row in connection.execute(query)]
 
 
 def _outages(database: Database, query: "Select[Any]") -> list[Outage]:

@@ -37,6 +37,7 @@ from openami.web.routes import (
     live,
     login,
     operation,
+    outages,
     service,
 )
 
@@ -83,6 +84,8 @@ def create_app(context: Context) -> FastAPI:
         app.include_router(part.router)
     app.include_router(commands.api)
     app.include_router(commands.pages)
+    app.include_router(outages.api)
+    app.include_router(outages.pages)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_error_pages(app)
     app.add_middleware(Headers)

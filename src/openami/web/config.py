@@ -30,6 +30,8 @@ class WebConfig:
     tariff: Path | None  # None: the tariff that comes with OpenAMI
     minimum_homes: int = 10  # a region's load is shown only where at least so many homes are in it
     secure_cookies: bool = False  # set where a TLS proxy stands in front
+    severities: Path | None = None  # TOML; None: the table that comes with OpenAMI
+    sla_rules: Path | None = None  # TOML (docs/sla.md); None: the page says how to name some
     metrics_token: str = ""  # what Prometheus shows to be told the figures; empty: nobody is
 
     @classmethod
@@ -55,10 +57,16 @@ class WebConfig:
             minimum_homes=web.whole("minimum_homes", 10, least=2),
             secure_cookies=web.flag("secure_cookies", default=False),
             metrics_token=_token(web),
+            severities=_optional(file.table("events"), "severities"),
+            sla_rules=_optional(file.table("sla"), "rules"),
         )
         web.ignore("tariff")
         file.refuse_unknown()
         return config
+
+
+def _optional(table: Table, key: str) -> Path | None:
+    return table.path(key) if table.text(key, "") else None
 
 
 def _token(web: Table) -> str:

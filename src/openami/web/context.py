@@ -9,6 +9,8 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from openami.runtime.clock import Clock
+from openami.store.severity import FILE as SEVERITIES
+from openami.store.severity import Severities
 from openami.web.config import WebConfig
 from openami.web.money import Prices
 from openami.web.readings import Readings
@@ -34,11 +36,13 @@ class Context:
     calendar: LocalCalendar = field(init=False)
     login_limit: FailureLimit = field(init=False)
     address_limit: FailureLimit = field(init=False)
+    severities: Severities = field(init=False)
 
     def __post_init__(self) -> None:
         self.cookies = Cookies(self.config.session_key)
         self.tailer = Tailer(self.engine)
         self.calendar = LocalCalendar(self.config.zone)
+        self.severities = Severities.load(self.config.severities or SEVERITIES)
         self.login_limit = FailureLimit(most=5, window_s=300.0, monotonic_s=time.monotonic)
         self.address_limit = FailureLimit(most=50, window_s=300.0, monotonic_s=time.monotonic)
 

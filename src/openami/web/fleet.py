@@ -9,9 +9,19 @@ from sqlalchemy import func, select
 
 from openami.exchange.channels import Channel
 from openami.exchange.commands import OPEN, CommandState
-from openami.exchange.events import ALARMS
+from openami.exchange.supply import Scope
 from openami.runtime.status import FRESH_S, Status, read_statuses
-from openami.store import commands, data_quality, inbox, live, registry, tables
+from openami.store import (
+    commands,
+    data_quality,
+    eventbook,
+    inbox,
+    live,
+    outages,
+    registry,
+    supply,
+    tables,
+)
 from openami.store.database import reading
 from openami.web.context import Context
 from openami.web.times import DAY_US, Span
@@ -270,7 +280,18 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
     away = [meter for meter in meters if not _is_attached(attachments, meter)]
     doubtful = commands.in_state(context.engine, {CommandState.IN_DOUBT}, limit=1000)
     rejected = inbox.count_rejected(context.engine, since_us=since_us)
-    events = registry.events(context.engine, codes=list(ALARMS), since_us=since_us, limit=1000)
+    unseen = eventbook.count_open(context.engine, list(context.severities.of), since_us)
+    tampered = sum(
+        unseen.get(code, 0) for code in context.severities.codes(kind="tamper", severity="harm")
+    )
+    grave = [*context.severities.codes(severity="harm"), *context.severities.codes(severity="look")]
+    other = sum(unseen.get(code, 0) for code in grave) - tampered
+    dark = supply.lost(context.engine)
+    unreachable = [
+        outage
+        for outage in outages.open_outages(context.engine)
+        if outage.scope is Scope.CONCENTRATOR
+    ]
     hard = [gap for gap in gaps if gap.attempts >= STRUGGLING]
     causes = (
         (
@@ -312,12 +333,39 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
             ),
         ),
         (
-            len(events),
+            tampered,
+            Alarm(
+                cause="Tamper",
+                sentence=f"{_many(tampered, 'event')} in the last day that nobody has looked at",
+                severity="harm",
+                href="/console/events?kind=tamper&acknowledged=no",
+            ),
+        ),
+        (
+            len(dark),
+            Alarm(
+                cause="Without supply",
+                sentence=f"{_many(len(dark), 'meter')} without supply",
+                severity="harm",
+                href="/console/outages",
+            ),
+        ),
+        (
+            len(unreachable),
+            Alarm(
+                cause="Concentrator away",
+                sentence=f"{_list([each.place for each in unreachable])} out of reach",
+                severity="look",
+                href="/console/outages",
+            ),
+        ),
+        (
+            other,
             Alarm(
                 cause="Alarm event",
-                sentence=f"{_many(len(events), 'alarm')} in meters' event logs in the last day",
+                sentence=f"{_many(other, 'alarm')} in the last day that nobody has looked at",
                 severity="look",
-                href="/console/quality#events",
+                href="/console/events?acknowledged=no",
             ),
         ),
         (

@@ -11,7 +11,7 @@ from openami.exchange.channels import Channel
 from openami.exchange.commands import OPEN, CommandState
 from openami.exchange.events import ALARMS
 from openami.runtime.status import read_statuses
-from openami.store import commands, data_quality, inbox, registry
+from openami.store import commands, data_quality, eventbook, inbox, outages, registry, supply
 from openami.web import fleet, meterview
 from openami.web.context import At
 from openami.web.guards import (
@@ -131,8 +131,10 @@ def meter(
         slots=shown,
         estimated=shown.count(State.ESTIMATED, State.EDITED),
         missing=shown.count(State.MISSING),
-        events=registry.events(at.engine, meter_id=number, limit=50),
-        alarms=ALARMS,
+        events=eventbook.search(at.engine, meter_id=number, limit=50),
+        rate=at.severities.rate,
+        supply=supply.of(at.engine, [number]).get(number),
+        interruptions=outages.of_meter(at.engine, number),
         gaps=data_quality.gaps(
             at.engine, meter_id=number, states=("open", "estimated", "filled"), limit=50
         ),

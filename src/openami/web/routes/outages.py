@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: FAST003  the dependency VisibleMeter takes meter_id
+"""Outages and events: the pages of the console, and the same over REST."""
+
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Form, Path, Query, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, Field
+
+from openami.access.accounts import record
+from openami.exchange.events import event_text
+from openami.runtime.clock import real_us
+from openami.store import eventbook, outages, registry, supply
+from openami.store.outages import Outage, UnknownOutageError
+from openami.web import outageview
+from openami.web.context import At, Context
+from openami.web.guards import (
+    LAST_US,
+    AskedWronglyError,
+    NotFoundError,
+    OurForm,
+    OurHeader,
+    UtilityVisitor,
+    VisibleMeter,
+    Visitor,
+)
+from openami.web.rendering import render
+
+pages = APIRouter(prefix="/console", include_in_schema=False)
+api = APIRouter(prefix="/api", tags=["outages"])
+
+Json = dict[str, object]
+PAGE: Final = 200
+MOST_ID: Final = 2**53
+OutageId = Annotated[int, Path(ge=1, le=MOST_ID)]
+SeverityName = Literal["", "harm", "look", "info"]
+Acknowledged = Literal["", "yes", "no"]
+Name = Annotated[str, Query(max_length=64)]
+Limit = Annotated[int, Query(ge=1, le=10_000)]
+Note = Annotated[str, Form(min_length=3, max_length=400)]
+
+
+class Acknowledge(BaseModel):
+    """What an operator says who has looked."""
+
+    note: Annotated[str, Field(min_length=3, max_length=400)]
+
+
+class AcknowledgeEvents(Acknowledge):
+    """... and at which events."""
+
+    event_ids: Annotated[list[int], Field(min_length=1, max_length=1000)]
+
+
+# Pages --------------------------------------------------------------------------------------------
+
+
+@pages.get("/outages")
+def outages_page(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
+    """Show who is without supply."""
+    now_us = at.clock.now_us()
+    return render(
+        request, "console/outages.html", now_us=now_us, state=outageview.state(at, now_us)
+    )
+
+
+@pages.get("/outages/state")
+def outages_state(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
+    """Return the part of the page that is renewed every second."""
+    now_us = at.clock.now_us()
+    return render(
+        request, "console/outages_state.html", now_us=now_us, state=outageview.state(at, now_us)
+    )
+
+
+@pages.get("/outages/{outage_id}")
+def outage_page(
+    request: Request, at: At, outage_id: OutageId, _visitor: UtilityVisitor
+) -> Response:
+    """Show one outage: its meters, and how it was found."""
+    return render(request, "console/outage.html", shown_outage=_known(at, outage_id))
+
+
+@pages.post("/outages/{outage_id}/acknowledge", dependencies=[OurForm])
+def acknowledge_page(at: At, outage_id: OutageId, visitor: UtilityVisitor, note: Note) -> Response:
+    """Write that somebody has looked at an outage."""
+    _acknowledge(at, visitor, outage_id, note)
+    return RedirectResponse(f"/console/outages/{outage_id}", status_code=303)
+
+
+@pages.get("/events")
+def events_page(  # noqa: PLR0913, PLR0917  a table has these filters
+    request: Request,
+    at: At,
+    _visitor: UtilityVisitor,
+    severity: SeverityName = "",
+    kind: Name = "",
+    region: Name = "",
+    acknowledged: Acknowledged = "",
+) -> Response:
+    """Show events of all meters; its filters stand in the address."""
+    found = _search(at, severity, kind, region, acknowledged, PAGE)
+    return render(
+        request,
+        "console/events.html",
+        events=found,
+        rate=at.severities.rate,
+        kinds=at.severities.kinds,
+        regions=sorted({meter.region for meter in registry.meters(at.engine)}),
+        severity=severity,
+        kind=kind,
+        region=region,
+        acknowledged=acknowledged,
+        most=PAGE,
+    )
+
+
+@pages.post("/events/acknowledge", dependencies=[OurForm])
+def acknowledge_events_page(
+    at: At,
+    visitor: UtilityVisitor,
+    note: Note,
+    event: Annotated[list[int], Form()],
+    back: Annotated[str, Form(max_length=400)] = "",
+) -> Response:
+    """Write that somebody has looked at events."""
+    _acknowledge_events(at, visitor, event, note)
+    target = back if back.startswith("/console/events") else "/console/events"
+    return RedirectResponse(target, status_code=303)
+
+
+# REST ---------------------------------------------------------------------------------------------
+
+
+@api.get("/outages")
+def list_outages(
+    at: At,
+    _visitor: UtilityVisitor,
+    state: Literal["open", "ended"] = "open",
+    limit: Limit = 100,
+    since_us: Annotated[int, Query(ge=0, le=LAST_US)] = 0,
+) -> list[Json]:
+    """Return outages: those that are open, or the latest that ended since a calendar time."""
+    if state == "open":
+        return [_outage(each) for each in outages.open_outages(at.engine)[:limit]]
+    found = outages.ended(at.engine, since_us=since_us, limit=limit)
+    return [_outage(each) for each in found]
+
+
+@api.get("/outages/reliability")
+def reliability(at: At, _visitor: UtilityVisitor) -> list[Json]:
+    """Return SAIDI, SAIFI and CAIDI of each feeder in the local month (docs/outages.md, 6)."""
+    return [
+        {
+            "feeder": month.feeder,
+            "customers": month.indices.customers,
+            "sustained": month.indices.sustained,
+            "momentary": month.indices.momentary,
+            "saifi": month.indices.saifi,
+            "saidi_min": month.indices.saidi_min,
+            "caidi_min": month.indices.caidi_min,
+        }
+        for month in outageview.months(at, at.clock.now_us())
+    ]
+
+
+@api.get("/outages/{outage_id}")
+def one_outage(at: At, outage_id: OutageId, _visitor: UtilityVisitor) -> Json:
+    """Return an outage with its meters, its parts and how it was found."""
+    shown = _known(at, outage_id)
+    return {
+        **_outage(shown.outage),
+        "parts": [part.outage.outage_id for part in shown.parts],
+        "meters": [
+            {
+                "meter_id": member.meter_id,
+                "lost_us": member.lost_us,
+                "returned_us": member.returned_us,
+                "evidence": member.evidence.value,
+            }
+            for member in shown.all_members
+        ],
+        "history": [{"at_real_us": step.at_real_us, "note": step.note} for step in shown.history],
+    }
+
+
+@api.post("/outages/{outage_id}/acknowledge", dependencies=[OurHeader])
+def acknowledge_outage(
+    at: At, outage_id: OutageId, visitor: UtilityVisitor, asked: Acknowledge
+) -> Json:
+    """Write that somebody has looked at an outage."""
+    _acknowledge(at, visitor, outage_id, asked.note)
+    return _outage(outages.outage(at.engine, outage_id))
+
+
+@api.get("/events")
+def list_events(  # noqa: PLR0913, PLR0917  a table has these filters
+    at: At,
+    _visitor: UtilityVisitor,
+    severity: SeverityName = "",
+    kind: Name = "",
+    region: Name = "",
+    acknowledged: Acknowledged = "",
+    limit: Limit = 200,
+) -> list[Json]:
+    """Return events of all meters, the newest first."""
+    return [
+        {
+            "event_id": event.event_id,
+            "meter_id": event.meter_id,
+            "region": event.region,
+            "at_us": event.at_us,
+            "received_us": event.received_us,
+            "code": event.code,
+            "text": event_text(event.code),
+            "kind": at.severities.rate(event.code).kind,
+            "severity": at.severities.rate(event.code).severity.value,
+            "acknowledged_by": event.acknowledged_by,
+            "acknowledged_real_us": event.acknowledged_real_us,
+            "note": event.note,
+        }
+        for event in _search(at, severity, kind, region, acknowledged, limit)
+    ]
+
+
+@api.post("/events/acknowledge", dependencies=[OurHeader])
+def acknowledge_events(at: At, visitor: UtilityVisitor, asked: AcknowledgeEvents) -> Json:
+    """Write that somebody has looked at events; those acknowledged before stay as they are."""
+    return {"acknowledged": _acknowledge_events(at, visitor, asked.event_ids, asked.note)}
+
+
+@api.get("/meters/{meter_id}/supply")
+def meter_supply(meter: VisibleMeter, at: At) -> Json:
+    """Return whether a meter is believed to have supply, and since when not."""
+    known = supply.of(at.engine, [meter.meter_id]).get(meter.meter_id)
+    if known is None:
+        return {"meter_id": meter.meter_id, "supplied": True, "lost_us": None, "returned_us": None}
+    return {
+        "meter_id": meter.meter_id,
+        "supplied": not known.is_lost,
+        "lost_us": known.lost_us,
+        "returned_us": known.returned_us,
+        "evidence": known.evidence.value,
+        "outage_id": known.outage_id or None,
+    }
+
+
+# Both ---------------------------------------------------------------------------------------------
+
+
+def _known(at: Context, outage_id: int) -> outageview.Shown:
+    try:
+        return outageview.one(at, outage_id)
+    except UnknownOutageError as error:
+        raise NotFoundError(f"There is no outage {outage_id}.") from error
+
+
+def _acknowledge(at: Context, visitor: Visitor, outage_id: int, note: str) -> None:
+    login = visitor.account.login
+    try:
+        outages.acknowledge(at.engine, outage_id, login, note.strip(), real_us())
+    except UnknownOutageError as error:
+        raise NotFoundError(f"There is no outage {outage_id}.") from error
+    record(at.engine, login, "outage.acknowledge", f"outage {outage_id}")
+
+
+def _acknowledge_events(at: Context, visitor: Visitor, event_ids: list[int], note: str) -> int:
+    if not all(0 < number <= MOST_ID for number in event_ids):
+        raise AskedWronglyError("An event's number is 1 or more.")
+    login = visitor.account.login
+    done = eventbook.acknowledge(at.engine, event_ids, login, note.strip(), real_us())
+    record(at.engine, login, "events.acknowledge", f"{done} events")
+    return done
+
+
+def _search(  # noqa: PLR0913, PLR0917  a table has these filters
+    at: Context, severity: str, kind: str, region: str, acknowledged: str, limit: int
+) -> list[eventbook.BookedEvent]:
+    chosen = severity or kind
+    return eventbook.search(
+        at.engine,
+        codes=at.severities.codes(kind=kind, severity=severity) if chosen else None,
+        region=region,
+        acknowledged={"yes": True, "no": False}.get(acknowledged),
+        limit=limit,
+    )
+
+
+def _outage(outage: Outage) -> Json:
+    return {
+        "outage_id": outage.outage_id,
+        "scope": outage.scope.value,
+        "place": outage.place,
+        "region": outage.region,
+        "parent_id": outage.parent_id,
+        "began_us": outage.began_us,
+        "found_real_us": outage.found_real_us,
+        "ended_us": outage.ended_us,
+        "verified": outage.verified,
+        "sentence": outage.sentence,
+        "acknowledged_by": outage.acknowledged_by,
+        "note": outage.note,
+    }

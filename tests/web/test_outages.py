@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rooms of outages and events, and their twins over REST."""
+
+import re
+
+import pytest
+
+from blackout import NORTH, Street, hang
+from openami.access.accounts import audit_trail
+from openami.exchange.events import EventCode
+from openami.store import outages
+from openami.store.supply import UplinkState, set_uplinks
+from web.ami import Ami
+from web.clients import TestClient, sign_in
+
+
+@pytest.fixture
+def street(fresh: Ami) -> Street:
+    """Two transformers of four; t1 is without supply."""
+    hang(fresh.engine, range(1, 9))
+    street = Street(fresh.engine, fresh.now_us - 60_000_000)
+    street.gasp([1, 2, 3])
+    street.sit(2.1)
+    street.answer()
+    street.tell(6, EventCode.TERMINAL_COVER_REMOVED)
+    return street
+
+
+@pytest.fixture
+def client(fresh: Ami, street: Street) -> TestClient:
+    assert street.open()
+    return sign_in(fresh, "utility")
+
+
+def test_the_page_shows_who_is_without_supply(client: TestClient) -> None:
+    page = client.get("/console/outages").text
+    assert "4 of 8 meters without supply" in page
+    assert 'data-scope="transformer" data-place="t1"' in page
+    assert len(re.findall(r'class="meterdot dark" href', page)) == 4
+    assert len(re.findall(r'class="meterdot lit" href', page)) == 4
+    assert 'hx-trigger="every 1s"' in page
+    state = client.get("/console/outages/state").text
+    assert "<html" not in state
+    assert "4 of 8 meters without supply" in state
+
+
+def test_one_outage_is_shown_and_acknowledged(fresh: Ami, client: TestClient) -> None:
+    (outage,) = client.get("/api/outages").json()
+    address = f"/console/outages/{outage['outage_id']}"
+    page = client.get(address).text
+    assert "last gasp" in page
+    assert "silent" in page
+    answer = client.post(f"{address}/acknowledge", data={"note": "<b>crew</b> sent"})
+    assert (answer.status_code, answer.headers["location"]) == (303, address)
+    page = client.get(address).text
+    assert "&lt;b&gt;crew&lt;/b&gt; sent" in page
+    assert audit_trail(fresh.engine, 1)[0].action == "outage.acknowledge"
+
+
+def test_outages_over_rest(client: TestClient, street: Street) -> None:
+    (outage,) = client.get("/api/outages").json()
+    assert (outage["scope"], outage["place"], outage["verified"]) == ("transformer", "t1", True)
+    whole = client.get(f"/api/outages/{outage['outage_id']}").json()
+    assert [each["meter_id"] for each in whole["meters"]] == [1, 2, 3, 4]
+    assert whole["history"]
+    acknowledged = client.post(
+        f"/api/outages/{outage['outage_id']}/acknowledge", json={"note": "crew sent"}
+    ).json()
+    assert acknowledged["acknowledged_by"] == "utility"
+    assert client.get("/api/meters/1/supply").json()["supplied"] is False
+    assert client.get("/api/meters/8/supply").json()["supplied"] is True
+    street.now_s = 700.0
+    street.back([1, 2, 3, 4], 700)
+    street.sit()
+    assert client.get("/api/outages").json() == []
+    (over,) = client.get("/api/outages?state=ended").json()
+    assert over["ended_us"] - over["began_us"] == 700_000_000
+    assert client.get("/api/meters/1/supply").json()["supplied"] is True
+    (feeder,) = client.get("/api/outages/reliability").json()
+    assert (feeder["feeder"], feeder["customers"], feeder["sustained"]) == ("f1", 8, 4)
+    assert feeder["saidi_min"] == pytest.approx(700 / 60 * 4 / 8)
+
+
+def test_unknown_outages_are_not_here(client: TestClient) -> None:
+    for path in ("/console/outages/99", "/api/outages/99"):
+        assert client.get(path).status_code == 404
+    assert client.post("/api/outages/99/acknowledge", json={"note": "why"}).status_code == 404
+    assert client.get("/api/outages/0").status_code == 422
+
+
+def test_a_concentrator_out_of_reach_is_no_outage_of_supply(
+    fresh: Ami, client: TestClient, street: Street
+) -> None:
+    away = UplinkState(concentrator=NORTH, up=False, worker="w", since_us=1, since_real_us=1)
+    set_uplinks(fresh.engine, [away])
+    street.bench._directory.of_concentrator = lambda _title: [  # type: ignore[method-assign]
+        street.bench._directory.by_id(1)
+    ]
+    street.sit(6.0)
+    page = client.get("/console/outages").text
+    assert "Concentrator north out of reach" in page
+    assert "4 of 8 meters without supply" in page
+
+
+def test_events_are_filtered_and_acknowledged(client: TestClient) -> None:
+    found = client.get("/api/events?kind=tamper&acknowledged=no").json()
+    assert {event["severity"] for event in found} <= {"harm", "info"}
+    mine = [event for event in found if event["meter_id"] == 6]
+    assert [event["code"] for event in mine] == [40]
+    page = client.get("/console/events?severity=harm").text
+    assert "terminal cover removed" in page
+    assert "power failed" not in page
+    number = mine[0]["event_id"]
+    answer = client.post(
+        "/console/events/acknowledge",
+        data={"event": number, "note": "installer", "back": "/console/events?kind=tamper"},
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console/events?kind=tamper")
+    assert "utility: installer" in client.get("/console/events?acknowledged=yes").text
+    again = client.post(
+        "/api/events/acknowledge", json={"event_ids": [number], "note": "once more"}
+    )
+    assert again.json() == {"acknowledged": 0}
+    astray = client.post(
+        "/console/events/acknowledge", data={"event": number, "note": "xyz", "back": "//evil"}
+    )
+    assert astray.headers["location"] == "/console/events"
+
+
+def test_tamper_and_supply_are_on_the_first_page_and_on_the_meters(client: TestClient) -> None:
+    page = client.get("/console").text
+    assert "Tamper" in page
+    assert "4 meters without supply" in page
+    assert 'data-testid="no-supply"' in client.get("/console/meters/1").text
+    assert 'data-testid="no-supply"' not in client.get("/console/meters/8").text
+    assert "terminal cover removed" in client.get("/console/meters/6").text
+
+
+def test_a_household_sees_its_own_supply_only(fresh: Ami, street: Street) -> None:
+    home = sign_in(fresh, "home-002")
+    assert street.open()
+    assert home.get("/api/meters/2/supply").json()["supplied"] is False
+    assert home.get("/api/meters/1/supply").status_code == 403
+    for path in ("/console/outages", "/console/events", "/api/outages", "/api/events"):
+        assert home.get(path).status_code == 403
+
+
+def test_the_empty_rooms_say_what_to_do(empty: Ami) -> None:
+    client = sign_in(empty, "utility")
+    assert "No topology yet" in client.get("/console/outages").text
+    assert "No event fits" in client.get("/console/events").text
+    assert outages.open_outages(empty.engine) == []
