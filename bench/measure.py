@@ -38,6 +38,7 @@ class Scale:
     messages: int = 4000  # in the inbox, of each kind
     lake_meters: int = 3000
     lake_days: int = 30
+    fleet_meters: int = 1000  # in one process
 
 
 FULL: Final = Scale()
@@ -50,6 +51,7 @@ QUICK: Final = Scale(
     messages=100,
     lake_meters=50,
     lake_days=3,
+    fleet_meters=20,
 )
 
 
@@ -78,6 +80,11 @@ class Helper:
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def exchange(self, asked: Mapping[str, object]) -> Any:  # noqa: ANN401  JSON
         """Send one request and return its answer."""

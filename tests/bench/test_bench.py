@@ -22,6 +22,8 @@ SECTIONS = [
     pytest.param("meter_reads", [{"openami"}] * 3),
     pytest.param("memory", [{"openami", "bare asyncio"}] * 2),
     pytest.param("handshakes", HANDSHAKES, marks=pytest.mark.interop),
+    pytest.param("fleet", [{"openami"}] * 6),
+    pytest.param("pushes", [{"openami"}] * 4),
     pytest.param("lake", [{"openami"}] * 5),
     pytest.param("measuring", [{"openami"}] * 3),
     pytest.param("modules", [{"openami"}] * 3),

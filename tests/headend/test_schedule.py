@@ -176,3 +176,26 @@ async def test_a_meter_that_somebody_looks_at_is_read_every_second(tmp_path: Pat
     assert entries[0].body["power_w"] == 402
     assert chain.headend.sessions.opened == 1  # the association stays while somebody looks
     await end(chain)
+
+
+@in_loop
+async def test_every_meter_has_its_turn_where_few_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOKED_AT", 2)
+    monkeypatch.setattr(module, "READING_MOST", 1)
+    chain = Chain(tmp_path, meters=5)
+    chain.schedule = replace(QUICK_SCHEDULE, daily_at_s=60_000)
+    await start(chain)
+    await chain.attach()
+
+    most = 0
+    for _ in range(2000):
+        most = max(most, len(chain.headend.schedule._reading))
+        if chain.headend.schedule.reads == 5:
+            break
+        await asyncio.sleep(0.01)
+
+    assert chain.headend.schedule.reads == 5
+    assert most == 1
+    await end(chain)

@@ -8,19 +8,19 @@ Anything else runs as it is in a small pool.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, NamedTuple, ParamSpec, TypeVar
+from typing import Final, NamedTuple, ParamSpec, TypeVar, cast
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from openami.exchange.field import Word
 from openami.headend.notifications import Arrival, store_arrivals
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.runtime.groupcommit import GroupCommit
-from openami.store import counters, field
+from openami.store import counters, field, leases
 from openami.store.database import StoreUnavailableError, transaction
 from openami.store.field import Said
-from openami.store.leases import Lease
+from openami.store.leases import Kind, Lease, Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +35,29 @@ class Reservation(NamedTuple):
     epoch: int
     size: int
     lease: Lease  # of the meter
+
+
+class Wish(NamedTuple):
+    """A wish for a lease."""
+
+    kind: Kind
+    item: str
+    worker: Worker
+    seconds: float
+
+
+class Act(NamedTuple):
+    """Something to be written of one meter."""
+
+    meter_id: int
+    write: Callable[[Connection], object]
+
+
+Entry = Lease | Wish | Reservation | Act
+"""What goes into one transaction with what others want; a lease is given back."""
+
+Outcome = tuple[object]
+"""What became of an entry, in a tuple, since None means that nothing was written."""
 
 
 class Books:
@@ -56,9 +79,9 @@ class Books:
             lambda group: store_arrivals(engine, group, publish=publishes_events),
             expected=(StoreUnavailableError,),
         )
-        self._counters: GroupCommit[Reservation, int | UserError] = GroupCommit(
-            f"invocation counters in {name}",
-            lambda group: reserve_blocks(engine, group),
+        self._entries: GroupCommit[Entry, Outcome] = GroupCommit(
+            f"what is done with meters, in {name}",
+            lambda group: write_entries(engine, group),
             expected=(StoreUnavailableError,),
         )
         self._words: GroupCommit[Said, bool] = GroupCommit(
@@ -80,13 +103,43 @@ class Books:
             LostLeaseError: The meter is another worker's by now.
             UserError: The key has none left, or the store cannot be written.
         """
-        first = await self._counters.commit(Reservation(meter_id, epoch, count, lease))
-        if first is None:
-            sentence = self._counters.failing or "the head-end stops"
-            raise StoreUnavailableError(f"no invocation counters for meter {meter_id}: {sentence}")
+        first = await self._entered(Reservation(meter_id, epoch, count, lease))
         if isinstance(first, UserError):
             raise first
-        return range(first, first + count)
+        return range(cast("int", first), cast("int", first) + count)
+
+    async def take(self, wish: Wish) -> Lease | None:
+        """Return a lease, None where another worker has it.
+
+        Raises:
+            StoreUnavailableError: The store cannot be written.
+        """
+        return cast("Lease | None", await self._entered(wish))
+
+    async def give_back(self, lease: Lease) -> None:
+        """Give a lease back.
+
+        Raises:
+            StoreUnavailableError: The store cannot be written; it ends by itself.
+        """
+        await self._entered(lease)
+
+    async def write(self, meter_id: int, act: Callable[[Connection], T]) -> T:
+        """Call a function of `store` in a transaction that it shares with others.
+
+        A disk that makes one meter durable makes a hundred durable in the same time.
+
+        Raises:
+            StoreUnavailableError: The store cannot be written.
+        """
+        return cast("T", await self._entered(Act(meter_id, act)))
+
+    async def _entered(self, entry: Entry) -> object:
+        outcome = await self._entries.commit(entry)
+        if outcome is None:
+            sentence = self._entries.failing or "the head-end stops"
+            raise StoreUnavailableError(f"nothing is written of a meter: {sentence}")
+        return outcome[0]
 
     def word(self, concentrator: bytes, word: Word, confirm: Callable[[], None]) -> None:
         """Store what a concentrator says of itself; confirm it then, and not before."""
@@ -100,21 +153,59 @@ class Books:
     async def stop(self) -> None:
         """Write what waits and end the threads."""
         await self.arrivals.stop()
-        await self._counters.stop()
+        await self._entries.stop()
         await self._words.stop()
         await asyncio.to_thread(self._pool.shutdown)
         self.engine.dispose()
 
 
-def reserve_blocks(engine: Engine, group: Sequence[Reservation]) -> list[int | UserError]:
-    """Reserve many blocks in one transaction; a key without numbers refuses its own wish only."""
-    found: dict[int, int | UserError] = {}
+def write_entries(engine: Engine, group: Sequence[Entry]) -> list[Outcome]:
+    """Write many entries in one transaction: leases first, then counters, then what was read.
+
+    Rows are taken in the order in which leases are renewed, so that two workers never wait for
+    each other; what concerns one meter alone is written under its lease.
+    """
+    places = range(len(group))
+    found: dict[int, object] = {}
     with transaction(engine) as connection:
-        # In the order in which leases are renewed, so that the two never wait for each other.
-        for place in sorted(range(len(group)), key=lambda place: group[place].lease.item):
-            meter_id, epoch, size, lease = group[place]
-            try:
-                found[place] = counters.reserve(connection, meter_id, epoch, size, lease)
-            except UserError as error:
-                found[place] = error
-    return [found[place] for place in range(len(group))]
+        _settle_leases(connection, group, found)
+        reserving = [place for place in places if isinstance(group[place], Reservation)]
+        for place in sorted(reserving, key=lambda place: cast("Reservation", group[place]).lease):
+            found[place] = _reserved(connection, cast("Reservation", group[place]))
+        acting = [place for place in places if isinstance(group[place], Act)]
+        for place in sorted(acting, key=lambda place: cast("Act", group[place]).meter_id):
+            found[place] = cast("Act", group[place]).write(connection)
+    return [(found[place],) for place in places]
+
+
+def _settle_leases(
+    connection: Connection, group: Sequence[Entry], found: dict[int, object]
+) -> None:
+    """Give back and take what is wished; enter the outcomes."""
+    back = [entry for entry in group if isinstance(entry, Lease)]
+    wishes = [entry for entry in group if isinstance(entry, Wish)]
+    if not back and not wishes:
+        return
+    touched = [(lease.kind, lease.item) for lease in back]
+    leases.lock(connection, touched + [(wish.kind, wish.item) for wish in wishes])
+    leases.release(connection, back)
+    alike: dict[tuple[Kind, Worker, float], set[str]] = {}
+    for wish in wishes:
+        alike.setdefault((wish.kind, wish.worker, wish.seconds), set()).add(wish.item)
+    given: dict[tuple[Kind, str], Lease] = {}
+    for (kind, worker, seconds), items in alike.items():
+        for lease in leases.take(connection, kind, items, worker, seconds):
+            given[lease.kind, lease.item] = lease
+    for place, entry in enumerate(group):
+        if isinstance(entry, Lease):
+            found[place] = None
+        elif isinstance(entry, Wish):
+            found[place] = given.get((entry.kind, entry.item))
+
+
+def _reserved(connection: Connection, wish: Reservation) -> int | UserError:
+    """Reserve a block; a key without numbers refuses its own wish only."""
+    try:
+        return counters.reserve(connection, wish.meter_id, wish.epoch, wish.size, wish.lease)
+    except UserError as error:
+        return error

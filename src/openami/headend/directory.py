@@ -5,6 +5,7 @@ The registry is the truth; this is its shadow in one process.  A title that is n
 up once more before it is called unknown, so a meter that was entered meanwhile is found.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -13,10 +14,11 @@ from openami.dlms.errors import SecurityError
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.keyset import KeySet
 from openami.headend.companion import Companion, Companions
+from openami.runtime.errors import UserError
 from openami.store import keys as key_epochs
 from openami.store import registry
 from openami.store.database import Database
-from openami.store.keys import OPENS, KeyState
+from openami.store.keys import OPENS, KeyEpoch, KeyState
 from openami.store.registry import Meter
 
 GUEK: Final = "guek"
@@ -125,6 +127,16 @@ class Directory:
             known = self._ciphers[meter_id] = self._read_ciphers(meter_id)
         return known
 
+    def read_keys(self, meter_ids: Iterable[int]) -> None:
+        """Read the keys of many meters that will be spoken with, in one query.
+
+        One that does not come out of its wrapping is named when its meter is spoken with.
+        """
+        new = [meter_id for meter_id in meter_ids if meter_id not in self._ciphers]
+        for meter_id, found in key_epochs.epochs_of(self._database, new).items():
+            with contextlib.suppress(SecurityError, UserError):
+                self._ciphers[meter_id] = self._ciphers_of(found)
+
     def sealing_ciphers(self, meter_id: int) -> list[EpochCipher]:
         """Return the ciphers that may seal for a meter.
 
@@ -154,8 +166,11 @@ class Directory:
         return known != [(cipher.epoch, cipher.state) for cipher in self.ciphers(meter_id)]
 
     def _read_ciphers(self, meter_id: int) -> list[EpochCipher]:
+        return self._ciphers_of(key_epochs.epochs(self._database, meter_id))
+
+    def _ciphers_of(self, epochs: Iterable[KeyEpoch]) -> list[EpochCipher]:
         found = []
-        for each in key_epochs.epochs(self._database, meter_id):
+        for each in epochs:
             names = each.wrapped
             if each.state in OPENS and GUEK in names and GAK in names:
                 keys = KeySet(

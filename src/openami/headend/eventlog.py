@@ -19,7 +19,10 @@ async def fetch_events(session: MeterSession, books: Books, now_us: int) -> None
     meter = session.meter
     events = await read_events(session, meter.events_read_us or meter.installed_us, now_us)
     publish = books.publishes_events
-    await books.run(store_events, books.engine, meter, events, now_us, publish=publish)
+    await books.write(
+        meter.meter_id,
+        lambda connection: store_events(connection, meter, events, now_us, publish=publish),
+    )
 
 
 def store_events(

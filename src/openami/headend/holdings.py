@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
-from openami.headend.books import Books
+from openami.headend.books import Books, Wish
 from openami.runtime.errors import UserError
 from openami.store import leases
 from openami.store.leases import Kind, Lease, Worker
@@ -71,14 +71,13 @@ class Holdings:
 
     async def _take(self, kind: Kind, item: str) -> Lease:
         asked_s = asyncio.get_running_loop().time()
-        engine = self._books.engine
-        given = await self._books.run(leases.take, engine, kind, [item], self.worker, self.seconds)
-        if not given:
+        given = await self._books.take(Wish(kind, item, self.worker, self.seconds))
+        if given is None:
             raise MeterElsewhereError(
                 f"{kind.value} {item} is another worker's now: it is free when that one ends"
             )
-        self.add(given, asked_s)
-        return given[0]
+        self.add([given], asked_s)
+        return given
 
     def add(self, given: Collection[Lease], asked_s: float) -> None:
         """Count leases as held that were asked for at `asked_s` of the loop's clock."""
@@ -89,7 +88,7 @@ class Holdings:
         mine = [lease for lease in given if self._ends.pop(lease, None) is not None]
         if mine:
             try:
-                await self._books.run(leases.release, self._books.engine, mine)
+                await asyncio.gather(*map(self._books.give_back, mine))
             except UserError as error:
                 log.info("%d leases end by themselves: %s", len(mine), error)
 

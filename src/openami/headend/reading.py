@@ -6,7 +6,9 @@ from typing import Final, NamedTuple
 
 from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.classes.measurement import Data, Register
+from openami.dlms.axdr import read_length
 from openami.dlms.bulk.columns import decode_profile
+from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 from openami.exchange.channels import Channel
 from openami.headend.associations import MeterSession
@@ -20,6 +22,8 @@ DISCONNECT: Final = Obis(0, 0, 96, 3, 10, 255)
 LIVE: Final = (Channel.POWER, Channel.VOLTAGE, Channel.CURRENT, Channel.IMPORT_REGISTER)
 REGISTERS: Final = (*LIVE, Channel.EXPORT_REGISTER)
 EMPTY_ARRAY: Final = b"\x01\x00"
+ARRAY: Final = b"\x01"
+CLAUSE: Final = "DLMS UA 1000-1 Ed. 12, 4.3.6.2"
 
 
 class LoggedEvent(NamedTuple):
@@ -78,5 +82,13 @@ async def read_control_state(session: MeterSession) -> ControlState:
 
 
 def rows_in(array: bytes) -> int:
-    """Return how many rows an A-XDR array of profile rows has."""
-    return 0 if array == EMPTY_ARRAY else decode_profile(array).rows
+    """Return how many rows an A-XDR array of profile rows has, by its head.
+
+    Meter data management decodes them, and says of a message what is wrong with it.
+
+    Raises:
+        DecodeError: It is no array.
+    """
+    if array[:1] != ARRAY:
+        raise DecodeError("a profile's buffer is an array", array, 0, CLAUSE)
+    return read_length(array, 1, "the buffer")[0]

@@ -12,9 +12,11 @@ that finds what is there already does no harm: MDM ignores the same value.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from sqlalchemy import Connection
 
 from openami.cosem.refusals import AccessError
 from openami.dlms.errors import DlmsError
@@ -49,6 +51,8 @@ SPREAD_PRIME: Final = 2_654_435_761  # Knuth's multiplicative hash: neighbours l
 
 
 FILLING_MOST: Final = 1000  # meters whose gaps are being asked for
+READING_MOST: Final = 2000  # meters whose scheduled read waits or runs
+LOOKED_AT: Final = 5000  # meters at one look: what a look costs does not grow with the registry
 
 Claimed = tuple[Gap, Lease]
 ReadJob = Callable[[MeterSession], Awaitable[None]]
@@ -91,6 +95,7 @@ class Schedule:
         self._now_us = now_us
         self._retries: dict[int, Retry] = {}
         self._reading: dict[int, asyncio.Task[None]] = {}
+        self._next: Iterator[int] = iter(())
         self._filling: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -116,15 +121,32 @@ class Schedule:
         return (now_us - offset_us) // DAY_US * DAY_US + offset_us
 
     def _look_at_day(self) -> None:
+        """Begin what is due among the next meters: all have their turn, some at each look."""
         now_us, now_s = self._now_us(), asyncio.get_running_loop().time()
-        for meter in list(self._directory.meters()):
+        due: dict[int, tuple[Meter, ReadJob]] = {}
+        for meter_id in self._some(due):
+            meter = self._directory.by_id(meter_id)
             job = self._due_job(meter, now_us)
-            if job is None or meter.meter_id in self._reading or not self._reachable(meter):
+            if job is None or meter_id in self._reading or not self._reachable(meter):
                 continue
-            retry = self._retries.get(meter.meter_id)
+            retry = self._retries.get(meter_id)
             if retry is None or retry.not_before_s <= now_s:
-                task = asyncio.create_task(self._read(meter, job))
-                self._reading[meter.meter_id] = task
+                due[meter_id] = meter, job
+        if due:
+            self._directory.read_keys(due)
+        for meter_id, (meter, job) in due.items():
+            self._reading[meter_id] = asyncio.create_task(self._read(meter, job))
+
+    def _some(self, due: Mapping[int, object]) -> Iterator[int]:
+        """Return the meters to look at now, none of them twice, while more reads have room."""
+        for _ in range(min(LOOKED_AT, len(self._directory))):
+            if len(self._reading) + len(due) >= READING_MOST:
+                return
+            meter_id = next(self._next, None)
+            if meter_id is None:
+                self._next = iter([meter.meter_id for meter in self._directory.meters()])
+                meter_id = next(self._next)
+            yield meter_id
 
     def _due_job(self, meter: Meter, now_us: int) -> ReadJob | None:
         read_us, events_us = meter.profile_read_us, meter.events_read_us
@@ -174,7 +196,12 @@ class Schedule:
             source = await read_source(session)
         except AccessError as refusal:
             log.info("meter %d: %s", meter.meter_id, refusal)
-        self._directory.take(await self._books.run(self._store, meter, now_us, state, source))
+        self._directory.take(
+            await self._books.write(
+                meter.meter_id,
+                lambda connection: _store(connection, meter, now_us, state, source),
+            )
+        )
         self.reads += 1
 
     async def _fresh(self, session: MeterSession) -> Meter:
@@ -196,18 +223,6 @@ class Schedule:
             else:
                 await self._books.run(registry.set_source, self._books.engine, meter_id, source)
         self._directory.take(await self._books.run(registry.meter, self._books.engine, meter_id))
-
-    def _store(self, meter: Meter, now_us: int, state: int | None, source: str) -> Meter:
-        """Record what was read along, in one transaction; return the meter's new row."""
-        meter_id = meter.meter_id
-        with transaction(self._books.engine) as connection:
-            registry.mark_seen(connection, [meter_id], now_us)
-            registry.mark_profile_read(connection, meter_id, now_us)
-            if state is not None:
-                registry.set_breaker(connection, meter_id, state, now_us)
-            if source != meter.source:
-                registry.set_source(connection, meter_id, source)
-            return registry.meter(connection, meter_id)
 
     async def _look_at_gaps(self) -> None:
         if len(self._filling) >= FILLING_MOST:
@@ -302,3 +317,15 @@ class Schedule:
                 raise StoreUnavailableError(f"rows read are not kept: {sentence}")
             self.rows += count
         return count
+
+
+def _store(
+    connection: Connection, meter: Meter, now_us: int, state: int | None, source: str
+) -> Meter:
+    """Record what was read along; return the meter's new row."""
+    told: dict[str, object] = {"last_seen_us": now_us, "profile_read_us": now_us}
+    if state is not None:
+        told |= {"breaker": state, "breaker_us": now_us}
+    if source != meter.source:
+        told["source"] = source
+    return registry.told(connection, meter.meter_id, **told)

@@ -73,7 +73,8 @@ class Intake:
         claim = inbox.claim(self.engine, self.batch_messages)
         if not claim.messages:
             return Drained()
-        meters = {meter.meter_id: meter for meter in registry.meters(self.engine)}
+        whose = {message.meter_id for message in claim.messages}
+        meters = {meter.meter_id: meter for meter in registry.some(self.engine, whose)}
         decoded = decode_messages(claim.messages, self.period_s)
         sound, doubts = self._plausible(decoded.rows)
         versioned = assign(sound, self._existing(claim, sound))

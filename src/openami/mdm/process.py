@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 
 PROCESS: Final = "mdm"
 ROUND_S: Final = 0.5  # between two looks at the inbox
-GAPS_S: Final = 3.0
+GAPS_S: Final = 3.0  # between two looks for gaps, at least
+GAPS_PAUSE: Final = 20  # ... and so many times as long as a look takes
 TIDY_S: Final = 60.0
 STATUS_S: Final = 1.0
 BACK_OFF_MOST_S: Final = 30.0
@@ -129,8 +130,11 @@ class Mdm:
         drained = self._drain()
         now_s = self._monotonic_s()
         if now_s >= self._gaps_due_s:
+            began_s = time.monotonic()
             self.gaps.run()
-            self._gaps_due_s = now_s + GAPS_S
+            # It looks at all meters: the more there are, the less often.
+            took_s = time.monotonic() - began_s
+            self._gaps_due_s = now_s + max(GAPS_S, GAPS_PAUSE * took_s)
         validated = self.validator.run()
         self.progress.validated += validated.days
         self.progress.findings += validated.findings

@@ -134,6 +134,7 @@ class FleetConfig:
     """Which meters one fleet process carries."""
 
     homes: tuple[Path, ...]
+    plain: Url | None  # where they listen without TLS: this address plus the id of each
 
     @classmethod
     def load(cls, home: Path) -> Self:
@@ -146,9 +147,11 @@ class FleetConfig:
         fleet = file.table("fleet")
         fleet.ignore("zone", "seed")
         titles = fleet.titles("meters")
+        plain = Url.of(fleet, "plain", frozenset({"tcp"})) if fleet.text("plain", "") else None
         file.refuse_unknown()
         meters = home.parent / "meters"
-        return cls(homes=tuple(meters / title.hex().upper() for title in titles))
+        homes = tuple(meters / title.hex().upper() for title in titles)
+        return cls(homes=homes, plain=plain)
 
 
 def _keys(home: Path, file: Path, title: bytes) -> MeterKeys | None:

@@ -24,6 +24,7 @@ from openami.device.storage import StorageError
 from openami.exchange.events import EventCode
 from openami.meter import fleet_adopt
 from openami.meter.config import FleetConfig, MeterConfig
+from openami.meter.fleet_listener import listen_plain
 from openami.meter.fleet_metrology import FleetMetrology, profile_files
 from openami.meter.fleet_profile import ColumnBuffer, ColumnRing, FleetProfile
 from openami.meter.fleet_records import EventBuffer, FleetRecords, MeterState
@@ -303,6 +304,11 @@ class Fleet:
             if not management.notices.busy:
                 self._telling.discard(place)
 
+    @property
+    def managements(self) -> dict[int, Management]:
+        """The managements by meter id."""
+        return {meter.meter_id: meter.management for meter in self.meters}
+
     def figures(self) -> Figures:
         """Return what the status file says."""
         outboxes = [meter.management.outbox for meter in self.meters]
@@ -448,7 +454,15 @@ async def serve(home: Path, stop: asyncio.Event) -> None:
     """Run the fleet of folder `home`, `var/fleet`, until `stop` is set."""
     layout = Layout(home.parent)
     started_s = time.monotonic()
-    configs = [MeterConfig.load(folder) for folder in FleetConfig.load(home).homes]
+    found = FleetConfig.load(home)
+    configs = [MeterConfig.load(folder) for folder in found.homes]
     fleet = Fleet(home, configs, Clock(layout.clock))
     log.info("fleet of %d meters ready in %.1f s", len(configs), time.monotonic() - started_s)
-    await fleet.run(stop, layout.run)
+    if found.plain is None:
+        await fleet.run(stop, layout.run)
+        return
+    listener = await listen_plain(fleet.managements, found.plain)
+    try:
+        await fleet.run(stop, layout.run)
+    finally:
+        await listener.close()

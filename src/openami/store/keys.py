@@ -14,7 +14,7 @@ Every step is a compare-and-set against `TRANSITIONS`, so two workers cannot bot
 leaves a line of history.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -81,17 +81,29 @@ class KeyStep:
 
 def epochs(database: Database, meter_id: int) -> list[KeyEpoch]:
     """Return all epochs of a meter's keys, newest first."""
-    found: dict[int, list[MeterKey]] = {}
-    for key in registry.keys(database, meter_id):
-        found.setdefault(key.epoch, []).append(key)
+    return _in_epochs(registry.keys(database, meter_id))
+
+
+def epochs_of(database: Database, meter_ids: Collection[int]) -> dict[int, list[KeyEpoch]]:
+    """Return all epochs of many meters' keys, newest first, by meter."""
+    found: dict[int, list[KeyEpoch]] = {}
+    for each in _in_epochs(registry.keys_of(database, meter_ids)):
+        found.setdefault(each.meter_id, []).append(each)
+    return found
+
+
+def _in_epochs(keys: Iterable[MeterKey]) -> list[KeyEpoch]:
+    found: dict[tuple[int, int], list[MeterKey]] = {}
+    for key in keys:
+        found.setdefault((key.meter_id, key.epoch), []).append(key)
     return [
         KeyEpoch(
             meter_id=meter_id,
             epoch=epoch,
-            state=KeyState(keys[0].state),  # all names of an epoch step together
-            wrapped={key.key_name: key.wrapped for key in keys},
+            state=KeyState(same[0].state),  # all names of an epoch step together
+            wrapped={key.key_name: key.wrapped for key in same},
         )
-        for epoch, keys in found.items()
+        for (meter_id, epoch), same in found.items()
     ]
 
 

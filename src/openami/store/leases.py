@@ -22,6 +22,7 @@ from sqlalchemy import (
     Select,
     String,
     Tuple,
+    bindparam,
     cast,
     extract,
     func,
@@ -195,15 +196,35 @@ def renew(database: Database, worker: Worker, seconds: float) -> set[tuple[str, 
         return {(row.kind, row.item, row.fence) for row in kept}
 
 
+def lock(connection: Connection, items: Collection[tuple[Kind, str]]) -> None:
+    """Lock leases in their order, those that there are, before some are given back and taken.
+
+    A database whose writers wait for each other as a whole has nothing to lock.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    keys = sorted((kind.value, item) for kind, item in items)
+    for first in range(0, len(keys), AT_ONCE):
+        connection.execute(_locked(_key().in_(keys[first : first + AT_ONCE])))
+
+
 def release(database: Database, given: Collection[Lease]) -> None:
     """Give leases back; those that were lost meanwhile are left to their new holders."""
-    whole = tuple_(leases.c.kind, leases.c.item, leases.c.holder, leases.c.fence)
-    rows = [(lease.kind.value, lease.item, lease.holder, lease.fence) for lease in given]
+    # One by one by their key, in its order: a list of them would be looked for in the whole table.
+    rows = [
+        {"its_kind": kind.value, "its_item": item, "its_holder": holder, "its_fence": fence}
+        for kind, item, holder, fence in sorted(given)
+    ]
+    if not rows:
+        return
     with transaction(database) as connection:
-        for first in range(0, len(rows), AT_ONCE):
-            some = rows[first : first + AT_ONCE]
-            mine = _key().in_(_locked(whole.in_(some)))
-            connection.execute(update(leases).where(mine).values(until_real_us=0))
+        statement = update(leases).where(
+            leases.c.kind == bindparam("its_kind"),
+            leases.c.item == bindparam("its_item"),
+            leases.c.holder == bindparam("its_holder"),
+            leases.c.fence == bindparam("its_fence"),
+        )
+        connection.execute(statement.values(until_real_us=0), rows)
 
 
 def _key() -> Tuple:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, false, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, false, func, select, true, update
 
 from openami.runtime.errors import UserError
 from openami.store.database import Database, insert_new, insert_or, reading, transaction, upsert
@@ -97,6 +97,17 @@ def meter(database: Database, meter_id: int) -> Meter:
     return found[0]
 
 
+def some(database: Database, meter_ids: Collection[int]) -> list[Meter]:
+    """Return those of these meters that there are, by number."""
+    numbers = sorted(meter_ids)
+    found: list[Meter] = []
+    with reading(database) as connection:
+        for first in range(0, len(numbers), AT_ONCE):
+            few = numbers[first : first + AT_ONCE]
+            found += _select(connection, meters_table.c.meter_id.in_(few))
+    return found
+
+
 def by_title(database: Database, title: bytes) -> Meter | None:
     """Return the meter with this system title."""
     found = _select(database, meters_table.c.title == title)
@@ -123,10 +134,25 @@ def put_keys(database: Database, keys: Iterable[MeterKey]) -> None:
 def keys(database: Database, meter_id: int | None = None) -> list[MeterKey]:
     """Return a meter's keys, or all keys, newest epoch first."""
     wanted = true() if meter_id is None else meter_keys.c.meter_id == meter_id
+    with reading(database) as connection:
+        return _keys(connection, wanted)
+
+
+def keys_of(database: Database, meter_ids: Collection[int]) -> list[MeterKey]:
+    """Return the keys of many meters, newest epoch first."""
+    numbers = sorted(meter_ids)
+    found: list[MeterKey] = []
+    with reading(database) as connection:
+        for first in range(0, len(numbers), AT_ONCE):
+            few = numbers[first : first + AT_ONCE]
+            found += _keys(connection, meter_keys.c.meter_id.in_(few))
+    return found
+
+
+def _keys(connection: Connection, wanted: ColumnElement[bool]) -> list[MeterKey]:
     query = select(meter_keys).where(wanted)
     query = query.order_by(meter_keys.c.meter_id, meter_keys.c.epoch.desc(), meter_keys.c.key_name)
-    with reading(database) as connection:
-        return [MeterKey(**row) for row in connection.execute(query).mappings()]
+    return [MeterKey(**row) for row in connection.execute(query).mappings()]
 
 
 def set_attached(
@@ -253,6 +279,17 @@ def mark_profile_read(database: Database, meter_id: int, end_us: int) -> None:
 def mark_events_read(database: Database, meter_id: int, end_us: int) -> None:
     """Record up to where the event log was read."""
     _set(database, [meter_id], events_read_us=end_us)
+
+
+def told(database: Database, meter_id: int, **values: object) -> Meter:
+    """Record what a meter told, by columns; return its new row.
+
+    Raises:
+        UnknownMeterError: There is none of that number.
+    """
+    with transaction(database) as connection:
+        _set(connection, [meter_id], **values)
+        return meter(connection, meter_id)
 
 
 def _set(database: Database, meter_ids: Collection[int], **values: object) -> None:

@@ -128,6 +128,12 @@ class Wire(asyncio.BufferedProtocol):
         return f"{self.peer} at {self.address}" if self.peer else self.address
 
     @property
+    def local_host(self) -> str:
+        """Our own address on the connection; empty while there is none."""
+        line = self._transport.get_extra_info("sockname") if self._transport else None
+        return "" if line is None else str(line[0])
+
+    @property
     def is_open(self) -> bool:
         return self._handler is not None and self._reason is None
 
