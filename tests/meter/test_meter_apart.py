@@ -111,6 +111,49 @@ def secure_pid(plant: Plant) -> int:
     return int(said.stdout.split()[0])
 
 
+def tls_pid(plant: Plant) -> int:
+    said = subprocess.run(
+        ["pgrep", "-f", f"/proc/self/fd/[0-9]+ [^ ]+ tls {plant.meter_home(1)} [0-9]+ [0-9]+"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(said.stdout.split()[0])
+
+
+def files_of(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/fd").iterdir())
+
+
+def read_by(path: str, user: User) -> str:
+    """Return what a user is told who opens a file or a folder."""
+    script = f"import os; p={path!r}; os.listdir(p) if os.path.isdir(p) else open(p,'rb').read(1)"
+    return tried(script, user)
+
+
+def attached_by(pid: int, user: User) -> str:
+    """Return what a user is told who attaches a debugger."""
+    script = (
+        "import ctypes, sys; libc = ctypes.CDLL(None, use_errno=True);"
+        f"sys.exit('no') if libc.ptrace(16, {pid}, 0, 0) else None"
+    )
+    return tried(script, user)
+
+
+def tried(script: str, user: User) -> str:
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", script],
+        user=user.uid,
+        group=user.gid,
+        extra_groups=(),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    return done.stderr
+
+
 async def works(plant: Plant, hop: HopProcess) -> None:
     """Wait until management takes intervals and pushes them, sealed behind the wall."""
     await plant.until(lambda: len(hop.rows.get(TITLE, {})) > 10, "pushes")
@@ -123,6 +166,8 @@ def test_each_part_is_a_user_of_its_own(open_folder: Path) -> None:
     management, secure = users.get(Part.MANAGEMENT), users.get(Part.SECURE)
     assert management is not None
     assert secure is not None
+    tls = users.get(Part.TLS)
+    assert tls is not None
 
     async def story() -> None:
         async with personalised(open_folder / "var") as (plant, hop):
@@ -131,6 +176,21 @@ def test_each_part_is_a_user_of_its_own(open_folder: Path) -> None:
             assert isolation(plant) == "full"
             assert uid_of(plant.pid("management")) == management.uid
             assert uid_of(secure_pid(plant)) == secure.uid
+            partition = tls_pid(plant)
+            assert uid_of(partition) == tls.uid
+            for own in ("environ", "maps", "mem", "fd"):
+                seen = await asyncio.to_thread(read_by, f"/proc/{partition}/{own}", management)
+                assert "denied" in seen or "not permitted" in seen, f"{own}: {seen}"
+            assert "no" in await asyncio.to_thread(attached_by, partition, management)
+            key = plant.meter_home(1) / "tls.key"
+            assert key.stat().st_uid == tls.uid
+            assert "Permission denied" in await asyncio.to_thread(looked_at, key, management)
+            assert "not permitted" in await asyncio.to_thread(renamed_by, key, management)
+            assert "Permission denied" in await asyncio.to_thread(looked_at, key, secure)
+            toml = plant.meter_home(1) / "device.toml"
+            assert "not permitted" in await asyncio.to_thread(renamed_by, toml, management)
+            held = [each.readlink().name for each in files_of(plant.pid("management"))]
+            assert "tls.key" not in held
             home = plant.meter_home(1)
             for attempt in (home / "secure" / "flash.bin", home / "secure" / "otp.bin"):
                 assert "Permission denied" in await asyncio.to_thread(
@@ -215,5 +275,21 @@ def test_the_secure_world_comes_back_with_its_module(tmp_path: Path) -> None:
             before = len(hop.rows[TITLE])
             os.kill(secure_pid(plant), 9)
             await plant.until(lambda: len(hop.rows[TITLE]) > before + 5, "more pushes")
+
+    asyncio.run(story())
+
+
+def test_a_killed_partition_comes_back_alone_and_the_meter_dials_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with personalised(tmp_path / "var") as (plant, hop):
+            plant.start_meter()
+            await works(plant, hop)
+            managed, measures = plant.pid("management"), plant.pid("metrology")
+            before = len(hop.rows[TITLE])
+            os.kill(tls_pid(plant), 9)
+            await plant.until(lambda: len(hop.rows[TITLE]) > before + 5, "more pushes")
+            assert plant.pid("management") == managed
+            assert plant.pid("metrology") == measures
+            assert "Traceback" not in plant.said()
 
     asyncio.run(story())

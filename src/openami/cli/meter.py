@@ -15,6 +15,7 @@ from openami.device.handover import handed_over
 from openami.meter import fleet as fleet_of_meters
 from openami.meter import management_process, metrology_process, modules
 from openami.meter import run as backplane
+from openami.meter.through import Behind
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
 
@@ -74,7 +75,9 @@ def management(
     """Run the management module from source; `meter run --from-source` does it."""
     set_up_logs(verbose=verbose)
     return run_until_stopped(
-        lambda stop: management_process.serve(home.resolve(), line, stop, handed_over(record), door)
+        lambda stop: management_process.serve(
+            home.resolve(), line, stop, handed_over(record), Behind(door)
+        )
     )
 
 

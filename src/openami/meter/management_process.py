@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Final
@@ -28,31 +29,35 @@ from openami.meter.keys import Security, WalledSecurity
 from openami.meter.line import management_line
 from openami.meter.management import Management, Surroundings
 from openami.meter.objects import Firmware
-from openami.meter.serving import MeterUplink, listen_plain, listen_protected
+from openami.meter.serving import MeterUplink, listen_called, listen_plain, listen_protected
+from openami.meter.through import Behind, Through
 from openami.meter.trial import Checks, Trial
 from openami.psa.status import PsaError
 from openami.runtime.clock import Clock, real_us
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
+from openami.transport.anywhere import OpenPort
 
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.1
 STATUS_S: Final = 1.0
 ANSWER_S: Final = 0.3
+NOTHING: Final = Behind()
 
 
 class ManagementProcess:
     """One meter's management, from its opened files to its stop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  each comes from elsewhere
         self,
         config: MeterConfig,
         clock: Clock,
         line: str,
         record: Handover | None = None,
         wall: SecureClient | None = None,
+        through: Through | None = None,
     ) -> None:
         """Open every file and prepare the line; call inside a running loop.
 
@@ -84,7 +89,11 @@ class ManagementProcess:
             ),
         )
         self.end.bind(self.management)
-        self.uplink = MeterUplink(self.management)
+        self._through = through
+        self._called: asyncio.Server | None = None
+        self.uplink = MeterUplink(
+            self.management, through=None if through is None else through.uplink
+        )
         self._line = management_line(config, line, self._received)
 
     def _firmware(self, record: Handover) -> Firmware:
@@ -121,11 +130,7 @@ class ManagementProcess:
         Raises:
             UserError: A listener's port is taken, or its certificate cannot be used.
         """
-        listeners = []
-        if (plain := self._config.plain_listener) is not None:
-            listeners.append(await listen_plain(self.management, plain))
-        if (protected := self._config.protected_listener) is not None:
-            listeners.append(await listen_protected(self.management, protected))
+        listeners = await self._listen()
         self._line.open()
         dialling = asyncio.create_task(self.uplink.run())
         said_s = 0.0
@@ -148,10 +153,29 @@ class ManagementProcess:
                 await dialling
             for listener in listeners:
                 await listener.close()
+            if self._called is not None:
+                self._called.close()
             self._line.close()
             self.management.close()
         log.info("management stopped at interval %d", self.management.profile.ring.last)
         return ExitCode.RESTART if self.restarting else ExitCode.DONE
+
+    async def _listen(self) -> list[OpenPort]:
+        """Open what tools and peers may call; who calls inside TLS may come through the partition.
+
+        Raises:
+            UserError: A port is taken, or its certificate cannot be used.
+        """
+        listeners: list[OpenPort] = []
+        plain, protected = self._config.plain_listener, self._config.protected_listener
+        if plain is not None:
+            listeners.append(await listen_plain(self.management, plain))
+        if protected is not None and self._through is None:
+            listeners.append(await listen_protected(self.management, protected))
+        elif self._through is not None and self._through.callers is not None:
+            door = socket.socket(fileno=self._through.callers)
+            self._called = await listen_called(self.management, door, self._through.user)
+        return listeners
 
     def step(self, now_s: float) -> None:
         """Keep link and pushes going."""
@@ -215,7 +239,7 @@ async def serve(
     line: str,
     stop: asyncio.Event,
     record: Handover | None = None,
-    door: Path | None = None,
+    behind: Behind = NOTHING,
 ) -> ExitCode:
     """Run management of the meter in `home` on a line until `stop` is set; return its exit status.
 
@@ -224,10 +248,10 @@ async def serve(
         line: To metrology, in the words of `line.management_line`.
         stop: Ends it.
         record: Of this start, from boot; None where nothing was booted.
-        door: Of the secure world; None where the keys are not in there.
+        behind: Where its keys are.
     """
     layout = Layout(home.parent.parent)
     config = MeterConfig.load(home)
-    wall = None if door is None else _connected(door)
-    process = ManagementProcess(config, Clock(layout.clock), line, record, wall)
+    wall = None if behind.door is None else _connected(behind.door)
+    process = ManagementProcess(config, Clock(layout.clock), line, record, wall, behind.tls)
     return await process.run(stop, layout.run)

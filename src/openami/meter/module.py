@@ -24,10 +24,12 @@ from openami.device.payload import rom
 from openami.device.power import Booted, Recovering
 from openami.device.secure.door import open_door
 from openami.firmware.bank import Bank
+from openami.meter.config import MeterConfig
+from openami.meter.partition import Partition, partition_of
 from openami.meter.walls import Walls
 from openami.psa.lifecycle import LifeCycle
 from openami.runtime.status import Figures, read_statuses
-from openami.runtime.supervisor import COMMAND, Child, Program, open_log
+from openami.runtime.supervisor import COMMAND, Child, Program, Supervisor, open_log
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Module(Child):
         home: The meter's folder.
         line: To metrology, in the words of `line.management_line`, and the descriptor in them.
         service: Descriptor of the technician's line, and its path for people.
+        config: What the meter is told.
         walls: What keeps the meter's parts apart.
         beside: Tells what was measured of the other module; where that changes this one is reset,
             so that its attestation tells the truth.
@@ -59,6 +62,7 @@ class Module(Child):
     home: Path = field(kw_only=True)
     line: tuple[str, Sequence[int]] = field(kw_only=True)
     service: tuple[int, str] = field(kw_only=True)
+    config: MeterConfig = field(kw_only=True)
     walls: Walls = field(default_factory=Walls, kw_only=True)
     beside: Callable[[], tuple[Component, ...]] = field(default=tuple, kw_only=True)
     from_source: bool = field(default=False, kw_only=True)
@@ -77,7 +81,9 @@ class Module(Child):
         self.record = found.record
         door = None if self.walls.door is None else open_door(self.walls.door)
         try:
-            return await self._run(self._programs(found, door), stop)
+            with partition_of(self.config, self.walls, self.log.parent, found) as partition:
+                programs = self._programs(found, door, partition)
+                return await self._run(programs, partition, stop)
         finally:
             found.close()
             if door is not None:
@@ -134,7 +140,9 @@ class Module(Child):
         record_file = sealed.seal("record", record.encode())
         return Booted(record=record, record_file=record_file, management=nothing, secure=None)
 
-    def _programs(self, found: Booted, door: socket.socket | None) -> Sequence[Program]:
+    def _programs(
+        self, found: Booted, door: socket.socket | None, partition: Partition | None
+    ) -> Sequence[Program]:
         where = "" if self.walls.door is None else str(self.walls.door)
         environment = None if self.from_source else power.environment()
         if self.from_source:
@@ -143,9 +151,12 @@ class Module(Child):
             words = ("-m", "openami", "meter", NAME, *arguments, *opening)
             command: Sequence[str] = [sys.executable, *map(str, words)]
         else:
-            parts = (self.home, self.line[0], found.record_file, where)
+            through = () if partition is None else partition.through.words
+            parts = (self.home, self.line[0], found.record_file, where, *through)
             command = rom.command(found.management, rom.libraries(), *parts)
         descriptors = (found.management, found.record_file, *self.line[1])
+        if partition is not None and partition.through.callers is not None:
+            descriptors = (*descriptors, partition.through.callers)
         user = self.walls.management
         management = Program(NAME, command, descriptors, user=user, environment=environment)
         if door is None:
@@ -186,9 +197,16 @@ class Module(Child):
         silent_s = min([time.monotonic() - began_s, *(each.age_s for each in found)])
         return silent_s > self.watchdog_s
 
-    async def _run(self, programs: Sequence[Program], stop: asyncio.Event) -> int:
-        """Run the worlds until one ends, which ends the others, or until `stop`."""
+    async def _run(
+        self, programs: Sequence[Program], partition: Partition | None, stop: asyncio.Event
+    ) -> int:
+        """Run the worlds until one ends, which ends the others, or until `stop`.
+
+        The partition where TLS ends is started again by itself: only the uplink notices.
+        """
         over = asyncio.Event()
+        beside = Supervisor([] if partition is None else [partition.program], self.log.parent)
+        beside.start()
         worlds = [Child(each, self.log.with_name(f"{each.name}.log")) for each in programs]
         running = [asyncio.ensure_future(world.run_once(over)) for world in worlds]
         stopping = asyncio.ensure_future(stop.wait())
@@ -207,5 +225,6 @@ class Module(Child):
         stopping.cancel()
         over.set()
         statuses = await asyncio.gather(*running)
+        await beside.stop()
         first = [status for task, status in zip(running, statuses, strict=True) if task in done]
         return first[0] if first else statuses[0]

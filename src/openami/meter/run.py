@@ -155,6 +155,7 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
             home=home,
             line=end,
             service=service,
+            config=config,
             walls=walls,
             beside=lambda: measuring.told,
             from_source=from_source,

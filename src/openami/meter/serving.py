@@ -9,12 +9,15 @@ so that whoever reads the state next reads the truth; answers never overtake one
 import asyncio
 import logging
 import random
+import socket
 import time
 from collections import deque
+from pathlib import Path
 from typing import Final
 
 from openami.cosem.serving.watching import SecurityIncident, SecurityReport
 from openami.device.storage import StorageError
+from openami.device.throughdoor import dial_through, listen_inside
 from openami.dlms.apdu.notification import DataNotificationConfirm
 from openami.dlms.sap import ALL_STATION, MANAGEMENT_LOGICAL_DEVICE
 from openami.exchange.events import EventCode
@@ -126,12 +129,15 @@ class MeterLine:
 class MeterUplink:
     """Keeps a meter attached to its concentrator."""
 
-    def __init__(self, management: Management, tls: Tls | None = None) -> None:
+    def __init__(
+        self, management: Management, tls: Tls | None = None, *, through: Path | None = None
+    ) -> None:
         """Prepare to dial.
 
         Args:
             management: The meter's.
             tls: Its side of TLS, read already; None reads its files.
+            through: The door of the partition where TLS ends; None ends it here.
 
         Raises:
             ConfigurationError: A certificate file is unusable.
@@ -140,7 +146,10 @@ class MeterUplink:
         self._management = management
         self._line: MeterLine | None = None
         self._secured: Secured | None = None
-        if config.uplink.encrypted:
+        self._through = through
+        if through is not None:
+            log.info("%s dials through its TLS partition", config.name)
+        elif config.uplink.encrypted:
             expected = Expected(
                 roles=frozenset({Role.CONCENTRATOR}), title=config.concentrator_title
             )
@@ -177,9 +186,11 @@ class MeterUplink:
             await self._light.wait()
         config = self._management.config
         limits = Limits(connect_timeout_s=config.connect_timeout_s)
+        if self._through is not None:
+            return await dial_through(self._through, self._accept, limits)
         return await dial(config.uplink, self._accept, secured=self._secured, limits=limits)
 
-    def _accept(self, wire: Wire) -> MeterLine:
+    def _accept(self, wire: Carrier) -> MeterLine:
         self._line = MeterLine(self._management, wire, plain=False)
         return self._line
 
@@ -211,6 +222,22 @@ async def listen_protected(management: Management, url: Url) -> OpenPort:
     let_in = Expected(roles=frozenset({Role.CLIENT, Role.HEAD_END}))
     secured = Secured(server_tls(management.config.identity), let_in)
     return await listen_anywhere(url, accept, secured=secured, limits=PLAIN_LIMITS)
+
+
+async def listen_called(management: Management, door: socket.socket, user: int) -> asyncio.Server:
+    """Serve those who call inside TLS that ends in the partition.
+
+    Args:
+        management: The meter's.
+        door: Where the partition brings them.
+        user: The partition's.
+    """
+
+    def accept(wire: Carrier) -> MeterLine:
+        log.info("%s: %s connected", management.config.name, wire.name)
+        return MeterLine(management, wire, plain=True)
+
+    return await listen_inside(door, accept, user, PLAIN_LIMITS)
 
 
 async def listen_plain(management: Management, url: Url) -> OpenPort:

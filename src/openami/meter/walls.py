@@ -5,6 +5,7 @@
 user of               what is its own
 ====================  ==========================================================================
 secure                the folder ``secure``: flash, one-time-programmable memory, update key
+tls                   the private key of TLS
 management            files in the meter's folder, the folder ``management``
 metrology             the folder ``metrology`` (`modules.give_metrology`)
 who starts the meter  the meter's folder, ``seal``: metrology's image; it gives the power
@@ -19,6 +20,7 @@ A meter that was not personalised has its keys in management, whatever the users
 
 import os
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,6 +35,8 @@ NOT_PERSONALISED: Final = (
 )
 METROLOGYS: Final = ("metrology",)
 """Beginnings of names that are metrology's."""
+KEPT: Final = frozenset({".toml", ".crt", ".key"})
+"""Endings of names that stay ours: management reads what it is told, and need not write it."""
 STICKY_TO_ALL: Final = 0o1777
 STICKY_TO_GROUP: Final = 0o1775
 ENTER: Final = 0o001
@@ -61,6 +65,10 @@ class Walls:
         return self.users.get(Part.SECURE)
 
     @property
+    def tls(self) -> User | None:
+        return self.users.get(Part.TLS)
+
+    @property
     def callers(self) -> str:
         """Who may call the secure world, as `device.secure.process` reads it."""
         power = os.geteuid()
@@ -87,16 +95,24 @@ class Walls:
             for path in (*folder.iterdir(), folder):
                 _give(path, user, 0o700)
         for path in home.iterdir():
-            if not path.is_dir() and not path.name.startswith(METROLOGYS):
+            kept = path.name.startswith(METROLOGYS) or path.suffix in KEPT
+            if not path.is_dir() and not kept:
                 _give(path, management, 0o777)
         if (status := run / "management.json").exists():
             _give(status, management, 0o777)
         if line.exists():
             os.chown(line, management.uid, management.gid)
 
+    def give_tls(self, key: Path, *, apart: bool) -> None:
+        """Give the private key of TLS to the partition where it ends, or to management."""
+        if self.tls is None or self.management is None:
+            return
+        user = self.tls if apart else self.management
+        _give(key, user, 0o600, of=(self.tls.uid, self.management.uid))
 
-def _give(path: Path, user: User, mode: int) -> None:
-    """Give a file or folder of our own to a user; leave everything else as it is."""
+
+def _give(path: Path, user: User, mode: int, *, of: Collection[int] = ()) -> None:
+    """Give a file or folder to a user if it is ours, or of one of these; leave others be."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -104,7 +120,7 @@ def _give(path: Path, user: User, mode: int) -> None:
     try:
         found = os.fstat(descriptor)
         alone = stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_nlink == 1)
-        if alone and found.st_uid == os.geteuid():
+        if alone and found.st_uid in {os.geteuid(), *of}:
             os.fchmod(descriptor, found.st_mode & mode)
             os.fchown(descriptor, user.uid, user.gid)
     finally:

@@ -21,13 +21,13 @@ def user_of(connection: socket.socket) -> int:
     return int(uid)
 
 
-def open_door(path: Path) -> socket.socket:
+def open_door(path: Path, kind: int = socket.SOCK_SEQPACKET) -> socket.socket:
     """Open a door at a path; everyone may knock, and who enters the credentials decide.
 
     Raises:
         UserError: The folder cannot be written.
     """
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door = socket.socket(socket.AF_UNIX, kind)
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         path.unlink(missing_ok=True)
