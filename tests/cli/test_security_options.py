@@ -161,6 +161,15 @@ def test_files_that_hold_no_keys_are_named(run: Run, tmp_path: Path) -> None:
     assert f"{tmp_path / 'meter.pem'} holds no certificate" in outcome.sentence
 
 
+def test_too_little_protection_is_named_beside_wrong_keys(openami: Run, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    with Listening("simulate", "--keys", keys, "--listen", "tcp://127.0.0.1:0") as meter:
+        how = ("read", meter.url, "--client", 1, "--keys", keys, "0.0.42.0.0.255")
+        refused = openami(*how, "--cipher", "encrypted")
+    assert refused.status == 1
+    assert "check the keys and both system titles, or give --cipher both" in refused.err
+
+
 def test_meters_that_leave_the_header_out_of_the_tag_are_understood(
     openami: Run, tmp_path: Path
 ) -> None:

@@ -128,7 +128,7 @@ class Bench:
 
     async def _second(self, ask: Connect | Hangup | Exchange) -> bytes | None:
         if self._url.scheme in ONE_LINE:
-            raise LineLost("one line carries one conversation here: HDLC_CLIENTS_P has two")
+            raise LineLost("HDLC_CLIENTS_P puts two clients on the one line that there is")
         match ask:
             case Connect(client_sap):
                 await self._beside.connect(client_sap)

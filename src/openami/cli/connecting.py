@@ -167,7 +167,7 @@ async def with_meter(
             counters = CounterBlock(error.invocation_counter, EXHAUSTED)
             return await _once(meter, work, counters, stop)
     except DlmsError as error:
-        raise refusal(meter.url, error) from error
+        raise refusal(meter.url, error, whole=meter.options.protects_fully) from error
     except SessionTimeoutError as error:
         raise UserError(f"{error} (--timeout)") from error
 

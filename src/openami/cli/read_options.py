@@ -15,6 +15,7 @@ from openami.coap.block import LARGEST_EXPONENT
 from openami.coap.peer import PeerSettings
 from openami.cosem.asking.base_names import BaseNames
 from openami.cosem.client import ClientParameters
+from openami.cosem.refusals import AssociationError
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.gateway import GatewayRoute
 from openami.dlms.hdlc.link import LinkTimings
@@ -345,6 +346,11 @@ class ReadOptions:
             short_names=BaseNames() if self.short_names else None,
         )
 
+    @property
+    def protects_fully(self) -> bool:
+        """Whether services have all protection that there is, or no keys are in play."""
+        return self.guek is None or self.protection.cipher == "both"
+
     def _cipher(self, chosen: Mechanism, suite_: SecuritySuite) -> Cipher | None:
         """Return the global keys, where this client's context is ciphered."""
         held = self.guek is not None
@@ -461,9 +467,18 @@ def _from_keys(path: Path, said: Mapping[str, Any]) -> dict[str, Any]:
     return taken
 
 
-def refusal(url: Url, error: DlmsError) -> UserError:
-    """Return the sentence for a meter that refused or broke a rule."""
+def refusal(url: Url, error: DlmsError, *, whole: bool = True) -> UserError:
+    """Return the sentence for a meter that refused or broke a rule.
+
+    Args:
+        url: Where it is.
+        error: What it said.
+        whole: Whether services are authenticated and encrypted, or plain because nobody wants it
+            otherwise: a meter that asks for more says no more than that it cannot decipher.
+    """
     remedy = ""
+    if not whole and isinstance(error, AssociationError):
+        remedy = ", or give --cipher both: the meter may ask for more protection"
     if isinstance(error, SecurityError) and error.place == CREDENTIALS:
         remedy = ": give it by --sign-key, --agree-key, --meter-certs or --kek"
     return UserError(f"{url}: {error}{remedy}")

@@ -18,6 +18,7 @@ from openami.cosem.conformance.case import (
     Hangup,
     Hear,
     Line,
+    LineLost,
     Pushed,
     Script,
     Send,
@@ -220,12 +221,15 @@ class Subject:
 
     def run(self, script: Script[T]) -> T:
         """Drive a script to its end."""
-        answer: bytes | None = None
         try:
             ask = next(script)
             while True:
-                answer = self.answer(ask)
-                ask = script.send(answer)
+                try:
+                    answer = self.answer(ask)
+                except LineLost as lost:
+                    ask = script.throw(lost)
+                else:
+                    ask = script.send(answer)
         except StopIteration as stop:
             result: T = stop.value
             return result

@@ -21,12 +21,12 @@ from cosem.conformance import (
 from cosem.conformance.defects import Defect
 from cosem.conformance.pairs_subject import SUBJECTS
 from cosem.conformance.push_subject import push_subject_for
-from cosem.conformance.subject import HASHED, Subject
-from openami.cosem.conformance.case import Case, Group, Verdict
+from cosem.conformance.subject import HASHED, Subject, sound_meter
+from openami.cosem.conformance.case import Ask, Beside, Case, Group, LineLost, Verdict
 from openami.cosem.conformance.suite import BY_ID, CASES, Planned, plan
 from openami.dlms.hls import Mechanism
 from openami.dlms.security import channel
-from playbooks.demo_meter import CLIENT_TITLE
+from playbooks.demo_meter import CLIENT_TITLE, MANAGER
 
 DEFECTS: tuple[Defect, ...] = (
     *defects_hdlc.DEFECTS,
@@ -101,6 +101,32 @@ def test_our_server_passes_by_each_mechanism_with_a_secret(
     subject.declaration = replace(own, associations=(hashed,))
     result = subject.judge(case.id, "hashed")
     assert result.verdict in {Verdict.PASS, Verdict.NOT_APPLICABLE}, result.reason
+
+
+@pytest.mark.parametrize(("released", "said"), [(False, "went on"), (True, "and then")])
+def test_a_meter_may_release_without_proof_or_not(*, released: bool, said: str) -> None:
+    """The demo meter wants a proof; clients in the field give none."""
+    meter = sound_meter()
+    manager = meter.associations[MANAGER]
+    meter.associations[MANAGER] = replace(manager, plain_release=released)
+    result = Subject(meter=meter).judge("SYMSEC_0_REL_BARE", "manager")
+    assert result.verdict is Verdict.PASS, result.reason
+    assert said in result.reason
+
+
+def test_one_connection_at_a_time_is_no_fault() -> None:
+    subject = Subject()
+    answer = subject.answer
+
+    def alone(ask: Ask) -> bytes | None:
+        if isinstance(ask, Beside):
+            raise LineLost("the meter refused the connection")
+        return answer(ask)
+
+    subject.answer = alone  # type: ignore[method-assign]
+    result = subject.judge("APPL_CLIENTS_P", "reader")
+    assert result.verdict is Verdict.NOT_APPLICABLE
+    assert "no second connection" in result.reason
 
 
 IS_COMPILED = not str(channel.__file__).endswith(".py")

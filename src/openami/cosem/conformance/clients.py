@@ -73,7 +73,7 @@ def _take_second(other: Trial) -> Script[None]:
     try:
         yield Beside(Connect(other.aa.client_sap))
     except LineLost as lost:
-        raise NotApplicable(f"the meter takes no second connection: {lost}") from None
+        raise NotApplicable(f"no second connection stands beside the first: {lost}") from None
 
 
 def _opened_beside(trial: Trial) -> Script[tuple[Client, Trial, Client]]:
