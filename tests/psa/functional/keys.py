@@ -6,7 +6,14 @@ from typing import Final
 
 from openami.device.secure.codec import Value
 from openami.psa import algorithms as alg
-from openami.psa.attributes import PERSISTENT, READ_ONLY, KeyAttributes, KeyType, Usage
+from openami.psa.attributes import (
+    PERSISTENT,
+    READ_ONLY,
+    USER_IDS,
+    KeyAttributes,
+    KeyType,
+    Usage,
+)
 from openami.psa.formats import CURVES, private_key, public_point
 from openami.psa.status import Status
 from psa.functional.table import RESTART, Api, Ask, Case, Check, Group, ask, case, device, octets
@@ -284,6 +291,40 @@ CASES: Final[tuple[Case, ...]] = (
         ask("destroy_key", 0x21),
         imported(kept(0x21), bytes(16)),
         ask("destroy_key", 0x21),
+    ),
+    *(
+        case(
+            "own", f"the identifier {number:#x}",
+            imported(kept(number), bytes(range(16))),
+            ask("get_key_attributes", number, gives=has(id=number, lifetime=PERSISTENT)),
+            ask("destroy_key", number),
+        )
+        for number in (USER_IDS[0], USER_IDS[-1])
+    ),
+    case(
+        "own", "a copy does not take an identifier that is taken",
+        imported(kept(0x24), bytes(16)),
+        imported(COPYABLE, bytes(range(16))),
+        ask("copy_key", "key", KeyAttributes(
+            type=AES, lifetime=PERSISTENT, id=0x24, alg=alg.GCM), status=S.ALREADY_EXISTS),
+        ask("export_key", 0x24, gives=bytes(16)),
+        ask("destroy_key", 0x24),
+    ),
+    case(
+        "own", "a persistent copy of a volatile key outlives a restart, and the key does not",
+        imported(COPYABLE, bytes(range(16))),
+        ask("copy_key", "key", KeyAttributes(
+            type=AES, lifetime=PERSISTENT, id=0x25, usage=EXPORT, alg=alg.GCM)),
+        device(RESTART),
+        ask("export_key", 0x25, gives=bytes(range(16))),
+        ask("export_key", "key", status=S.INVALID_HANDLE),
+        ask("destroy_key", 0x25),
+    ),
+    case(
+        "own", "a key agreed on keeps to its own policy",
+        imported(key(PAIR, usage=Usage.DERIVE, use_with=alg.ECDH), SCALAR),
+        ask("key_agreement", "key", POINT, alg.ECDH, key(DERIVE), to="shared"),
+        ask("export_key", "shared", status=S.NOT_PERMITTED),
     ),
     case(
         "own", "a persistent key outlives a restart, with its policy",
