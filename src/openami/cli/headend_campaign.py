@@ -133,7 +133,9 @@ def plan(*, home: Path, reason: str, as_json: bool, **given: Any) -> int:  # noq
     name = given["name"] or f"{release.name} {release.version}"
     with opened(home) as engine:
         meters = _targets(engine, given)
-        ids = spread((meter.meter_id, (meter.concentrator, meter.ldn[:3])) for meter in meters)
+        ids = spread(
+            (meter.meter_id, (meter.concentrator, meter.cell, meter.ldn[:3])) for meter in meters
+        )
         releases.add(engine, release, octets)
         campaign_id, left_out = campaigns.plan_campaign(
             engine,
