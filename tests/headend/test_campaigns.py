@@ -24,7 +24,7 @@ from openami.store.campaign_meters import Target
 QUICK: Final = Plan(
     waves=(Share(count=1),),
     soak_s=0.1,
-    silence_s=0.5,
+    silence_s=60.0,
     tries=Tries(first_s=0.05, most_s=0.1, attempts_most=4),
 )
 OLD: Final = "openami 1.0.0+0"
@@ -274,7 +274,7 @@ async def test_silence_after_an_activation_is_in_doubt_and_stops(tmp_path: Path)
     async with updatable(tmp_path) as (chain, made):
         made[1].deaf_after_activation = True
         await chain.attach()
-        campaign_id = started(chain)
+        campaign_id = started(chain, replace(QUICK, silence_s=0.5))
         found = await stands(chain, campaign_id, 1, S.IN_DOUBT)
         assert "neither proven done nor not done" in found.note
         await comes_to(chain, campaign_id, CampaignState.STOPPED)
