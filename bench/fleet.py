@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from bench.fleet_process import INSTALLED_S, LISTENING, SEED, FleetProcess
+from bench.fleet_process import HELD_MOST, INSTALLED_S, LISTENING, SEED, FleetProcess
 from bench.measure import OURS, Goal, Row, Scale, same
 from bench.standing import raise_limit
 from bench.street import LAST_COUNTER, LOAD_PROFILE, parameters
@@ -34,7 +34,6 @@ HISTORY: Final = 96  # intervals that a first start has to close: two days
 CLOSED: Final = 48  # and those that are timed
 DAY: Final = 48
 AT_ONCE: Final = 32
-HELD_MOST: Final = 10_000  # associations that stand at once: as many files are open at each end
 SPARE_FILES: Final = 500
 METER_KIB: Final = 60
 ANSWER_S: Final = 60.0  # the machine may have others to work for
@@ -98,16 +97,13 @@ def measured(meters: int, tell: Tell = lambda _what, _done: None) -> dict[str, f
             before = process.do("cost")
             base = Url("tcp", LISTENING, again["port"])
             after = asyncio.run(_hold(process, base, range(1, held + 1), tell))
-            if held < meters:
-                asyncio.run(_hold(process, base, range(held + 1, meters + 1), tell))
-            end = process.do("cost")
     return {
         START: started["cpu_s"] / meters * 1000,
         AGAIN: again["cpu_s"] / meters * 1000,
         WAITING: again["kib"] / meters,
         HELD: again["kib"] / meters + (after["kib"] - before["kib"]) / held,
         CLOSING: closed["closed"] / closed["cpu_s"],
-        READ: meters / (end["cpu_s"] - before["cpu_s"]),
+        READ: held / (after["cpu_s"] - before["cpu_s"]),
     }
 
 
@@ -125,7 +121,7 @@ async def _hold(
             async with turns:
                 await _read(stack, base, number)
             done += 1
-            tell("reads", numbers[0] - 1 + done)
+            tell("reads", done)
 
         await asyncio.gather(*map(one, numbers))
         return process.do("cost")

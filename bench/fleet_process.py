@@ -37,7 +37,7 @@ from openami.transport.wire import HEADER_OCTETS, Wire
 INSTALLED_S: Final = 1_772_323_200  # 2026-03-01 UTC
 SEED: Final = 1
 LISTENING: Final = "127.0.0.0"
-HELD_MOST: Final = 10_000  # associations that stand at once
+HELD_MOST: Final = 2000  # associations that stand at once: as many files are open at each end
 SPARE_FILES: Final = 500
 
 

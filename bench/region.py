@@ -138,7 +138,13 @@ class Service:
         self._layout = layout
         self._said = (layout.run / f"{name}.said").open("wb")
         words = (sys.executable, "-m", "openami", name, "run", "--home", home)
-        self.process = subprocess.Popen(words, cwd=ROOT, stdout=self._said, stderr=self._said)
+        self.process = subprocess.Popen(
+            words,
+            cwd=ROOT,
+            stdout=self._said,
+            stderr=self._said,
+            start_new_session=True,  # Ctrl-C is ours: we stop it in order
+        )
         self.start_cpu_s: float | None = None
 
     def figure(self, name: str) -> int:

@@ -11,9 +11,10 @@ from openami.cli.meter_display import display
 from openami.cli.meter_recover import recover
 from openami.cli.meter_supply import supply
 from openami.cli.meter_terminals import terminals
+from openami.cli.progress import bar
 from openami.device.handover import handed_over
 from openami.meter import fleet as fleet_of_meters
-from openami.meter import management_process, metrology_process, modules
+from openami.meter import fleet_secure, management_process, metrology_process, modules
 from openami.meter import run as backplane
 from openami.meter.through import Behind
 from openami.runtime.logs import set_up_logs
@@ -114,13 +115,28 @@ def fleet() -> None:
     """Many meters in one process."""
 
 
-@fleet.command("run")
-@click.option(
+FLEET_HOME = click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     help="Folder with config.toml, e.g. var/fleet.",
 )
+
+
+@fleet.command("personalise")
+@FLEET_HOME
+def personalise_meters(home: Path) -> None:
+    """Bring the keys of a fleet's meters into their secure worlds; while it does not run."""
+    set_up_logs(verbose=False)
+    with bar() as shown:
+        count = fleet_secure.personalise_fleet(
+            home.resolve(), lambda done, total: shown.at(done, total, "meters")
+        )
+    click.echo(f"{count} meters are personalised now" if count else "all meters were personalised")
+
+
+@fleet.command("run")
+@FLEET_HOME
 @VERBOSE
 def run_fleet(home: Path, *, verbose: bool) -> None:
     """Run a fleet until SIGTERM."""

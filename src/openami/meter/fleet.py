@@ -28,6 +28,7 @@ from openami.meter.fleet_listener import listen_plain
 from openami.meter.fleet_metrology import FleetMetrology, profile_files
 from openami.meter.fleet_profile import ColumnBuffer, ColumnRing, FleetProfile
 from openami.meter.fleet_records import EventBuffer, FleetRecords, MeterState
+from openami.meter.fleet_secure import Worlds
 from openami.meter.management import Management, Surroundings
 from openami.meter.metrology import Momentary
 from openami.meter.records import Records
@@ -46,7 +47,6 @@ log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.1
 STATUS_S: Final = 1.0
-RECORDS_FILE: Final = "management.journal"
 LOOK_S: Final = 0.2  # how often it is seen who has supply
 SPARE_DESCRIPTORS: Final = 64  # beside a connection a meter
 DIALS_A_SECOND: Final = 100  # at the start, so that handshakes do not all wait for each other
@@ -62,7 +62,7 @@ class FleetMeter:
         config: MeterConfig,
         clock: Clock,
         place: tuple[FleetMetrology, int],
-        records: FleetRecords,
+        kept: tuple[FleetRecords, Worlds],
         has_notices: Callable[[int], None],
     ) -> None:
         """Join one column of the fleet's metrology and its management.
@@ -71,17 +71,16 @@ class FleetMeter:
             config: The meter's.
             clock: The calendar.
             place: Its metrology, and its column there.
-            records: What managements must not forget.
+            kept: What managements must not forget, and the secure worlds of those that have one.
             has_notices: Told the meter's id when its management has something to tell at once.
 
-        Raises:
-            ConfigurationError: Its keys are not there.
         """
         self.meter_id = config.meter_id
         self.uplink: MeterUplink | None = None
         self._clock = clock
         self._metrology, self._column = metrology, column = place
         self._load: ReplayedLoad | None = None
+        records, worlds = kept
         state = MeterState(records, config.meter_id)
         ring = ColumnRing(metrology.profile, column, metrology.base(column), config.profile_entries)
         self.management = Management(
@@ -100,6 +99,7 @@ class FleetMeter:
                     lost_at_s=records.lost_since(config.meter_id),
                 ),
                 has_notices=partial(has_notices, config.meter_id),
+                security=None if config.keys is not None else worlds.security(config),
             ),
         )
 
@@ -214,9 +214,10 @@ class Fleet:
         def has_notices(meter_id: int) -> None:
             self._telling.add(places[meter_id])
 
+        kept = self.records, Worlds(home)
         for config in configs:
             place = of[config.meter_id]
-            self.meters.append(FleetMeter(config, clock, place, self.records, has_notices))
+            self.meters.append(FleetMeter(config, clock, place, kept, has_notices))
             progress(len(self.meters))
         self._places = [
             (metrology, [places.get(meter_id) for meter_id in metrology.profile.ids])
@@ -347,11 +348,8 @@ class Fleet:
         there = {meter_id for profile in profiles for meter_id in profile.ids}
         new = [config for config in configs if config.meter_id not in there]
         adopted = fleet_adopt.look(home, [c for c in new if fleet_adopt.has_files(c)], real_us)
-        self.records = FleetRecords(
-            home / RECORDS_FILE,
-            real_us,
-            begun=bool(paths),
-            event_entries=max(config.event_entries for config in configs),
+        self.records = FleetRecords.of(
+            home, real_us, event_entries=max(config.event_entries for config in configs)
         )
         findings += [self.records.finding] if self.records.finding else []
         for meter_id, found in adopted.items():

@@ -38,6 +38,7 @@ from openami.meter.state import COUNTERS_SINCE_S, SPARE_PER_S, ManagementState
 
 log = logging.getLogger(__name__)
 
+RECORDS_FILE: Final = "management.journal"
 HEAD: Final = struct.Struct(">BI")
 COUNTER: Final = struct.Struct(">Q")
 POOL: Final = 1024  # counters that are reserved for a meter at a time
@@ -110,6 +111,16 @@ class FleetRecords:
             self._least = min(elapsed_s * SPARE_PER_S + 1, EXHAUSTED)
         for payload in payloads:
             self._restore(payload)
+
+    @classmethod
+    def of(cls, home: Path, real_us: Callable[[], int], *, event_entries: int) -> "FleetRecords":
+        """Open the journal of the fleet in `home`; meters have counted if profiles are there.
+
+        Raises:
+            StorageError: It can be neither read nor created.
+        """
+        begun = any(home.glob("profile-*.blocks"))
+        return cls(home / RECORDS_FILE, real_us, begun=begun, event_entries=event_entries)
 
     # States -----------------------------------------------------------------------------------
 
@@ -231,6 +242,10 @@ class FleetRecords:
         if self._left(meter_id) < LOW:
             self._few.add(meter_id)
         return InvocationCounter(first)
+
+    def following(self, meter_id: int) -> int:
+        """Return the first invocation counter of a meter that nobody used."""
+        return self._next(meter_id)
 
     def _next(self, meter_id: int) -> int:
         return self._following.get(meter_id, self._reserved.get(meter_id, self._least))

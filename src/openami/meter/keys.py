@@ -67,6 +67,10 @@ class Security(Protocol):
     def keys(self) -> KeyStorePort:
         """Carries out key_transfer."""
 
+    @property
+    def expected(self) -> int | None:
+        """The lowest counter that is accepted; None while nobody asked where the keys are."""
+
     def is_password(self, password: bytes) -> bool:
         """Tell whether this is the reader's secret."""
 
@@ -95,6 +99,10 @@ class OwnSecurity:
         self.keys = SoftKeyStore(self.ciphering, MasterKey(keys.kek), record=file.record)
         self._title, self._password = config.title, keys.lls
 
+    @property
+    def expected(self) -> int:
+        return self.ciphering.window.expected
+
     def is_password(self, password: bytes) -> bool:
         return compare_digest(password, self._password)
 
@@ -116,3 +124,7 @@ class WalledSecurity:
         self.keys = WalledKeys(self.ciphering)
         self.is_password = self.ciphering.is_password
         self.notify = self.ciphering.notify
+
+    @property
+    def expected(self) -> int:
+        return self.ciphering.window.expected

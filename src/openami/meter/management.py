@@ -115,7 +115,6 @@ class Management:
         self.profile, self.events, self._state = records.profile, records.events, records.state
         self._records = records
         self._security = surroundings.security or self._own_security()
-        self._ciphering = self._security.ciphering
         sender = Sender(
             recipient=config.head_end_title,
             ldn=config.ldn.encode(),
@@ -233,10 +232,11 @@ class Management:
 
     def note_state(self) -> None:
         """Write down what is remembered lazily: receipts, and the client's counter."""
+        expected = self._security.expected
+        if expected is None:
+            expected = self._state.state.window_expected
         try:
-            self._state.note(
-                receipted=self.outbox.receipted, window_expected=self._ciphering.window.expected
-            )
+            self._state.note(receipted=self.outbox.receipted, window_expected=expected)
         except StorageError as error:
             log.warning("%s: %s", self.config.name, error)
 
@@ -352,7 +352,7 @@ class Management:
             push=self,
             functions=self.functions.objects,
             replayed=lambda: self._around.replayed(self._around.calendar_us() // MICROSECONDS),
-            window_expected=lambda: self._ciphering.window.expected,
+            window_expected=lambda: self._security.ciphering.window.expected,
             last_event=lambda: self._last_code,
             keys=self._security.keys,
             firmware=self._around.firmware,
@@ -364,7 +364,7 @@ class Management:
         manager = AssociationPolicy(
             client_sap=CLIENT_MANAGEMENT_PROCESS,
             mechanism=Mechanism.HLS_GMAC,
-            ciphering=self._ciphering,
+            ciphering=self._security.ciphering,
             grants=MANAGER_GRANTS,
         )
         reader = AssociationPolicy(
@@ -375,7 +375,7 @@ class Management:
         )
         sealed = AssociationPolicy(
             client_sap=SEALED_CLIENT,
-            ciphering=self._ciphering,
+            ciphering=self._security.ciphering,
             grants=SEALED_GRANTS,
             pre_established=PreEstablished(client_title=self.config.head_end_title),
         )

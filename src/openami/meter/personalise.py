@@ -55,7 +55,7 @@ def personalise_meter(config: MeterConfig) -> None:
     write_durably(
         config.home / ATTESTATION_PUBLIC, pem
     )  # before the file goes: says where keys are
-    _erase(config.keys_file)
+    erase(config.keys_file)
 
 
 def _counters(home: Path) -> tuple[int, int]:
@@ -71,7 +71,7 @@ def _counters(home: Path) -> tuple[int, int]:
         state.close()
 
 
-def _erase(path: Path) -> None:
+def erase(path: Path) -> None:
     """Overwrite a file, and remove it."""
     try:
         with path.open("r+b") as file:

@@ -22,6 +22,7 @@ from openami.device.otp import STAGE, UNIQUE_KEY, UNIQUE_KEY_OCTETS, Otp
 from openami.device.secure.channels import Secrets, bring_in
 from openami.device.secure.world import World
 from openami.firmware.bank import M2351_FLASH_OCTETS, Bank
+from openami.firmware.flash import Flash
 from openami.psa.formats import Random
 from openami.psa.lifecycle import STAGES, LifeCycle, advance, of_fuses
 
@@ -67,15 +68,16 @@ def personalise(folder: Path, given: Callable[[], Personality], entropy: Random)
     flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
     otp = Otp.open(folder / OTP_FILE)
     try:
-        return _personalise(flash, otp, given, entropy)
+        return personalise_device(flash, otp, given, entropy)
     finally:
         flash.close()
         otp.close()
 
 
-def _personalise(
-    flash: FlashFile, otp: Otp, given: Callable[[], Personality], entropy: Random
+def personalise_device(
+    flash: Flash, otp: Otp, given: Callable[[], Personality], entropy: Random
 ) -> bytes:
+    """Secure the device with this flash and these fuses, as `personalise` does."""
     if of_fuses(otp.read(STAGE)[0]) is LifeCycle.ASSEMBLY_AND_TEST:
         found = otp.read(UNIQUE_KEY, UNIQUE_KEY_OCTETS // 8)
         if found == _BLANK:

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secure worlds of a fleet's meters: the single meter's, in the fleet's own process.
+
+`openami fleet personalise` takes meters through their factory: the flash that all left it with is
+one image (`flash.image`), and a meter's file holds the pages that it changed, which are those of
+its protected storage (`device.sharedflash`).  Boot verifies the image in each meter's flash, and
+its keys, counters and associations are behind the calls of `device.secure`; only the wall between
+two processes is missing, which the attestation says.  A world is opened when its meter first needs
+a key.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from openami.cosem.device import Protector
+from openami.cosem.serving.security_setup import KeyStorePort
+from openami.device import boothost, factory
+from openami.device.bootregion import BootRegion, BootRegionError
+from openami.device.files import ATTESTATION_PUBLIC, FLASH_FILE, OTP_FILE, SECURE
+from openami.device.handover import SEED_OCTETS
+from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, ENTRY_OCTETS, Otp
+from openami.device.payload import rom
+from openami.device.payload.errors import PayloadError
+from openami.device.secure.access import Caller
+from openami.device.secure.calls import BY_NAME
+from openami.device.secure.channels import Secrets
+from openami.device.secure.client import SecureClient
+from openami.device.secure.codec import Reply, Request, Value, write
+from openami.device.secure.personal import Personality, personalise_device
+from openami.device.secure.service import Service, Session
+from openami.device.secure.world import World
+from openami.device.sharedflash import SharedFlash
+from openami.device.storage import StorageError
+from openami.firmware.errors import FirmwareError
+from openami.meter.config import FleetConfig, MeterConfig
+from openami.meter.fleet_records import FleetRecords
+from openami.meter.keys import WalledSecurity
+from openami.meter.personalise import erase
+from openami.psa.status import PsaError
+from openami.runtime.clock import real_us
+from openami.runtime.errors import UserError
+from openami.runtime.files import PRIVATE, write_durably
+from openami.runtime.layout import Layout
+
+IMAGE_FILE: Final = "flash.image"
+PAGES_FILE: Final = "flash.pages"
+SHARED: Final = "meters of a fleet share one process"
+AT_ONCE: Final = 16  # meters that are personalised at once: most of it is waiting for the disk
+
+
+class InsideClient(SecureClient):
+    """Calls of a secure world in this process."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def close(self) -> None:
+        """Forget what was begun."""
+        self._session.close()
+
+    def call(self, name: str, *arguments: Value) -> tuple[Value, ...]:
+        """Call a function by its name in `calls`; raises `PsaError` as over the wall."""
+        function = BY_NAME[name]
+        request = Request(function.number, 1, write(function.arguments, arguments))
+        return Reply.decode(self._session.serve(request.encode())).results(function.results)
+
+
+class Worlds:
+    """The secure worlds of a fleet.
+
+    Args:
+        home: The fleet's folder, with the image.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / IMAGE_FILE
+        self._image: bytes | None = None
+        self._measured: boothost.Measured | None = None
+
+    def security(self, config: MeterConfig) -> "LazySecurity":
+        """Return a meter's security, behind a world that is opened when it is first needed."""
+        return LazySecurity(lambda: self.open(config))
+
+    def open(self, config: MeterConfig) -> WalledSecurity:
+        """Boot a meter and open its secure world.
+
+        Raises:
+            SecurityError: It has no keys.
+            StorageError: A file cannot be read, or its firmware does not run.
+        """
+        if self._image is None or self._measured is None:
+            self._image = read_image(self._path)
+            self._measured = boothost.Measured(rom=rom.measure(rom.libraries()))
+        folder = config.home / SECURE
+        flash = SharedFlash(self._image, folder / PAGES_FILE)
+        otp = Otp.open(folder / OTP_FILE)
+        try:
+            found = boothost.start(flash, otp, os.urandom(SEED_OCTETS), SHARED, self._measured)
+            if isinstance(found, str):
+                raise StorageError(f"{config.name}: no firmware runs ({found}): exchange the meter")
+            world = World(flash, otp, found.record, os.urandom)
+        except (BootRegionError, PsaError) as error:
+            raise StorageError(f"{config.name} cannot start: {error}") from error
+        finally:
+            otp.close()
+        return WalledSecurity(InsideClient(Service(world).connect(Caller.NON_SECURE)))
+
+
+class LazySecurity:
+    """The port `meter.keys.Security`, whose keys are looked for when they are first needed."""
+
+    __slots__ = ("_found", "_open")
+
+    def __init__(self, open_world: Callable[[], WalledSecurity]) -> None:
+        self._open = open_world
+        self._found: WalledSecurity | None = None
+
+    @property
+    def expected(self) -> int | None:
+        """The lowest counter that is accepted; None while the world is closed."""
+        return None if self._found is None else self._found.expected
+
+    @property
+    def ciphering(self) -> Protector:
+        return self._world.ciphering
+
+    @property
+    def keys(self) -> KeyStorePort:
+        return self._world.keys
+
+    def is_password(self, password: bytes) -> bool:
+        return self._world.is_password(password)
+
+    def notify(self, recipient: bytes, apdu: bytes) -> tuple[bytes, int]:
+        return self._world.notify(recipient, apdu)
+
+    @property
+    def _world(self) -> WalledSecurity:
+        if self._found is None:
+            self._found = self._open()
+        return self._found
+
+
+def read_image(path: Path) -> bytes:
+    """Return the image of the flash that a fleet's meters left their factory with.
+
+    Raises:
+        StorageError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        remedy = "restore it from a backup: the meters' protected storage lies over it"
+        raise StorageError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
+
+
+def make_image(path: Path, firmware: Path) -> bytes:
+    """Return the image; make it first where it is missing.
+
+    Raises:
+        UserError: The firmware or its keys cannot be used, or the disk refused.
+    """
+    if path.exists():
+        return read_image(path)
+    try:
+        delivered = factory.brought(firmware) or factory.development(firmware)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            factory.make(Path(scratch), delivered)
+            octets = (Path(scratch) / SECURE / FLASH_FILE).read_bytes()
+    except (PayloadError, FirmwareError) as error:
+        raise UserError(f"no firmware for a fleet from {firmware}: {error}") from error
+    write_durably(path, octets, mode=PRIVATE)
+    return octets
+
+
+def personalise_fleet(home: Path, progress: Callable[[int, int], None]) -> int:
+    """Bring the keys of a fleet's meters into their secure worlds; return how many had any.
+
+    The fleet must not run.  It may be cut off anywhere and called again.
+
+    Args:
+        home: The fleet's folder.
+        progress: Told how many of how many are done.
+
+    Raises:
+        UserError: A file cannot be used, or the disk refused.
+    """
+    configs = [MeterConfig.load(folder) for folder in FleetConfig.load(home).homes]
+    waiting = [config for config in configs if config.keys is not None]
+    if not waiting:
+        return 0
+    image = make_image(home / IMAGE_FILE, Layout(home.parent).firmware)
+    records = FleetRecords.of(home, real_us, event_entries=configs[0].event_entries)
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            done: Iterable[None] = pool.map(
+                lambda config: _personalise(config, image, records), waiting
+            )
+            for number, _ in enumerate(done, 1):
+                progress(number, len(waiting))
+    finally:
+        records.close()
+    return len(waiting)
+
+
+def _personalise(config: MeterConfig, image: bytes, records: FleetRecords) -> None:
+    folder = config.home / SECURE
+    folder.mkdir(mode=0o700, exist_ok=True)
+    keys = config.keys
+    assert keys is not None  # noqa: S101  only such come here
+    secrets = Secrets(
+        title=config.title,
+        epoch=keys.epoch,
+        encryption=keys.guek,
+        authentication=keys.gak,
+        master=keys.kek,
+        password=keys.lls,
+    )
+    personality = Personality(
+        secrets=secrets,
+        first_counter=records.following(config.meter_id),
+        window_expected=records.state(config.meter_id).window_expected,
+    )
+    flash = SharedFlash(image, folder / PAGES_FILE)
+    otp = Otp.open(folder / OTP_FILE)
+    try:
+        if otp.read(BOOT, BOOT_ENTRIES) == BLANK * ENTRY_OCTETS * BOOT_ENTRIES:
+            otp.burn(BOOT, BootRegion.read(flash).digest)
+        point = personalise_device(flash, otp, lambda: personality, os.urandom)
+    except (PsaError, StorageError) as error:
+        raise UserError(f"{config.name} cannot be personalised: {error}") from error
+    finally:
+        flash.close()
+        otp.close()
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write_durably(config.home / ATTESTATION_PUBLIC, pem)  # before the file goes
+    erase(config.keys_file)

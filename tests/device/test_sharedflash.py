@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flashes that began as one image: what one device changes, no other sees."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from firmware.device import FIRST, FLASH_OCTETS, POLICY, SEALED, SMALL
+from openami.device.flash import FlashFile
+from openami.device.sharedflash import LONGEST, SharedFlash
+from openami.firmware.boot import Running, boot, prepare
+from openami.firmware.flash import FlashError
+from openami.firmware.update import Update
+
+PAGE = SMALL.page_octets
+BLANK = b"\xff" * FLASH_OCTETS
+
+
+def opened(path: Path, image: bytes = BLANK) -> SharedFlash:
+    return SharedFlash(image, path, page_octets=PAGE)
+
+
+def whole(flash: SharedFlash) -> bytes:
+    return flash.read(0, FLASH_OCTETS)
+
+
+def prepared(folder: Path) -> bytes:
+    """Return the image of a flash as it leaves the factory."""
+    flash = FlashFile.open(folder / "factory", FLASH_OCTETS, page_octets=PAGE)
+    prepare(flash, SMALL, POLICY, FIRST.encode())
+    flash.close()
+    return (folder / "factory").read_bytes()
+
+
+def test_what_one_device_changes_no_other_sees(tmp_path: Path) -> None:
+    image = prepared(tmp_path)
+    one, other = opened(tmp_path / "one", image), opened(tmp_path / "other", image)
+    page = SMALL.scratch.offset
+
+    one.erase(page)
+    one.program(page, b"12345678")
+    one.sync()
+
+    assert whole(other) == image
+    assert other.own_pages == frozenset()
+    other.close()
+    assert not (tmp_path / "other").exists()
+    assert len(one.own_pages) == 1
+    one.close()
+    again = opened(tmp_path / "one", image)
+    assert again.read(page, 16) == b"12345678" + b"\xff" * 8
+    assert whole(opened(tmp_path / "other", image)) == image
+    assert (tmp_path / "one").stat().st_size < 2 * PAGE
+
+
+def version_of(flash: SharedFlash) -> str:
+    running = boot(flash, SMALL, POLICY)
+    assert isinstance(running, Running)
+    return str(running.verified.version)
+
+
+def test_an_update_of_one_device_leaves_the_others_with_the_first_image(tmp_path: Path) -> None:
+    image = prepared(tmp_path)
+    one, other = opened(tmp_path / "one", image), opened(tmp_path / "other", image)
+    octets = SEALED.encode()
+    update = Update(one, SMALL, POLICY)
+    update.start(b"file", len(octets), 128)
+    for number in range(-(-len(octets) // 128)):
+        update.write(number, octets[number * 128 : (number + 1) * 128])
+    update.finish()
+    update.install()
+
+    assert version_of(one) == "1.3.0+0"
+    Update(one, SMALL, POLICY).accept()
+    one.close()
+    assert version_of(opened(tmp_path / "one", image)) == "1.3.0+0"
+    assert version_of(other) == "1.2.3+0"
+    assert whole(other)[: SMALL.state.offset] == image[: SMALL.state.offset]
+
+
+def test_an_altered_bank_of_one_device_does_not_boot_and_the_others_do(tmp_path: Path) -> None:
+    image = prepared(tmp_path)
+    one, other = opened(tmp_path / "one", image), opened(tmp_path / "other", image)
+    page = SMALL.slots[0].offset + PAGE
+    before = one.read(page, PAGE)
+    one.erase(page)
+    one.program(page, bytes([before[0] ^ 1]) + before[1:])
+
+    assert not isinstance(boot(one, SMALL, POLICY), Running)
+    assert version_of(other) == "1.2.3+0"
+
+
+def test_it_is_what_a_file_of_its_own_would_be(tmp_path: Path) -> None:
+    chance = Random(5)
+    image = prepared(tmp_path)
+    (tmp_path / "file").write_bytes(image)
+    file = FlashFile.open(tmp_path / "file", FLASH_OCTETS, page_octets=PAGE)
+    shared = opened(tmp_path / "own", image)
+    for number in range(300):
+        offset = chance.randrange(0, FLASH_OCTETS // 8) * 8
+        octets = chance.randbytes(8 * chance.randint(1, 60))[: FLASH_OCTETS - offset]
+        refused = []
+        for flash in (file, shared):
+            try:
+                if number % 3 == 0:
+                    flash.erase(offset // PAGE * PAGE)
+                else:
+                    flash.program(offset, octets)
+            except FlashError as error:
+                refused.append(str(error))
+        assert len(refused) in {0, 2}
+        assert len(set(refused)) < 2
+        if number % 7 == 0:
+            shared.sync()
+        if number % 50 == 0:
+            shared.close()
+            shared = opened(tmp_path / "own", image)
+        assert whole(shared) == file.read(0, FLASH_OCTETS)
+    file.close()
+    assert (tmp_path / "own").stat().st_size < (LONGEST + 2) * PAGE * (len(shared.own_pages) + 2)
+
+
+@pytest.mark.parametrize(
+    ("offset", "octets", "problem"),
+    [
+        (4, b"\x00" * 8, "no whole units"),
+        (0, b"\x00" * 7, "no whole units"),
+        (FLASH_OCTETS, b"\x00" * 8, "outside"),
+        (16, b"\x00" * 8, "is not erased"),
+    ],
+)
+def test_it_refuses_what_a_chip_could_not_do(
+    tmp_path: Path, offset: int, octets: bytes, problem: str
+) -> None:
+    flash = opened(tmp_path / "flash")
+    flash.program(16, b"\x00" * 8)
+    with pytest.raises(FlashError, match=problem):
+        flash.program(offset, octets)
+    for place in (8, FLASH_OCTETS):
+        with pytest.raises(FlashError):
+            flash.erase(place)
+
+
+def test_a_power_cut_leaves_what_was_durable_before(tmp_path: Path) -> None:
+    flash = opened(tmp_path / "flash")
+    flash.program(0, b"durable!")
+    flash.sync()
+    before, length = whole(flash), (tmp_path / "flash").stat().st_size
+    flash.erase(0)
+    flash.program(PAGE, b"the next")
+    flash.sync()
+    after, octets = whole(flash), (tmp_path / "flash").read_bytes()
+    flash.close()
+
+    seen = set()
+    for cut in range(length, len(octets) + 1, 5):
+        (tmp_path / "cut").write_bytes(octets[:cut])
+        torn = opened(tmp_path / "cut")
+        assert torn.finding is None
+        seen.add(whole(torn))
+        torn.close()
+    assert before in seen
+    assert seen <= {before, b"\xff" * FLASH_OCTETS, after}
+
+
+def test_an_image_of_half_pages_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no whole pages"):
+        SharedFlash(bytes(PAGE + 8), tmp_path / "flash", page_octets=PAGE)
