@@ -3,7 +3,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -11,6 +11,7 @@ from openami.access.accounts import Role, audit_trail, create_account
 from openami.exchange.commands import CommandKind, CommandState, Priority
 from openami.runtime.clock import real_us
 from openami.store import commands
+from openami.web.routes.commands import Kind, State
 from web.ami import Ami
 from web.clients import TestClient, sign_in, token_of, visitor
 
@@ -262,6 +263,11 @@ def test_a_household_sends_nothing(fresh: Ami) -> None:
     assert client.post("/api/commands", json=body | {"meters": [4]}).status_code == 403
     assert client.get("/api/meters/2/commands").status_code == 403
     assert client.delete("/api/commands/x?reason=weather").status_code == 403
+
+
+def test_the_contract_has_every_kind_and_state() -> None:
+    assert set(get_args(Kind)) == {kind.value for kind in CommandKind}
+    assert set(get_args(State)) == {state.value for state in CommandState}
 
 
 def test_the_contract_names_every_route(fresh: Ami) -> None:

@@ -93,7 +93,15 @@ class Sending:
         login = getpass.getuser()
         with opened(self.home) as engine:
             meters = group_of(engine, self.regions, self.meter_ids)
-            asked, left = requests.ask_many(engine, meters, wanted, login=login, role=Role.UTILITY)
+            with bar(wanted=len(meters) > 1) as shown:
+                asked, left = requests.ask_many(
+                    engine,
+                    meters,
+                    wanted,
+                    login=login,
+                    role=Role.UTILITY,
+                    progress=lambda count: shown.at(count, len(meters), "asking"),
+                )
             return self._report(engine, asked, left)
 
     def _report(self, engine: Engine, asked: dict[int, str], left: dict[int, str]) -> int:

@@ -260,7 +260,9 @@ def tariff_of(order: TariffOrder, find: Find) -> Settings:
         (9, row.day_profile_table_passive.kind.to_data(order.days)),
     )
     steps: list[Write | Invoke] = [Write(Place(20, at, index), value) for index, value in tables]
-    proofs = [Write(Place(20, at, index), value) for index, value in tables]
+    # Once it is active the passive tables are the meter's own business: some exchange the two.
+    shift = 4 if order.activate == "now" else 0
+    proofs = [Write(Place(20, at, index - shift), value) for index, value in tables]
     what = "the calendar waits to be activated"
     if order.special_days is not None:
         special = SpecialDaysTable.entries.kind.to_data(order.special_days)
@@ -269,7 +271,6 @@ def tariff_of(order: TariffOrder, find: Find) -> Settings:
         proofs.append(write)
     if order.activate == "now":
         steps.append(Invoke(Place(20, at, 1), Integer(0)))
-        proofs += [Write(Place(20, at, index - 4), value) for index, value in tables]
         what = "the calendar is active"
     elif not isinstance(order.activate, str):
         moment = CosemDateTime.from_utc(order.activate)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A command is asked for by page, program or hand: checked, permitted, durable, audited."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -96,10 +96,19 @@ def ask(database: Database, meter_id: int, wanted: Request, *, login: str, role:
     return command_id
 
 
-def ask_many(
-    database: Database, meter_ids: Iterable[int], wanted: Request, *, login: str, role: Role
+def ask_many(  # noqa: PLR0913  whom, what, who asks, who is told
+    database: Database,
+    meter_ids: Iterable[int],
+    wanted: Request,
+    *,
+    login: str,
+    role: Role,
+    progress: Callable[[int], None] = lambda _count: None,
 ) -> tuple[dict[int, str], dict[int, str]]:
-    """Ask each of many meters; return the ids, and why some were left out, by meter."""
+    """Ask each of many meters; return the ids, and why some were left out, by meter.
+
+    `progress` is told how many were asked or left out.
+    """
     wanted.check(role)
     asked: dict[int, str] = {}
     left: dict[int, str] = {}
@@ -108,6 +117,7 @@ def ask_many(
             asked[meter_id] = ask(database, meter_id, wanted, login=login, role=role)
         except commands.MeterBusyError as busy:
             left[meter_id] = str(busy)
+        progress(len(asked) + len(left))
     return asked, left
 
 
