@@ -188,6 +188,14 @@ conformance = {GRANTED}
     with Listening("simulate", *words) as meter:
         run = ["conformance", "run", meter.url, "--profile", str(profile)]
         status = main([*run, *wanted, *reports])
+        declared = profile.read_text().replace("[signer]", "signatures = true\n[signer]")
+        (tmp_path / "signed.toml").write_text(declared)
+        again = ["conformance", "run", meter.url, "--profile", str(tmp_path / "signed.toml")]
+        few = ["--association", "manager", "--case", "SYMSEC_0_BasicCap_1"]
+        later = ["--json", str(tmp_path / "later.json"), "--html", str(tmp_path / "later.html")]
+        unsigned = [*run, *few, *later]
+        assert main(unsigned) == 1, "the policy asks for signatures from then on"
+        assert main([*again, *few, *later]) == 0, capsys.readouterr().out
     assert status == 0, capsys.readouterr().out
     pairs = {
         each["key"]: each["verdict"]

@@ -271,7 +271,7 @@ def _association(
         master_key=MasterKey(master_key) if master_key else None,
         credentials=credentials,
         client_title=title,
-        policy=SecurityPolicy.from_version_0(table.whole("policy", 3 if guek else 0, most=3)),
+        policy=_policy(table, ciphered=bool(guek)),
         general_header=table.parsed(
             "general_header", AuthenticatedHeader, f"one of {', '.join(HEADERS)}", "standard"
         ),
@@ -280,6 +280,12 @@ def _association(
         user_id=table.whole("user_id", most=0xFF) if "user_id" in table else None,
         counters=block,
     )
+
+
+def _policy(table: Table, *, ciphered: bool) -> SecurityPolicy:
+    policy = SecurityPolicy.from_version_0(table.whole("policy", 3 if ciphered else 0, most=3))
+    signatures = SecurityPolicy.DIGITALLY_SIGNED_REQUEST | SecurityPolicy.DIGITALLY_SIGNED_RESPONSE
+    return policy | signatures if table.flag("signatures", default=False) else policy
 
 
 def _credentials(
@@ -364,6 +370,7 @@ gak_file = "gak.hex"
 #master_key_file = "kek.hex"      # for cases that replace keys
 title = "4F414DF000000001"        # our system title
 policy = 3                        # 0 none, 1 authenticated, 2 encrypted, 3 both
+#signatures = false               # whether the policy asks for signatures too
 #general_header = "standard"      # or without-header: what the tag of general-ciphering covers
 security_setup = "0.0.43.0.0.255"
 #frame_counter = "0.0.43.1.0.255" # where the first plain association reads our last counter

@@ -6,13 +6,13 @@ from functools import partial
 from cosem.conformance.subject import Subject
 from dlmskeys import SUITE_1, credentials, keys, master_key, pair
 from openami.cosem.conformance.declaration import Declaration, DeclaredAssociation, Row
-from openami.cosem.device import AssociationPolicy
+from openami.cosem.device import SECURITY_SETUP, AssociationPolicy
 from openami.cosem.rights import FULL_ACCESS
 from openami.cosem.serving.opening import referencing_of
 from openami.dlms.hls import Mechanism
 from openami.dlms.security.certificates import Certificate, CertificateType
 from openami.dlms.security.counters import EXHAUSTED, CounterBlock
-from openami.dlms.security.suites import SecuritySuite
+from openami.dlms.security.suites import SecurityPolicy, SecuritySuite
 from playbooks.demo_meter import CLIENT_TITLE, LOAD_PROFILE, MANAGER, METER_TITLE, NOTE
 from playbooks.secure_meter import CLIENT, METER, SETUP_V1, Authority, SecureMeter
 
@@ -77,6 +77,17 @@ def declaration_of(meter: SecureMeter, suite: SecuritySuite) -> Declaration:
 def subject_of(suite: SecuritySuite = SUITE_1) -> Subject:
     """A meter of a suite; its line is not declared."""
     return Subject(meter=meter_of(suite), declare=lambda meter, _: declaration_of(meter, suite))
+
+
+SIGNATURES = SecurityPolicy.DIGITALLY_SIGNED_REQUEST | SecurityPolicy.DIGITALLY_SIGNED_RESPONSE
+
+
+def signing_subject() -> Subject:
+    """A meter of suite 1 whose policy asks for signatures both ways, and says so."""
+    meter = meter_of(SUITE_1)
+    meter.store.activate(meter.ciphering.policy | SIGNATURES)
+    meter._objects.pop(SECURITY_SETUP.encode())  # version 0 cannot say such a policy
+    return Subject(meter=meter, declare=lambda found, _: declaration_of(found, SUITE_1))
 
 
 SUBJECTS = {f"suite {suite:d}": partial(subject_of, suite) for suite in SecuritySuite if suite}

@@ -19,7 +19,7 @@ from cosem.conformance import (
     defects_windows,
 )
 from cosem.conformance.defects import Defect
-from cosem.conformance.pairs_subject import SUBJECTS
+from cosem.conformance.pairs_subject import SUBJECTS, signing_subject
 from cosem.conformance.push_subject import push_subject_for
 from cosem.conformance.subject import HASHED, Subject, sound_meter
 from openami.cosem.conformance.case import Ask, Beside, Case, Group, LineLost, Verdict
@@ -77,6 +77,16 @@ def test_our_server_passes_in_suites_with_key_pairs(planned: Planned, suite: str
     assert len(left) == 2 * planned.case.last, "the policy for responses and that for requests"
     if planned.case.group is Group.PAIRS:
         assert result.verdict is Verdict.PASS, result.reason
+
+
+@pytest.mark.parametrize(
+    "case",
+    [each for each in CASES if each.by_association and each.group is not Group.PUSH],
+    ids=named,
+)
+def test_a_meter_that_asks_for_signatures_is_signed_to(case: Case) -> None:
+    result = signing_subject().judge(case.id, "manager")
+    assert result.verdict in {Verdict.PASS, Verdict.NOT_APPLICABLE}, result.reason
 
 
 @pytest.mark.parametrize("size", [1, 4])

@@ -26,7 +26,7 @@ from openami.cosem.conformance.case import (
     NotApplicable,
     Script,
 )
-from openami.cosem.conformance.data_ln import OBJECT_LIST, SHORT_PDU_OCTETS
+from openami.cosem.conformance.data_ln import OBJECT_LIST, SHORT_PDU_OCTETS, short_pdu_octets
 from openami.cosem.conformance.trial import PROBE, PROBE_SN, Trial, shown
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.4.2"
@@ -122,12 +122,12 @@ def _not_for_others(trial: Trial) -> Script[str | None]:
 def _blocks(trial: Trial) -> Script[str | None]:
     client = yield from trial.opened()
     whole = yield from trial.steps(client.get_raw(*OBJECT_LIST))
-    if len(whole) <= SHORT_PDU_OCTETS:
+    if len(whole) <= short_pdu_octets(trial):
         raise NotApplicable("the object list is too short to come in blocks")
     other = second(trial)
     yield from _take_second(other)
     guest = other.client()
-    client = trial.client(max_receive_pdu_octets=SHORT_PDU_OCTETS)
+    client = trial.client(max_receive_pdu_octets=short_pdu_octets(trial))
     yield from trial.steps(client.associate())
     try:
         yield from beside(other.steps(guest.associate()))

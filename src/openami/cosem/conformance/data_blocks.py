@@ -14,7 +14,13 @@ from typing import Final
 from openami.cosem.client import Client
 from openami.cosem.conformance.answers import refused
 from openami.cosem.conformance.case import Failed, Inconclusive, Need, Script
-from openami.cosem.conformance.data_ln import OBJECT_LIST, OWN_NAME, SHORT_PDU_OCTETS, data_case
+from openami.cosem.conformance.data_ln import (
+    OBJECT_LIST,
+    OWN_NAME,
+    SHORT_PDU_OCTETS,
+    data_case,
+    short_pdu_octets,
+)
 from openami.cosem.conformance.trial import Trial, shown, understood
 from openami.dlms.apdu.block import GeneralBlockTransfer
 from openami.dlms.apdu.fields import AttributeDescriptor
@@ -37,7 +43,7 @@ def opened_for_blocks(trial: Trial) -> Script[Client]:
         Inconclusive: They are not negotiated.
     """
     client = yield from trial.opened(
-        conformance=trial.aa.conformance & ~_WITHOUT, max_receive_pdu_octets=SHORT_PDU_OCTETS
+        conformance=trial.aa.conformance & ~_WITHOUT, max_receive_pdu_octets=short_pdu_octets(trial)
     )
     if not client.context.conformance & Conformance.GENERAL_BLOCK_TRANSFER:
         raise Inconclusive("the meter declares general block transfer and does not negotiate it")
@@ -74,8 +80,8 @@ def asked(trial: Trial, block: GeneralBlockTransfer) -> Script[GeneralBlockTrans
     if not isinstance(found, GeneralBlockTransfer):
         said = f"block {block.block_number} with acknowledgement {block.block_number_ack}"
         raise Failed(f"{shown(answer)} came to {said}; the clause accepts a block")
-    if answer is not None and len(answer) > SHORT_PDU_OCTETS:
-        raise Failed(f"a block of {len(answer)} octets came; {SHORT_PDU_OCTETS} were agreed")
+    if answer is not None and len(answer) > short_pdu_octets(trial):
+        raise Failed(f"a block of {len(answer)} octets came; {short_pdu_octets(trial)} were agreed")
     return found
 
 

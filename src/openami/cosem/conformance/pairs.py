@@ -101,7 +101,7 @@ def _altered(
     """Change what is signed, outermost: the ciphering inside stays sound."""
 
     def forge(trial: Trial, channel: SecureChannel) -> bytes:
-        inside = trial.sealed(GET_OWN_NAME)
+        inside = trial.sealed(GET_OWN_NAME, signed=False)
         terms = GeneralSigning(
             transaction_id=channel.counters.next().to_bytes(8),
             originator_system_title=channel.own_title,

@@ -83,11 +83,11 @@ def _signatures(trial: Trial) -> Script[str | None]:
     if not (yield from _active(trial, client, setup)) & REQUESTS:
         yield from _activate(trial, setup, RESPONSES)
         client = yield from trial.opened(sign=True)
-        answer = yield from trial.ask(trial.sealed(GET_OWN_NAME))
+        answer = yield from trial.ask(trial.sealed(GET_OWN_NAME, signed=False))
         _answer_signed(client, answer, "an unsigned GET where responses are to be signed")
     yield from _activate(trial, setup, REQUESTS)
     client = yield from trial.opened(sign=True)
-    answer = yield from trial.ask(trial.sealed(GET_OWN_NAME))
+    answer = yield from trial.ask(trial.sealed(GET_OWN_NAME, signed=False))
     said = no_data(client, answer, "an unsigned GET where requests are to be signed")
     client = yield from trial.opened(sign=True)
     if client.channel is None:

@@ -42,6 +42,7 @@ from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.suites import (
     BROADCAST_KEY,
     NO_PROTECTION,
+    SIGNED,
     SecurityControl,
     SecurityPolicy,
     SecuritySuite,
@@ -57,6 +58,8 @@ CONTROLS: Final = {
     "encryption": ENCRYPTED,
     "authentication and encryption": BOTH,
 }
+GENERAL: Final = frozenset({0xDB, 0xDC})
+"""general-glo- and general-ded-ciphering."""
 GET_OWN_NAME: Final = GetRequestNormal(
     invoke_id_and_priority=InvokeIdAndPriority.of(3), attribute=OWN_NAME
 ).encode()
@@ -77,10 +80,15 @@ def no_data(client: Client, answer: bytes | None, said: str) -> str:
     return refused(plain, said, silence=True, error=True)
 
 
+def _ciphering(policy: SecurityPolicy) -> int:
+    """Return what a policy asks of the ciphering of requests."""
+    return policy.request_bits & ~SIGNED
+
+
 def allowed(policy: SecurityPolicy) -> Iterator[tuple[str, SecurityControl]]:
     """Yield the protections that a policy lets in."""
     for name, control in CONTROLS.items():
-        if control & policy.request_bits == policy.request_bits:
+        if control & _ciphering(policy) == _ciphering(policy):
             yield name, control
 
 
@@ -89,7 +97,7 @@ def weaker(policy: SecurityPolicy) -> Iterator[tuple[str, SecurityControl | None
     if policy.request_bits:
         yield "no protection", None
     for name, control in CONTROLS.items():
-        if control & policy.request_bits != policy.request_bits:
+        if control & _ciphering(policy) != _ciphering(policy):
             yield name, control
 
 
@@ -105,7 +113,7 @@ def _basic_cap(trial: Trial) -> Script[str | None]:
         except DlmsError as error:
             raise Failed(f"the answer to GET under {name} cannot be opened: {error}") from None
         owed = trial.aa.policy.response_bits
-        if protection.control & owed != owed:
+        if protection.bits & owed != owed:
             raise Failed(f"the answer to GET under {name} is protected by {protection.control:02X}")
         if plain[:1] != b"\xc4" or plain[3:4] != b"\x00":
             raise Failed(f"{shown(plain)} came to GET under {name}; data is due")
@@ -128,9 +136,11 @@ def _replayed(trial: Trial) -> Script[str | None]:
 
 
 def counter_of(octets: bytes) -> int | None:
-    """Return the invocation counter of a glo- or ded- response; None for another APDU."""
+    """Return the invocation counter of a ciphered response; None for another APDU."""
     service = {0xCC, 0xCD, 0xCF, 0xD4, 0xD5, 0xD7}
-    if octets[0] not in service:
+    if octets[0] in GENERAL:  # its title stands between tag and length
+        octets = octets[1 + octets[1] :]
+    elif octets[0] not in service:
         return None
     start = 2 if octets[1] < 0x80 else 2 + (octets[1] & 0x7F)
     return int.from_bytes(octets[start + 1 : start + 5])

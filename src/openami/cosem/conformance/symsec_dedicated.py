@@ -47,6 +47,10 @@ WRONG_OFFERS: Final[Mapping[str, Offer]] = MappingProxyType(
 )
 
 
+DEDICATED: Final = frozenset({0xD4, 0xDC})
+"""ded-get-response; signed it comes in general-ded-ciphering."""
+
+
 def dedicated_cipher(trial: Trial, key: bytes) -> Cipher:
     """Return the protection under a dedicated key."""
     cipher = trial.aa.cipher
@@ -75,7 +79,7 @@ def _get(trial: Trial, key: bytes) -> bytes:
 def _used(trial: Trial) -> Script[str | None]:
     _, key = yield from _opened(trial)
     answer = yield from trial.ask(_get(trial, key))
-    if answer is None or answer[0] != 0xD4:
+    if answer is None or answer[0] not in DEDICATED:
         raise Failed(f"{shown(answer)} came to ded-get-request; ded-get-response is due")
     client, key = yield from _opened(trial)
     yield from trial.alive(client)
@@ -86,7 +90,7 @@ def _replayed(trial: Trial) -> Script[str | None]:
     client, key = yield from _opened(trial)
     octets = _get(trial, key)
     answer = yield from trial.ask(octets)
-    if answer is None or answer[0] != 0xD4:
+    if answer is None or answer[0] not in DEDICATED:
         raise Failed(f"{shown(answer)} came to ded-get-request; ded-get-response is due")
     again = yield from trial.ask(octets)
     return no_data(client, again, "the same GET under the same frame counter")

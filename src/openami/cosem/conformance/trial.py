@@ -23,14 +23,20 @@ from openami.cosem.conformance.case import (
 from openami.cosem.conformance.declaration import Declaration, DeclaredAssociation
 from openami.dlms import apdu as apdus
 from openami.dlms.apdu.acse import AUTHENTICATION, Aarq
-from openami.dlms.apdu.ciphered import BY_PLAIN
+from openami.dlms.apdu.ciphered import (
+    BY_PLAIN,
+    GENERAL_DED_CIPHERING,
+    GENERAL_GLO_CIPHERING,
+)
 from openami.dlms.apdu.initiate import Conformance, InitiateRequest
 from openami.dlms.axdr import encode_length
 from openami.dlms.errors import DlmsError
 from openami.dlms.hls import Mechanism
+from openami.dlms.security.channel import TRANSACTION_ID_OCTETS
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import ReceiveWindow
-from openami.dlms.security.suites import SUITE_MASK, SecurityControl, SecuritySuite
+from openami.dlms.security.envelopes import GeneralTerms, sign_general
+from openami.dlms.security.suites import SIGNED, SUITE_MASK, SecurityControl, SecuritySuite
 
 T = TypeVar("T")
 
@@ -227,7 +233,7 @@ class Trial:
         fields["user_information"] = self.sealed(plain) if aa.is_ciphered else plain
         return Aarq(**(fields | changes)).encode()
 
-    def sealed(
+    def sealed(  # noqa: PLR0913  each is one way to be wrong
         self,
         octets: bytes,
         *,
@@ -235,18 +241,38 @@ class Trial:
         cipher: Cipher | None = None,
         counter: int | None = None,
         dedicated: bool = False,
+        signed: bool | None = None,
     ) -> bytes:
-        """Return a plain APDU under glo- or ded-ciphering, as told and not as it should be."""
+        """Return a plain APDU under glo- or ded-ciphering, as told and not as it should be.
+
+        It is signed inside where the policy asks for that, unless `signed` says otherwise.
+        """
         aa = self.aa
         cipher = cipher or aa.cipher
         if cipher is None:
             raise Inconclusive("the association has no keys to protect an APDU with")
         number = aa.counters.next() if counter is None else counter
         suited = SecurityControl(control & ~SUITE_MASK | cipher.keys.suite)
+        signs = bool(aa.policy.request_bits & SIGNED) if signed is None else signed
+        if not signs or octets[0] == InitiateRequest.TAG:
+            inside = cipher.seal(suited, number, aa.client_title, octets)
+            service = BY_PLAIN[octets[0]]
+            head = bytes((service.ded if dedicated else service.glo,))
+            return head + encode_length(len(inside)) + inside
+        if aa.credentials is None:
+            raise Inconclusive(
+                "the policy asks for signatures, and no key to sign with is declared"
+            )
+        terms = GeneralTerms(
+            transaction_id=number.to_bytes(TRANSACTION_ID_OCTETS),
+            originator=aa.client_title,
+            recipient=b"",
+        )
+        octets = sign_general(aa.credentials, octets, terms)
         inside = cipher.seal(suited, number, aa.client_title, octets)
-        service = BY_PLAIN[octets[0]]
-        tag = service.ded if dedicated else service.glo
-        return bytes((tag,)) + encode_length(len(inside)) + inside
+        tag = GENERAL_DED_CIPHERING if dedicated else GENERAL_GLO_CIPHERING
+        head = bytes((tag, len(aa.client_title))) + aa.client_title
+        return head + encode_length(len(inside)) + inside
 
 
 def understood(octets: bytes | None) -> Any:  # noqa: ANN401  any of the APDUs
