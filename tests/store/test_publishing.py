@@ -15,9 +15,13 @@ import pytest
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from sqlalchemy import Engine
 
+from blackout import REAL0, S, Street
 from chain import until
 from loops import in_loop
-from openami.store import publishing
+from openami.exchange.events import EventCode
+from openami.headend.eventlog import store_events
+from openami.headend.reading import LoggedEvent
+from openami.store import publishing, registry
 from openami.store.database import transaction
 from openami.store.jetstream import STREAM, JetStream
 from openami.store.publishing import BrokerError, publication, publish_all
@@ -127,6 +131,40 @@ def test_what_was_confirmed_and_not_taken_out_is_not_doubled(
             await stream.publish(publishing.waiting(engine))
             await stream.close()
         assert await broker.held() == wanted(1)
+
+    test()
+
+
+def test_events_of_meters_reach_the_broker_once_however_they_became_known(
+    engine: Engine, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A meter tells an alarm at once; its log, read later over that border, tells it again."""
+    monkeypatch.setattr(publishing, "IDLE_S", 0.02)
+    monkeypatch.setattr(publishing, "AGAIN_S", 0.05)
+    street = Street.of_new_meters(engine, 4)
+    street.tell(3, EventCode.TERMINAL_COVER_REMOVED)
+    street.gasp([1])
+    meter = registry.meter(engine, 3)
+    cover = LoggedEvent(REAL0, EventCode.TERMINAL_COVER_REMOVED)
+    later = LoggedEvent(REAL0 + 9 * S, EventCode.TERMINAL_COVER_CLOSED)
+    for events in ([cover], [cover, later], [cover, later]):
+        store_events(engine, meter, events, REAL0 + 10 * S, publish=True)
+
+    @in_loop
+    async def test() -> None:
+        broker.start()
+        work = asyncio.create_task(
+            publish_all(engine, lambda: JetStream.connect(broker.url, "here"))
+        )
+        await until(lambda: publishing.count_waiting(engine) == 0)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        told = [(subject, body["events"]) for subject, body in await broker.held()]
+        assert told == [
+            ("openami.events.3", [[REAL0, 40]]),
+            ("openami.events.1", [[REAL0, 1]]),
+            ("openami.events.3", [[REAL0 + 9 * S, 41]]),
+        ]
 
     test()
 

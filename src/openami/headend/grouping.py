@@ -10,7 +10,8 @@ what is known                                        what to do
 the first loss is younger than `settle_s`            wait: further last gasps are under way
 nobody has been asked                                ask a few neighbours; where all are lost, one
                                                      of these; below the quorum the lost ones, too
-an answer is open                                    wait for it, no longer than `ask_timeout_s`
+an answer is open                                    wait for it, a little longer than whoever
+                                                     asks waits (`ask_timeout_s`)
 a lost one answers                                   power is there: its loss is over, and none
                                                      where the meter did not tell of it itself
 lost and silent ones make the quorum                 an outage of the group; where no neighbour
@@ -29,6 +30,8 @@ from typing import Final, NamedTuple
 from openami.exchange.supply import DARK_PINGS, OPEN_PINGS, Evidence, PingState, Supply
 from openami.headend.config import OutageSettings
 from openami.runtime.clock import MICROSECONDS
+
+GIVE_UP_S: Final = 2.0  # beyond the time for an answer: until silence is written down
 
 
 class Asked(NamedTuple):
@@ -97,7 +100,7 @@ def judge(group: Group, rules: OutageSettings, now_real_us: int) -> Verdict:
     }
     if not asked:
         return Verdict(ask=_whom(group, rules))
-    timeout_us = round(rules.ask_timeout_s * MICROSECONDS)
+    timeout_us = round((rules.ask_timeout_s + GIVE_UP_S) * MICROSECONDS)
     if any(
         each.state in OPEN_PINGS and now_real_us - each.asked_real_us < timeout_us
         for each in asked.values()

@@ -16,6 +16,7 @@ from openami.exchange.supply import NONE, OPEN_PINGS, Evidence, PingState, Scope
 from openami.headend.config import OutageSettings
 from openami.headend.directory import Directory
 from openami.headend.grouping import (
+    GIVE_UP_S,
     Asked,
     Branch,
     Group,
@@ -36,7 +37,6 @@ from openami.store.registry import UnknownMeterError
 GROUPS: Final = frozenset({Scope.TRANSFORMER, Scope.AREA})
 JOIN_US: Final = 300 * MICROSECONDS  # calendar: how much earlier a member may have lost its supply
 JOIN_ENDED: Final = 50  # outages that ended last, which a late notice may belong to
-GIVE_UP_S: Final = 2.0  # beyond the time for an answer
 
 Key = tuple[Scope, str]
 

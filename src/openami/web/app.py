@@ -39,7 +39,9 @@ from openami.web.routes import (
     operation,
     outages,
     service,
+    sla,
 )
+from openami.web.slaview import Counted
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +88,9 @@ def create_app(context: Context) -> FastAPI:
     app.include_router(commands.pages)
     app.include_router(outages.api)
     app.include_router(outages.pages)
+    app.include_router(sla.api)
+    app.include_router(sla.pages)
+    app.state.sla = Counted()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_error_pages(app)
     app.add_middleware(Headers)
