@@ -203,8 +203,7 @@ def opened_s(told: Report) -> list[float]:
 
 
 def _facts(told: Report) -> list[tuple[str, Any]]:
-    release, needed = told["release"], told["blocks_needed"]
-    again = told["blocks_sent"] - needed if needed else 0
+    release, again = told["release"], told["blocks_again"]
     return [
         ("release", f"{release['name']}, {release['version']}, {release['octets']:,} octets"),
         ("hash", release["hash"]),
@@ -216,13 +215,18 @@ def _facts(told: Report) -> list[tuple[str, Any]]:
         (
             "sent",
             f"{told['octets_sent']:,} octets in {told['blocks_sent']:,} blocks"
-            + (f", {again:,} beyond what complete transfers need" if again > 0 else ""),
+            + (f", {again:,} of them beyond what their meters needed" if again else ""),
         ),
     ]
 
 
 def _definitions(rows: Sequence[tuple[str, Any]]) -> str:
     return _table(("what", "value"), [{"what": name, "value": value} for name, value in rows])
+
+
+def _history(told: Report) -> list[Report]:
+    """Return the steps; before the start no wave is open."""
+    return [step | {"wave": None if step["wave"] < 0 else step["wave"]} for step in told["history"]]
 
 
 def _versions(told: Report) -> str:

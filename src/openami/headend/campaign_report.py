@@ -47,7 +47,7 @@ def report(database: Database, campaign_id: str, *, meters: bool = True) -> Repo
         "plan": found.plan.as_dict(),
         "octets_sent": sum(each.octets_sent for each in targets),
         "blocks_sent": sum(each.blocks_sent for each in targets),
-        "blocks_needed": sum(each.blocks for each in targets if each.transferred_real_us),
+        "blocks_again": sum(max(0, each.blocks_sent - each.blocks) for each in targets),
         "reasons": dict(Counter(each.reason for each in targets if each.reason)),
         "versions_before": dict(Counter(each.version_before or "not asked" for each in targets)),
         "versions_after": dict(Counter(_runs_now(each) for each in targets)),

@@ -75,7 +75,7 @@ class Studied:
         waves_s: Start and end of each wave that was opened.
         sizes: Meters of each wave of the plan.
         states: Meters by what they came to.
-        octets: On all media, with headers, repeats and answers.
+        octets: Of packets both ways, with headers; a link's own repeats are in the time.
         broadcast_octets: Of them, broadcast.
         stopped: Which rule stopped it; empty if none did.
     """
