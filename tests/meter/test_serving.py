@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_a_request_unanswered_and_says_so(
     def full(_count: int) -> int:
         raise StorageError("counters.cell cannot be written: free space")
 
-    monkeypatch.setattr(meter.management._counters, "reserve", full)
+    monkeypatch.setattr(meter.management._records.counters, "reserve", full)
     reader = Reader(asking(line, wire), 1)
     with caplog.at_level(logging.ERROR):
         line.frame(1, 1, next(reader.client.associate()))

@@ -153,6 +153,19 @@ class InterfaceClass:
             alone has does not.
     """
 
+    # Slots for what every object has: no dictionary an object where nothing else is put into it.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "invocations",
+        "octet_sources",
+        "selections",
+        "selectors",
+        "sinks",
+        "sources",
+        "values",
+    )
+
     class_id: ClassVar[int]
     version: ClassVar[int]
     methods_at: ClassVar[int | None]

@@ -2,6 +2,7 @@
 """OBIS codes: the six value groups A to F that name a COSEM object (IEC 62056-6-1)."""
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
 _GROUPS: Final = re.compile(
@@ -45,7 +46,13 @@ class Obis(NamedTuple):
 
     def encode(self) -> bytes:
         """Return the six octets of the logical name."""
-        return bytes(self)
+        return _octets(self)
 
     def __str__(self) -> str:
         return ".".join(map(str, self))
+
+
+@lru_cache(maxsize=4096)
+def _octets(name: Obis) -> bytes:
+    """Return six octets; those of thousands of meters, whose objects are alike, are the same."""
+    return bytes(name)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from openami.cosem.classes.disconnect import ControlState, Disconnector, Trigger
 from openami.cosem.device import AssociationPolicy, LogicalDevice, PreEstablished
-from openami.cosem.model import Refused
+from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.watching import SecurityWatch
 from openami.device.storage import StorageError, set_aside
@@ -137,14 +137,15 @@ class Management:
         self._disconnector = Disconnector(self, CONTROL_MODE, self._state.state.control_state)
         self._last_logged: dict[int, int] = {}
         self._last_code = 0
-        self._devices: tuple[LogicalDevice, LogicalDevice] | None = None
+        self._objects: list[InterfaceClass] | None = None
+        self._devices: dict[bool, LogicalDevice] = {}  # what the listeners serve, and what not
         self.images: ImageReceiver | None = None  # made with the objects
         self.functions: Functions | None = None  # made with them too, unless there are settings
         self._settings_path = config.home / SETTINGS_FILE
         if self._settings_path.exists():
             self.functions = self._make_functions()
         if surroundings.firmware is not None:
-            self._devices = self._make_devices()
+            self._objects = self._make_objects()
         self._report_findings()
 
     def _own_security(self) -> OwnSecurity:
@@ -202,9 +203,8 @@ class Management:
         self, *, plain: bool = False, watch: SecurityWatch | None = None
     ) -> ServerConnection:
         """Return a server for a new connection; `watch` is told of what it refuses."""
-        if self._devices is None:
-            self._devices = self._make_devices()
-        device = self._devices[plain]
+        if (device := self._devices.get(plain)) is None:
+            device = self._devices[plain] = self._make_device(plain=plain)
         return ServerConnection(device, entropy=self._around.entropy, watch=watch)
 
     def tick_pushes(self, now_s: float) -> None:
@@ -339,8 +339,8 @@ class Management:
             trip=self._trip,
         )
 
-    def _make_devices(self) -> tuple[LogicalDevice, LogicalDevice]:
-        """Return what the concentrator's side may associate with, and what the listeners' may."""
+    def _make_objects(self) -> list[InterfaceClass]:
+        """Return the meter's objects, which all its clients share."""
         if self.functions is None:
             self.functions = self._make_functions()
         sources = Sources(
@@ -360,6 +360,12 @@ class Management:
         objects = meter_objects(self.config, sources)
         firmware = self._around.firmware
         self.images = None if firmware is None else receive_images(objects, firmware)
+        return objects
+
+    def _make_device(self, *, plain: bool) -> LogicalDevice:
+        """Return what the concentrator's side may associate with, or what the listeners' may."""
+        if self._objects is None:
+            self._objects = self._make_objects()
         public = AssociationPolicy(client_sap=PUBLIC_CLIENT, grants=PUBLIC_GRANTS)
         manager = AssociationPolicy(
             client_sap=CLIENT_MANAGEMENT_PROCESS,
@@ -367,26 +373,24 @@ class Management:
             ciphering=self._security.ciphering,
             grants=MANAGER_GRANTS,
         )
-        reader = AssociationPolicy(
-            client_sap=READER_CLIENT,
-            mechanism=Mechanism.LLS,
-            is_password=self._security.is_password,
-            grants=READER_GRANTS,
-        )
-        sealed = AssociationPolicy(
-            client_sap=SEALED_CLIENT,
-            ciphering=self._security.ciphering,
-            grants=SEALED_GRANTS,
-            pre_established=PreEstablished(client_title=self.config.head_end_title),
-        )
-        title = self.config.title
-        return (
-            LogicalDevice(
-                objects=objects, associations=(public, manager, sealed), system_title=title
-            ),
-            LogicalDevice(
-                objects=objects, associations=(public, manager, reader), system_title=title
-            ),
+        if plain:
+            third = AssociationPolicy(
+                client_sap=READER_CLIENT,
+                mechanism=Mechanism.LLS,
+                is_password=self._security.is_password,
+                grants=READER_GRANTS,
+            )
+        else:
+            third = AssociationPolicy(
+                client_sap=SEALED_CLIENT,
+                ciphering=self._security.ciphering,
+                grants=SEALED_GRANTS,
+                pre_established=PreEstablished(client_title=self.config.head_end_title),
+            )
+        return LogicalDevice(
+            objects=self._objects,
+            associations=(public, manager, third),
+            system_title=self.config.title,
         )
 
     def _live(self) -> Momentary:

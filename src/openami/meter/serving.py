@@ -11,7 +11,6 @@ import logging
 import random
 import socket
 import time
-from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +44,7 @@ class MeterLine:
         self._wire = wire
         self._plain = plain
         self._server = management.connection(plain=plain, watch=self)
-        self._answers: deque[tuple[int, bytes]] = deque()
+        self._answers: list[tuple[int, bytes]] = []  # seldom more than one: no deque of 700 octets
         self._timer: asyncio.TimerHandle | None = None
 
     def frame(self, source: int, destination: int, apdu: bytes) -> None:
@@ -91,7 +90,7 @@ class MeterLine:
         """Send the answers that waited for the breaker."""
         self._stop_waiting()
         while self._answers:
-            client, answer = self._answers.popleft()
+            client, answer = self._answers.pop(0)
             try:
                 self._wire.send(MANAGEMENT_LOGICAL_DEVICE, client, answer)
             except WireError as error:

@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +67,7 @@ class Settings:
         check: Callable[[Any], None] = lambda _value: None,
     ) -> None:
         """Let attributes of an object last: those that were written, and those that will be."""
+        note = self._note  # one for all rows
         for row in rows:
             name = _name(thing, row)
             if (octets := self._kept.get(name)) is not None:
@@ -73,12 +75,17 @@ class Settings:
                     thing.values[row.index] = row.kind.from_data(axdr_data.decode(octets))
                 except DlmsError as error:
                     log.error("%s: %s is as at first: %s", self._path, name, error)  # noqa: TRY400
+            thing.bind_sink(row, partial(note, thing, row, check))
 
-            def note(value: Any, row: Attribute[Any] = row) -> None:  # noqa: ANN401
-                check(value)
-                self.write(thing, {row: value})
-
-            thing.bind_sink(row, note)
+    def _note(
+        self,
+        thing: InterfaceClass,
+        row: Attribute[Any],
+        check: Callable[[Any], None],
+        value: Any,  # noqa: ANN401
+    ) -> None:
+        check(value)
+        self.write(thing, {row: value})
 
     def write(
         self, thing: InterfaceClass, values: dict[Attribute[Any], Any], **also: bytes
