@@ -87,6 +87,16 @@ def test_hdlc_asked_wrongly(option: str, value: str, problem: str, run: Run) -> 
     assert f"{option} '{value}' {problem}" in outcome.sentence
 
 
+def test_only_a_serial_line_is_opened_in_mode_e(run: Run) -> None:
+    for url in ("hdlc+tcp://127.0.0.1:1", "tcp://127.0.0.1:1"):
+        outcome = run(url, CLOCK, "--mode-e", "yes")
+        assert outcome.status == 2
+        assert (
+            f"--mode-e opens an optical port at 300 baud, which {url} has not" in outcome.sentence
+        )
+        assert run(url, CLOCK, "--mode-e", "no").status == 1
+
+
 def test_hdlc_addresses_that_do_not_fit(run: Run) -> None:
     address = ["--server-address", "1/17", "--address-size", "1"]
     outcome = run("hdlc+tcp://127.0.0.1:1", CLOCK, *address)

@@ -30,7 +30,7 @@ from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
 from openami.dlms.sap import PUBLIC_CLIENT
 from openami.dlms.security.counters import EXHAUSTED, CounterBlock
-from openami.runtime.errors import UserError
+from openami.runtime.errors import ExitCode, UserError
 from openami.transport.client import OpenSession, open_session
 from openami.transport.session import SessionTimeoutError
 from openami.transport.tls import Secured
@@ -108,6 +108,10 @@ class Meter:
         logging.getLogger("openami").addHandler(logging.NullHandler())  # refusals are sentences
         address = Url.parse(url, "the address", ALL_SCHEMES)
         options = ReadOptions.gather(given, config)
+        if options.mode_e and address.scheme != "hdlc+serial":
+            sentence = f"--mode-e opens an optical port at 300 baud, which {address} has not"
+            remedy = "give it with hdlc+serial:// alone"
+            raise UserError(f"{sentence}: {remedy}", ExitCode.ASKED_WRONGLY)
         secured = options.secured(address)
         own_title = secured.tls.own.title if secured else None
         return cls(address, options, secured, options.parameters(own_title))
