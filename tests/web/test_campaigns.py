@@ -4,7 +4,7 @@
 import pytest
 from sqlalchemy import update
 
-from openami.access.accounts import audit_trail
+from openami.access.accounts import Role, audit_trail, create_account
 from openami.exchange.campaign import CampaignState, MeterState
 from openami.exchange.waves import Plan, Share
 from openami.store import campaigns, releases
@@ -120,3 +120,25 @@ def test_households_see_nothing_of_it(fresh: Ami, campaign_id: str) -> None:
     answer = client.post(f"/api/campaigns/{campaign_id}/start", json={"reason": "mine"})
     assert answer.status_code == 403
     assert campaigns.campaign(fresh.engine, campaign_id).state is CampaignState.PLANNED
+
+
+def test_a_viewer_looks_and_presses_nothing(fresh: Ami, campaign_id: str) -> None:
+    password = create_account(fresh.engine, "vera", Role.VIEWER, by="utility")
+    client = sign_in(fresh, "vera", password)
+    path = f"/console/firmware/{campaign_id}"
+    page = client.get(path)
+    assert page.status_code == 200
+    assert "confirm-start" not in page.text
+    assert client.post(f"{path}/start", data={"reason": "me too"}).status_code == 403
+    answer = client.post(f"/api/campaigns/{campaign_id}/start", json={"reason": "me too"})
+    assert answer.status_code == 403
+    assert campaigns.campaign(fresh.engine, campaign_id).state is CampaignState.PLANNED
+
+
+def test_a_meters_page_tells_its_firmware_and_its_campaign(fresh: Ami, campaign_id: str) -> None:
+    client = sign_in(fresh, "utility")
+    assert "not asked yet" in client.get("/console/meters/4").text
+    releases.note_firmware(fresh.engine, 4, "openami 1.0.0+0", b"")
+    page = client.get("/console/meters/4").text
+    assert "openami 1.0.0+0" in page
+    assert f"/console/firmware/{campaign_id}" in page

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, RowMapping, func, select, update
 
 from openami.exchange.campaign import (
     ENDED,
-    OVER,
     SENDING,
     STEPS,
     Act,
@@ -335,11 +334,6 @@ def counts(database: Database, campaign_id: str) -> list[WaveCount]:
             )
             for row in connection.execute(query).mappings()
         ]
-
-
-def is_over(found: Campaign) -> bool:
-    """Tell whether nothing will be sent for a campaign any more."""
-    return found.state in OVER
 
 
 def _cancel_meters(connection: Connection, campaign_id: str, note: str) -> None:

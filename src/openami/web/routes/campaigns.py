@@ -13,8 +13,8 @@ from fastapi.responses import RedirectResponse
 from markupsafe import Markup
 from pydantic import BaseModel, Field
 
-from openami.access.accounts import record
-from openami.exchange.campaign import FOLLOWED, Act, MeterState
+from openami.access.accounts import Role, record
+from openami.exchange.campaign import Act, MeterState
 from openami.headend.campaign_picture import (
     LINES,
     bar_svg,
@@ -136,10 +136,10 @@ def room(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
 
 @router.get("/console/firmware/{campaign_id}", include_in_schema=False)
 def campaign(
-    request: Request, at: At, campaign_id: CampaignId, _visitor: UtilityVisitor
+    request: Request, at: At, campaign_id: CampaignId, visitor: UtilityVisitor
 ) -> Response:
     """Show one campaign."""
-    return render(request, "console/campaign.html", **_shown(at, campaign_id))
+    return render(request, "console/campaign.html", **_shown(at, campaign_id, visitor))
 
 
 @router.get("/console/firmware/{campaign_id}/state", include_in_schema=False)
@@ -147,18 +147,18 @@ def state(
     request: Request,
     at: At,
     campaign_id: CampaignId,
-    _visitor: UtilityVisitor,
+    visitor: UtilityVisitor,
     shown: Annotated[str, Query(max_length=12)],
 ) -> Response:
     """Return the part that is renewed; a campaign that was moved renews the page."""
-    told = _shown(at, campaign_id)
+    told = _shown(at, campaign_id, visitor)
     answer = render(request, "console/campaign_state.html", **told)
     if told["told"]["state"] != shown:
         answer.headers["HX-Refresh"] = "true"  # other buttons belong to it now
     return answer
 
 
-def _shown(at: Context, campaign_id: str) -> dict[str, Any]:
+def _shown(at: Context, campaign_id: str, visitor: Visitor) -> dict[str, Any]:
     found = _found(at, campaign_id)
     told = report(at.engine, found.campaign_id, meters=False)
     meters = campaign_meters.targets(at.engine, found.campaign_id, states=LOOKED_AT, limit=SHOWN)
@@ -167,8 +167,8 @@ def _shown(at: Context, campaign_id: str) -> dict[str, Any]:
     return {
         "now_us": at.clock.now_us(),
         "told": told,
+        "may": told["may"] if visitor.account.role is Role.UTILITY else [],
         "meters": meters,
-        "followed": FOLLOWED,
         "most": SHOWN,
         # Both are made of numbers and our own words.
         "waves": Markup(waves_svg(told["waves"]) + states_legend(list(told["states"]))),  # noqa: S704
@@ -191,6 +191,6 @@ def press(  # noqa: PLR0913, PLR0917  a form has these fields
     try:
         _act(at, visitor, campaign_id, Act(act), reason.strip())
     except AskedWronglyError as error:
-        shown = _shown(at, campaign_id)
+        shown = _shown(at, campaign_id, visitor)
         return render(request, "console/campaign.html", problem=str(error), **shown)
     return RedirectResponse(f"/console/firmware/{campaign_id}", status_code=303)

@@ -11,7 +11,17 @@ from openami.exchange.channels import Channel
 from openami.exchange.commands import OPEN, CommandState
 from openami.exchange.events import ALARMS
 from openami.runtime.status import read_statuses
-from openami.store import commands, data_quality, eventbook, inbox, outages, registry, supply
+from openami.store import (
+    campaign_meters,
+    commands,
+    data_quality,
+    eventbook,
+    inbox,
+    outages,
+    registry,
+    releases,
+    supply,
+)
 from openami.web import fleet, meterview
 from openami.web.context import At
 from openami.web.guards import (
@@ -122,6 +132,8 @@ def meter(
         now_us=now_us,
         meter=meter,
         attachment=registry.attachments(at.engine).get(number),
+        firmware=releases.firmware(at.engine, number),
+        campaign=campaign_meters.last_of_meter(at.engine, number),
         live=momentary(at, number),
         day=day,
         today=today,
