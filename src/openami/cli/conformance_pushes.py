@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -37,10 +38,12 @@ class PushEar:
     Attributes:
         url: Where; None where no pushes are declared.
         baud: Of a serial line.
+        bound: The line, once it is open; port 0 lets the system choose.
     """
 
     url: Url | None
     baud: int = 9600
+    bound: Url | None = None
     _port: OpenPort | None = None
     _line: Close | None = None
     _heard: asyncio.Queue[_Heard] = field(default_factory=asyncio.Queue)
@@ -56,9 +59,9 @@ class PushEar:
             return
         match self.url.scheme:
             case "hdlc+serial":
-                _, self._line = open_line(self.url, _Line(self._heard), self.baud)
+                self.bound, self._line = open_line(self.url, _Line(self._heard), self.baud)
             case "hdlc+tcp":
-                _, self._line = await listen_for_lines(self.url, _Line(self._heard))
+                self.bound, self._line = await listen_for_lines(self.url, _Line(self._heard))
             case _:
                 self._port = await listen_anywhere(self.url, self._accept)
 
@@ -114,13 +117,15 @@ class _Line:
     heard: asyncio.Queue[_Heard]
 
     def telegram(self, burst: bytes, source: str) -> None:
-        """Take the notification of a telegram; what is no frame stays for the case to judge."""
-        apdu = burst
-        found = [each for each in frames(burst, HDLC) or () if isinstance(each, Framed)]
-        with contextlib.suppress(DlmsError):
-            apdu = _joined([each.apdu for each in found if each.apdu is not None]) or burst
-        self.heard.put_nowait(_Heard(apdu, burst))
+        """Take the notifications of a telegram; what is no frame stays for the case to judge."""
         del source
+        found = [each for each in frames(burst, HDLC) or () if isinstance(each, Framed)]
+        try:
+            whole = list(_joined([each.apdu for each in found if each.apdu is not None]))
+        except DlmsError:
+            whole = []
+        for apdu in whole or [burst]:
+            self.heard.put_nowait(_Heard(apdu, burst))
 
     def refuse(self, source: str, why: str) -> None:
         """Say what went wrong with the line."""
@@ -130,13 +135,13 @@ class _Line:
         """Forget nothing: a telegram is whole when the line is silent."""
 
 
-def _joined(apdus: list[bytes]) -> bytes | None:
-    """Return the first APDU, or what its blocks hold together; None if they are not whole."""
+def _joined(apdus: list[bytes]) -> Iterator[bytes]:
+    """Yield APDUs that came whole, and those that blocks hold together."""
     assembler = Assembler()
     for apdu in apdus:
         if not apdu.startswith(BLOCK):
-            return apdu
+            yield apdu
+            continue
         whole = assembler.take(GeneralBlockTransfer.decode(apdu))
         if whole is not None:
-            return whole
-    return None
+            yield whole
