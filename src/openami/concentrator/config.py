@@ -38,6 +38,8 @@ class ConcentratorConfig:
     window_entries: int  # pushes under way to the head-end
     receipt_timeout_s: float  # after it a push is sent again
     identity: TlsIdentity
+    keys: Path  # our own, for whoever reads us by DLMS; may be missing
+    own_listen: Url | None = None  # for tools
     lines: tuple[LineConfig, ...] = ()  # HDLC lines
 
     @classmethod
@@ -73,6 +75,8 @@ class ConcentratorConfig:
             window_entries=journal.whole("window_entries", 256, least=1),
             receipt_timeout_s=journal.number("receipt_timeout_s", 30.0),
             identity=TlsIdentity.of(file.table("tls")),
+            keys=own.path("keys", "keys.json"),
+            own_listen=Url.of(own, "listen") if own.text("listen", "") else None,
             lines=tuple(LineConfig.of(*each) for each in file.group("line").items()),
         )
         file.refuse_unknown()

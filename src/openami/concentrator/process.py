@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,13 +17,16 @@ from openami.concentrator.journal import Journal, Outcome, Put, Remove
 from openami.concentrator.lines.service import HdlcLine
 from openami.concentrator.meters_side import listen_for_meters
 from openami.concentrator.observer import Observer
+from openami.concentrator.own.device import OwnConnection, OwnDevice, OwnWire
+from openami.concentrator.own.objects import Sources
 from openami.concentrator.plans import Plans
-from openami.concentrator.registry import Registry
+from openami.concentrator.registry import Registry, read_notices
 from openami.concentrator.relay import Relay
+from openami.concentrator.sqlitefile import open_reader
 from openami.concentrator.uplink import Uplink
 from openami.concentrator.window import Window
 from openami.concentrator.words import Words
-from openami.exchange.field import Heartbeat
+from openami.exchange.field import Heartbeat, Notice
 from openami.exchange.orders import decode_order
 from openami.runtime.clock import real_us, to_us
 from openami.runtime.errors import ConfigurationError
@@ -30,11 +34,13 @@ from openami.runtime.groupcommit import GroupCommit
 from openami.runtime.layout import Layout
 from openami.runtime.process import until_stopped
 from openami.runtime.status import Figures, write_status
-from openami.transport.endpoint import Listener
+from openami.transport.endpoint import Listener, listen
+from openami.transport.tls import Expected, Role, Secured, server_tls
 
 log = logging.getLogger(__name__)
 
 STATUS_S: Final = 1.0
+TOOLS: Final = Expected(roles=frozenset({Role.CLIENT, Role.HEAD_END}))
 
 
 class Concentrator:
@@ -46,9 +52,11 @@ class Concentrator:
         uplink: The way to the head-end.
         lines: HDLC lines with meters.
         listener: The open port for meters, while `run` runs.
+        tools: The open port for tools that read the concentrator itself; None for none.
     """
 
     listener: Listener | None = None
+    tools: Listener | None = None
 
     def __init__(self, config: ConcentratorConfig) -> None:
         """Open the journal; call inside a running loop.
@@ -74,8 +82,15 @@ class Concentrator:
             most_entries=config.window_entries, receipt_timeout_s=config.receipt_timeout_s
         )
         self.words = Words(self.registry, self.heartbeat, time.monotonic, config.heartbeat_s)
+        self.own = OwnDevice(config.name, config.title, config.keys, self._sources())
         self.uplink = Uplink(
-            self.relay, self.journal, self.writer, window, self.words, time.monotonic
+            self.relay,
+            self.journal,
+            self.writer,
+            window,
+            self.words,
+            time.monotonic,
+            OwnConnection(self.own),
         )
         self.observer = Observer(self.registry, self.relay, self.writer, config)
         self.plans = Plans(config.plans)
@@ -98,11 +113,23 @@ class Concentrator:
             UserError: The port for meters is taken, or a certificate file is unusable.
         """
         try:
+            if self.config.own_listen is not None:
+                url = self.config.own_listen
+                secured = None
+                if url.encrypted:
+                    secured = Secured(server_tls(self.config.identity), TOOLS)
+                self.tools = await listen(
+                    url, lambda wire: OwnWire(wire, self.own), secured=secured
+                )
             self.listener = listener = await listen_for_meters(self.config, self.relay)
         except BaseException:
+            if self.tools is not None:
+                await self.tools.close()
             await self._close_journal()
             raise
         log.info("concentrator %s listens on %s", self.config.name, listener.url)
+        if self.tools is not None:
+            log.info("it listens for tools on %s, unprotected below DLMS", self.tools.url)
         tasks = [
             asyncio.create_task(self.uplink.drain()),
             asyncio.create_task(self.uplink.keep_connected(self.config)),
@@ -120,10 +147,26 @@ class Concentrator:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.writer.stop()
             await listener.close()
+            if self.tools is not None:
+                await self.tools.close()
             self.uplink.supersede()
             self.observer.ended()
             await self._close_journal()
         log.info("concentrator %s stopped, %d entries wait", self.config.name, self.journal.depth)
+
+    def _sources(self) -> Sources:
+        def notices(newest: int) -> list[Notice]:
+            with closing(open_reader(self.config.registry)) as connection:
+                return read_notices(connection, newest=newest)
+
+        return Sources(
+            heartbeat=self.heartbeat,
+            links=self.registry.links,
+            notices=notices,
+            is_up=lambda: self.uplink.is_up,
+            collected=lambda: self.collection.collected,
+            window_expected=lambda: 0,
+        )
 
     def figures(self) -> Figures:
         """Return what the status file says."""

@@ -15,7 +15,8 @@ from typing import Final
 
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.journal import Journal, Outcome, Put, Remove
-from openami.concentrator.relay import NOT_ATTACHED, Relay
+from openami.concentrator.own.device import OwnConnection
+from openami.concentrator.relay import Relay
 from openami.concentrator.window import Window
 from openami.concentrator.words import DEAD_AFTER, Words
 from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
@@ -52,6 +53,7 @@ class Uplink:
         window: Window,
         words: Words,
         monotonic_s: Callable[[], float],
+        own: OwnConnection,
     ) -> None:
         self.forwarded = 0  # entries sent, each time counted
         self.confirmed = 0  # end receipts that emptied the journal
@@ -68,6 +70,7 @@ class Uplink:
         relay.on_confirm = self._confirm
         relay.on_change = self._announce
         relay.on_own = self._for_us
+        self._own = own
         self.on_order: Callable[[bytes, Callable[[], None]], None] = lambda _apdu, _done: None
 
     @property
@@ -103,6 +106,7 @@ class Uplink:
     def closed(self, reason: str) -> None:
         log.info("uplink is down (%s); the journal keeps what meters push", reason)
         self._wire = None
+        self._own.lost()
         self._relay.uplink = None
 
     def send(self, source: int, destination: int, apdu: bytes) -> bool:
@@ -214,7 +218,8 @@ class Uplink:
         if source == PUSH_CLIENT and apdu[:1] == bytes((DataNotification.TAG,)):
             self.on_order(apdu, lambda: self._obeyed(apdu))
             return
-        self._say_own(destination, source, NOT_ATTACHED)
+        for answer in self._own.answers(source, apdu):
+            self._say_own(destination, source, answer)
 
     def _obeyed(self, order: bytes) -> None:
         """Confirm an order that is stored."""

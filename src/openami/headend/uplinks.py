@@ -150,6 +150,7 @@ class Uplinks:
             log.warning("uplink of %s is down: %s", carrier.wire.name, reason)
             del self._carriers[carrier.title]
             self.on_carrier(carrier.title, False)  # noqa: FBT003
+            self._end_sessions(carrier.title, reason)
         for title in list(carrier.attached):
             self._detach(carrier, title, reason)
 
@@ -172,7 +173,7 @@ class Uplinks:
     def open_session(
         self, title: bytes, client_sap: int, answer: Answer, lost: Lost
     ) -> Callable[[bytes], None]:
-        """Let a session speak with a meter; return what sends its requests.
+        """Let a session speak with a meter, or a concentrator; return what sends its requests.
 
         Args:
             title: The meter.
@@ -183,7 +184,7 @@ class Uplinks:
         Raises:
             WireError: The meter has no route now.
         """
-        carrier = self._routes.get(title)
+        carrier = self._routes.get(title) or self._carriers.get(title)
         if carrier is None:
             raise WireError(f"meter {title.hex().upper()} is not attached to any concentrator")
         self._sessions.setdefault(title, {})[client_sap] = answer, lost
@@ -234,7 +235,7 @@ class Uplinks:
         self, carrier: Carrier, source: int, destination: int, response: GatewayResponse
     ) -> None:
         title = response.physical_address
-        if title == carrier.title:
+        if title == carrier.title and destination == PUSH_CLIENT:
             self._obeyed(carrier, response.apdu)
             return
         if destination == PUSH_CLIENT:
@@ -246,7 +247,8 @@ class Uplinks:
             )
             return
         session = self._sessions.get(title, {}).get(destination)
-        if source == MANAGEMENT_SERVER and session and self._routes.get(title) is carrier:
+        way = carrier if title == carrier.title else self._routes.get(title)
+        if source == MANAGEMENT_SERVER and session and way is carrier:
             session[0](response.apdu)
 
     def _obeyed(self, carrier: Carrier, apdu: bytes) -> None:
@@ -285,13 +287,16 @@ class Uplinks:
         self._routes[title] = carrier
         self.on_attachment(title, True)  # noqa: FBT003
 
+    def _end_sessions(self, title: bytes, reason: str) -> None:
+        for _, lost in self._sessions.pop(title, {}).values():
+            lost(reason)
+
     def _detach(self, carrier: Carrier, title: bytes, reason: str) -> None:
         carrier.attached.discard(title)
         if self._routes.get(title) is not carrier:
             return
         del self._routes[title]
-        for _, lost in self._sessions.pop(title, {}).values():
-            lost(reason)
+        self._end_sessions(title, reason)
         self.on_attachment(title, False)  # noqa: FBT003
 
 

@@ -97,6 +97,17 @@ def _provision_systems(layout: Layout, plan: Plan, authority: Authority) -> None
     ]
     for folder, title, role in systems:
         _certify(folder, title, role, authority)
+        if role is Role.CONCENTRATOR:
+            _give_keys(folder, title)
+
+
+def _give_keys(folder: Path, title: bytes) -> None:
+    """Give a concentrator DLMS keys of its own, or look through those that it has."""
+    path = folder / "keys.json"
+    if path.exists():
+        MeterKeys.load(path, title)
+    else:
+        write_json(path, MeterKeys.generate().to_json(title), mode=PRIVATE)
 
 
 def _certify(folder: Path, title: bytes, role: Role, authority: Authority) -> None:

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The concentrator's logical device: over the uplink, and at a port of its own for tools.
+
+The public client reads name, version, clock and frame counter.  Whoever has the keys reads the
+rest as client 1 with HLS and GMAC, authenticated and encrypted, as with a meter.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from openami.concentrator.own.keys import OwnCounters, ciphering_of, load_keys
+from openami.concentrator.own.objects import (
+    CLOCK,
+    FIRMWARE,
+    FRAME_COUNTER,
+    LDN,
+    Sources,
+    own_objects,
+)
+from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
+from openami.cosem.rights import ALL, Grant
+from openami.cosem.server import ServerConnection
+from openami.dlms.hls import Mechanism
+from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
+from openami.exchange.uplink import MANAGEMENT_SERVER
+from openami.transport.wire import Wire
+
+PUBLIC_GRANTS: Final = tuple(Grant(at=at, read=ALL) for at in (LDN, FIRMWARE, CLOCK, FRAME_COUNTER))
+COUNTERS: Final = "counters.json"
+
+
+class OwnDevice:
+    """The device; each way to it is an `OwnConnection`.
+
+    Attributes:
+        device: Its objects and who may associate.
+    """
+
+    def __init__(self, name: str, title: bytes, keys: Path, sources: Sources) -> None:
+        """Make the device; without a file of keys the public client alone is let in.
+
+        Args:
+            name: Of the concentrator.
+            title: Its system title.
+            keys: Its `keys.json`; the counters lie beside it.
+            sources: Who knows the values; `window_expected` is known here.
+
+        Raises:
+            ConfigurationError: Keys or counters are damaged.
+        """
+        self._ciphering: Ciphering | None = None
+        policies = [AssociationPolicy(client_sap=PUBLIC_CLIENT, grants=PUBLIC_GRANTS)]
+        found = load_keys(keys, title)
+        if found is not None:
+            self._counters = OwnCounters(keys.with_name(COUNTERS))
+            self._ciphering = ciphering_of(found, self._counters)
+            manager = AssociationPolicy(
+                client_sap=CLIENT_MANAGEMENT_PROCESS,
+                mechanism=Mechanism.HLS_GMAC,
+                ciphering=self._ciphering,
+                grants=(Grant(read=ALL),),
+            )
+            policies.append(manager)
+        known = sources._replace(window_expected=self._expected)
+        objects = own_objects(f"{title[:3].decode(errors='replace')}{name}", known)
+        self.device = LogicalDevice(objects=objects, associations=policies, system_title=title)
+
+    def _expected(self) -> int:
+        return 0 if self._ciphering is None else self._ciphering.window.expected
+
+    def note(self) -> None:
+        """Make durable what was accepted, before it is answered."""
+        if self._ciphering is not None:
+            self._counters.follow(self._ciphering.window.expected)
+
+
+class OwnConnection:
+    """One way to the device, with its associations."""
+
+    def __init__(self, own: OwnDevice) -> None:
+        self._own = own
+        self._server = ServerConnection(own.device, entropy=os.urandom)
+
+    def answers(self, client: int, apdu: bytes) -> list[bytes]:
+        """Return what answers an APDU of a client, in order."""
+        found = []
+        answer = self._server.receive(client, apdu)
+        self._own.note()
+        while answer is not None:
+            found.append(answer)
+            answer = self._server.following()
+        return found
+
+    def lost(self) -> None:
+        """Forget all associations: the way is gone."""
+        self._server.lost()
+
+
+class OwnWire:
+    """A connection of a tool, at the port for tools."""
+
+    def __init__(self, wire: Wire, own: OwnDevice) -> None:
+        self._wire = wire
+        self._connection = OwnConnection(own)
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        """Answer; another logical device than ours does not."""
+        if destination == MANAGEMENT_SERVER:
+            for answer in self._connection.answers(source, apdu):
+                self._wire.send(destination, source, answer)
+
+    def closed(self, _reason: str) -> None:
+        """Forget the tool's associations."""
+        self._connection.lost()

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The concentrator's objects: who it is, how it is, what happened, how good its links are.
+
+Group C = 128 is free for manufacturers (DLMS UA 1000-1, 6.2); docs/concentrator.md lists the names.
+Nothing here can be written: what changes a concentrator stands in its configuration.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from openami.cosem.classes.measurement import Data, ProfileGeneric
+from openami.cosem.classes.time_event import Clock, ClockBase
+from openami.cosem.model import InterfaceClass
+from openami.cosem.serving.profile import EncodedRows, profile_generic
+from openami.dlms import data as axdr_data
+from openami.dlms.apdu.selective import CaptureObject
+from openami.dlms.data import Data as CosemData
+from openami.dlms.data import (
+    DoubleLongUnsigned,
+    Enum,
+    Long64Unsigned,
+    OctetString,
+    Structure,
+    Utf8String,
+    VisibleString,
+)
+from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.obis import Obis
+from openami.exchange.field import Heartbeat, LinkState, Notice
+from openami.runtime.clock import to_us
+
+CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
+LDN: Final = Obis(0, 0, 42, 0, 0, 255)
+FRAME_COUNTER: Final = Obis(0, 0, 43, 1, 0, 255)
+FIRMWARE: Final = Obis(1, 0, 0, 2, 0, 255)
+EVENT_CODE: Final = Obis(0, 0, 96, 11, 0, 255)
+EVENT_LOG: Final = Obis(0, 0, 99, 98, 0, 255)
+LINKS: Final = Obis(0, 0, 128, 1, 0, 255)
+FIRMWARE_VERSION: Final = "openami 0.1.0"
+MOST_NOTICES: Final = 1000
+LINK_COLUMNS: Final = (
+    "title",
+    "bearer",
+    "address",
+    "attached",
+    "first seen",
+    "last seen",
+    "round trip, microseconds",
+    "sent",
+    "lost",
+)
+
+
+def state(number: int) -> Obis:
+    """Return the name of a row of `STATE`."""
+    return Obis(0, 0, 128, 0, number, 255)
+
+
+def link_column(number: int) -> Obis:
+    """Return the name of a column of the table of links, from 1."""
+    return Obis(0, 0, 128, 2, number, 255)
+
+
+def notice_column(number: int) -> Obis:
+    """Return the name of a column of the event log: 1 number, 2 meter, 3 text."""
+    return Obis(0, 0, 128, 3, number, 255)
+
+
+STATE: Final[Sequence[tuple[str, Callable[[Heartbeat], CosemData]]]] = (
+    ("start of the process", lambda now: _moment(now.started)),
+    ("meters known", lambda now: DoubleLongUnsigned(now.meters)),
+    ("meters attached", lambda now: DoubleLongUnsigned(now.attached)),
+    ("entries in the journal", lambda now: Long64Unsigned(now.entries)),
+    ("octets in the journal", lambda now: Long64Unsigned(now.octets)),
+    ("room of the journal, octets", lambda now: Long64Unsigned(now.most_octets)),
+    ("age of the oldest entry, seconds", lambda now: Long64Unsigned(now.oldest_s)),
+    ("meters at their quota", lambda now: DoubleLongUnsigned(now.at_quota)),
+    ("pushes without a receipt since the start", lambda now: Long64Unsigned(now.refused)),
+    ("alarm, empty for none", lambda now: Utf8String(now.alarm)),
+)
+"""What `state(n)` holds, n from 0, out of the heartbeat."""
+UPLINK_UP: Final = len(STATE)
+COLLECTED: Final = UPLINK_UP + 1
+
+
+class Sources(NamedTuple):
+    """Who knows what the objects show."""
+
+    heartbeat: Callable[[], Heartbeat]
+    links: Callable[[], list[LinkState]]
+    notices: Callable[[int], list[Notice]]  # the newest so many, oldest first
+    is_up: Callable[[], bool]
+    collected: Callable[[], int]
+    window_expected: Callable[[], int]
+
+
+class Rows:
+    """A table that is made when it is read (`cosem.serving.profile.ProfileBuffer`)."""
+
+    def __init__(self, rows: Callable[[], list[tuple[int, Structure]]]) -> None:
+        """Take what returns rows with their time in microseconds UTC, oldest first."""
+        self._rows = rows
+
+    def count(self) -> int:
+        return len(self._rows())
+
+    def between(self, start_us: int | None, end_us: int | None) -> EncodedRows:
+        return _encoded(
+            row
+            for at_us, row in self._rows()
+            if (start_us is None or at_us >= start_us) and (end_us is None or at_us <= end_us)
+        )
+
+    def entries(self, first: int, last: int) -> EncodedRows:
+        return _encoded(row for _, row in self._rows()[first - 1 : last])
+
+
+def own_objects(name: str, sources: Sources) -> list[InterfaceClass]:
+    """Return the objects of a concentrator.
+
+    Args:
+        name: Its logical device name.
+        sources: Who knows the values.
+    """
+    return [
+        Data(LDN, value=OctetString(name.encode())),
+        Data(FIRMWARE, value=VisibleString(FIRMWARE_VERSION)),
+        _clock(sources),
+        _live(FRAME_COUNTER, lambda: DoubleLongUnsigned(sources.window_expected())),
+        *(
+            _live(state(number), lambda show=show: show(sources.heartbeat()))  # type: ignore[misc]
+            for number, (_, show) in enumerate(STATE)
+        ),
+        _live(state(UPLINK_UP), sources.is_up),
+        _live(state(COLLECTED), lambda: Long64Unsigned(sources.collected())),
+        _links(sources),
+        _event_log(sources),
+    ]
+
+
+def _live(at: Obis, source: Callable[[], CosemData]) -> Data:
+    thing = Data(at)
+    thing.bind(Data.value, source)
+    return thing
+
+
+def _clock(sources: Sources) -> Clock:
+    clock = Clock(
+        CLOCK,
+        time_zone=0,
+        status=0,
+        daylight_savings_enabled=False,
+        clock_base=ClockBase.UNDEFINED,
+    )
+    clock.bind(Clock.time, lambda: CosemDateTime.from_utc(sources.heartbeat().at))
+    return clock
+
+
+def _links(sources: Sources) -> ProfileGeneric:
+    def rows() -> list[tuple[int, Structure]]:
+        links = sorted(sources.links(), key=lambda link: link.last_seen)
+        return [(to_us(link.last_seen), link.body()) for link in links]
+
+    columns = tuple(_column(link_column(n)) for n in range(1, len(LINK_COLUMNS) + 1))
+    table = ProfileGeneric(
+        LINKS, capture_objects=columns, capture_period=0, profile_entries=2**32 - 1
+    )
+    return profile_generic(table, Rows(rows))
+
+
+def _event_log(sources: Sources) -> ProfileGeneric:
+    def rows() -> list[tuple[int, Structure]]:
+        return [(to_us(notice.at), _notice(notice)) for notice in sources.notices(MOST_NOTICES)]
+
+    columns = (
+        CaptureObject(class_id=Clock.class_id, instance_id=CLOCK, attribute_id=2),
+        _column(EVENT_CODE),
+        *(_column(notice_column(number)) for number in (1, 2, 3)),
+    )
+    log = ProfileGeneric(
+        EVENT_LOG, capture_objects=columns, capture_period=0, profile_entries=MOST_NOTICES
+    )
+    return profile_generic(log, Rows(rows))
+
+
+def _notice(notice: Notice) -> Structure:
+    return Structure(
+        (
+            _moment(notice.at),
+            Enum(notice.code),
+            Long64Unsigned(notice.number),
+            OctetString(notice.title),
+            Utf8String(notice.text),
+        )
+    )
+
+
+def _column(at: Obis) -> CaptureObject:
+    return CaptureObject(class_id=Data.class_id, instance_id=at, attribute_id=2)
+
+
+def _moment(at: datetime) -> OctetString:
+    return OctetString(CosemDateTime.from_utc(at).encode())
+
+
+def _encoded(rows: Iterator[Structure]) -> EncodedRows:
+    octets = [axdr_data.encode(row) for row in rows]
+    return EncodedRows(len(octets), b"".join(octets))
