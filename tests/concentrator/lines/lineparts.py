@@ -8,7 +8,7 @@ from openami.concentrator.lines.config import LineConfig
 from openami.dlms.hdlc.link import LinkTimings
 from openami.transport.url import Url
 
-QUICK = LinkTimings(response_s=0.2, retries=1, poll_s=0.02, inter_octet_s=0.1)
+QUICK = LinkTimings(response_s=0.5, retries=1, poll_s=0.02, inter_octet_s=0.1)
 
 
 def line_config(url: Url, **changes: Any) -> LineConfig:

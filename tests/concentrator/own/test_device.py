@@ -61,7 +61,7 @@ class Session:
     """A head-end's session with the concentrator itself."""
 
     def __init__(self, chain: Chain, parameters: ClientParameters, first_counter: int = 1) -> None:
-        self.session = DlmsSession(lambda apdu: send(apdu), "the concentrator", 5.0)  # noqa: PLW0108
+        self.session = DlmsSession(lambda apdu: send(apdu), "the concentrator", 30.0)  # noqa: PLW0108
         uplinks = chain.headend.uplinks
         sap = parameters.client_sap
         send = uplinks.open_session(CONCENTRATOR, sap, self.session.feed, self.session.detach)
@@ -113,6 +113,7 @@ async def test_the_head_end_reads_the_concentrator_over_the_uplink(tmp_path: Pat
 @in_loop
 async def test_without_keys_only_the_nameplate_is_shown(tmp_path: Path) -> None:
     async with running_chain(tmp_path, meters=1) as chain:
+        await until(lambda: chain.headend.uplinks.up == 1)
         public = Session(chain, parameters(keys_of(chain), client_sap=16))
         await public.session.run(public.client.associate())
         assert await public.session.run(public.client.get(Data.value, at=LDN))
@@ -129,13 +130,15 @@ async def test_a_session_ends_with_the_uplink_and_a_restart_takes_no_counter_twi
     tmp_path: Path,
 ) -> None:
     async with running_chain(tmp_path, meters=1) as chain:
+        await until(lambda: chain.headend.uplinks.up == 1)
         one = Session(chain, parameters(keys_of(chain)))
         await one.session.run(one.client.associate())
         await chain.concentrator_ends()
         with pytest.raises(WireError):
             await one.session.run(one.client.get(Data.value, at=LDN))
+        await until(lambda: chain.headend.uplinks.up == 0)
         await chain.start_concentrator()
-        await until(lambda: chain.concentrator.uplink.is_up)
+        await until(lambda: chain.headend.uplinks.up == 1)
         again = Session(chain, parameters(keys_of(chain)))  # with the counters of before
         with pytest.raises(DlmsError):
             await again.session.run(again.client.associate())

@@ -167,6 +167,9 @@ class HdlcLine:
                 self.roster.missed(station, self._loop.time())
             else:
                 self.roster.answered(station, self._loop.time())
+        if station.is_there and station.title not in self._lines:
+            # It came elsewhere while it had its turn: here it is looked for, and not asked.
+            self.roster.missed(station, self._loop.time())
 
     async def _request(self, station: Station, request: Request) -> None:
         line = self._lines.get(station.title)
