@@ -18,7 +18,7 @@ from bench.measure import OURS, Goal, Row, Scale, same
 from bench.street import CLIENT_TITLE, LAST_COUNTER, PERIOD, START, cipher, title
 from openami.access.keystore import KeyStore
 from openami.cosem.classes.push import PushMessage
-from openami.dlms.apdu.fields import LongInvokeIdAndPriority
+from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.data import Array, DoubleLongUnsigned, OctetString, Structure, Unsigned, encode
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.security.agreement import Parties

@@ -226,7 +226,9 @@ class FleetRecords:
             [HEAD.pack(Kind.COUNTERS, each) + COUNTER.pack(end) for each, end in ends.items()]
         )
         self._journal.sync()
-        self._reserved |= ends
+        for meter_id, end in ends.items():
+            self._following.setdefault(meter_id, self._next(meter_id))  # where it stood before
+            self._reserved[meter_id] = end
         self._few.clear()
 
     def reserve(self, meter_id: int, count: int) -> InvocationCounter:
