@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `openami up` refuses and says, without starting anything."""
 
+import json
+import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from openami.cli.up import bare, first_passwords, low_space, refuse_lost_files
+from cli.runs import Run
+from meter.plant import Plant
+from openami.cli.up import bare, first_passwords, low_space, personalise_first, refuse_lost_files
+from openami.meter.config import MeterConfig
 from openami.runtime.errors import UserError
 from openami.runtime.layout import Layout
 
@@ -70,3 +77,48 @@ def test_a_disk_that_is_nearly_full_is_named(
 def test_the_name_of_the_command_is_left_out() -> None:
     assert bare("openami: port 1 is taken") == "port 1 is taken"
     assert bare("Killed") == "Killed"
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="openami-up-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes as others")
+def test_the_full_meter_is_personalised_where_its_parts_can_be_kept_apart(
+    open_folder: Path, openami: Run
+) -> None:
+    plant = Plant(open_folder / "var", meters=1, speed=1.0)
+    home = plant.meter_home(1)
+    keys = MeterConfig.load(home).keys
+    assert keys is not None
+
+    assert personalise_first(plant.layout) == []
+    assert personalise_first(plant.layout) == []
+
+    assert MeterConfig.load(home).keys is None
+    path = plant.layout.var / "tools" / f"{home.name}.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    said = json.loads(path.read_text())
+    assert said == {"format": "openami-reader-1", "title": home.name, "lls": keys.lls.hex()}
+    read = ("read", "tcp://127.0.0.1:1", "--keys", str(path), "--client")
+    refused = openami(*read, "1", "1.0.1.8.0.255")
+    assert "holds the reader's secret alone: read as --client 32" in refused.err
+    assert "refused the connection" in openami(*read, "32", "1.0.1.8.0.255").err
+
+
+def test_a_meter_whose_parts_cannot_be_kept_apart_keeps_its_keys_and_says_so(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o700)
+    plant = Plant(tmp_path / "var", meters=1, speed=1.0)
+
+    (said,) = personalise_first(plant.layout)
+
+    assert said.startswith("the parts of meter 1 are not kept apart, and its keys lie in a file: ")
+    assert MeterConfig.load(plant.meter_home(1)).keys is not None
+    assert not (plant.layout.var / "tools").exists()

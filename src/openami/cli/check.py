@@ -24,7 +24,14 @@ FOLDER: Final = click.Path(path_type=Path, file_okay=False)
 SOON: Final = timedelta(days=30)
 LOW_OCTETS: Final = 2 << 30
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-PRIVATE: Final = ("*.key", "keys.json", "key-encryption.json", "session.key", "*.pin")
+PRIVATE: Final = (
+    "*.key",
+    "keys.json",
+    "key-encryption.json",
+    "session.key",
+    "*.pin",
+    "tools/*.json",
+)
 
 
 @dataclass(frozen=True, slots=True)

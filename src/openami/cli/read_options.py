@@ -27,6 +27,7 @@ from openami.dlms.security.credentials import CREDENTIALS
 from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.suites import HIGHEST_SUITE, SecuritySuite
 from openami.lifecycle.keys import MeterKeys
+from openami.meter.config import READER_FORMAT
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
 from openami.runtime.files import read_json, read_toml
 from openami.transport.coapwire import CoapSettings
@@ -456,6 +457,8 @@ def _from_keys(path: Path, said: Mapping[str, Any]) -> dict[str, Any]:
         title = bytes.fromhex(found["title"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{path} names no meter: {remedy}") from error
+    if found.get("format") == READER_FORMAT:
+        return {"peer_title": title, "secret": _readers_secret(path, found, said)}
     keys = MeterKeys.load(path, title)
     taken: dict[str, Any] = {"peer_title": title, "guek": keys.guek, "gak": keys.gak}
     if keys.suite:
@@ -465,6 +468,17 @@ def _from_keys(path: Path, said: Mapping[str, Any]) -> dict[str, Any]:
     if said.get("client") == READER or said.get("mechanism") in SECRET_MECHANISMS:
         taken["secret"] = keys.lls
     return taken
+
+
+def _readers_secret(path: Path, found: Mapping[str, Any], said: Mapping[str, Any]) -> bytes:
+    """Take the one secret of a file for tools that only read."""
+    if said.get("client") != READER:
+        remedy = f"read as --client {READER}; the meter's other keys are in its secure world"
+        raise ConfigurationError(f"{path} holds the reader's secret alone: {remedy}")
+    try:
+        return bytes.fromhex(found["lls"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{path} holds no secret of a reader") from error
 
 
 def refusal(url: Url, error: DlmsError, *, whole: bool = True) -> UserError:

@@ -31,10 +31,13 @@ from openami.cli.status_line import calendar_text, silent, status_line
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.lifecycle.plan import Plan, meter_title
 from openami.lifecycle.provision import plan_path, provision, stored_plan
+from openami.meter import run as backplane
+from openami.meter.config import MeterConfig
+from openami.meter.walls import users_for
 from openami.runtime.calendar_owner import CalendarOwner
 from openami.runtime.clock import MICROSECONDS, Clock, real_us
 from openami.runtime.errors import UserError
-from openami.runtime.files import PRIVATE, write_durably
+from openami.runtime.files import PRIVATE, write_durably, write_json
 from openami.runtime.layout import Layout
 from openami.runtime.process import stop_event
 from openami.runtime.status import read_statuses
@@ -44,6 +47,8 @@ from openami.transport.url import Url
 
 DAY_US: Final = 86_400 * MICROSECONDS
 PLAIN_LISTENER: Final = "tcp://127.0.0.1:4059"  # the port IANA gives to dlms/cosem
+TOOLS: Final = "tools"
+"""Folder of what tools on this machine need to read meters with."""
 LOW_OCTETS: Final = 32 * 1024 * 1024
 PLAIN_S: Final = 10  # without a terminal, a status line this often
 
@@ -176,12 +181,39 @@ def prepare(layout: Layout, plan: Plan, console: Console) -> None:
         import_shipment(database, load_shipment(layout.headend / "shipment.json"))
         logins = create_first_accounts(database, range(1, plan.meters + 1))
         database.dispose()
+    told = [*told, *personalise_first(layout)]
     for sentence in told:
         console.print(escape(sentence), style="yellow", soft_wrap=True)
     if logins:
         lines = [f"{login.login}\t{login.password}\n" for login in logins]
         had = layout.logins.read_bytes() if layout.logins.exists() else b""
         write_durably(layout.logins, had + "".join(lines).encode(), mode=PRIVATE)
+
+
+def personalise_first(layout: Layout) -> list[str]:
+    """Bring the keys of meter 1 into its secure world where the system can keep parts apart.
+
+    Tools that read it get the reader's secret beside its folder, and no other key.
+
+    Returns:
+        Why it was not done, for the person; nothing where it was, today or before.
+
+    Raises:
+        UserError: It cannot be personalised, or the disk refused.
+    """
+    title = meter_title(1)
+    home = layout.meter(title)
+    config = MeterConfig.load(home)
+    if config.keys is None:
+        return []
+    if reason := users_for(home).reduced:
+        return [f"the parts of meter 1 are not kept apart, and its keys lie in a file: {reason}"]
+    tools = layout.var / TOOLS
+    tools.mkdir(mode=0o700, exist_ok=True)
+    path = tools / f"{title.hex().upper()}.json"
+    write_json(path, config.keys.for_reader(title), mode=PRIVATE)
+    backplane.personalise(home)
+    return []
 
 
 def refuse_lost_files(layout: Layout) -> None:

@@ -22,6 +22,7 @@ from openami.transport.url import ENCRYPTED, Scheme, Url
 
 KEYS_REMEDY: Final = "restore it from a backup; a meter without its keys has to be exchanged"
 KEYS_FORMAT: Final = "openami-keys-1"
+READER_FORMAT: Final = "openami-reader-1"
 KEY_OCTETS: Final = 16
 SECRETS: Final = ("guek", "gak", "kek", "lls")
 LDN_OCTETS: Final = 16
@@ -66,6 +67,10 @@ class MeterKeys:
         """Return what `keys.json` holds."""
         secrets = {name: getattr(self, name).hex() for name in SECRETS}
         return {"format": KEYS_FORMAT, "title": title.hex().upper(), "epoch": self.epoch, **secrets}
+
+    def for_reader(self, title: bytes) -> dict[str, str | int]:
+        """Return what tools need that read as client 32, and no more."""
+        return {"format": READER_FORMAT, "title": title.hex().upper(), "lls": self.lls.hex()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,10 +131,16 @@ def walls_of(config: MeterConfig, door: Path) -> Walls:
     """Return what keeps a meter's parts apart on this machine; may start processes to see."""
     if config.keys is not None:
         return Walls()
+    users = users_for(config.home)
+    return Walls(users=users, door=door, reduced=users.reduced)
+
+
+def users_for(home: Path) -> Users:
+    """Return the users of the parts of the meter in `home`; may start processes to see."""
     users = users_here()
     if not users.reduced:
-        closed = [each for each in config.home.parents if not each.stat().st_mode & ENTER]
+        closed = [each for each in home.parents if not each.stat().st_mode & ENTER]
         if closed:
             reason = f"its users may not enter {closed[-1]}: permit it with `chmod o+x`"
             users = Users(reduced=reason)
-    return Walls(users=users, door=door, reduced=users.reduced)
+    return users

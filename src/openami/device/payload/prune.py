@@ -49,11 +49,16 @@ class _Statement:
 
     node: ast.stmt
     said: Counter[str] = field(init=False)
+    names: frozenset[str] = field(init=False)
+    """That it uses of its module."""
     name: str = field(init=False)
     """Of what it defines and may go with it; empty where it has to stay."""
 
     def __post_init__(self) -> None:
         self.said = Counter(_said(self.node))
+        self.names = frozenset(
+            each.id for each in ast.walk(self.node) if isinstance(each, ast.Name)
+        )
         self.name = _defined(self.node)
 
 
@@ -93,9 +98,7 @@ def _forget_imports(
     statements: list[_Statement], said: Counter[str], modules: Mapping[str, object]
 ) -> None:
     """Import modules without those of their names that are not used here."""
-    used = {
-        node.id for each in statements for node in ast.walk(each.node) if isinstance(node, ast.Name)
-    }
+    used = set[str]().union(*(each.names for each in statements))
     for each in statements:
         match each.node:
             case ast.Assign(targets=[ast.Name(id="__all__")], value=value):
