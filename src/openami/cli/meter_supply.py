@@ -151,5 +151,6 @@ def supply(  # noqa: PLR0913  one parameter for each option
     else:
         numbers = chosen(every, places, names)
     set_supply(layout, numbers, on=what == "restore")
-    done = "have supply again" if what == "restore" else "are cut off"
-    click.echo(f"{len(numbers)} {'meter' if len(numbers) == 1 else 'meters'} {done}")
+    few = len(numbers) == 1
+    done = ("is cut off", "are cut off") if what == "cut" else ("has supply", "have supply")
+    click.echo(f"{len(numbers)} {'meter' if few else 'meters'} {done[not few]}")
