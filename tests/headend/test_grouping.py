@@ -132,6 +132,13 @@ CASES = (
         single=(2, 7),
     ),
     Case(
+        "silence all around, and too little of it: more are asked",
+        "4",
+        {2: SILENT, 4: SILENT, 9: NO_ROUTE},
+        meters=20,
+        ask=(5, 12, 18),
+    ),
+    Case(
         "a transformer of two needs both",
         "1",
         {2: SILENT, 1: SILENT},

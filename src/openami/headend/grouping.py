@@ -14,6 +14,7 @@ an answer is open                                    wait for it, a little longe
                                                      asks waits (`ask_timeout_s`)
 a lost one answers                                   power is there: its loss is over, and none
                                                      where the meter did not tell of it itself
+nobody else answered, and these are too few          ask as many again as were asked
 lost and silent ones make the quorum                 an outage of the group; where no neighbour
                                                      answered, the rest is presumed dark
 they do not                                          an outage of each lost meter by itself
@@ -137,6 +138,9 @@ def _found(group: Group, rules: OutageSettings, states: Mapping[int, PingState])
     told = {number: group.losses[number].evidence for number in lost - over}
     sentence = _sentence(group, lost, states)
     if len(dark) < quorum(rules, len(group.meters)):
+        others = sorted(group.meters - lost - set(states))
+        if silent - lost and not answered - lost and others:
+            return Verdict(ask=tuple(_spread(others, max(rules.ask_most, len(states)))))
         return Verdict(
             single=tuple(sorted(lost - over)),
             over=tuple(sorted(over)),
