@@ -343,6 +343,17 @@ def test_a_concentrators_file_that_was_edited_stays_and_its_differences_are_told
         provision(layout, moved)
 
 
+def test_the_head_ends_file_that_was_edited_stays(layout: Layout) -> None:
+    provision(layout, PLAN)
+    path = layout.headend / "config.toml"
+    edited = path.read_text(encoding="utf-8") + "[collection]\nevery_s = 7200.0\n"
+    path.write_text(edited, encoding="utf-8")
+    assert provision(layout, PLAN) == []  # what was added contradicts nothing
+    assert path.read_text(encoding="utf-8") == edited
+    (told,) = provision(layout, replace(PLAN, uplink_port=25_000))
+    assert "[uplink] listen" in told
+
+
 def test_a_concentrators_file_of_an_earlier_version_is_written_again(layout: Layout) -> None:
     provision(layout, PLAN)
     north = layout.concentrator("north") / "config.toml"

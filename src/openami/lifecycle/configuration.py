@@ -123,7 +123,7 @@ def concentrator_toml(plan: Plan, region: str) -> bytes:
 
 
 def headend_toml(plan: Plan) -> bytes:
-    """Return the head-end's `config.toml`."""
+    """Return the head-end's `config.toml`, without the heading."""
     return toml(
         {
             "head_end": {"title": hexed(HEAD_END_TITLE), "zone": plan.zone},
@@ -136,7 +136,8 @@ def headend_toml(plan: Plan) -> bytes:
             "topology": {"file": TOPOLOGY_FILE},
             "store": {"database": STORE["database"]},
             "tls": TLS,
-        }
+        },
+        heading="",
     )
 
 
@@ -176,7 +177,7 @@ def write_configurations(layout: Layout, plan: Plan) -> list[str]:
     for region in plan.regions:
         path = layout.concentrator(region) / "config.toml"
         told += write_unless_edited(path, concentrator_toml(plan, region))
-    write_if_changed(layout.headend / "config.toml", headend_toml(plan))
+    told += write_unless_edited(layout.headend / "config.toml", headend_toml(plan))
     write_topology(layout, plan)
     carried = [hexed(meter_title(meter_id)) for meter_id in range(1, plan.meters + 1)]
     fleet: dict[str, Value] = {

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_toml
 
-REMEDY: Final = "correct it, or run `openami up` once to write it again"
+REMEDY: Final = "correct it, or remove it and run `openami up` once to write it again"
 TITLE_OCTETS: Final = 8
 MOST: Final = 2**63 - 1
 
