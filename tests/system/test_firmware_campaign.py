@@ -52,7 +52,7 @@ from openami.transport.url import Url
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-pytestmark = [pytest.mark.system, pytest.mark.long]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(900)]
 
 METERS: Final = 3
 SPEED: Final = 600.0
