@@ -378,6 +378,38 @@ async def test_a_long_job_gives_its_place_to_more_urgent_work_of_another_meter()
 
 
 @in_loop
+async def test_a_meter_that_waits_for_a_place_becomes_as_urgent_as_its_most_urgent_job() -> None:
+    meters = Meters(parallel=1)
+    order: list[str] = []
+    gate = asyncio.Event()
+
+    async def first(_session: Fake) -> None:
+        await gate.wait()
+
+    def named(name: str) -> Callable[[Fake], Awaitable[None]]:
+        async def job(_session: Fake) -> None:
+            await asyncio.sleep(0)
+            order.append(name)
+
+        return job
+
+    def run(meter_id: int, urgency: Urgency, name: str) -> "asyncio.Task[None]":
+        return asyncio.create_task(meters.sessions.run(meter_id, urgency, named(name)))
+
+    tasks = [asyncio.create_task(meters.sessions.run(1, Urgency.COMMAND, first))]
+    await asyncio.sleep(0.01)
+    tasks += [run(2, Urgency.BACKFILL, "gap"), run(3, Urgency.SCHEDULE, "daily")]
+    await asyncio.sleep(0.01)  # both wait for the place
+    tasks.append(run(2, Urgency.URGENT, "disconnect"))
+    await asyncio.sleep(0.01)
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert order == ["disconnect", "daily", "gap"]
+    assert meters.sessions._slots.free == 1
+    await meters.sessions.stop()
+
+
+@in_loop
 async def test_a_job_that_gave_way_to_one_that_broke_the_association_is_told() -> None:
     meters = Meters()
     begun, go_on = asyncio.Event(), asyncio.Event()

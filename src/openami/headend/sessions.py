@@ -68,19 +68,27 @@ class Slots:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
 
-    async def acquire(self, urgency: Urgency) -> None:
-        """Wait for a place."""
+    async def acquire(
+        self, urgency: Urgency, waits: Callable[["Turn"], None] = lambda _turn: None
+    ) -> None:
+        """Wait for a place; `waits` is told the turn that is waited for, if it is."""
         if self.free and not self._waiting:
             self.free -= 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (urgency, next(self._order), turn))
+        waits(Turn(self, turn))
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.release()  # it was given and is not wanted any more
             raise
+
+    def promote(self, turn: "asyncio.Future[None]", urgency: Urgency) -> None:
+        """Let somebody who waits be more urgent than before."""
+        # What it waited with before is passed over once its turn has come.
+        heapq.heappush(self._waiting, (urgency, next(self._order), turn))
 
     def wanted_before(self, urgency: Urgency) -> bool:
         """Tell whether somebody more urgent waits for a place."""
@@ -94,6 +102,19 @@ class Slots:
                 turn.set_result(None)
                 return
         self.free += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What somebody waits for."""
+
+    slots: Slots
+    given: "asyncio.Future[None]"
+
+    def promote(self, urgency: Urgency) -> None:
+        """Be more urgent than before, unless it is given already."""
+        if not self.given.done():
+            self.slots.promote(self.given, urgency)
 
 
 @dataclass(order=True, slots=True)
@@ -115,10 +136,17 @@ class _Desk(Generic[S]):
         self.session: S | None = None
         self.arrived = asyncio.Event()
         self.places: list[Slots] = []  # held by the job that runs
+        self.waits: Turn | None = None  # the last that was waited for
 
     def put(self, task: _Task[S]) -> None:
+        before = self.queue[0].urgency if self.queue else None
         heapq.heappush(self.queue, task)
+        if self.waits is not None and before is not None and task.urgency < before:
+            self.waits.promote(task.urgency)
         self.arrived.set()
+
+    def wait_for(self, turn: Turn) -> None:
+        self.waits = turn
 
 
 class Sessions(Generic[S]):
@@ -257,7 +285,7 @@ class Sessions(Generic[S]):
         for slots in (*wanted, self._slots):
             # It may have become more urgent while it waited for the place before.
             most_urgent = min([urgency, *(task.urgency for task in desk.queue[:1])])
-            await slots.acquire(most_urgent)
+            await slots.acquire(most_urgent, desk.wait_for)
             desk.places.append(slots)
 
     async def _next(self, desk: _Desk[S]) -> None:
