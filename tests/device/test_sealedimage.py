@@ -2,6 +2,7 @@
 """Metrology's image: under its seal or not at all."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_what_the_factory_sealed_runs(module: Path) -> None:
     assert str(verified.version) == "0.1.0+0"
     assert start(module).digest == verified.digest
     assert verified.image.payload[:2] == b"PK"
+
+
+def test_meters_that_start_at_once_get_one_seal(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        deliveries = set(pool.map(delivered, [tmp_path] * 6))
+    (delivery,) = deliveries
+    make(tmp_path / "meter", delivery)
+    start(tmp_path / "meter")
 
 
 def test_every_file_of_it_can_be_spoilt_and_nothing_runs(module: Path) -> None:

@@ -17,10 +17,7 @@ Its private key lies on the same machine as the meters: what it signs proves not
 else.
 """
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from openami.device.alone import alone
 from openami.device.bootregion import MOST_KEYS, REGION, BootRegion
 from openami.device.debugtoken import name_of
 from openami.device.files import FLASH_FILE, OTP_FILE, SECURE, UPDATE_KEY_FILE
@@ -106,7 +104,7 @@ def development(folder: Path) -> Delivery:
         UserError: The folder cannot be written, or what lies there is no key, or no image.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         key_file, image_file = folder / SIGNING_KEY, folder / FACTORY_IMAGE
         if not key_file.exists():
             pem = fresh_p256(os.urandom).private_bytes(
@@ -221,10 +219,3 @@ def _make_update_key(home: Path) -> None:
     public = update_key(path.parent).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     write_durably(home / UPDATE_PUBLIC, pem)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

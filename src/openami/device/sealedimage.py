@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from openami.device.alone import alone
 from openami.device.cell import Cell
 from openami.device.files import OTP_FILE
 from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, ENTRY_OCTETS, Otp
@@ -95,18 +96,19 @@ def delivered(folder: Path) -> SealedDelivery:
     """
     image, seal, own = folder / FACTORY_IMAGE, folder / SEAL_FILE, folder / SEAL_KEY
     try:
-        if not seal.exists():
-            key = fresh_p256(os.urandom)
-            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            write_durably(own, pem, mode=PRIVATE)
-            public = key.public_key()
-            write_durably(
-                seal, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            )
-        if not image.exists() and own.exists():
-            made = sealed_image(FIRST_VERSION, FIRST_COUNTER, private_key(own.read_bytes()))
-            write_durably(image, made.encode())
-        return SealedDelivery(image.read_bytes(), seal.read_bytes())
+        with alone(folder):
+            if not seal.exists():
+                key = fresh_p256(os.urandom)
+                pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+                write_durably(own, pem, mode=PRIVATE)
+                public = key.public_key()
+                write_durably(
+                    seal, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+                )
+            if not image.exists() and own.exists():
+                made = sealed_image(FIRST_VERSION, FIRST_COUNTER, private_key(own.read_bytes()))
+                write_durably(image, made.encode())
+            return SealedDelivery(image.read_bytes(), seal.read_bytes())
     except (OSError, KeyFormatError) as error:
         remedy = "deliver image and public key of the seal"
         raise UserError(f"no metrology in {folder} ({error}): {remedy}") from None
