@@ -7,7 +7,7 @@ back through its journal and are opened like pushes.  Each read asks for the tim
 before the last, so that one that is lost costs nothing.
 
 A plan is made anew when it reaches less far than half, when the meter's keys have changed, and
-when our own counters have passed those that it holds (docs/decisions/0016).
+when our own counters have passed those that it holds (docs/decisions/0020).
 """
 
 import asyncio
