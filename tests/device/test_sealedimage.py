@@ -40,7 +40,7 @@ def test_what_the_factory_sealed_runs(module: Path) -> None:
 
 def test_meters_that_start_at_once_get_one_seal(tmp_path: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
-        deliveries = set(pool.map(delivered, [tmp_path] * 6))
+        deliveries = set(pool.map(delivered, [tmp_path / "firmware" / "metrology"] * 6))
     (delivery,) = deliveries
     make(tmp_path / "meter", delivery)
     start(tmp_path / "meter")

@@ -96,22 +96,26 @@ def delivered(folder: Path) -> SealedDelivery:
     """
     image, seal, own = folder / FACTORY_IMAGE, folder / SEAL_FILE, folder / SEAL_KEY
     try:
-        with alone(folder):
-            if not seal.exists():
-                key = fresh_p256(os.urandom)
-                pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-                write_durably(own, pem, mode=PRIVATE)
-                public = key.public_key()
-                write_durably(
-                    seal, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-                )
-            if not image.exists() and own.exists():
-                made = sealed_image(FIRST_VERSION, FIRST_COUNTER, private_key(own.read_bytes()))
-                write_durably(image, made.encode())
-            return SealedDelivery(image.read_bytes(), seal.read_bytes())
+        if not (image.exists() and seal.exists()):
+            folder.mkdir(parents=True, exist_ok=True)
+            with alone(folder):  # meters of one factory are first started at the same moment
+                _make_what_is_missing(image, seal, own)
+        return SealedDelivery(image.read_bytes(), seal.read_bytes())
     except (OSError, KeyFormatError) as error:
         remedy = "deliver image and public key of the seal"
         raise UserError(f"no metrology in {folder} ({error}): {remedy}") from None
+
+
+def _make_what_is_missing(image: Path, seal: Path, own: Path) -> None:
+    if not seal.exists():
+        key = fresh_p256(os.urandom)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        write_durably(own, pem, mode=PRIVATE)
+        public = key.public_key()
+        write_durably(seal, public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    if not image.exists() and own.exists():
+        made = sealed_image(FIRST_VERSION, FIRST_COUNTER, private_key(own.read_bytes()))
+        write_durably(image, made.encode())
 
 
 def is_made(folder: Path) -> bool:
