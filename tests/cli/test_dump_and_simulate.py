@@ -163,7 +163,7 @@ def test_the_clock_runs_and_energy_grows(openami: Run, tmp_path: Path) -> None:
     with Listening("simulate", "--keys", keys, "--listen", ANY_TCP, *fast) as meter:
         energy = ("read", meter.url, "--keys", keys, "1.0.1.8.0.255", "--json")
         value = begun = json.loads(openami(*energy).out)[0]["value"]
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while value == begun:
             assert time.monotonic() < until
             value = json.loads(openami(*energy).out)[0]["value"]
@@ -290,12 +290,12 @@ def test_ctrl_c_keeps_what_was_dumped(tmp_path: Path) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "openami", *words], stderr=subprocess.PIPE, text=True
         )
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while len(tags) < 12:
             assert time.monotonic() < until
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the dump is not whole: interrupted" in err
     assert "Traceback" not in err
@@ -347,7 +347,7 @@ def test_no_row_is_missed_however_fast_time_runs(openami: Run, tmp_path: Path) -
     fast = ("--speed", 3600, "--load", 2, "--history-days", 0)
     with Listening("simulate", "--keys", keys, "--listen", ANY_TCP, *fast) as meter:
         rows: list[list[Any]] = []
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while len(rows) < 6:
             assert time.monotonic() < until
             outcome = openami("profile", meter.url, "--keys", keys, "--json")

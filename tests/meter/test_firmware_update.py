@@ -133,7 +133,13 @@ def counter_of(plant: Plant) -> int:
     return state.counter
 
 
-@pytest.mark.parametrize("walled", [False, True], ids=["own keys", "behind the wall"])
+@pytest.mark.parametrize(
+    "walled",
+    [
+        pytest.param(False, id="own keys", marks=pytest.mark.long),
+        pytest.param(True, id="behind the wall"),
+    ],
+)
 def test_an_encrypted_update_runs_is_confirmed_and_metering_misses_nothing(
     tmp_path: Path, *, walled: bool
 ) -> None:

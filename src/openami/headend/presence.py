@@ -15,7 +15,7 @@ from openami.headend.directory import Directory
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.store import leases, live, registry, supply
-from openami.store.database import transaction
+from openami.store.database import StoreUnavailableError, transaction
 from openami.store.registry import Meter
 from openami.store.supply import UplinkState
 
@@ -153,7 +153,12 @@ class Presence:
 
     def _settle_uplinks(self) -> None:
         """Take uplinks for lost that an earlier life of ours had and that did not come back."""
-        for uplink in supply.uplinks(self._books.engine):
+        try:
+            uplinks = supply.uplinks(self._books.engine)
+        except StoreUnavailableError:
+            self._later(self._settle_uplinks)
+            return
+        for uplink in uplinks:
             if uplink.worker == self._worker and not self._stands(uplink.concentrator):
                 self._uplinks.setdefault(uplink.concentrator, False)
 

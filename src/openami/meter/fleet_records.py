@@ -119,7 +119,7 @@ class FleetRecords:
         Raises:
             StorageError: It can be neither read nor created.
         """
-        begun = any(home.glob("profile-*.blocks"))
+        begun = any(home.glob("profile-*.blocks*"))  # those set aside count, too
         return cls(home / RECORDS_FILE, real_us, begun=begun, event_entries=event_entries)
 
     # States -----------------------------------------------------------------------------------
