@@ -159,7 +159,7 @@ def test_the_reference_meter_serves_each_client_on_each_line(openami: Run, tmp_p
 
 def test_the_clock_runs_and_energy_grows(openami: Run, tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
-    fast = ("--speed", 3600, "--load", 10, "--history-days", 0)  # the limiter cuts at 14
+    fast = ("--speed", 3600, "--load", 5, "--history-days", 0)  # no hour reaches the limiter
     with Listening("simulate", "--keys", keys, "--listen", ANY_TCP, *fast) as meter:
         energy = ("read", meter.url, "--keys", keys, "1.0.1.8.0.255", "--json")
         value = begun = json.loads(openami(*energy).out)[0]["value"]
