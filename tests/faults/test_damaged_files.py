@@ -140,6 +140,9 @@ def attempt(var: Path, case: Case) -> tuple[int | None, str]:
 
 def damaged(case: Case, damage: str, var: Path) -> None:
     path = var / case.file
+    if case.file.startswith(LOG):  # an AMI that ran for long has a checkpoint over older entries
+        for over in [*path.parent.glob("*.checkpoint.parquet"), path.parent / "_last_checkpoint"]:
+            over.unlink(missing_ok=True)
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
 
 
