@@ -214,3 +214,40 @@ class Case:
     def by_association(self) -> bool:
         """Whether it is run once for each association that is declared."""
         return self.group is not Group.HDLC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Cases about one thing: they share the head of their names, their group, and what all need."""
+
+    prefix: str = ""
+    group: Group
+    needs: tuple[Need, ...] = ()
+
+    def case(  # noqa: PLR0913, PLR0917  a row of the table
+        self,
+        name: str,
+        title: str,
+        clause: str,
+        steps: str,
+        accepts: str,
+        script: "Callable[[Trial], Script[str | None]] | Callable[[Trial], Script[str]]",
+        *needs: Need,
+        changes: bool = False,
+        slow: bool = False,
+        last: bool = False,
+    ) -> Case:
+        """Return a row of the table of cases; what the words mean is said at `Case`."""
+        return Case(
+            id=self.prefix + name,
+            group=self.group,
+            title=title,
+            clause=clause,
+            needs=self.needs + needs,
+            steps=steps,
+            accepts=accepts,
+            script=script,
+            changes=changes,
+            slow=slow,
+            last=last,
+        )

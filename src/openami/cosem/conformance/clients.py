@@ -6,7 +6,6 @@ obliges a meter to take a second connection; one that does must keep the two apa
 line two clients share the line itself: `hdlc_shared`.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -14,10 +13,10 @@ from openami.cosem.client import Client
 from openami.cosem.conformance.answers import refused
 from openami.cosem.conformance.case import (
     Beside,
-    Case,
     Connect,
     Exchange,
     Failed,
+    Family,
     Group,
     Hangup,
     Inconclusive,
@@ -152,30 +151,14 @@ def _blocks(trial: Trial) -> Script[str | None]:
     return f"{exchanges} blocks came between as many reads of {other.aa.name}"
 
 
-def _case(
-    name: str,
-    title: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-    *needs: Need,
-) -> Case:
-    return Case(
-        id=f"APPL_CLIENTS_{name}",
-        group=Group.CLIENTS,
-        title=title,
-        clause=CLAUSE,
-        needs=(Need.CLIENTS, *needs),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-    )
+_case = Family(prefix="APPL_CLIENTS_", group=Group.CLIENTS, needs=(Need.CLIENTS,)).case
 
 
 CASES: Final = (
     _case(
         "P",
         "two clients have an association each",
+        CLAUSE,
         "two connections, AARQ of a client on each; reads in turn; one hangs up; a read",
         "data for each, also after the other has left; a meter may take one connection only",
         _side_by_side,
@@ -183,6 +166,7 @@ CASES: Final = (
     _case(
         "N",
         "the association of one client serves no other",
+        CLAUSE,
         "AARQ of one client; on a second connection a read of another without an AARQ",
         "no data, and the first association goes on",
         _not_for_others,
@@ -190,6 +174,7 @@ CASES: Final = (
     _case(
         "BLOCKS",
         "blocks of one client and reads of another do not mix",
+        CLAUSE,
         f"GET of the object list with APDUs of {SHORT_PDU_OCTETS} octets, a second client's "
         "reads between",
         "the same octets as at once",

@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION
 from openami.cosem.conformance.answers import refused
 from openami.cosem.conformance.case import (
-    Case,
     Exchange,
     Failed,
+    Family,
     Group,
     Inconclusive,
     Need,
@@ -246,28 +246,7 @@ def _n4(trial: Trial) -> Script[str | None]:
     return said
 
 
-def data_case(  # noqa: PLR0913, PLR0917  a row of the table
-    name: str,
-    title: str,
-    clause: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-    *needs: Need,
-    changes: bool = False,
-) -> Case:
-    """Return a case of this group."""
-    return Case(
-        id=f"APPL_DATA_LN_{name}",
-        group=Group.DATA_LN,
-        title=title,
-        clause=clause,
-        needs=(Need.LN, *needs),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-        changes=changes,
-    )
+data_case = Family(prefix="APPL_DATA_LN_", group=Group.DATA_LN, needs=(Need.LN,)).case
 
 
 REFUSAL: Final = "exception-response or a result other than success, and the association goes on"

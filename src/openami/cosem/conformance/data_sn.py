@@ -13,7 +13,7 @@ from openami.cosem.classes.access_control import CURRENT_ASSOCIATION
 from openami.cosem.classes.associations import AssociationSn, ShortNameElement
 from openami.cosem.client import Client
 from openami.cosem.conformance.answers import refused
-from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
+from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.data_ln import NEGOTIATION, SHORT_PDU_OCTETS, measured, response_of
 from openami.cosem.conformance.data_writing import other_value
 from openami.cosem.conformance.trial import GET_LDN, READ_SN, Trial, Undo, shown, understood
@@ -238,27 +238,7 @@ def _unconfirmed(trial: Trial) -> Script[str | None]:
     return None
 
 
-def _case(  # noqa: PLR0913, PLR0917  a row of the table
-    name: str,
-    title: str,
-    clause: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-    *needs: Need,
-    changes: bool = False,
-) -> Case:
-    return Case(
-        id=f"APPL_DATA_SN_{name}",
-        group=Group.DATA_SN,
-        title=title,
-        clause=clause,
-        needs=(Need.SN, *needs),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-        changes=changes,
-    )
+_case = Family(prefix="APPL_DATA_SN_", group=Group.DATA_SN, needs=(Need.SN,)).case
 
 
 CASES: Final = (

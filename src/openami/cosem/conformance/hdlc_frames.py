@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Final
 
 from openami.cosem.conformance.case import (
-    Case,
     Failed,
+    Family,
     Group,
     Need,
     NotApplicable,
@@ -211,27 +211,7 @@ def _address_n7(trial: Trial) -> Script[str | None]:
     return None
 
 
-def _case(  # noqa: PLR0913, PLR0917  a row of the table
-    name: str,
-    title: str,
-    clause: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-    *,
-    slow: bool = False,
-) -> Case:
-    return Case(
-        id=name,
-        group=Group.HDLC,
-        title=title,
-        clause=clause,
-        needs=(Need.HDLC,),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-        slow=slow,
-    )
+_case = Family(group=Group.HDLC, needs=(Need.HDLC,)).case
 
 
 CASES: Final = (

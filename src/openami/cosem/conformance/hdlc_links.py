@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """HDLC cases on negotiation and on the transfer of information (IEC 62056-46, 6.4.4)."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from openami.cosem.conformance.case import Case, Failed, Group, Inconclusive, Need, Script
+from openami.cosem.conformance.case import Failed, Family, Group, Inconclusive, Need, Script
 from openami.cosem.conformance.station import Station, named
 from openami.cosem.conformance.trial import Trial, shown
 from openami.dlms.hdlc.control import Kind
@@ -138,24 +137,7 @@ def _ndmop_n1(trial: Trial) -> Script[str | None]:
     return f"{named(frames)} came"
 
 
-def _case(  # noqa: PLR0913, PLR0917  a row of the table
-    name: str,
-    title: str,
-    clause: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-) -> Case:
-    return Case(
-        id=name,
-        group=Group.HDLC,
-        title=title,
-        clause=clause,
-        needs=(Need.HDLC,),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-    )
+_case = Family(group=Group.HDLC, needs=(Need.HDLC,)).case
 
 
 CASES: Final = (

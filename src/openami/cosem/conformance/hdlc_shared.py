@@ -9,7 +9,7 @@ client has a link of its own (6.4.4.1).
 from collections.abc import Callable
 from typing import Final
 
-from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
+from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.hdlc_links import AARE, opening_of
 from openami.cosem.conformance.station import Station, named
 from openami.cosem.conformance.trial import Trial, shown
@@ -124,24 +124,7 @@ def _clients(trial: Trial) -> Script[str | None]:
     return f"clients {first.client} and {other.client} had a link each"
 
 
-def _case(  # noqa: PLR0913, PLR0917  a row of the table
-    name: str,
-    title: str,
-    clause: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-) -> Case:
-    return Case(
-        id=f"HDLC_{name}",
-        group=Group.HDLC,
-        title=title,
-        clause=clause,
-        needs=(Need.HDLC,),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-    )
+_case = Family(prefix="HDLC_", group=Group.HDLC, needs=(Need.HDLC,)).case
 
 
 UNCOUNTED: Final = "silence; the link stands, RR with N(R) = 0"

@@ -6,13 +6,13 @@ marked unsure there raises a remark, not a verdict.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from openami.cosem.classes import chapters
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, SapAssignment
 from openami.cosem.classes.tariff import RegisterMonitor
-from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
+from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.trial import Trial
 from openami.cosem.conformance.walk import CLAUSE, Attempt, object_list, walk
 from openami.cosem.kinds import KindError
@@ -179,23 +179,7 @@ def _thresholds(trial: Trial) -> Script[str | None]:
     return f"{count} thresholds of {len(lists)} monitors"
 
 
-def _case(
-    name: str,
-    title: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-) -> Case:
-    return Case(
-        id=f"COSEM_{name}",
-        group=Group.COSEM,
-        title=title,
-        clause=CLAUSE,
-        needs=(Need.LN, Need.GET),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-    )
+_case = Family(prefix="COSEM_", group=Group.COSEM, needs=(Need.LN, Need.GET)).case
 
 
 CLASSES: Final = sum(len(chapter.classes()) for chapter in chapters.CHAPTERS)
@@ -205,6 +189,7 @@ CASES: Final = (
     _case(
         "OBJECT_LIST",
         "the object list can be read and is consistent",
+        CLAUSE,
         "GET of the object list",
         "each object once, the association among them",
         _list,
@@ -212,6 +197,7 @@ CASES: Final = (
     _case(
         "MANDATORY",
         "mandatory objects",
+        CLAUSE,
         "GET of the object list, the logical device name and the SAP assignment",
         "current association, logical device name; SAP assignment in the management device",
         _mandatory,
@@ -219,6 +205,7 @@ CASES: Final = (
     _case(
         "LOGICAL_NAME",
         "attribute 1 of each object is its logical name",
+        CLAUSE,
         "GET of attribute 1 of every object",
         "the logical name that the object list has",
         _logical_names,
@@ -226,6 +213,7 @@ CASES: Final = (
     _case(
         "READABLE",
         "what may be read can be read",
+        CLAUSE,
         "GET of every attribute",
         "a value, or temporary-failure and object-unavailable with a remark",
         _readable,
@@ -233,6 +221,7 @@ CASES: Final = (
     _case(
         "NOT_READABLE",
         "what may not be read is refused",
+        CLAUSE,
         "GET of every attribute",
         "a result other than success",
         _not_readable,
@@ -240,6 +229,7 @@ CASES: Final = (
     _case(
         "TYPES",
         "values have the type of their class",
+        CLAUSE,
         "GET of every attribute",
         f"the type and range of the attribute's row in {CLASSES} class tables",
         _types,
@@ -247,6 +237,7 @@ CASES: Final = (
     _case(
         "THRESHOLDS",
         "the thresholds of a register monitor are of one type",
+        CLAUSE,
         "GET of every attribute",
         "thresholds of one type in each register monitor",
         _thresholds,

@@ -8,7 +8,6 @@ blocks and what is wrong inside a Read are `data_sn`.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +21,7 @@ from openami.cosem.classes.associations import (
     ShortNameElement,
 )
 from openami.cosem.client import Client
-from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
+from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.data_sn import elements
 from openami.cosem.conformance.objects import (
     LDN,
@@ -195,29 +194,14 @@ def _by_method(trial: Trial) -> Script[str | None]:
     return None
 
 
-def _case(
-    name: str,
-    title: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-) -> Case:
-    return Case(
-        id=f"COSEM_SN_{name}",
-        group=Group.COSEM,
-        title=title,
-        clause=CLAUSE,
-        needs=(Need.SN, Need.READ),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-    )
+_case = Family(prefix="COSEM_SN_", group=Group.COSEM, needs=(Need.SN, Need.READ)).case
 
 
 CASES: Final = (
     _case(
         "MANDATORY",
         "mandatory objects",
+        CLAUSE,
         "Read of the object list and of the logical device name",
         "logical device name; SAP assignment in the management device; each object once",
         _mandatory,
@@ -225,6 +209,7 @@ CASES: Final = (
     _case(
         "LOGICAL_NAME",
         "the base name of each object is that of its logical name",
+        CLAUSE,
         "Read of every attribute",
         "the logical name that the object list has",
         _logical_names,
@@ -232,6 +217,7 @@ CASES: Final = (
     _case(
         "READABLE",
         "what may be read can be read, and nothing else",
+        CLAUSE,
         "Read of access_rights_list and of every attribute",
         "a value or a data-access-error as the list says, or temporary-failure with a remark",
         _readable,
@@ -239,6 +225,7 @@ CASES: Final = (
     _case(
         "TYPES",
         "values have the type of their class",
+        CLAUSE,
         "Read of every attribute",
         "the type and range of the attribute's row in our class tables",
         _types,
@@ -246,6 +233,7 @@ CASES: Final = (
     _case(
         "METHOD",
         "a method that gives data stands at its offset",
+        CLAUSE,
         "Read of the logical device name; read_by_logicalname for the same, by short name",
         "the same value; a meter may refuse the method",
         _by_method,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from openami.cosem.conformance.answers import accepted, not_opened, refused, rejected
-from openami.cosem.conformance.case import Case, Failed, Group, Need, Script
+from openami.cosem.conformance.case import Failed, Family, Group, Need, Script
 from openami.cosem.conformance.trial import Trial
 from openami.dlms.apdu.acse import (
     AcseServiceProvider,
@@ -286,25 +286,7 @@ def _open_14(trial: Trial) -> Script[str | None]:
     return rejected(answer, said, {User.NO_REASON_GIVEN}, _initiate_error(3))
 
 
-def _case(  # noqa: PLR0913, PLR0917  a row of the table
-    name: str,
-    title: str,
-    clause: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-    *needs: Need,
-) -> Case:
-    return Case(
-        id=f"APPL_{name}",
-        group=Group.OPEN,
-        title=title,
-        clause=clause,
-        needs=needs,
-        steps=steps,
-        accepts=accepts,
-        script=script,
-    )
+_case = Family(prefix="APPL_", group=Group.OPEN).case
 
 
 CASES: Final = (

@@ -13,8 +13,8 @@ from typing import Final
 
 from openami.cosem.client import Client
 from openami.cosem.conformance.case import (
-    Case,
     Failed,
+    Family,
     Group,
     Inconclusive,
     Need,
@@ -220,30 +220,9 @@ WRONG_CIPHERING: Final[Mapping[str, Forged]] = MappingProxyType(
 )
 
 
-def pairs_case(  # noqa: PLR0913, PLR0917  a row of the table
-    name: str,
-    title: str,
-    clause: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]] | Callable[[Trial], Script[str]],
-    *needs: Need,
-    changes: bool = False,
-    last: bool = False,
-) -> Case:
-    """Return a case of this group."""
-    return Case(
-        id=f"SYMSEC_12_{name}",
-        group=Group.PAIRS,
-        title=title,
-        clause=clause,
-        needs=(Need.LN, Need.CIPHERED, Need.PAIRS, *needs),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-        changes=changes,
-        last=last,
-    )
+pairs_case = Family(
+    prefix="SYMSEC_12_", group=Group.PAIRS, needs=(Need.LN, Need.CIPHERED, Need.PAIRS)
+).case
 
 
 CASES: Final = (

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases on selective access to the buffer of a profile generic (DLMS UA 1000-1 Ed. 12, 4.3.6)."""
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from openami.cosem.classes.measurement import ProfileGeneric
 from openami.cosem.client import Client, Selection
-from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
+from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.trial import Trial
 from openami.cosem.refusals import AccessError
 from openami.dlms.apdu.selective import ByEntry, ByRange, CaptureObject
@@ -115,29 +114,16 @@ def _range(trial: Trial) -> Script[str | None]:
     return None
 
 
-def _case(
-    name: str,
-    title: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-) -> Case:
-    return Case(
-        id=f"COSEM_{name}",
-        group=Group.COSEM,
-        title=title,
-        clause=CLAUSE,
-        needs=(Need.LN, Need.GET, Need.SELECTIVE, Need.PROFILE),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-    )
+_case = Family(
+    prefix="COSEM_", group=Group.COSEM, needs=(Need.LN, Need.GET, Need.SELECTIVE, Need.PROFILE)
+).case
 
 
 CASES: Final = (
     _case(
         "ENTRY",
         "selective access by entry",
+        CLAUSE,
         "GET of entries 1 to 10; 2 to 4; their first column; the newest, written 0",
         "the same rows and columns",
         _entry,
@@ -145,6 +131,7 @@ CASES: Final = (
     _case(
         "ENTRY_NONE",
         "entries that do not exist",
+        CLAUSE,
         "GET of entries far beyond the last",
         "an empty array, or a result other than success",
         _entry_none,
@@ -152,6 +139,7 @@ CASES: Final = (
     _case(
         "RANGE",
         "selective access by range",
+        CLAUSE,
         "GET of the rows from the clock of row 2 to that of row 4",
         "rows 2, 3 and 4",
         _range,

@@ -6,15 +6,14 @@ UA's COSEM suite, which empties windows and delays, pushes, and expects the noti
 pushes where its push setup says: the declaration tells where that is heard.
 """
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from openami.cosem.classes.push import PushOperationMethod, PushSetup, PushSetupV2
 from openami.cosem.client import Client
 from openami.cosem.conformance.case import (
-    Case,
     Confirm,
     Failed,
+    Family,
     Group,
     Need,
     NotApplicable,
@@ -265,35 +264,16 @@ def _again(trial: Trial) -> Script[str | None]:
     return f"long-invoke-id {ids[0]} came twice"
 
 
-def push_case(  # noqa: PLR0913  a row of the table
-    name: str,
-    title: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-    *needs: Need,
-    slow: bool = False,
-    changes: bool = False,
-) -> Case:
-    """Return a case of this group."""
-    return Case(
-        id=f"PUSH_{name}",
-        group=Group.PUSH,
-        title=title,
-        clause=CLAUSE,
-        needs=(Need.LN, Need.PUSH, Need.GET, Need.ACTION, *needs),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-        slow=slow,
-        changes=changes,
-    )
+push_case = Family(
+    prefix="PUSH_", group=Group.PUSH, needs=(Need.LN, Need.PUSH, Need.GET, Need.ACTION)
+).case
 
 
 CASES: Final = (
     push_case(
         "P1",
         "method push sends what the push object list names",
+        CLAUSE,
         "GET push_object_list; push",
         "a data-notification whose structure has a value for each element of the list",
         _pushed,
@@ -301,6 +281,7 @@ CASES: Final = (
     push_case(
         "P2_CONFIRMED",
         "a push that is confirmed",
+        CLAUSE,
         "SET push_operation_method 2 without windows and delays; push; data-notification-confirm",
         "a notification that asks for confirmation, once; last_confirmation_date_time tells of it",
         _confirmed,
@@ -311,6 +292,7 @@ CASES: Final = (
     push_case(
         "P3_RETRY",
         "a push that is not confirmed",
+        CLAUSE,
         "the same; data-notification-confirm with another long-invoke-id",
         "the notification again, with the same long-invoke-id and values",
         _again,
@@ -322,6 +304,7 @@ CASES: Final = (
     push_case(
         "P4_WINDOW",
         "nothing is pushed outside of the communication window",
+        CLAUSE,
         "SET communication_window to a day of 2001; push; SET no window; push",
         "nothing, whatever comes to the method; then a notification",
         _outside_window,

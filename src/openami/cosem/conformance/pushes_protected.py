@@ -24,6 +24,7 @@ from openami.cosem.conformance.case import Failed, Need, NotApplicable, Script
 from openami.cosem.conformance.data_writing import keep, read_row, write_row
 from openami.cosem.conformance.pushes import (
     AT_ONCE,
+    CLAUSE,
     declared_push,
     heard,
     opened,
@@ -104,6 +105,7 @@ CASES: Final = tuple(
     push_case(
         f"P5_{name}",
         f"a push in a layer of {' and one of '.join(_NAMES[BITS[each]] for each in types)}",
+        CLAUSE,
         "SET push_protection_parameters; push",
         "a notification in these layers, under the global key and the meter's signing key",
         _layered(types),

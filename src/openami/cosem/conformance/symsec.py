@@ -14,7 +14,7 @@ from typing import Any, Final
 from openami.cosem.classes.access_control import SecuritySetup
 from openami.cosem.client import Client
 from openami.cosem.conformance.answers import refused
-from openami.cosem.conformance.case import Case, Failed, Group, Need, NotApplicable, Script
+from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.data_ln import OWN_NAME
 from openami.cosem.conformance.data_writing import (
     WRITES,
@@ -321,28 +321,7 @@ def _bare_release(trial: Trial) -> Script[str | None]:
     return f"{shown(answer)} came, and then {said}"
 
 
-def security_case(  # noqa: PLR0913, PLR0917  a row of the table
-    name: str,
-    title: str,
-    clause: str,
-    steps: str,
-    accepts: str,
-    script: Callable[[Trial], Script[str | None]],
-    *needs: Need,
-    changes: bool = False,
-) -> Case:
-    """Return a case of this group."""
-    return Case(
-        id=f"SYMSEC_0_{name}",
-        group=Group.SYMSEC,
-        title=title,
-        clause=clause,
-        needs=(Need.LN, Need.CIPHERED, *needs),
-        steps=steps,
-        accepts=accepts,
-        script=script,
-        changes=changes,
-    )
+security_case = Family(prefix="SYMSEC_0_", group=Group.SYMSEC, needs=(Need.LN, Need.CIPHERED)).case
 
 
 NO_DATA: Final = "a refusal or silence, no data"
