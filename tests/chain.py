@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -160,6 +161,8 @@ class TestMeter:
         self.requests = 0
         self._silence: tuple[bool, bool] | None = None  # at the next command: arrives, for good
         self._silent = False
+        self._held: list[Callable[[], None]] | None = None
+        self._answered_yet = 0
         self.authenticated = False
         self.command_counters: list[int] = []
         self.wire: Wire | None = None
@@ -215,6 +218,24 @@ class TestMeter:
 
     def speak_again(self) -> None:
         self._silent = False
+
+    def hold(self, after: int = 0) -> None:
+        """Leave every request unanswered until `go_on`, after some more that are answered."""
+        self._held, self._answered_yet = [], after
+
+    def go_on(self) -> None:
+        """Answer what was held, then what comes."""
+        held, self._held = self._held or [], None
+        for answer in held:
+            answer()
+
+    def answers(self, answer: Callable[[], None]) -> None:
+        """Answer a request now, or when it is let go."""
+        if self._held is None or self._answered_yet:
+            self._answered_yet = max(0, self._answered_yet - 1)
+            answer()
+        else:
+            self._held.append(answer)
 
     def loses(self, apdu: bytes) -> tuple[bool, bool]:
         """Tell whether a request, and whether its answer, is lost on the way."""
@@ -320,6 +341,9 @@ class MeterLine:
             self.meter.outbox.pop(invoke_id, None)
             return
         self.meter.requests += 1
+        self.meter.answers(partial(self._answer, source, apdu))
+
+    def _answer(self, source: int, apdu: bytes) -> None:
         lose_request, lose_answer = self.meter.loses(apdu)
         if lose_request:
             return

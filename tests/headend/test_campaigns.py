@@ -17,6 +17,7 @@ from openami.exchange.campaign import Act, CampaignState, MeterState, Reason
 from openami.exchange.commands import CommandKind, CommandState
 from openami.exchange.events import EventCode
 from openami.exchange.waves import Plan, Share, StopRules, Tries, Window
+from openami.headend.sessions import Urgency
 from openami.runtime.errors import UserError
 from openami.store import campaign_meters, campaigns, commands, releases
 from openami.store.campaign_meters import Target
@@ -144,6 +145,7 @@ async def test_a_command_is_served_between_two_blocks_and_the_transfer_goes_on(
     async with updatable(tmp_path, 1) as (chain, made):
         await chain.attach()
         campaign_id = started(chain)
+        made[1].receiver.on_block = lambda count: made[1].hold() if count == 3 else None
         await until(lambda: len(made[1].came) >= 3)
         asked = commands.ask(
             chain.engine,
@@ -160,6 +162,8 @@ async def test_a_command_is_served_between_two_blocks_and_the_transfer_goes_on(
             real(state)  # type: ignore[arg-type]
 
         made[1].switch.move = move  # type: ignore[method-assign]
+        await until(lambda: chain.headend.sessions.outranked(1, Urgency.UPDATE))
+        made[1].go_on()
         await until(lambda: commands.command(chain.engine, asked).state is CommandState.CONFIRMED)
         assert moved_at
         assert moved_at[0] < BLOCKS  # while blocks were still missing

@@ -12,6 +12,7 @@ from chain import NOW, Chain, running_chain, until
 from loops import in_loop
 from openami.cosem.classes.disconnect import ControlState
 from openami.exchange.commands import CommandKind, CommandState, Priority
+from openami.headend.sessions import Urgency
 from openami.meter.limiter import NO_LIMIT_W
 from openami.runtime.clock import to_us
 from openami.store import commands
@@ -269,6 +270,7 @@ async def test_an_urgent_disconnect_goes_between_the_orders_of_a_bundle(tmp_path
         await chain.attach()
         meter = chain.meters[1]
         items = [{"kind": "read"} for _ in range(50)]
+        meter.hold(after=20)  # at one of the bundle's orders
         long = ask(chain, CommandKind.BUNDLE, {"items": items})
         await until(lambda: (commands.command(chain.engine, long).result or {}) != {})
         urgent = commands.ask(
@@ -279,10 +281,13 @@ async def test_an_urgent_disconnect_goes_between_the_orders_of_a_bundle(tmp_path
             reason="fire",
             priority=Priority.URGENT,
         )
+        await until(lambda: chain.headend.sessions.outranked(1, Urgency.COMMAND))
+        meter.go_on()
         assert (await ended(chain, urgent)).state is CommandState.CONFIRMED
-        assert commands.command(chain.engine, long).state is CommandState.SENT
         assert not meter.switch.closed
         assert (await ended(chain, long)).state is CommandState.CONFIRMED
+        at = {each: commands.history(chain.engine, each)[-1].at_real_us for each in (long, urgent)}
+        assert at[urgent] < at[long]
         assert chain.headend.sessions.opened == 1
 
 
