@@ -41,7 +41,7 @@ from openami.transport.wire import Wire
 
 AT_ONCE = 32
 FIRST_ROW = 96
-GOAL = Goal(figure=300)
+GOAL = Goal(figure=1_000)
 
 
 @dataclass(slots=True)
