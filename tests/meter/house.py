@@ -31,6 +31,7 @@ from openami.meter.management import Management, Surroundings
 from openami.meter.metrology import ClosedInterval
 from openami.meter.metrology_end import MetrologyEnd
 from openami.meter.metrology_process import metrology_of
+from openami.meter.objects import Firmware
 from openami.meter.replay import ReplayedLoad
 from openami.transport.reconnect import Backoff
 from openami.transport.tls import TlsIdentity
@@ -133,8 +134,14 @@ class MeterInMemory:
     The line between them is perfect until a test puts a bad one in its place.
     """
 
-    def __init__(self, config: MeterConfig, security: Security | None = None) -> None:
+    def __init__(
+        self,
+        config: MeterConfig,
+        security: Security | None = None,
+        firmware: Firmware | None = None,
+    ) -> None:
         self.config = config
+        self.firmware = firmware
         self.security = security
         self.calendar_s = INSTALLED_S
         self.now_s = 100.0
@@ -174,6 +181,7 @@ class MeterInMemory:
                 entropy=lambda size: bytes(range(1, size + 1)),
                 replayed=lambda _at_s: self.management_end.source,
                 security=self.security,
+                firmware=self.firmware,
             ),
         )
         self.management_end.bind(self.management)

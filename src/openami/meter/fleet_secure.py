@@ -41,7 +41,7 @@ from openami.device.storage import StorageError
 from openami.firmware.errors import FirmwareError
 from openami.meter.config import FleetConfig, MeterConfig
 from openami.meter.fleet_records import FleetRecords
-from openami.meter.keys import WalledSecurity
+from openami.meter.keys import Group, WalledSecurity
 from openami.meter.personalise import erase
 from openami.psa.status import PsaError
 from openami.runtime.clock import real_us
@@ -134,6 +134,10 @@ class LazySecurity:
     @property
     def keys(self) -> KeyStorePort:
         return self._world.keys
+
+    @property
+    def group(self) -> Group:
+        return self._world.group
 
     def is_password(self, password: bytes) -> bool:
         return self._world.is_password(password)

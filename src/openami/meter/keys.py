@@ -10,23 +10,29 @@ former keys or the new ones, never a mixture (docs/keys.md).
 from dataclasses import replace
 from hmac import compare_digest
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from openami.cosem.device import Ciphering, Protector
+from openami.cosem.serving.broadcasts import GroupKeyStore
 from openami.cosem.serving.security_setup import KeyStorePort
 from openami.cosem.serving.soft_keys import SoftKeyStore
-from openami.device.secure.ciphering import WalledCiphering, WalledKeys
+from openami.device.secure.ciphering import WalledCiphering, WalledGroup, WalledKeys
 from openami.device.secure.client import SecureClient
 from openami.dlms.security.agreement import Parties
+from openami.dlms.security.broadcast import GroupKeys
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.envelopes import Protection
 from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.notification import seal_notification
 from openami.dlms.security.suites import SecurityPolicy
 from openami.meter.config import MeterConfig, MeterKeys
-from openami.runtime.errors import UserError
-from openami.runtime.files import PRIVATE, write_json
+from openami.runtime.errors import ConfigurationError, UserError
+from openami.runtime.files import PRIVATE, read_json, write_json
+
+GROUP_FILE: Final = "group.json"
+"""Keys of the group to which broadcasts go."""
 
 
 class KeysFile:
@@ -71,11 +77,59 @@ class Security(Protocol):
     def expected(self) -> int | None:
         """The lowest counter that is accepted; None while nobody asked where the keys are."""
 
+    @property
+    def group(self) -> "Group":
+        """Keys of the group to which broadcasts go."""
+
     def is_password(self, password: bytes) -> bool:
         """Tell whether this is the reader's secret."""
 
     def notify(self, recipient: bytes, apdu: bytes) -> tuple[bytes, int]:
         """Return a DataNotification as it travels, and the long-invoke-id that it got."""
+
+
+class Group(KeyStorePort, Protocol):
+    """Keys of a group, wherever they are."""
+
+    def take(self, originator: bytes, octets: bytes) -> tuple[bytes, Protection]:
+        """Open a broadcast, and accept its counter."""
+
+
+class GroupFile:
+    """Keeps the keys of a group, and what was accepted under them, beside `keys.json`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> tuple[GroupKeys | None, int]:
+        """Return keys and lowest counter accepted; no keys before any were transferred.
+
+        Raises:
+            ConfigurationError: The file is damaged.
+        """
+        if not self._path.exists():
+            return None, 0
+        remedy = "remove it: the head-end transfers the keys again"
+        said = read_json(self._path, remedy)
+        try:
+            keys = GroupKeys(
+                encryption=bytes.fromhex(said["gbek"]), authentication=bytes.fromhex(said["gak"])
+            )
+            return keys, int(said["expected"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigurationError(f"{self._path} holds no keys of a group: {remedy}") from error
+
+    def record(self, keys: GroupKeys, expected: int) -> None:
+        """Make them durable; raises `OSError` if they cannot be."""
+        told = {
+            "gbek": keys.encryption.hex(),
+            "gak": keys.authentication.hex(),
+            "expected": expected,
+        }
+        try:
+            write_json(self._path, told, mode=PRIVATE)
+        except UserError as error:  # the client is told of a hardware fault
+            raise OSError(str(error)) from error
 
 
 class OwnSecurity:
@@ -96,7 +150,11 @@ class OwnSecurity:
         self.ciphering = Ciphering(cipher=cipher, counters=counters)
         self.ciphering.window.expected = window_expected
         file = KeysFile(config.keys_file, config.title, keys)
-        self.keys = SoftKeyStore(self.ciphering, MasterKey(keys.kek), record=file.record)
+        master_key = MasterKey(keys.kek)
+        self.keys = SoftKeyStore(self.ciphering, master_key, record=file.record)
+        group = GroupFile(config.home / GROUP_FILE)
+        held, expected = group.read()
+        self.group = GroupKeyStore(master_key, record=group.record, keys=held, expected=expected)
         self._title, self._password = config.title, keys.lls
 
     @property
@@ -122,6 +180,7 @@ class WalledSecurity:
         """
         self.ciphering = WalledCiphering(client)
         self.keys = WalledKeys(self.ciphering)
+        self.group = WalledGroup(client)
         self.is_password = self.ciphering.is_password
         self.notify = self.ciphering.notify
 

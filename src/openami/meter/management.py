@@ -20,6 +20,7 @@ from openami.cosem.classes.disconnect import ControlState, Disconnector, Trigger
 from openami.cosem.device import AssociationPolicy, LogicalDevice, PreEstablished
 from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.server import ServerConnection
+from openami.cosem.serving.broadcasts import GroupProtector, broadcast_client
 from openami.cosem.serving.watching import SecurityWatch
 from openami.device.storage import StorageError, set_aside
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
@@ -34,6 +35,8 @@ from openami.meter.keys import OwnSecurity, Security
 from openami.meter.metrology import ClosedInterval, Momentary
 from openami.meter.notices import Notices
 from openami.meter.objects import (
+    BROADCAST_CLIENT,
+    BROADCAST_GRANTS,
     MANAGER_GRANTS,
     PUBLIC_GRANTS,
     READER_GRANTS,
@@ -359,7 +362,9 @@ class Management:
         )
         objects = meter_objects(self.config, sources)
         firmware = self._around.firmware
-        self.images = None if firmware is None else receive_images(objects, firmware)
+        if firmware is not None:
+            group = self._security.group
+            self.images = receive_images(objects, firmware, self.config, group)
         return objects
 
     def _make_device(self, *, plain: bool) -> LogicalDevice:
@@ -387,9 +392,13 @@ class Management:
                 grants=SEALED_GRANTS,
                 pre_established=PreEstablished(client_title=self.config.head_end_title),
             )
+        policies = [public, manager, third]
+        if self.images is not None and not plain:
+            group, head_end = GroupProtector(self._security.group.take), self.config.head_end_title
+            policies.append(broadcast_client(BROADCAST_CLIENT, group, head_end, BROADCAST_GRANTS))
         return LogicalDevice(
             objects=self._objects,
-            associations=(public, manager, third),
+            associations=policies,
             system_title=self.config.title,
         )
 

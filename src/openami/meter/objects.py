@@ -26,6 +26,7 @@ from openami.cosem.classes.tariff import ActivityCalendar, Limiter, SpecialDaysT
 from openami.cosem.classes.time_event import Clock
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import ALL, Grant
+from openami.cosem.serving.broadcasts import BROADCAST_SETUP
 from openami.cosem.serving.profile import profile_generic
 from openami.cosem.serving.security_setup import KeyStorePort, security_setup
 from openami.dlms.apdu.selective import CaptureObject
@@ -68,6 +69,10 @@ PUBLIC_GRANTS: Final = tuple(Grant(at=at, read=ALL) for at in (CLOCK, LDN, SAP_L
 READER_GRANTS: Final = (Grant(read=ALL),)
 SEALED_CLIENT: Final = 65
 """The head-end by requests that it sealed beforehand; the concentrator's port brings them."""
+BROADCAST_CLIENT: Final = 102
+"""The head-end to all meters of a group, under their broadcast key (docs/campaigns.md)."""
+BROADCAST_GRANTS: Final = (Grant(at=IMAGE_TRANSFER, invoke=frozenset({2})),)
+"""Blocks of an image, which its signature proves later; nothing else."""
 SEALED_GRANTS: Final = (Grant(at=LOAD_PROFILE, read=ALL), Grant(at=EVENT_LOG, read=ALL))
 MANAGER_GRANTS: Final = (
     Grant(read=ALL, invoke=ALL),
@@ -136,11 +141,20 @@ def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]
     ]
 
 
-def receive_images(objects: list[InterfaceClass], firmware: Firmware) -> ImageReceiver:
-    """Add what tells of the firmware, and receives the next."""
+def receive_images(
+    objects: list[InterfaceClass], firmware: Firmware, config: MeterConfig, group: KeyStorePort
+) -> ImageReceiver:
+    """Add what tells of the firmware, and receives the next; `group` has the broadcast key."""
     thing = ImageTransfer(
         IMAGE_TRANSFER, image_block_size=IMAGE_BLOCK_OCTETS, image_transfer_enabled=True
     )
+    setup = SecuritySetup(
+        BROADCAST_SETUP,
+        security_suite=0,
+        client_system_title=config.head_end_title,
+        server_system_title=config.title,
+    )
+    objects.append(security_setup(setup, group))
     objects += [thing, Data(FIRMWARE_SIGNATURE, value=OctetString(firmware.signature))]
     return image_transfer(thing, ImageReceiver(thing, firmware.sink, resumes=True))
 

@@ -16,6 +16,7 @@ from openami.device.secure.channels import Secrets
 from openami.device.secure.personal import Personality, personalise
 from openami.device.storage import StorageError
 from openami.meter.config import MeterConfig
+from openami.meter.keys import GROUP_FILE
 from openami.meter.state import CounterStore, StateStore
 from openami.psa.status import PsaError
 from openami.runtime.clock import real_us
@@ -56,6 +57,7 @@ def personalise_meter(config: MeterConfig) -> None:
         config.home / ATTESTATION_PUBLIC, pem
     )  # before the file goes: says where keys are
     erase(config.keys_file)
+    erase(config.home / GROUP_FILE)  # the head-end transfers them again, into the secure world
 
 
 def _counters(home: Path) -> tuple[int, int]:

@@ -18,7 +18,11 @@ from openami.cosem.classes.image_transfer import (
 from openami.cosem.client import Client
 from openami.cosem.model import Method
 from openami.cosem.refusals import AccessError
+from openami.dlms.apdu.action import ActionRequestNormal
 from openami.dlms.apdu.codes import ActionResult
+from openami.dlms.apdu.fields import MethodDescriptor
+from openami.dlms.apdu.invocation import InvokeIdAndPriority
+from openami.dlms.data import DoubleLongUnsigned, OctetString, Structure
 from openami.dlms.obis import Obis
 
 IMAGE: Final = Obis(0, 0, 44, 0, 0, 255)
@@ -83,6 +87,20 @@ def send_block(
     block = ImageBlock(number, value)
     yield from client.act(ImageTransfer.image_block_transfer, block, at=at)
     return len(value)
+
+
+def unconfirmed_block(image: bytes, number: int, block_octets: int, *, at: Obis = IMAGE) -> bytes:
+    """Return the plain APDU that brings one block to whoever hears it; nobody answers."""
+    value = image[number * block_octets : (number + 1) * block_octets]
+    return ActionRequestNormal(
+        invoke_id_and_priority=InvokeIdAndPriority.of(0, confirmed=False),
+        method=MethodDescriptor(
+            class_id=ImageTransfer.class_id,
+            instance_id=at,
+            method_id=ImageTransfer.image_block_transfer.index,
+        ),
+        parameters=Structure((DoubleLongUnsigned(number), OctetString(value))),
+    ).encode()
 
 
 def verify(client: Client, *, at: Obis = IMAGE) -> Steps[bool]:

@@ -198,9 +198,13 @@ _DLMS: Final[tuple[tuple[str, Shape, Shape], ...]] = (
     ("check_password", (OCTETS,), ()),
     ("notify", (OCTETS, OCTETS), (OCTETS, U32)),
     ("transfer", (OCTETS, OCTETS, OCTETS), ()),
+    ("transfer_group", (OCTETS, OCTETS), ()),
+    ("unprotect_broadcast", (OCTETS, OCTETS), (OCTETS, *_ARRIVED)),
 )
 """`state` tells names of the keys and the counter expected, `unprotect` the latter too; `transfer`
-takes encryption, authentication and master key, wrapped, or nothing for one that stays."""
+takes encryption, authentication and master key, wrapped, or nothing for one that stays.
+`transfer_group` takes broadcast and authentication key of a group, `unprotect_broadcast` the title
+of the originator and what it sent."""
 
 
 def _rows() -> tuple[Function, ...]:

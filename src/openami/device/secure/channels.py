@@ -13,6 +13,8 @@ entry  where  what
 1      PS     title, epoch, encryption, authentication and master key, the reader's secret
 2      ITS    first invocation counter that was never reserved, 4 octets
 3      ITS    lowest counter that is accepted; ahead by up to `AHEAD` while the device runs
+4      PS     keys of the group to which broadcasts go, none before they were transferred
+5      ITS    of each originator under them the lowest counter that is accepted, and the title
 =====  =====  ==================================================================================
 
 After a power cut the counters of a block that were not used are skipped in both directions: a
@@ -20,6 +22,7 @@ client is told which counter is expected.
 """
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from hmac import compare_digest
@@ -28,6 +31,7 @@ from typing import ClassVar, Final, Self
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import Handshake, Mechanism
 from openami.dlms.security.agreement import Parties
+from openami.dlms.security.broadcast import GroupKeys, open_broadcast
 from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import (
@@ -47,15 +51,20 @@ from openami.psa.storage import Storage
 
 CLIENT: Final = 0x444C4D53
 """Under which client the entries lie."""
-SECRETS, COUNTERS, WINDOW = 1, 2, 3
+SECRETS, COUNTERS, WINDOW, GROUP, GROUP_WINDOWS = 1, 2, 3, 4, 5
 COUNTERS_A_BLOCK: Final = 256
 AHEAD: Final = COUNTERS_A_BLOCK
 """A note is a commit to flash: milliseconds that no busy association should pay each few APDUs."""
+AHEAD_OF_BROADCASTS: Final = 16
+"""Blocks that a loss of power may cost, and the client sends again."""
+MOST_ORIGINATORS: Final = 4
 KEY_OCTETS: Final = 16
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.5"
 INITIATE_REQUEST: Final = 0x01
 _FORM: Final = struct.Struct("<8sI16s16s16s16s")
 _NUMBER: Final = struct.Struct("<Q")
+_GROUP_FORM: Final = struct.Struct("<16s16s")
+_GROUP_WINDOW_FORM: Final = struct.Struct("<Q8s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +176,8 @@ class Channels:
         self._mark = _number(its, WINDOW, 0)
         self.window = ReceiveWindow(self._mark)
         self._former: dict[bytes, ReceiveWindow] = {}
+        self._group: tuple[GroupKeys, Cipher] | None = None  # looked for when it is first needed
+        self._group_windows: dict[bytes, tuple[ReceiveWindow, int]] | None = None
 
     def open(self, peer_title: bytes) -> Channel:
         """Return the protection of an association with a client of this title."""
@@ -243,6 +254,85 @@ class Channels:
             _keep(self._its, WINDOW, window.expected)
         self.secrets = changed
         self.cipher = Cipher(changed.keys)
+
+    def transfer_group(self, wrapped: dict[str, bytes]) -> None:
+        """Replace the keys of the group, durable before they are used.
+
+        Args:
+            wrapped: By the names in `GroupKeys`.
+
+        Raises:
+            SecurityError: One was not wrapped with the master key, or has another size.
+        """
+        master = MasterKey(self.secrets.master)
+        new = GroupKeys(**{name: master.unwrap(octets) for name, octets in wrapped.items()})
+        cipher = new.cipher()
+        held = self._held_group()
+        if held is not None and held[0] == new:
+            return  # what was let in under them is not let in again
+        # In this order: with the windows gone first, a loss of power in between would let in once
+        # more what the former keys let in.  Former windows under new keys let in too little at
+        # most, and nothing of a client whose counters go on over a change of keys.
+        self._ps.set(CLIENT, GROUP, _GROUP_FORM.pack(new.encryption, new.authentication), 0)
+        with suppress(PsaError):  # there was none
+            self._its.remove(CLIENT, GROUP_WINDOWS)
+        self._group_windows = {}
+        self._group = new, cipher
+
+    def unprotect_broadcast(self, originator: bytes, octets: bytes) -> tuple[bytes, Protection]:
+        """Open what an originator sends to the group; its counter is durable before it counts.
+
+        Raises:
+            DecodeError: It is not well formed.
+            ReplayError: The counter is not above the last one.
+            SecurityError: There are no keys, or it is not under them.
+        """
+        held = self._held_group()
+        if held is None:
+            raise SecurityError("no broadcast key is known", "broadcast", CLAUSE)
+        apdu, protection = open_broadcast(held[1], originator, octets)
+        windows = self._windows_of_group()
+        if originator not in windows and len(windows) >= MOST_ORIGINATORS:
+            problem = f"{MOST_ORIGINATORS} originators have spoken to the group: change its keys"
+            raise SecurityError(problem, f"originator {originator.hex().upper()}", CLAUSE)
+        window, mark = windows.get(originator) or (ReceiveWindow(), 0)
+        window.accept(protection.invocation_counter)
+        if window.expected > mark:
+            mark = window.expected + AHEAD_OF_BROADCASTS
+            marks = {title: each for title, (_, each) in windows.items()} | {originator: mark}
+            packed = (_GROUP_WINDOW_FORM.pack(each, title) for title, each in marks.items())
+            self._its.set(CLIENT, GROUP_WINDOWS, b"".join(packed), 0)
+        windows[originator] = window, mark
+        return apdu, protection
+
+    def _held_group(self) -> tuple[GroupKeys, Cipher] | None:
+        if self._group is None:
+            try:
+                octets = self._ps.get(CLIENT, GROUP, 0, _GROUP_FORM.size)
+            except PsaError as error:
+                if error.status is not Status.DOES_NOT_EXIST:
+                    raise
+                return None
+            encryption, authentication = _GROUP_FORM.unpack(octets)
+            keys = GroupKeys(encryption=encryption, authentication=authentication)
+            self._group = keys, keys.cipher()
+        return self._group
+
+    def _windows_of_group(self) -> dict[bytes, tuple[ReceiveWindow, int]]:
+        """Return the windows under the group's keys by originator, each with its durable mark."""
+        if self._group_windows is None:
+            try:
+                most = MOST_ORIGINATORS * _GROUP_WINDOW_FORM.size
+                octets = self._its.get(CLIENT, GROUP_WINDOWS, 0, most)
+            except PsaError as error:
+                if error.status is not Status.DOES_NOT_EXIST:
+                    raise
+                octets = b""
+            self._group_windows = {
+                title: (ReceiveWindow(mark), mark)
+                for mark, title in _GROUP_WINDOW_FORM.iter_unpack(octets)
+            }
+        return self._group_windows
 
     def _handshake(self, peer_title: bytes, challenges: tuple[bytes, bytes]) -> Handshake:
         ours, peers = challenges

@@ -9,6 +9,7 @@ password, notifications, and the transfer of keys.
 from typing import Final
 
 from openami.cosem.classes.access_control import KeyData, KeyId, WrappedKey
+from openami.cosem.serving.broadcasts import group_of
 from openami.device.secure.client import SecureClient
 from openami.device.secure.crossing import UNASKED, heard, refused, told
 from openami.dlms.errors import SecurityError
@@ -183,6 +184,36 @@ class WalledKeys:
     def agree(self, offers: tuple[KeyData, ...]) -> tuple[KeyData, ...]:
         problem = "keys of suite 0 are transferred, not agreed on"
         raise SecurityError(problem, "key_agreement", CLAUSE)
+
+
+class WalledGroup:
+    """Keys of the group to which broadcasts go: the port `KeyStorePort`, and what opens them."""
+
+    policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
+
+    def __init__(self, client: SecureClient) -> None:
+        """Bind a connection to the secure world."""
+        self._client = client
+
+    def activate(self, policy: SecurityPolicy) -> None:
+        """Accept what is in force."""
+        if policy != self.policy:
+            problem = f"policy {policy:02X} cannot be had here, {self.policy:02X} stays"
+            raise SecurityError(problem, "security_activate", CLAUSE)
+
+    def transfer(self, keys: tuple[WrappedKey, ...]) -> None:
+        found = group_of(keys)
+        with refused():
+            self._client.call("dlms_transfer_group", found["encryption"], found["authentication"])
+
+    def agree(self, offers: tuple[KeyData, ...]) -> tuple[KeyData, ...]:
+        raise SecurityError("keys of a group are transferred", f"{len(offers)} keys", CLAUSE)
+
+    def take(self, originator: bytes, octets: bytes) -> tuple[bytes, Protection]:
+        """Open a broadcast behind the wall."""
+        with refused(octets):
+            apdu, *arrived = self._client.call("dlms_unprotect_broadcast", originator, octets)
+        return apdu, heard(tuple(arrived))  # type: ignore[return-value]
 
 
 def _spoken(handshake: Handshake) -> tuple[bytes, bytes, bytes]:

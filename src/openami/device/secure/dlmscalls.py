@@ -77,6 +77,15 @@ class ChannelCalls:
         rows = zip(TRANSFERRED, wrapped, strict=True)
         held.transfer({name: octets for name, octets in rows if octets})
 
+    def _transfer_group(self, held: Channels, encryption: bytes, authentication: bytes) -> None:
+        held.transfer_group({"encryption": encryption, "authentication": authentication})
+
+    def _unprotect_broadcast(
+        self, held: Channels, originator: bytes, octets: bytes
+    ) -> tuple[Value, ...]:
+        apdu, protection = held.unprotect_broadcast(originator, octets)
+        return apdu, *told(protection)
+
     def _channel(self, handle: int) -> Channel:
         try:
             return self._held[handle]
