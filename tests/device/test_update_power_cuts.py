@@ -20,12 +20,12 @@ from openami.device import flash as flash_module
 from openami.device.boothost import Measured, Started, start
 from openami.device.flash import FlashFile
 from openami.device.fwu import update_key, update_of
+from openami.device.trial import Trial
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, Bank
 from openami.firmware.flash import SimulatedFlash
 from openami.firmware.image import Image
 from openami.firmware.sign import Encryption, recipe_of, sign
 from openami.firmware.state import BootState, StateJournal, UpdateState
-from openami.meter.trial import Trial
 
 SEED = bytes(32)
 BLOCK = 1024

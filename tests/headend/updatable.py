@@ -17,6 +17,7 @@ from openami.cosem.behaviour.image import ImageReceiver, image_transfer
 from openami.cosem.classes.image_transfer import ImageBlock, ImageTransfer
 from openami.cosem.classes.measurement import Data
 from openami.cosem.model import InterfaceClass, Refused
+from openami.device.images import FIRMWARE_SIGNATURE, IMAGE_TRANSFER
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import OctetString, VisibleString
 from openami.exchange.events import EventCode
@@ -28,7 +29,7 @@ from openami.firmware.keys import VerifyingKey
 from openami.firmware.sign import Recipe, sign
 from openami.firmware.update import Update
 from openami.firmware.verify import Policy, verify
-from openami.meter.objects import FIRMWARE, FIRMWARE_SIGNATURE, IMAGE_TRANSFER
+from openami.meter.objects import FIRMWARE
 from openami.store import releases
 from openami.store.database import Database
 from openami.store.releases import Release

@@ -23,6 +23,7 @@ from openami.cosem.refusals import AccessError
 from openami.cosem.serving.broadcasts import BROADCAST_SETUP
 from openami.cosem.serving.security_setup import wrap_keys
 from openami.cosem.serving.watching import SecurityIncident, SecurityReport
+from openami.device.images import IMAGE_TRANSFER, Firmware
 from openami.device.secure.access import Caller
 from openami.device.secure.channels import AHEAD_OF_BROADCASTS, MOST_ORIGINATORS, bring_in
 from openami.dlms.apdu.action import ActionRequestNormal
@@ -38,7 +39,7 @@ from openami.firmware.boot import boot, prepare
 from openami.firmware.flash import SimulatedFlash
 from openami.firmware.update import Update
 from openami.meter.keys import GROUP_FILE, WalledSecurity
-from openami.meter.objects import BROADCAST_CLIENT, DISCONNECT, IMAGE_TRANSFER, LDN, Firmware
+from openami.meter.objects import BROADCAST_CLIENT, DISCONNECT, LDN
 from openami.runtime.errors import ConfigurationError
 
 GROUP = GroupKeys(encryption=bytes(range(0x80, 0x90)), authentication=bytes(range(0x90, 0xA0)))

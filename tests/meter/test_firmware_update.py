@@ -25,6 +25,7 @@ from openami.cosem.classes.measurement import Data
 from openami.cosem.refusals import AccessError
 from openami.device.factory import FACTORY_IMAGE, SIGNING_KEY
 from openami.device.files import FLASH_FILE, SECURE
+from openami.device.images import IMAGE_TRANSFER
 from openami.device.payload.container import Payload
 from openami.device.payload.pack import pack
 from openami.device.payload.parts import MANAGEMENT
@@ -39,7 +40,7 @@ from openami.firmware.keys import encryption_key, private_key
 from openami.firmware.sign import Encryption, Recipe, recipe_of, sign
 from openami.firmware.state import StateJournal
 from openami.lifecycle.plan import meter_title
-from openami.meter.objects import FIRMWARE, IMAGE_TRANSFER
+from openami.meter.objects import FIRMWARE
 from openami.meter.run import personalise
 from openami.transport.client import OpenSession, open_session
 from openami.transport.url import Url

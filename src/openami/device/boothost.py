@@ -42,8 +42,8 @@ from openami.device.otp import STAGE, Otp
 from openami.device.payload import rom
 from openami.device.payload.container import Payload
 from openami.device.payload.identity import SW_TYPE
-from openami.device.payload.judge import policy
-from openami.firmware.bank import M2351, M2351_FLASH_OCTETS
+from openami.device.payload.judge import METER, Kind, policy
+from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, FlashMap
 from openami.firmware.boot import Recovery, Running, boot
 from openami.firmware.flash import Flash
 from openami.firmware.state import StateJournal
@@ -90,14 +90,9 @@ def start(flash: Flash, otp: Otp, seed: bytes, isolation: str, measured: Measure
     Raises:
         BootRegionError: The keys that images are judged by are not those that were burned.
     """
-    region = BootRegion.read(flash)
-    region.verify(otp)  # the mask ROM did so with its own copy; these keys are read anew
-    found = boot(flash, M2351, _demanded(region, otp))
+    region, found = decide(flash, otp)
     if isinstance(found, Recovery):
         return str(found)
-    if not found.trial:
-        # Not before: an image on trial may be left, and then the other one must still be believed.
-        region.revoke(found.verified.revoked, otp)
     payload = Payload.decode(found.verified.image.payload)
     state = StateJournal(flash, M2351).read()
     problem = str(found.replaced or "") or ("" if state is None else state.error)
@@ -111,6 +106,24 @@ def start(flash: Flash, otp: Otp, seed: bytes, isolation: str, measured: Measure
         components=_components(region, found, payload, measured),
     )
     return Started(record=record, payload=payload)
+
+
+def decide(
+    flash: Flash, otp: Otp, flash_map: FlashMap = M2351, kind: Kind = METER
+) -> tuple[BootRegion, Running | Recovery]:
+    """Decide which image runs, by the keys that were burned; return the region with them, too.
+
+    Raises:
+        BootRegionError: The keys that images are judged by are not those that were burned.
+    """
+    region = BootRegion.read(flash)
+    region.verify(otp)  # the mask ROM did so with its own copy; these keys are read anew
+    demanded = policy(region.trusted(otp), root=region.root, kind=kind)
+    found = boot(flash, flash_map, demanded)
+    if isinstance(found, Running) and not found.trial:
+        # Not before: an image on trial may be left, and then the other one must still be believed.
+        region.revoke(found.verified.revoked, otp)
+    return region, found
 
 
 def _demanded(region: BootRegion, otp: Otp) -> Policy:

@@ -18,6 +18,7 @@ else.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -37,17 +38,17 @@ from openami.device.files import FLASH_FILE, OTP_FILE, SECURE, UPDATE_KEY_FILE
 from openami.device.flash import FlashFile
 from openami.device.fwu import SCALAR_OCTETS, update_key
 from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, DEBUG, ENTRY_OCTETS, Otp
-from openami.device.payload.judge import policy
+from openami.device.payload.judge import METER, Kind, policy
 from openami.device.payload.pack import pack
 from openami.device.payload.parts import BOOT as BOOT_PROGRAM
 from openami.device.payload.release import Release
 from openami.device.payload.sources import here
-from openami.firmware.bank import M2351, M2351_FLASH_OCTETS
+from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, FlashMap
 from openami.firmware.boot import prepare
 from openami.firmware.errors import FirmwareError, ImageError, KeyFormatError
 from openami.firmware.flash import ERASED, PAGE_OCTETS, UNIT_OCTETS
 from openami.firmware.image import Image, Version
-from openami.firmware.keys import VerifyingKey, fresh_p256, private_key, public_key
+from openami.firmware.keys import PrivateKey, VerifyingKey, fresh_p256, private_key, public_key
 from openami.firmware.verify import verify
 from openami.psa.formats import public_point
 from openami.runtime.errors import UserError
@@ -64,6 +65,33 @@ FIRST_COUNTER: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What the factory makes.
+
+    Attributes:
+        kind: Of the device.
+        flash_map: Where everything lies in its flash.
+        boot: Makes the program in front of the banks; empty where the host verifies images itself.
+        image: Makes an image out of this package, of a version, with a counter, signed with a key.
+    """
+
+    kind: Kind
+    flash_map: FlashMap
+    flash_octets: int
+    boot: Callable[[], bytes]
+    image: Callable[[Version, int, PrivateKey], Image]
+
+
+METER_MODEL: Final = Model(
+    kind=METER,
+    flash_map=M2351,
+    flash_octets=M2351_FLASH_OCTETS,
+    boot=lambda: pack(BOOT_PROGRAM, here()).octets,
+    image=lambda version, counter, key: Release.of(here()).image(version, counter, key),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """What a factory gets from the vendor: the first image, and the keys that devices trust.
 
@@ -77,7 +105,7 @@ class Delivery:
     debug: bytes = b""
 
 
-def brought(folder: Path) -> Delivery | None:
+def brought(folder: Path, model: Model = METER_MODEL) -> Delivery | None:
     """Return what a vendor delivered into a folder; None if nobody did.
 
     Raises:
@@ -93,10 +121,10 @@ def brought(folder: Path) -> Delivery | None:
         root=root,
         debug=_debug_point(folder),
     )
-    return _judged(folder, delivery)
+    return _judged(folder, delivery, model)
 
 
-def development(folder: Path) -> Delivery:
+def development(folder: Path, model: Model = METER_MODEL) -> Delivery:
     """Return what is in a folder; make a signing key and a first image where they are missing.
 
     Raises:
@@ -116,16 +144,18 @@ def development(folder: Path) -> Delivery:
         except KeyFormatError as error:
             raise UserError(f"{key_file}: {error}; bring a sound one, or remove it") from None
         if not image_file.exists():
-            image = Release.of(here()).image(FIRST_VERSION, FIRST_COUNTER, key)
+            image = model.image(FIRST_VERSION, FIRST_COUNTER, key)
             write_durably(image_file, image.encode())
         keys = (VerifyingKey.of(key),)
         image_octets = image_file.read_bytes()
-        return _judged(folder, Delivery(image=image_octets, keys=keys, debug=_debug_point(folder)))
+        delivery = Delivery(image=image_octets, keys=keys, debug=_debug_point(folder))
+        return _judged(folder, delivery, model)
 
 
-def _judged(folder: Path, delivery: Delivery) -> Delivery:
+def _judged(folder: Path, delivery: Delivery, model: Model) -> Delivery:
     try:
-        verify(Image.decode(delivery.image), policy(delivery.keys, root=delivery.root))
+        demanded = policy(delivery.keys, root=delivery.root, kind=model.kind)
+        verify(Image.decode(delivery.image), demanded)
     except ImageError as error:
         remedy = "bring an image that is signed with a key beside it, or remove the file"
         raise UserError(f"{folder / FACTORY_IMAGE}: {error}: {remedy}") from None
@@ -175,7 +205,7 @@ def is_made(home: Path) -> bool:
         otp.close()
 
 
-def make(home: Path, delivery: Delivery) -> None:
+def make(home: Path, delivery: Delivery, model: Model = METER_MODEL) -> None:
     """Make the device in `home`; may be cut off anywhere and called again until `is_made`.
 
     Raises:
@@ -187,19 +217,17 @@ def make(home: Path, delivery: Delivery) -> None:
     for name in (FLASH_FILE, OTP_FILE):
         (folder / name).unlink(missing_ok=True)
     _make_update_key(home)
-    region = BootRegion(
-        program=pack(BOOT_PROGRAM, here()).octets, keys=delivery.keys, root=delivery.root
-    )
+    region = BootRegion(program=model.boot(), keys=delivery.keys, root=delivery.root)
     octets = region.encode()
     if len(octets) > REGION.octets:
         problem = f"boot and keys have {len(octets)} octets, their region {REGION.octets}"
         raise FirmwareError(f"{problem}: deliver fewer keys")
-    flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
+    flash = FlashFile.open(folder / FLASH_FILE, model.flash_octets)
     try:
         for at in range(0, len(octets), PAGE_OCTETS):
             page = octets[at : at + PAGE_OCTETS]
             flash.program(REGION.offset + at, page + ERASED * (-len(page) % UNIT_OCTETS))
-        prepare(flash, M2351, policy(delivery.keys), delivery.image)
+        prepare(flash, model.flash_map, policy(delivery.keys, kind=model.kind), delivery.image)
     finally:
         flash.close()
     otp = Otp.open(folder / OTP_FILE)

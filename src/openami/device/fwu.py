@@ -21,9 +21,9 @@ from openami.device.bootregion import BootRegion
 from openami.device.files import OTP_FILE, UPDATE_KEY_FILE
 from openami.device.otp import Otp
 from openami.device.payload.identity import CLASS_ID, VENDOR_ID
-from openami.device.payload.judge import policy
+from openami.device.payload.judge import METER, Kind, policy
 from openami.device.storage import StorageError
-from openami.firmware.bank import M2351
+from openami.firmware.bank import M2351, FlashMap
 from openami.firmware.errors import FirmwareError, ImageError
 from openami.firmware.flash import Flash, FlashError
 from openami.firmware.image import Image, Version
@@ -62,7 +62,9 @@ class ComponentInfo:
     flags: int = ENCRYPTION
 
 
-def update_of(flash: Flash, folder: Path) -> Update:
+def update_of(
+    flash: Flash, folder: Path, flash_map: FlashMap = M2351, kind: Kind = METER
+) -> Update:
     """Return the update of a device, which opens what was encrypted for it.
 
     Without a sound key images in the clear are taken all the same, and the log says so: a meter
@@ -71,6 +73,8 @@ def update_of(flash: Flash, folder: Path) -> Update:
     Args:
         flash: Of the device.
         folder: With the key, as the factory left it.
+        flash_map: Where everything lies in it.
+        kind: Of the device.
     """
     key: ec.EllipticCurvePrivateKey | None = None
     try:
@@ -82,7 +86,7 @@ def update_of(flash: Flash, folder: Path) -> Update:
         keys = region.trusted(otp)
     finally:
         otp.close()
-    return Update(flash, M2351, policy(keys, key, region.root))
+    return Update(flash, flash_map, policy(keys, key, region.root, kind))
 
 
 def update_key(folder: Path) -> ec.EllipticCurvePrivateKey:

@@ -35,14 +35,12 @@ from openami.device.cell import Cell
 from openami.device.files import OTP_FILE
 from openami.device.otp import BLANK, BOOT, BOOT_ENTRIES, ENTRY_OCTETS, Otp
 from openami.device.payload.identity import METROLOGY_CLASS_ID, METROLOGY_SW_TYPE, VENDOR_ID
-from openami.device.payload.pack import pack
 from openami.device.payload.parts import METROLOGY
-from openami.device.payload.release import verify_room
+from openami.device.payload.release import Single
 from openami.device.payload.sources import here
 from openami.firmware.errors import ImageError, KeyFormatError
 from openami.firmware.image import Image, Version
 from openami.firmware.keys import PrivateKey, VerifyingKey, fresh_p256, private_key, public_key
-from openami.firmware.sign import Recipe, sign
 from openami.firmware.verify import Policy, Verified, verify
 from openami.runtime.errors import UserError
 from openami.runtime.files import PRIVATE, write_durably
@@ -75,16 +73,8 @@ def sealed_image(version: Version, counter: int, key: PrivateKey) -> Image:
     Raises:
         PayloadError: It needs what it may not have, or more room than there is.
     """
-    program = pack(METROLOGY, here())
-    verify_room(program)
-    recipe = Recipe(
-        version=version,
-        security_counter=counter,
-        sw_type=METROLOGY_SW_TYPE,
-        vendor_id=VENDOR_ID.bytes,
-        class_id=METROLOGY_CLASS_ID.bytes,
-    )
-    return sign(program.octets, recipe, key)
+    single = Single(program=METROLOGY, sw_type=METROLOGY_SW_TYPE, class_id=METROLOGY_CLASS_ID)
+    return single.image(here(), version, counter, key)
 
 
 def delivered(folder: Path) -> SealedDelivery:

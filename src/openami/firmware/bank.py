@@ -72,6 +72,11 @@ class FlashMap:
             raise ValueError("the state needs two pages or more, the scratch area is one page")
 
     @property
+    def end(self) -> int:
+        """Where the last region ends: what the flash has at least."""
+        return max(region.end for region in (*self.slots, self.state, self.scratch))
+
+    @property
     def room(self) -> int:
         """Octets that an image may have."""
         return min(slot.octets for slot in self.slots) - self.log_octets
@@ -88,6 +93,11 @@ class FlashMap:
         return range(region.offset, region.end, self.page_octets)
 
 
+BOOT_OCTETS: Final = 0x8000
+LOG_MARK_OCTETS: Final = 8
+LOG_MARKS: Final = 64
+"""Room for the head of a transfer's log, and for spare marks, counted in marks (`transfer`)."""
+
 M2351: Final = FlashMap(
     slots=(Region(0x08000, 0x38000), Region(0x48000, 0x38000)),
     state=Region(0x44000, 0x1000),
@@ -98,6 +108,25 @@ M2351_STORAGE: Final = Region(0x40000, 0x4000)
 """Not touched here: internal and protected storage of the secure world."""
 M2351_LOG: Final = Region(0x46000, 0x2000)
 """Not touched here either."""
+
+
+def two_banks(slot_octets: int) -> FlashMap:
+    """Return the map of a flash with larger banks, in the order of the part's.
+
+    Args:
+        slot_octets: Of each bank, whole pages; the log in it has room for blocks of 1024 octets or
+            more, and for marks of decrypted pages.
+
+    Raises:
+        ValueError: They are no whole pages.
+    """
+    marks = slot_octets // 1024 + slot_octets // PAGE_OCTETS + LOG_MARKS
+    log_octets = -(-marks * LOG_MARK_OCTETS // PAGE_OCTETS) * PAGE_OCTETS
+    first = Region(BOOT_OCTETS, slot_octets)
+    state = Region(first.end, 2 * PAGE_OCTETS)
+    scratch = Region(state.end, PAGE_OCTETS)
+    second = Region(scratch.end, slot_octets)
+    return FlashMap(slots=(first, second), state=state, scratch=scratch, log_octets=log_octets)
 
 
 def load(flash: Flash, flash_map: FlashMap, bank: Bank, policy: Policy) -> Verified:

@@ -22,6 +22,7 @@ from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.broadcasts import GroupProtector, broadcast_client
 from openami.cosem.serving.watching import SecurityWatch
+from openami.device.images import Firmware, receive_images
 from openami.device.storage import StorageError, set_aside
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.errors import SecurityError
@@ -42,11 +43,10 @@ from openami.meter.objects import (
     READER_GRANTS,
     SEALED_CLIENT,
     SEALED_GRANTS,
-    Firmware,
     Instrument,
     Sources,
+    broadcast_setup,
     meter_objects,
-    receive_images,
 )
 from openami.meter.outbox import Outbox, Sender
 from openami.meter.profile import RingBuffer, encode_event, last_interval
@@ -363,8 +363,8 @@ class Management:
         objects = meter_objects(self.config, sources)
         firmware = self._around.firmware
         if firmware is not None:
-            group = self._security.group
-            self.images = receive_images(objects, firmware, self.config, group)
+            objects.append(broadcast_setup(self.config, self._security.group))
+            self.images = receive_images(objects, firmware)
         return objects
 
     def _make_device(self, *, plain: bool) -> LogicalDevice:

@@ -15,11 +15,13 @@ from openami.device.files import FLASH_FILE, MANAGEMENT, SECURE
 from openami.device.flash import FlashFile
 from openami.device.fwu import update_of
 from openami.device.handover import Handover
+from openami.device.images import Firmware
 from openami.device.link import Link
 from openami.device.pairing import pair_of
 from openami.device.payload.identity import SW_TYPE
 from openami.device.secure.client import SecureClient
 from openami.device.secure.walledupdate import WalledUpdate
+from openami.device.trial import Checks, Trial
 from openami.dlms.errors import SecurityError
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.firmware.update import Update
@@ -28,10 +30,8 @@ from openami.meter.instrument import ManagementEnd
 from openami.meter.keys import Security, WalledSecurity
 from openami.meter.line import management_line
 from openami.meter.management import Management, Surroundings
-from openami.meter.objects import Firmware
 from openami.meter.serving import MeterUplink, listen_called, listen_plain, listen_protected
 from openami.meter.through import Behind, Through
-from openami.meter.trial import Checks, Trial
 from openami.psa.status import PsaError
 from openami.runtime.clock import Clock, real_us
 from openami.runtime.errors import ExitCode, UserError

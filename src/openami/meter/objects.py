@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from openami.cosem.behaviour.image import ImageReceiver, ImageSink, image_transfer
 from openami.cosem.classes.access_control import SapAssignment, SapName, SecuritySetup
 from openami.cosem.classes.disconnect import Disconnector, disconnect_control
 from openami.cosem.classes.image_transfer import ImageTransfer
@@ -29,6 +28,7 @@ from openami.cosem.rights import ALL, Grant
 from openami.cosem.serving.broadcasts import BROADCAST_SETUP
 from openami.cosem.serving.profile import profile_generic
 from openami.cosem.serving.security_setup import KeyStorePort, security_setup
+from openami.device.images import IMAGE_TRANSFER, Firmware
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import Data as CosemData
 from openami.dlms.data import (
@@ -56,8 +56,6 @@ SERIAL_NUMBER: Final = Obis(0, 0, 96, 1, 0, 255)
 MANUFACTURER: Final = Obis(0, 0, 96, 1, 1, 255)
 SOURCE: Final = Obis(0, 0, 96, 1, 9, 255)
 FIRMWARE: Final = Obis(1, 0, 0, 2, 0, 255)
-FIRMWARE_SIGNATURE: Final = Obis(1, 0, 0, 2, 8, 255)
-IMAGE_TRANSFER: Final = Obis(0, 0, 44, 0, 0, 255)
 STATUS: Final = Obis(0, 0, 96, 10, 1, 255)
 EVENT_CODE: Final = Obis(0, 0, 96, 11, 0, 255)
 LOAD_PROFILE: Final = Obis(1, 0, 99, 1, 0, 255)
@@ -86,7 +84,6 @@ MANAGER_GRANTS: Final = (
 
 UNITS: Final = {"Wh": 30, "W": 27, "V": 35, "A": 33}  # DLMS UA 1000-1, table of units
 FIRMWARE_VERSION: Final = "openami 0.1.0"
-IMAGE_BLOCK_OCTETS: Final = 1024
 
 
 class Instrument(Protocol):
@@ -114,16 +111,7 @@ class Sources:
     window_expected: Callable[[], int]
     last_event: Callable[[], int]
     keys: KeyStorePort
-    firmware: "Firmware | None" = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Firmware:
-    """The firmware that boot started, and where the next one goes."""
-
-    version: str
-    signature: bytes  # hash of the image
-    sink: ImageSink
+    firmware: Firmware | None = None
 
 
 def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
@@ -141,22 +129,15 @@ def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]
     ]
 
 
-def receive_images(
-    objects: list[InterfaceClass], firmware: Firmware, config: MeterConfig, group: KeyStorePort
-) -> ImageReceiver:
-    """Add what tells of the firmware, and receives the next; `group` has the broadcast key."""
-    thing = ImageTransfer(
-        IMAGE_TRANSFER, image_block_size=IMAGE_BLOCK_OCTETS, image_transfer_enabled=True
-    )
+def broadcast_setup(config: MeterConfig, group: KeyStorePort) -> SecuritySetup:
+    """Return what tells of the keys of blocks that all meters of a group hear."""
     setup = SecuritySetup(
         BROADCAST_SETUP,
         security_suite=0,
         client_system_title=config.head_end_title,
         server_system_title=config.title,
     )
-    objects.append(security_setup(setup, group))
-    objects += [thing, Data(FIRMWARE_SIGNATURE, value=OctetString(firmware.signature))]
-    return image_transfer(thing, ImageReceiver(thing, firmware.sink, resumes=True))
+    return security_setup(setup, group)
 
 
 def _identity(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:

@@ -9,3 +9,5 @@ CLASS_ID: Final = uuid.uuid5(VENDOR_ID, "meter")
 SW_TYPE: Final = "AMI-METER"
 METROLOGY_CLASS_ID: Final = uuid.uuid5(VENDOR_ID, "metrology")
 METROLOGY_SW_TYPE: Final = "AMI-MEASURE"
+CONCENTRATOR_CLASS_ID: Final = uuid.uuid5(VENDOR_ID, "concentrator")
+CONCENTRATOR_SW_TYPE: Final = "AMI-CONCENTRATOR"

@@ -52,6 +52,9 @@ NO_TOOLS: Final = {
     "openami.dlms.xmlform": "XML is for people",
 }
 
+ASKS_METERS: Final = frozenset({"openami.cosem.client", "openami.cosem.asking"})
+"""Of these, what a concentrator needs all the same: on a line it asks who is there."""
+
 MANAGEMENT: Final = Program(
     name="management",
     entry="openami.meter.part:main",
@@ -107,6 +110,21 @@ METROLOGY: Final = Program(
     libraries=("_cffi_backend", "cryptography", "numpy", "typing_extensions"),
 )
 """The other module of a meter; it has an image of its own."""
+
+CONCENTRATOR: Final = Program(
+    name="concentrator",
+    entry="openami.concentrator.part:main",
+    room_octets=512 * 1024,
+    denied=MappingProxyType(
+        {name: why for name, why in NO_TOOLS.items() if name not in ASKS_METERS}
+        | {
+            "openami.concentrator.module": "what verifies and starts the program",
+            "openami.concentrator.standing": "files are shown to people by a command",
+        }
+    ),
+    libraries=("OpenSSL", "_cffi_backend", "cryptography", "typing_extensions"),
+)
+"""The program of a concentrator, which has an image of its own and a Linux box for its room."""
 
 BOOT: Final = Program(
     name="boot",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A release of the meter's firmware: both programs in one signed image."""
 
+import uuid
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +9,7 @@ from openami.device.payload.container import Payload
 from openami.device.payload.errors import PayloadError
 from openami.device.payload.identity import CLASS_ID, SW_TYPE, VENDOR_ID
 from openami.device.payload.pack import Packed, pack
-from openami.device.payload.parts import PROGRAMS
+from openami.device.payload.parts import PROGRAMS, Program
 from openami.device.payload.sources import Library
 from openami.firmware.bank import M2351
 from openami.firmware.image import Image, Version
@@ -32,6 +33,40 @@ def verify_room(packed: Packed) -> None:
             f"program {name} has {len(packed.octets):,} octets, {-packed.spare_octets:,} "
             f"more than its room of {room:,}: see `openami image budget`"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Single:
+    """A release of one program, which is the payload as it is."""
+
+    program: Program
+    sw_type: str
+    class_id: uuid.UUID
+
+    def image(
+        self,
+        library: Library,
+        version: Version,
+        security_counter: int,
+        key: PrivateKey,
+        carried: tuple[Tlv, ...] = (),
+    ) -> Image:
+        """Return the signed image of a package's program, with TLVs that it carries besides.
+
+        Raises:
+            PayloadError: It needs what it may not have, or more room than there is.
+        """
+        packed = pack(self.program, library)
+        verify_room(packed)
+        recipe = Recipe(
+            version=version,
+            security_counter=security_counter,
+            sw_type=self.sw_type,
+            vendor_id=VENDOR_ID.bytes,
+            class_id=self.class_id.bytes,
+            custom=carried,
+        )
+        return sign(packed.octets, recipe, key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
