@@ -9,6 +9,7 @@ import pytest
 from firmware.device import FIRST, FLASH_OCTETS, POLICY, SEALED, SMALL
 from openami.device.flash import FlashFile
 from openami.device.sharedflash import LONGEST, SharedFlash
+from openami.device.storage import StorageError
 from openami.firmware.boot import Running, boot, prepare
 from openami.firmware.flash import FlashError
 from openami.firmware.update import Update
@@ -157,11 +158,30 @@ def test_a_power_cut_leaves_what_was_durable_before(tmp_path: Path) -> None:
     for cut in range(length, len(octets) + 1, 5):
         (tmp_path / "cut").write_bytes(octets[:cut])
         torn = opened(tmp_path / "cut")
-        assert torn.finding is None
         seen.add(whole(torn))
         torn.close()
     assert before in seen
     assert seen <= {before, b"\xff" * FLASH_OCTETS, after}
+
+
+def test_a_damaged_file_is_refused_and_not_rolled_back(tmp_path: Path) -> None:
+    path = tmp_path / "flash"
+    flash = opened(path)
+    flash.program(0, b"counter1")
+    flash.sync()
+    place = path.stat().st_size - 1
+    for number in (1, 2):
+        flash.program(number * PAGE, b"counter2")
+        flash.sync()
+    flash.close()
+    octets = bytearray(path.read_bytes())
+    octets[place] ^= 1
+    path.write_bytes(octets)
+
+    for _ in range(2):  # a second start is no better than the first
+        with pytest.raises(StorageError, match=r"flash is damaged .*a bad record.*exchange"):
+            opened(path)
+    assert path.read_bytes() == octets
 
 
 def test_an_image_of_half_pages_is_refused(tmp_path: Path) -> None:

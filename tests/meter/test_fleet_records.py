@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from openami.cosem.classes.disconnect import ControlState
 from openami.device.storage import StorageError
 from openami.meter.fleet_records import LOW, POOL, FleetRecords, MeterState
 from openami.meter.state import COUNTERS_SINCE_S, SPARE_PER_S
@@ -91,3 +92,23 @@ def test_counters_of_a_doubtful_journal_are_above_all_that_can_have_been_used(
 
     assert records.finding is not None
     assert records.reserve(1, 1) == DAY_S * SPARE_PER_S + 1
+
+
+def test_a_state_that_was_refused_does_not_come_back_with_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = records_in(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("openami.device.journal.synchronise", _refuse)
+        with pytest.raises(StorageError, match="sync"):
+            records.note(1, durable=True, control_state=ControlState.DISCONNECTED)
+    assert records.state(1).control_state is ControlState.CONNECTED
+    records.flush()
+
+    again = records_in(tmp_path)  # the one before is killed
+
+    assert again.state(1).control_state is ControlState.CONNECTED
+
+
+def _refuse(*_arguments: object) -> None:
+    raise StorageError("no sync")

@@ -2,9 +2,11 @@
 """Meters of a fleet with their keys in secure worlds over one shared flash image."""
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -20,16 +22,21 @@ from openami.lifecycle.plan import Plan
 from openami.lifecycle.provision import provision
 from openami.meter import fleet_secure
 from openami.meter.config import FleetConfig, MeterConfig
-from openami.meter.fleet import Fleet
+from openami.meter.fleet import SPARE_DESCRIPTORS, Fleet
 from openami.meter.fleet_records import FleetRecords
 from openami.meter.fleet_secure import IMAGE_FILE, PAGES_FILE, make_image, read_image
 from openami.meter.load import INTERVAL_S
 from openami.meter.management import Management
 from openami.meter.objects import FRAME_COUNTER
 from openami.meter.replay import ReplayedLoad
+from openami.meter.serving import MeterLine
 from openami.runtime.clock import FixedClock, real_us
 from openami.runtime.errors import UserError
 from openami.runtime.layout import Layout
+from openami.transport.wire import WireError
+
+if TYPE_CHECKING:
+    from openami.transport.carrier import Carrier
 
 IMPORT = Obis(1, 0, 1, 8, 0, 255)
 
@@ -91,6 +98,10 @@ class Yard:
         for _ in range(3):
             management.tick_pushes(0.0)
         return hop
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture
@@ -159,6 +170,55 @@ def test_a_meter_whose_firmware_was_altered_does_not_answer_and_the_others_do(
     assert "no firmware runs" in str(yard.fleet.figures()["alarm"])
     assert yard.read(1) == sum(expected_wh(1, 48, ReplayedLoad(1, 1)))
     assert yard.push(3).pushes
+
+
+def test_a_meter_that_does_not_start_is_left_alone_for_a_while_and_holds_no_file(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boots: list[object] = []
+
+    def no_boot(*_arguments: object) -> str:
+        boots.append(None)
+        return "nothing is sound"
+
+    monkeypatch.setattr(fleet_secure.boothost, "start", no_boot)
+    before = open_files()
+    for _ in range(3):
+        yard.push(2)
+        with pytest.raises(StorageError, match="no firmware runs"):
+            yard.read(2)
+        with pytest.raises(WireError, match=r"serves nobody: .*no firmware runs"):
+            MeterLine(yard.management(2), cast("Carrier", None), plain=False)
+    assert len(boots) == 1
+    assert open_files() == before
+
+    monkeypatch.undo()
+    with pytest.raises(StorageError, match="no firmware runs"):
+        yard.read(2)
+    clock = time.monotonic()
+    monkeypatch.setattr(fleet_secure.time, "monotonic", lambda: clock + fleet_secure.AGAIN_S)
+    assert yard.read(2) > 0
+
+
+def test_an_orderly_stop_skips_no_counter(yard: Yard) -> None:
+    yard.read(1)
+    expected = yard.management(1)._security.expected
+
+    yard.fleet.close()
+    yard.start()
+
+    assert expected
+    assert yard.management(1)._security.ciphering.window.expected == expected
+
+
+def test_open_files_are_reckoned_for_connections_and_flashes(yard: Yard) -> None:
+    before = open_files()
+    for number in (1, 2, 3):
+        yard.push(number)
+
+    flashes = open_files() - before
+
+    assert yard.fleet.descriptors >= len(yard.configs) + flashes + SPARE_DESCRIPTORS
 
 
 def test_a_provisioned_fleet_is_personalised_once(tmp_path: Path, image: bytes) -> None:

@@ -64,11 +64,8 @@ class Journal:
                 f"{path} cannot be read ({error.strerror}): permit reading it"
             ) from error
         payloads, end = _sound(octets)
-        if octets[: len(MAGIC)] != MAGIC[: len(octets)]:
-            finding = set_aside(path, "it does not begin as a journal")
-            end = 0
-        elif _was_durable(octets, end, len(payloads) + 1):
-            finding = set_aside(path, f"a bad record at octet {end}, sound ones behind it")
+        if (problem := _damage(octets, payloads, end)) is not None:
+            finding = set_aside(path, problem)
             end = 0
         if end == 0:
             _replace(path, payloads)
@@ -138,6 +135,30 @@ def peek(path: Path) -> list[bytes]:
             f"{path} cannot be read ({error.strerror}): permit reading it"
         ) from error
     return _sound(octets)[0]
+
+
+def damage_of(path: Path) -> str | None:
+    """Return what is damaged in a journal that must not lose a record; None if nothing is.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be read ({error.strerror}): permit reading it"
+        ) from error
+    return _damage(octets, *_sound(octets))
+
+
+def _damage(octets: bytes, payloads: Sequence[bytes], end: int) -> str | None:
+    """Return what is damaged that a power cut did not do."""
+    if octets[: len(MAGIC)] != MAGIC[: len(octets)]:
+        return "it does not begin as a journal"
+    if _was_durable(octets, end, len(payloads) + 1):
+        return f"a bad record at octet {end}, sound ones behind it"
+    return None
 
 
 def _body(length: int, sequence: int, synced: int, payload: bytes) -> bytes:

@@ -3,7 +3,8 @@
 
 All read one image, in memory once; a device's file holds nothing but the pages that it changed, and
 there is no file before it changed one.  The file is a journal of pages, of which the newest counts:
-what a power cut tears was not durable, and another device's pages are in another file.
+what a power cut tears was not durable, and another device's pages are in another file.  A file that
+is damaged otherwise is refused and stays as it is: the pages before would set counters back.
 
 ======  ==========  ==================================================================
 octets  field       value of a journal record
@@ -16,7 +17,8 @@ n       octets      all of it
 from pathlib import Path
 from typing import Final
 
-from openami.device.journal import Journal
+from openami.device.journal import Journal, damage_of
+from openami.device.storage import StorageError
 from openami.firmware.flash import ERASED, PAGE_OCTETS, UNIT_OCTETS, FlashError
 
 HEAD_OCTETS: Final = 2
@@ -29,7 +31,6 @@ class SharedFlash:
 
     Attributes:
         path: Where its own pages are, once there are any.
-        finding: A sentence if the file was damaged.
     """
 
     def __init__(self, image: bytes, path: Path, *, page_octets: int = PAGE_OCTETS) -> None:
@@ -41,20 +42,22 @@ class SharedFlash:
             page_octets: Of a page.
 
         Raises:
-            StorageError: The file cannot be read.
+            StorageError: The file cannot be read, or is damaged.
             ValueError: The image is not made of whole pages.
         """
         if len(image) % page_octets:
             raise ValueError(f"{len(image)} octets are no whole pages of {page_octets}")
         self._page_octets = page_octets
         self.path = path
-        self.finding: str | None = None
         self._image = image
         self._own: dict[int, bytes] = {}
         self._unsynced: set[int] = set()
         self._journal: Journal | None = None
         if path.exists():
-            self._journal, payloads, self.finding = Journal.open(path)
+            if (problem := damage_of(path)) is not None:
+                remedy = "exchange the device; what its flash held cannot be trusted"
+                raise StorageError(f"{path} is damaged ({problem}): {remedy}")
+            self._journal, payloads, _ = Journal.open(path)
             for payload in payloads:
                 page = int.from_bytes(payload[:HEAD_OCTETS])
                 self._own[page] = payload[HEAD_OCTETS:]

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 0.1
 STATUS_S: Final = 1.0
 LOOK_S: Final = 0.2  # how often it is seen who has supply
-SPARE_DESCRIPTORS: Final = 64  # beside a connection a meter
+SPARE_DESCRIPTORS: Final = 64  # beside those of meters
 DIALS_A_SECOND: Final = 100  # at the start, so that handshakes do not all wait for each other
 
 
@@ -214,7 +214,8 @@ class Fleet:
         def has_notices(meter_id: int) -> None:
             self._telling.add(places[meter_id])
 
-        kept = self.records, Worlds(home)
+        self._worlds = Worlds(home)
+        kept = self.records, self._worlds
         for config in configs:
             place = of[config.meter_id]
             self.meters.append(FleetMeter(config, clock, place, kept, has_notices))
@@ -239,7 +240,7 @@ class Fleet:
         Raises:
             UserError: The system allows too few open files, or a certificate file is unusable.
         """
-        make_room_for_descriptors(len(self.meters) + SPARE_DESCRIPTORS)
+        make_room_for_descriptors(self.descriptors)
         dialling: list[asyncio.Task[None]] = []
         starter = asyncio.create_task(self._dial(dialling))
         said_s = 0.0
@@ -306,6 +307,12 @@ class Fleet:
                 self._telling.discard(place)
 
     @property
+    def descriptors(self) -> int:
+        """How many open files it needs: a connection a meter, and a flash where it has one."""
+        walled = sum(meter.management.config.keys is None for meter in self.meters)
+        return len(self.meters) + walled + SPARE_DESCRIPTORS
+
+    @property
     def managements(self) -> dict[int, Management]:
         """The managements by meter id."""
         return {meter.meter_id: meter.management for meter in self.meters}
@@ -328,6 +335,7 @@ class Fleet:
         """Sync and close every file."""
         for meter in self.meters:
             meter.management.note_state()
+        self._worlds.close()
         closing: list[Callable[[], None]] = [each.profile.close for each in self.metrologies]
         for close in (*closing, self.records.close):
             try:

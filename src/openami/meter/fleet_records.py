@@ -147,6 +147,7 @@ class FleetRecords:
                 self.sync()
             except StorageError:
                 self.states[meter_id] = before
+                self._dirty.add(meter_id)  # what may stand in the journal is written over
                 raise
 
     def flush(self) -> None:

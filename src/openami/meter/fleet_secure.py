@@ -9,8 +9,10 @@ two processes is missing, which the attestation says.  A world is opened when it
 a key.
 """
 
+import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +40,7 @@ from openami.device.secure.service import Service, Session
 from openami.device.secure.world import World
 from openami.device.sharedflash import SharedFlash
 from openami.device.storage import StorageError
+from openami.dlms.errors import SecurityError
 from openami.firmware.errors import FirmwareError
 from openami.meter.config import FleetConfig, MeterConfig
 from openami.meter.fleet_records import FleetRecords
@@ -49,10 +52,13 @@ from openami.runtime.errors import UserError
 from openami.runtime.files import PRIVATE, write_durably
 from openami.runtime.layout import Layout
 
+log = logging.getLogger(__name__)
+
 IMAGE_FILE: Final = "flash.image"
 PAGES_FILE: Final = "flash.pages"
 SHARED: Final = "meters of a fleet share one process"
-AT_ONCE: Final = 16  # meters that are personalised at once: most of it is waiting for the disk
+AT_ONCE: Final = 16  # meters that are written at once: most of it is waiting for the disk
+AGAIN_S: Final = 60.0  # for which a meter that does not start is left alone: a boot takes long
 
 
 class InsideClient(SecureClient):
@@ -83,6 +89,7 @@ class Worlds:
         self._path = home / IMAGE_FILE
         self._image: bytes | None = None
         self._measured: boothost.Measured | None = None
+        self._opened: list[tuple[str, World, SharedFlash]] = []
 
     def security(self, config: MeterConfig) -> "LazySecurity":
         """Return a meter's security, behind a world that is opened when it is first needed."""
@@ -100,27 +107,62 @@ class Worlds:
             self._measured = boothost.Measured(rom=rom.measure(rom.libraries()))
         folder = config.home / SECURE
         flash = SharedFlash(self._image, folder / PAGES_FILE)
-        otp = Otp.open(folder / OTP_FILE)
         try:
-            found = boothost.start(flash, otp, os.urandom(SEED_OCTETS), SHARED, self._measured)
+            world = self._world(config, flash, folder / OTP_FILE, self._measured)
+            found = WalledSecurity(InsideClient(Service(world).connect(Caller.NON_SECURE)))
+        except BaseException:
+            flash.close()
+            raise
+        self._opened.append((config.name, world, flash))
+        return found
+
+    def close(self) -> None:
+        """Note exactly what each meter has accepted: nothing is skipped at the next start."""
+        opened, self._opened = self._opened, []
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for _ in pool.map(_close, opened):
+                pass
+
+    @staticmethod
+    def _world(
+        config: MeterConfig, flash: SharedFlash, fuses: Path, measured: boothost.Measured
+    ) -> World:
+        otp = Otp.open(fuses)
+        try:
+            found = boothost.start(flash, otp, os.urandom(SEED_OCTETS), SHARED, measured)
             if isinstance(found, str):
                 raise StorageError(f"{config.name}: no firmware runs ({found}): exchange the meter")
-            world = World(flash, otp, found.record, os.urandom)
+            return World(flash, otp, found.record, os.urandom)
         except (BootRegionError, PsaError) as error:
             raise StorageError(f"{config.name} cannot start: {error}") from error
         finally:
             otp.close()
-        return WalledSecurity(InsideClient(Service(world).connect(Caller.NON_SECURE)))
+
+
+def _close(opened: tuple[str, World, SharedFlash]) -> None:
+    name, world, flash = opened
+    try:
+        try:
+            world.close()
+        finally:
+            flash.close()
+    except (PsaError, StorageError) as error:
+        log.error("%s: some counters are skipped at the next start: %s", name, error)  # noqa: TRY400
 
 
 class LazySecurity:
-    """The port `meter.keys.Security`, whose keys are looked for when they are first needed."""
+    """The port `meter.keys.Security`, whose keys are looked for when they are first needed.
 
-    __slots__ = ("_found", "_open")
+    A meter that does not start is refused for a minute with the same words.
+    """
+
+    __slots__ = ("_again_s", "_found", "_open", "_refusal")
 
     def __init__(self, open_world: Callable[[], WalledSecurity]) -> None:
         self._open = open_world
         self._found: WalledSecurity | None = None
+        self._refusal: Exception | None = None
+        self._again_s = 0.0
 
     @property
     def expected(self) -> int | None:
@@ -148,7 +190,14 @@ class LazySecurity:
     @property
     def _world(self) -> WalledSecurity:
         if self._found is None:
-            self._found = self._open()
+            if self._refusal is not None and time.monotonic() < self._again_s:
+                raise self._refusal
+            try:
+                self._found = self._open()
+            except (SecurityError, StorageError) as error:
+                self._refusal = error.with_traceback(None)
+                self._again_s = time.monotonic() + AGAIN_S
+                raise
         return self._found
 
 

@@ -18,6 +18,7 @@ from openami.cosem.serving.watching import SecurityIncident, SecurityReport
 from openami.device.storage import StorageError
 from openami.device.throughdoor import dial_through, listen_inside
 from openami.dlms.apdu.notification import DataNotificationConfirm
+from openami.dlms.errors import SecurityError
 from openami.dlms.sap import ALL_STATION, MANAGEMENT_LOGICAL_DEVICE
 from openami.exchange.events import EventCode
 from openami.exchange.uplink import PUSH_CLIENT
@@ -40,10 +41,19 @@ class MeterLine:
     """One connection to a meter."""
 
     def __init__(self, management: Management, wire: Carrier, *, plain: bool) -> None:
+        """Serve a connection.
+
+        Raises:
+            WireError: The meter's keys cannot be had now.
+        """
         self._management = management
         self._wire = wire
         self._plain = plain
-        self._server = management.connection(plain=plain, watch=self)
+        try:
+            self._server = management.connection(plain=plain, watch=self)
+        except (StorageError, SecurityError) as error:
+            problem = f"{management.config.name} serves nobody: {error}"
+            raise WireError(problem) from error
         self._answers: list[tuple[int, bytes]] = []  # seldom more than one: no deque of 700 octets
         self._timer: asyncio.TimerHandle | None = None
 
