@@ -4,6 +4,7 @@
 Everything here asks or sends once; who asks when, and what follows, is in `campaigns`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -58,10 +59,16 @@ class Said:
         if self.signature and len(self.signature) == len(release.digest):
             is_release = self.signature == release.digest
         else:
-            is_release = (plan.shown_as or release.version) in self.version
+            is_release = shows(self.version, plan.shown_as or release.version)
         if is_release:
             return Runs.RELEASE
         return Runs.BEFORE if self.version == before else Runs.OTHER
+
+
+def shows(text: str, version: str) -> bool:
+    """Tell whether a text names a version, and not a longer one: 1.1 is neither 11.1 nor 1.1.5."""
+    digits = rf"(?<!\d)(?<!\d\.){re.escape(version)}(?!\.?\d)"
+    return re.search(digits, text) is not None
 
 
 async def read_said(session: MeterSession, at: Objects) -> Said:
