@@ -149,6 +149,44 @@ def test_what_was_told_to_start_is_followed_after_a_cancel(
     goes(engine, again[0], S.CONFIRMED)
 
 
+def test_a_meter_that_was_never_started_is_free_again_after_a_cancel(
+    engine: Engine, release: Release
+) -> None:
+    campaign_id = planned(engine, release, 1)
+    do(engine, campaign_id, Act.START)
+    (given,) = claim(engine, campaign_id)
+    target = goes(engine, given, S.TRANSFERRING, S.TRANSFERRED, S.VERIFIED, S.ACTIVATING)
+    do(engine, campaign_id, Act.CANCEL)
+    found = goes(engine, (target, given[1]), S.VERIFIED)  # the request never arrived
+    assert (found.state, found.reason) == (S.SKIPPED, Reason.CANCELLED.value)
+    planned(engine, release, 1)  # it is free for another one
+
+
+def test_a_rule_stops_the_campaign_in_the_step_that_breaks_it(
+    engine: Engine, release: Release
+) -> None:
+    campaign_id = planned(engine, release, 1, 2, plan=replace(QUICK, waves=(Share(count=2),)))
+    do(engine, campaign_id, Act.START)
+    first, second = claim(engine, campaign_id)
+    goes(engine, first, S.TRANSFERRING, S.TRANSFERRED, S.VERIFIED, S.ACTIVATING, S.REVERTED)
+    target = goes(engine, second, S.TRANSFERRING, S.TRANSFERRED, S.VERIFIED)
+    with pytest.raises(NotRunningError):  # though nobody has conducted since
+        campaign_meters.advance(
+            engine, target, S.ACTIVATING, "", lease=second[1], only_running=True
+        )
+    assert campaigns.campaign(engine, campaign_id).state is CampaignState.STOPPED
+
+
+def test_what_was_sent_before_a_break_is_counted(engine: Engine, release: Release) -> None:
+    campaign_id = planned(engine, release, 1)
+    do(engine, campaign_id, Act.START)
+    (given,) = claim(engine, campaign_id)
+    target = replace(goes(engine, given, S.TRANSFERRING), blocks_sent=3, octets_sent=3072)
+    campaign_meters.postpone(engine, target, "", pause_s=0.0, attempts=1, lease=given[1])
+    (found,) = campaign_meters.targets(engine, campaign_id)
+    assert (found.blocks_sent, found.octets_sent) == (3, 3072)
+
+
 def test_full_concentrators_and_closed_windows_give_no_transfers(
     engine: Engine, release: Release
 ) -> None:

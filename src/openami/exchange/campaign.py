@@ -48,6 +48,8 @@ TRANSITIONS: Final[Mapping[MeterState, frozenset[MeterState]]] = {
 ENDED: Final = frozenset(state for state, following in TRANSITIONS.items() if not following)
 SENDING: Final = frozenset({_S.PLANNED, _S.TRANSFERRING, _S.TRANSFERRED, _S.VERIFIED})
 """Something is still to be sent: only while the campaign runs."""
+COUNTED: Final = frozenset({_S.REVERTED, _S.FAILED, _S.IN_DOUBT})
+"""What a stop rule may count."""
 FOLLOWED: Final = frozenset({_S.ACTIVATING, _S.TRIAL, _S.IN_DOUBT})
 """Only asked: also while the campaign is paused, stopped or cancelled."""
 

@@ -479,7 +479,8 @@ class Updates:
     async def _advance(self, job: Job, state: MeterState, note: str, **values: object) -> None:
         advance = partial(store.advance, lease=job.lease, **values)  # type: ignore[arg-type]
         job.target = await self._books.run(advance, self._books.engine, job.target, state, note)
-        log.info("firmware of meter %d: %s: %s", job.target.meter_id, state.value, note)
+        now = job.target
+        log.info("firmware of meter %d: %s: %s", now.meter_id, now.state.value, now.note)
 
     async def _postpone(self, job: Job, note: str, pause_s: float, attempts: int) -> None:
         await self._books.run(

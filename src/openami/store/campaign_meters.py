@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, case, false, or_, select, update
 
 from openami.exchange.campaign import (
+    COUNTED,
     ENDED,
     FOLLOWED,
     SENDING,
@@ -22,6 +23,7 @@ from openami.exchange.campaign import (
 )
 from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import UserError
+from openami.store import campaigns as campaigns_of
 from openami.store import leases
 from openami.store.database import Database, reading, transaction
 from openami.store.leases import Kind, Lease, Worker, require
@@ -131,6 +133,10 @@ def advance(  # noqa: PLR0913  a step has these fields
 ) -> Target:
     """Move a meter on; return it as it stands then.
 
+    One to which something would have to be sent again is skipped where its campaign was cancelled
+    while it was only asked: nobody would ever send it.  Where it comes to what a rule may count,
+    the rules are looked at in the same transaction: nothing is started between the two.
+
     Args:
         database: The store.
         target: As it was read.
@@ -165,20 +171,43 @@ def advance(  # noqa: PLR0913  a step has these fields
     wanted = (table.c.target_id == target.target_id) & (table.c.state == target.state.value)
     with transaction(database) as connection:
         require(connection, lease)
+        if to_state in COUNTED:
+            campaigns_of.lock(connection, target.campaign_id)
         if only_running:
             _require_running(connection, target.campaign_id)
+        if to_state in SENDING and target.state in FOLLOWED:
+            changed |= _cancelled(connection, target.campaign_id)
         done = connection.execute(update(table).where(wanted).values(changed).returning(table))
         row = done.mappings().first()
+        if row is not None and to_state in COUNTED:
+            campaigns_of.conduct(connection, target.campaign_id)
     if row is None:
         raise UserError(f"meter {target.meter_id} was moved meanwhile: its campaign was cancelled")
     return _target(row)
 
 
-def _require_running(connection: Connection, campaign_id: str) -> None:
+def _cancelled(connection: Connection, campaign_id: str) -> dict[str, object]:
+    """Return what is written of a meter instead where its campaign is cancelled; else nothing."""
+    if _state_of(connection, campaign_id) is not CampaignState.CANCELLED:
+        return {}
+    return {
+        "state": MeterState.SKIPPED.value,
+        "reason": Reason.CANCELLED.value,
+        "note": "the request to start the image never arrived, and the campaign is cancelled",
+        "open": None,
+    }
+
+
+def _state_of(connection: Connection, campaign_id: str) -> CampaignState:
+    """Return how a campaign stands, and let it stand so until the transaction ends."""
     query = select(campaigns.c.state).where(campaigns.c.campaign_id == campaign_id)
-    state = connection.execute(query.with_for_update(read=True)).scalar_one()
-    if state != CampaignState.RUNNING.value:
-        raise NotRunningError(f"campaign {campaign_id} is {state}: no image is started")
+    return CampaignState(connection.execute(query.with_for_update(read=True)).scalar_one())
+
+
+def _require_running(connection: Connection, campaign_id: str) -> None:
+    state = _state_of(connection, campaign_id)
+    if state is not CampaignState.RUNNING:
+        raise NotRunningError(f"campaign {campaign_id} is {state.value}: no image is started")
 
 
 def progress(database: Database, target: Target, *, lease: Lease) -> CampaignState:
@@ -187,16 +216,18 @@ def progress(database: Database, target: Target, *, lease: Lease) -> CampaignSta
     Raises:
         LostLeaseError: It is another worker's by now.
     """
-    values = {
-        name: getattr(target, name)
-        for name in ("blocks", "blocks_there", "blocks_sent", "octets_sent", "attempts")
-    }
+    values = _sent(target) | {"attempts": target.attempts}
     state = select(campaigns.c.state).where(campaigns.c.campaign_id == target.campaign_id)
     with transaction(database) as connection:
         require(connection, lease)
         wanted = table.c.target_id == target.target_id
         connection.execute(update(table).where(wanted).values(values))
         return CampaignState(connection.execute(state).scalar_one())
+
+
+def _sent(target: Target) -> dict[str, object]:
+    names = ("blocks", "blocks_there", "blocks_sent", "octets_sent")
+    return {name: getattr(target, name) for name in names}
 
 
 def initiates(database: Database, target: Target, *, lease: Lease) -> Target:
@@ -212,12 +243,12 @@ def initiates(database: Database, target: Target, *, lease: Lease) -> Target:
 def postpone(  # noqa: PLR0913  which, why, how long, by whom
     database: Database, target: Target, note: str, *, pause_s: float, attempts: int, lease: Lease
 ) -> None:
-    """Try a meter again after a pause.
+    """Try a meter again after a pause; what was sent to it until now is written, too.
 
     Raises:
         LostLeaseError: It is another worker's by now; nothing is written.
     """
-    values = {
+    values = _sent(target) | {
         "note": note,
         "attempts": attempts,
         "free_real_us": real_us() + round(pause_s * MICROSECONDS),

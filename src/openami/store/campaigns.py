@@ -284,6 +284,11 @@ def _locked(connection: Connection, campaign_id: str) -> Campaign:
     return _of(connection.execute(query).mappings().one())
 
 
+def lock(connection: Connection, campaign_id: str) -> None:
+    """Let nobody else move a campaign until the transaction ends."""
+    _locked(connection, campaign_id)
+
+
 def campaigns(
     database: Database, *, states: Collection[CampaignState] | None = None, limit: int = 50
 ) -> list[Campaign]:
