@@ -23,6 +23,8 @@ WHO = (
     *("--guek", KEYS.encryption_key.hex(), "--gak", KEYS.authentication_key.hex()),
     *("--title", CLIENT_TITLE.hex(), *ADDRESS),
 )
+AARE, GLO_GET_RESPONSE, GLO_SET_RESPONSE, GLO_ACTION_RESPONSE = b"\x61", b"\xcc", b"\xcd", b"\xcf"
+COUNTER_REFUSED = bytes.fromhex("D80106")
 
 
 @pytest.fixture(params=[TCP, HDLC], ids=["tcp", "hdlc"])
@@ -83,6 +85,63 @@ def test_methods_are_invoked_by_name_and_number(served: ServedMeter, openami: Ru
     assert json.loads(outcome.out)["name"] == "remote_reconnect"
     assert isinstance(served.meter, DemoMeter)
     assert served.meter.switch.moves[0] is ControlState.DISCONNECTED
+
+
+@pytest.mark.parametrize("told", [3, 0x9000], ids=["a used counter", "a higher counter"])
+def test_a_method_is_invoked_once_whatever_counter_is_told_behind_it(
+    told: int, openami: Run
+) -> None:
+    """Between tool and meter sits somebody who turns the answer into a refusal of the counter."""
+    answers = 0
+
+    def spoil(answer: bytes) -> bytes:
+        nonlocal answers
+        answers += answer[:1] == GLO_ACTION_RESPONSE
+        if answers != 2 or answer[:1] != GLO_ACTION_RESPONSE:  # the first is the proof of HLS
+            return answer
+        return COUNTER_REFUSED + told.to_bytes(4)
+
+    with ServedMeter(TCP, spoil=spoil) as served:
+        outcome = openami("call", served.url, *WHO, f"{DISCONNECT}:remote_disconnect")
+        assert isinstance(served.meter, DemoMeter)
+        assert served.meter.switch.moves == [ControlState.DISCONNECTED]
+    assert outcome.status == 1
+    assert f"send an invocation counter of {told} or more" in outcome.sentence
+
+
+def test_a_value_is_written_once_whatever_counter_is_told_behind_it(openami: Run) -> None:
+    written = 0
+
+    def spoil(answer: bytes) -> bytes:
+        nonlocal written
+        if answer[:1] != GLO_SET_RESPONSE:
+            return answer
+        written += 1
+        return COUNTER_REFUSED + bytes.fromhex("00009000")
+
+    with ServedMeter(TCP, spoil=spoil) as served:
+        outcome = openami("write", served.url, *WHO, NOTE, "kitchen")
+    assert (outcome.status, written) == (1, 1)
+
+
+def test_a_read_begins_again_with_a_higher_counter_and_never_with_a_used_one(
+    openami: Run,
+) -> None:
+    for told, openings in ((0x9000, 3), (3, 2)):
+        opened = refused = 0
+
+        def spoil(answer: bytes, told: int = told) -> bytes:
+            nonlocal opened, refused
+            opened += answer[:1] in {AARE, COUNTER_REFUSED[:1]}
+            if answer[:1] != GLO_GET_RESPONSE or refused:
+                return answer
+            refused += 1
+            return COUNTER_REFUSED + told.to_bytes(4)
+
+        with ServedMeter(TCP, spoil=spoil) as served:
+            outcome = openami("read", served.url, *WHO, NOTE)
+        assert opened == openings  # the first is the public client's
+        assert outcome.status == (0 if told > 3 else 1)
 
 
 def test_what_nobody_bound_is_refused_by_the_meter(served: ServedMeter, openami: Run) -> None:

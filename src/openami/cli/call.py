@@ -127,6 +127,7 @@ async def _invoke(
         if not await asyncio.to_thread(click.confirm, question):
             raise UserError("nothing was invoked")
     what = f"{place} (class {place.class_id})"
+    work.changes = True
     steps = client.act_data(place.class_id, place.obis, place.index, value, what)
     return place, await work.run(steps)
 

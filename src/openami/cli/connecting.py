@@ -3,7 +3,8 @@
 
 `run_with_meter` dials, associates, lets the command work, and releases whatever happens.  Where a
 meter refuses our invocation counter and tells which one it expects, the work begins once more with
-that.  The first Ctrl-C sets `Work.stop`: long work looks at it between two requests and returns
+that; but never with one that was used (who is between us and the meter may tell what he likes), and
+not once something was sent that changes the meter.  The first Ctrl-C sets `Work.stop`: long work looks at it between two requests and returns
 what it has.  A meter that is silent meanwhile is waited for `PATIENCE_S` and no longer; the second
 Ctrl-C ends at once.
 """
@@ -124,11 +125,17 @@ class Meter:
 
 @dataclass(slots=True)
 class Work:
-    """What a command has in hand while the association stands."""
+    """What a command has in hand while the association stands.
+
+    Attributes:
+        changes: Set before the first request that changes the meter: from then on the work is not
+            begun once more.
+    """
 
     meter: Meter
     session: OpenSession
     stop: Stop = field(default_factory=Stop)
+    changes: bool = False
 
     async def run(self, conversation: Steps[T]) -> T:
         """Hold a conversation."""
@@ -160,16 +167,24 @@ async def with_meter(
         UserError: As `run_with_meter`.
     """
     stop = stop or Stop()
+    begun: list[Work] = []
+
+    async def noted(each: Work) -> T:
+        begun.append(each)
+        return await work(each)
+
     try:
         counters = await first_counters(meter)
         try:
-            return await _once(meter, work, counters, stop)
+            return await _once(meter, noted, counters, stop)
         except ExceptionResponseError as error:
-            if error.invocation_counter is None or counters is None:
+            told = error.invocation_counter
+            if told is None or counters is None or any(each.changes for each in begun):
+                raise
+            if told < counters.following:  # it was used: two APDUs under it would give both away
                 raise
             # The meter tells which counter it expects: one more attempt with that.
-            counters = CounterBlock(error.invocation_counter, EXHAUSTED)
-            return await _once(meter, work, counters, stop)
+            return await _once(meter, work, CounterBlock(told, EXHAUSTED), stop)
     except DlmsError as error:
         raise refusal(meter.url, error, whole=meter.options.protects_fully) from error
     except SessionTimeoutError as error:

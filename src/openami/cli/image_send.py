@@ -126,6 +126,7 @@ async def _send(work: Work, sending: Sending, shown: Bar, *, activate: bool) -> 
     click.echo("the meter has verified the image")
     if not activate:
         return
+    work.changes = True
     try:
         done = await work.run(asking.activate(client, at=at))
     except WireError:

@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +112,16 @@ def write(  # noqa: PLR0913  one parameter an option
 
 
 async def _write(work: Work, wish: Wish) -> Written:
-    return await work.run(_steps(work.session.client, work.meter.client_name, wish))
+    client = work.session.client
+    written = await work.run(_prepared(client, work.meter.client_name, wish))
+    if wish.dry_run:
+        return written
+    work.changes = True
+    return await work.run(_carried_out(client, written, verify=wish.verify))
 
 
-def _steps(client: Client, name: str, wish: Wish) -> Steps[Written]:
+def _prepared(client: Client, name: str, wish: Wish) -> Steps[Written]:
+    """Return what is to be written; nothing is yet."""
     place = yield from Objects(client, name).attribute(wish.target)
     at = place.class_id, place.obis, place.index
     known, value = given_type(wish.text, wish.type_name)
@@ -128,13 +134,17 @@ def _steps(client: Client, name: str, wish: Wish) -> Steps[Written]:
             except AccessError:
                 example = None
         value = by_class(kind, wish.text, str(place), example)
-    if wish.dry_run:
-        return Written(place, value)
-    yield from client.set_data(*at, value, f"{place} (class {place.class_id})")
-    if not wish.verify:
-        return Written(place, value)
+    return Written(place, value)
+
+
+def _carried_out(client: Client, written: Written, *, verify: bool) -> Steps[Written]:
+    place = written.place
+    at = place.class_id, place.obis, place.index
+    yield from client.set_data(*at, written.value, f"{place} (class {place.class_id})")
+    if not verify:
+        return written
     held = yield from client.get_data(*at)
-    return Written(place, value, (held,))
+    return replace(written, held=(held,))
 
 
 def _text(written: Written, wish: Wish) -> str:
