@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from device.secure.worlds import ask, in_memory
 from openami.device.secure.access import Caller
 from openami.device.secure.calls import BY_NAME
-from openami.device.secure.channels import Secrets, bring_in
+from openami.device.secure.channels import WINDOW, Channels, Secrets, bring_in
 from openami.device.secure.codec import OCTETS, Value
 from openami.device.secure.service import Session
+from openami.dlms.security.credentials import MasterKey
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.firmware.flash import SimulatedFlash
 from openami.psa.status import PsaError, Status
+from openami.psa.storage import Storage, StorageInfo
 
 KEY = bytes(16)
 SECRETS = Secrets(
@@ -67,3 +69,94 @@ def test_a_wrong_password_is_refused() -> None:
         ask(session(), "dlms_check_password", KEY[:-1])
 
     assert caught.value.status is Status.INVALID_SIGNATURE
+
+
+class Refusing:
+    """Storage of a flash that refuses some entries."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.refused: frozenset[int] = frozenset()
+
+    def set(self, client: int, uid: int, data: bytes, flags: int = 0) -> None:
+        if uid in self.refused:
+            raise PsaError(Status.STORAGE_FAILURE, "the flash refuses", f"entry {uid}")
+        self._storage.set(client, uid, data, flags)
+
+    def get(self, client: int, uid: int, offset: int, octets: int) -> bytes:
+        return self._storage.get(client, uid, offset, octets)
+
+    def get_info(self, client: int, uid: int) -> StorageInfo:
+        return self._storage.get_info(client, uid)
+
+    def remove(self, client: int, uid: int) -> None:
+        self._storage.remove(client, uid)
+
+
+def refusing() -> tuple[Refusing, Refusing]:
+    rooms = in_memory(SimulatedFlash(M2351_FLASH_OCTETS)).world.rooms
+    bring_in(rooms.its, rooms.ps, SECRETS)
+    return Refusing(rooms.its), Refusing(rooms.ps)
+
+
+def wrapped(key: bytes) -> dict[str, bytes]:
+    return {"encryption": MasterKey(KEY).wrap(key)}
+
+
+def accepted_up_to(channels: Channels, number: int) -> None:
+    channels.window.expected = number
+    channels.note_window()
+
+
+def test_a_window_that_the_flash_did_not_take_is_noted_with_the_next_request() -> None:
+    its, ps = refusing()
+    channels = Channels(its, ps)
+    its.refused = frozenset({WINDOW})
+    with pytest.raises(PsaError):
+        accepted_up_to(channels, 7)
+
+    its.refused = frozenset()
+    accepted_up_to(channels, 8)
+
+    assert Channels(its, ps).window.expected >= 8
+
+
+def test_a_key_that_the_flash_did_not_take_leaves_the_former_one_and_its_window() -> None:
+    its, ps = refusing()
+    channels = Channels(its, ps)
+    accepted_up_to(channels, 7)
+    ps.refused = frozenset({1})
+
+    with pytest.raises(PsaError):
+        channels.transfer(wrapped(bytes(range(16))))
+
+    assert channels.secrets == Channels(its, ps).secrets == SECRETS
+    assert channels.window.expected == 7
+
+
+def test_a_key_in_force_is_used_though_the_flash_did_not_take_its_window() -> None:
+    its, ps = refusing()
+    channels = Channels(its, ps)
+    accepted_up_to(channels, 7)
+    its.refused = frozenset({WINDOW})
+
+    channels.transfer(wrapped(bytes(range(16))))
+
+    assert channels.secrets == Channels(its, ps).secrets != SECRETS
+    assert channels.window.expected == 0
+
+
+def test_no_start_finds_a_key_that_came_back_without_its_window() -> None:
+    its, ps = refusing()
+    channels = Channels(its, ps)
+    accepted_up_to(channels, 7)
+    channels.transfer(wrapped(bytes(range(16))))
+    its.refused = frozenset({WINDOW})
+
+    with pytest.raises(PsaError):
+        channels.transfer(wrapped(KEY))
+
+    assert Channels(its, ps).secrets.encryption != KEY
+    its.refused = frozenset()
+    channels.transfer(wrapped(KEY))
+    assert channels.window.expected == Channels(its, ps).window.expected == 7

@@ -186,14 +186,17 @@ class Channels:
     def close(self) -> None:
         """Note the window as it is: nothing is skipped at the next start."""
         if self._mark != self.window.expected:
-            _keep(self._its, WINDOW, self.window.expected)
-            self._mark = self.window.expected
+            self._note(self.window.expected)
 
     def note_window(self) -> None:
         """Make sure that no start accepts again what was accepted."""
         if self.window.expected > self._mark:
-            self._mark = self.window.expected + AHEAD
-            _keep(self._its, WINDOW, self._mark)
+            self._note(self.window.expected + AHEAD)
+
+    def _note(self, mark: int) -> None:
+        """Note a window, and believe it only then: what the flash refuses is noted later."""
+        _keep(self._its, WINDOW, mark)
+        self._mark = mark
 
     def names(self) -> KeySet:
         """Return names of the global keys: of a key's size, and no key."""
@@ -246,14 +249,18 @@ class Channels:
         window = self.window
         if new_window:
             # A key that comes back brings its window along; unknown ones begin anew.
-            window = self._former.pop(_name(changed.encryption), ReceiveWindow())
+            window = self._former.get(_name(changed.encryption), ReceiveWindow())
+        if window.expected > self._mark:
+            self._note(window.expected)  # first: no start finds the key without its window
         self._ps.set(CLIENT, SECRETS, changed.encode(), 0)
-        if new_window:
-            self._former[_name(self.secrets.encryption)] = self.window
-            self.window, self._mark = window, window.expected
-            _keep(self._its, WINDOW, window.expected)
-        self.secrets = changed
+        former, self.secrets = self.secrets, changed
         self.cipher = Cipher(changed.keys)
+        if new_window:
+            self._former.pop(_name(changed.encryption), None)
+            self._former[_name(former.encryption)] = self.window
+            self.window = window
+            with suppress(PsaError):  # the keys are in force; too high a mark skips counters only
+                self.close()
 
     def transfer_group(self, wrapped: dict[str, bytes]) -> None:
         """Replace the keys of the group, durable before they are used.
