@@ -2,6 +2,8 @@
 """`openami meter debug`: a laboratory asks, signs, opens, reads, is refused with a sentence."""
 
 import json
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -134,9 +136,27 @@ def test_a_meter_with_power_is_left_alone(openami: Run, home: Path) -> None:
     run = home.parent.parent / "run"
     run.mkdir()
     write_status(run, "meter", {})
-    refused = openami("meter", "debug", "challenge", "--home", str(home))
+    for words in (("debug", "challenge"), ("personalise",), ("pair",)):
+        refused = openami("meter", *words, "--home", str(home))
+        assert refused.status == ExitCode.REFUSED
+        assert "has power: take it away" in refused.sentence
+
+
+def test_a_meter_whose_host_is_gone_has_no_power(openami: Run, home: Path) -> None:
+    run = home.parent.parent / "run"
+    run.mkdir()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    said = {"pid": dead.pid, "monotonic_s": time.monotonic(), "figures": {}}
+    (run / "meter.json").write_text(json.dumps(said))
+    assert openami("meter", "debug", "challenge", "--home", str(home)).status == ExitCode.DONE
+
+
+def test_a_fleet_that_runs_is_not_personalised(openami: Run, tmp_path: Path) -> None:
+    write_status(tmp_path / "run", "fleet", {})
+    refused = openami("fleet", "personalise", "--home", str(tmp_path / "fleet"))
     assert refused.status == ExitCode.REFUSED
-    assert "has power: take it away" in refused.sentence
+    assert "runs: stop it, and try again" in refused.sentence
 
 
 @pytest.mark.parametrize(

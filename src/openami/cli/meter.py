@@ -8,6 +8,7 @@ import click
 from openami.cli.measuring import errors
 from openami.cli.meter_debug import debug
 from openami.cli.meter_display import display
+from openami.cli.meter_power import refuse_power, refuse_running_fleet
 from openami.cli.meter_recover import recover
 from openami.cli.meter_supply import supply
 from openami.cli.meter_terminals import terminals
@@ -93,6 +94,7 @@ def personalise(home: Path) -> None:
     keys.json is erased: the head-end has its copy, and the meter's flash the keys, ciphered under a
     key that its one-time-programmable memory alone holds.  There is no way back.
     """
+    refuse_power(home)
     backplane.personalise(home.resolve())
 
 
@@ -100,6 +102,7 @@ def personalise(home: Path) -> None:
 @METER_HOME
 def pair_modules(home: Path) -> None:
     """Let the modules of a meter know each other after one was exchanged; while it has no power."""
+    refuse_power(home)
     modules.pair(home.resolve())
 
 
@@ -128,6 +131,7 @@ FLEET_HOME = click.option(
 def personalise_meters(home: Path) -> None:
     """Bring the keys of a fleet's meters into their secure worlds; while it does not run."""
     set_up_logs(verbose=False)
+    refuse_running_fleet(home)
     with bar() as shown:
         count = fleet_secure.personalise_fleet(
             home.resolve(), lambda done, total: shown.at(done, total, "meters")

@@ -12,14 +12,13 @@ import click
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from openami.cli.image_files import FILE, NUMBER, key_of, octets_of, write
+from openami.cli.meter_power import refuse_power
 from openami.device.debugport import DebugError, DebugPort, Standing
 from openami.device.debugtoken import Permission, Token, TokenError
 from openami.device.files import OTP_FILE, SECURE
 from openami.device.lockwords import Lock
 from openami.firmware.keys import private_key
 from openami.runtime.errors import ExitCode, UserError
-from openami.runtime.layout import Layout
-from openami.runtime.status import read_statuses
 
 HOME: Final = click.option(
     "--home",
@@ -145,9 +144,7 @@ def _port(home: Path) -> DebugPort:
     if not (folder / OTP_FILE).exists():
         sentence = f"{home} has no {SECURE}/{OTP_FILE}: name the folder of a meter with firmware"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY)
-    statuses = read_statuses(Layout(home.resolve().parent.parent).run)
-    if any(each.process == "meter" and each.fresh for each in statuses):
-        raise UserError(f"{home.name} has power: take it away, and try again")
+    refuse_power(home)
     return DebugPort(folder, os.urandom)
 
 
