@@ -171,9 +171,11 @@ def test_who_calls_is_brought_to_the_device(tmp_path: Path, pki: Pki, scheme: st
 
     async def act() -> None:
         there, here = Party(answers), Party()
-        door = door_in(tmp_path)
+        deep = tmp_path / ("deep" * 50)  # more than the system takes as a socket's path
+        deep.mkdir()
+        door = door_in(deep)
         server = await listen_inside(door, there.accept, ME)  # type: ignore[arg-type]
-        callers = Callers(str(tmp_path / "tls.door"), DEFAULT_LIMITS)
+        callers = Callers(deep / "tls.door", DEFAULT_LIMITS)
         url = Url(scheme, "127.0.0.1", 0)  # type: ignore[arg-type]
         port = await listen_anywhere(url, callers.accept, secured=pki.concentrator())
         carrier = await dial_carrier(port.url, here.accept, (32, 1), secured=pki.meter())  # type: ignore[arg-type]
@@ -197,7 +199,7 @@ def test_who_calls_is_brought_to_the_device(tmp_path: Path, pki: Pki, scheme: st
 def test_a_caller_hears_that_the_device_is_not_there(tmp_path: Path, pki: Pki) -> None:
     async def act() -> None:
         here = Party()
-        callers = Callers(str(tmp_path / "no.door"), DEFAULT_LIMITS)
+        callers = Callers(tmp_path / "no.door", DEFAULT_LIMITS)
         port = await listen(ANY_PORT["tls"], callers.accept, secured=pki.concentrator())
         carrier = await dial_carrier(port.url, here.accept, (32, 1), secured=pki.meter())  # type: ignore[arg-type]
         await soon(lambda: here.handlers[0].reasons)
@@ -211,7 +213,7 @@ def test_only_the_partition_brings_callers(tmp_path: Path, pki: Pki) -> None:
     async def act() -> None:
         there = Party(echo)
         server = await listen_inside(door_in(tmp_path), there.accept, ME + 1)  # type: ignore[arg-type]
-        callers = Callers(str(tmp_path / "tls.door"), DEFAULT_LIMITS)
+        callers = Callers(tmp_path / "tls.door", DEFAULT_LIMITS)
         port = await listen(ANY_PORT["tls"], callers.accept, secured=pki.concentrator())
         here = Party()
         await dial_carrier(

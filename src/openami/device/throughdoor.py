@@ -14,13 +14,12 @@ S      near      source and destination of what gets no answer, 2 each
 """
 
 import asyncio
-import os
 import socket
 import struct
 from pathlib import Path
 from typing import Final
 
-from openami.device.secure.door import reachable, user_of
+from openami.device.secure.door import knock, user_of
 from openami.transport.carrier import AcceptCarrier
 from openami.transport.wire import (
     DEFAULT_LIMITS,
@@ -111,15 +110,10 @@ async def dial_through(door: Path, accept: Accept, limits: Limits) -> Wire:
     """
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        folder = os.open(door.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            line.connect(reachable(folder, door.name))
-        finally:
-            os.close(folder)
+        knock(line, door)
     except OSError as error:
         line.close()
         raise WireError(f"the TLS partition is not there ({error.strerror})") from error
-    line.setblocking(False)  # noqa: FBT003  the socket's own signature
     made: list[_Near] = []
 
     def near(wire: Wire) -> _Near:

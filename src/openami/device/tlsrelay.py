@@ -11,8 +11,10 @@ import logging
 import socket
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, cast
 
+from openami.device.secure.door import knock
 from openami.device.throughdoor import ENDS, NO_STATION, OVER, READY, SILENT, DoorWire
 from openami.transport.carrier import Awaited, Carrier
 from openami.transport.endpoint import dial
@@ -152,7 +154,7 @@ async def serve_uplink(door: socket.socket, user: int, uplink: Uplink) -> asynci
 class Callers:
     """Brings those who call the device to its near side."""
 
-    def __init__(self, path: str, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits) -> None:
         """Take the path of the near side's door."""
         self._path, self._limits = path, limits
 
@@ -168,9 +170,12 @@ class Callers:
             return _Inside(relayed)
 
         loop = asyncio.get_running_loop()
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            await loop.create_unix_connection(lambda: DoorWire(entered, self._limits), self._path)
+            knock(line, self._path)
         except OSError as error:
+            line.close()
             relayed.over(f"the device is not there ({error.strerror})")
             return
+        await loop.create_unix_connection(lambda: DoorWire(entered, self._limits), sock=line)
         relayed.stands()

@@ -56,7 +56,7 @@ async def serve(arguments: list[str], stop: asyncio.Event) -> None:
         ports.append(
             await listen_anywhere(
                 config.protected_listener,
-                Callers(inside, CALLER_LIMITS).accept,
+                Callers(Path(inside), CALLER_LIMITS).accept,
                 secured=Secured(server_tls(config.identity), Expected(roles=CALLERS)),
                 limits=CALLER_LIMITS,
             )

@@ -42,6 +42,20 @@ def open_door(path: Path, kind: int = socket.SOCK_SEQPACKET) -> socket.socket:
     return door
 
 
+def knock(line: socket.socket, path: Path) -> None:
+    """Connect a socket to the door at a path; it does not block, neither now nor afterwards.
+
+    Raises:
+        OSError: Nobody is there, or too many wait.
+    """
+    line.setblocking(False)  # noqa: FBT003  the socket's own signature
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        line.connect(reachable(folder, path.name))
+    finally:
+        os.close(folder)
+
+
 def reachable(folder: int, name: str) -> str:
     """Return a path that is short enough for a socket, however deep the folder lies."""
     return f"/proc/self/fd/{folder}/{name}"
