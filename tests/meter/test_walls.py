@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from meter.house import config_in
+from openami.device.files import ATTESTATION_PUBLIC
+from openami.lifecycle.plan import Plan
+from openami.lifecycle.provision import provision
 from openami.meter import walls
+from openami.meter.config import MeterConfig
+from openami.meter.personalise import erase
 from openami.meter.walls import NOT_PERSONALISED, Walls, walls_of
+from openami.runtime.layout import Layout
 from openami.runtime.users import Part, User, Users
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -26,7 +32,13 @@ def home(tmp_path: Path) -> Iterator[Path]:
     home = tmp_path / "meter"
     for folder in (home, home / "secure", home / "management", home / "metrology"):
         folder.mkdir()
-    for name in ("secure/otp.bin", "device.toml", "metrology.journal", "profile.ring"):
+    for name in (
+        "secure/otp.bin",
+        "device.toml",
+        "metrology.journal",
+        "profile.ring",
+        "update-pub.pem",
+    ):
         (home / name).touch(mode=0o644)
     return home
 
@@ -44,6 +56,7 @@ def test_each_part_gets_what_is_its_own(home: Path, tmp_path: Path) -> None:
     assert owner(home / "secure") == owner(home / "secure" / "otp.bin") == 59_398
     assert (home / "secure" / "otp.bin").stat().st_mode & 0o777 == 0o600
     assert owner(home / "management") == owner(home / "profile.ring") == 59_399
+    assert owner(home / "device.toml") == owner(home / "update-pub.pem") == 0
     assert owner(home / "metrology") == owner(home / "metrology.journal") == 0
 
 
@@ -68,6 +81,33 @@ def test_what_belongs_to_another_part_stays_its_own(home: Path, tmp_path: Path) 
     APART.hand_over(home, tmp_path / "run", tmp_path / "no-line")
 
     assert owner(home / "profile.ring") == 59_398
+
+
+def test_keys_that_somebody_lays_beside_a_secure_world_are_nobody_s(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    provision(layout, Plan(meters=1, installed_us=0))
+    (home,) = layout.meters.iterdir()
+    (home / ATTESTATION_PUBLIC).touch()  # the factory's word; keys.json stays
+
+    config = MeterConfig.load(home)
+
+    assert config.keys is None
+    assert walls_of(config, tmp_path / "door").door is not None
+
+
+def test_an_erased_file_is_no_way_to_another(tmp_path: Path) -> None:
+    precious, soft, hard = tmp_path / "precious", tmp_path / "soft", tmp_path / "hard"
+    precious.write_text("precious")
+    soft.symlink_to(precious)
+    hard.hardlink_to(precious)
+    for name in (soft, hard, tmp_path / "nothing"):
+        erase(name)
+
+    assert precious.read_text() == "precious"
+    assert not soft.is_symlink()
+    assert not hard.exists()
+    erase(precious)
+    assert not precious.exists()
 
 
 def test_a_meter_that_was_not_personalised_is_not_apart(tmp_path: Path) -> None:

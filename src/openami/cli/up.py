@@ -205,6 +205,8 @@ def personalise_first(layout: Layout) -> list[str]:
     home = layout.meter(title)
     config = MeterConfig.load(home)
     if config.keys is None:
+        if config.keys_file.exists():
+            backplane.personalise(home)  # an earlier start was cut off, or the file is nobody's
         return []
     if reason := users_for(home).reduced:
         return [f"the parts of meter 1 are not kept apart, and its keys lie in a file: {reason}"]

@@ -154,7 +154,7 @@ def _provision_meters(layout: Layout, plan: Plan, authority: Authority, progress
 
 def _is_personalised(folder: Path) -> bool:
     """Tell whether a meter's keys left `keys.json` for its secure world."""
-    return not (folder / "keys.json").exists() and (folder / "attestation-pub.pem").exists()
+    return (folder / "attestation-pub.pem").exists()
 
 
 def _make_meter(folder: Path, plan: Plan, meter_id: int, authority: Authority) -> None:

@@ -160,8 +160,12 @@ class FleetConfig:
 
 
 def _keys(home: Path, file: Path, title: bytes) -> MeterKeys | None:
-    """Return the keys; None where the factory gave them to the meter's secure world."""
-    if not file.exists() and (home / ATTESTATION_PUBLIC).exists():
+    """Return the keys; None where the factory gave them to the meter's secure world.
+
+    Its word lies in a file that management cannot make or remove.  A `keys.json` beside it says
+    nothing: management could write one, and would get keys of its choice and its host's rights.
+    """
+    if (home / ATTESTATION_PUBLIC).exists():
         return None
     return MeterKeys.load(file, title)
 

@@ -32,10 +32,9 @@ from openami.device.payload import rom
 from openami.device.payload.errors import PayloadError
 from openami.device.secure.access import Caller
 from openami.device.secure.calls import BY_NAME
-from openami.device.secure.channels import Secrets
 from openami.device.secure.client import SecureClient
 from openami.device.secure.codec import Reply, Request, Value, write
-from openami.device.secure.personal import Personality, personalise_device
+from openami.device.secure.personal import personalise_device
 from openami.device.secure.service import Service, Session
 from openami.device.secure.world import World
 from openami.device.sharedflash import SharedFlash
@@ -44,8 +43,8 @@ from openami.dlms.errors import SecurityError
 from openami.firmware.errors import FirmwareError
 from openami.meter.config import FleetConfig, MeterConfig
 from openami.meter.fleet_records import FleetRecords
-from openami.meter.keys import Group, WalledSecurity
-from openami.meter.personalise import erase
+from openami.meter.keys import GROUP_FILE, Group, WalledSecurity
+from openami.meter.personalise import erase, given
 from openami.psa.status import PsaError
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
@@ -246,7 +245,7 @@ def personalise_fleet(home: Path, progress: Callable[[int, int], None]) -> int:
         UserError: A file cannot be used, or the disk refused.
     """
     configs = [MeterConfig.load(folder) for folder in FleetConfig.load(home).homes]
-    waiting = [config for config in configs if config.keys is not None]
+    waiting = [config for config in configs if config.keys_file.exists()]
     if not waiting:
         return 0
     image = make_image(home / IMAGE_FILE, Layout(home.parent).firmware)
@@ -266,27 +265,17 @@ def personalise_fleet(home: Path, progress: Callable[[int, int], None]) -> int:
 def _personalise(config: MeterConfig, image: bytes, records: FleetRecords) -> None:
     folder = config.home / SECURE
     folder.mkdir(mode=0o700, exist_ok=True)
-    keys = config.keys
-    assert keys is not None  # noqa: S101  only such come here
-    secrets = Secrets(
-        title=config.title,
-        epoch=keys.epoch,
-        encryption=keys.guek,
-        authentication=keys.gak,
-        master=keys.kek,
-        password=keys.lls,
-    )
-    personality = Personality(
-        secrets=secrets,
-        first_counter=records.following(config.meter_id),
-        window_expected=records.state(config.meter_id).window_expected,
-    )
+
+    def counters() -> tuple[int, int]:
+        meter_id = config.meter_id
+        return records.following(meter_id), records.state(meter_id).window_expected
+
     flash = SharedFlash(image, folder / PAGES_FILE)
     otp = Otp.open(folder / OTP_FILE)
     try:
         if otp.read(BOOT, BOOT_ENTRIES) == BLANK * ENTRY_OCTETS * BOOT_ENTRIES:
             otp.burn(BOOT, BootRegion.read(flash).digest)
-        point = personalise_device(flash, otp, lambda: personality, os.urandom)
+        point = personalise_device(flash, otp, lambda: given(config, counters), os.urandom)
     except (PsaError, StorageError) as error:
         raise UserError(f"{config.name} cannot be personalised: {error}") from error
     finally:
@@ -296,3 +285,4 @@ def _personalise(config: MeterConfig, image: bytes, records: FleetRecords) -> No
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     write_durably(config.home / ATTESTATION_PUBLIC, pem)  # before the file goes
     erase(config.keys_file)
+    erase(config.home / GROUP_FILE)  # the head-end transfers them again, into the secure world

@@ -6,6 +6,7 @@ a meter that was used before is personalised later without using one twice.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,25 +31,12 @@ def personalise_meter(config: MeterConfig) -> None:
     Raises:
         UserError: It has no keys to give, its storage is damaged, or the disk refused.
     """
-    folder = config.home / SECURE
 
-    def given() -> Personality:
-        keys = config.keys
-        if keys is None:
-            raise UserError(f"{config.keys_file} is not there: {config.name} has no keys to give")
-        secrets = Secrets(
-            title=config.title,
-            epoch=keys.epoch,
-            encryption=keys.guek,
-            authentication=keys.gak,
-            master=keys.kek,
-            password=keys.lls,
-        )
-        first_counter, expected = _counters(config.home)
-        return Personality(secrets=secrets, first_counter=first_counter, window_expected=expected)
+    def personality() -> Personality:
+        return given(config, lambda: _counters(config.home))
 
     try:
-        point = personalise(folder, given, os.urandom)
+        point = personalise(config.home / SECURE, personality, os.urandom)
     except (PsaError, StorageError) as error:
         raise UserError(f"{config.name} cannot be personalised: {error}") from error
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
@@ -58,6 +46,31 @@ def personalise_meter(config: MeterConfig) -> None:
     )  # before the file goes: says where keys are
     erase(config.keys_file)
     erase(config.home / GROUP_FILE)  # the head-end transfers them again, into the secure world
+
+
+def given(config: MeterConfig, counters: Callable[[], tuple[int, int]]) -> Personality:
+    """Return what a meter's factory gives to its secure world.
+
+    Args:
+        config: The meter's.
+        counters: Tells the first invocation counter that it may use, and the lowest it accepts.
+
+    Raises:
+        UserError: It has no keys to give.
+    """
+    keys = config.keys
+    if keys is None:
+        raise UserError(f"{config.keys_file} is not there: {config.name} has no keys to give")
+    secrets = Secrets(
+        title=config.title,
+        epoch=keys.epoch,
+        encryption=keys.guek,
+        authentication=keys.gak,
+        master=keys.kek,
+        password=keys.lls,
+    )
+    first_counter, expected = counters()
+    return Personality(secrets=secrets, first_counter=first_counter, window_expected=expected)
 
 
 def _counters(home: Path) -> tuple[int, int]:
@@ -74,12 +87,19 @@ def _counters(home: Path) -> tuple[int, int]:
 
 
 def erase(path: Path) -> None:
-    """Overwrite a file, and remove it."""
+    """Overwrite a file, and remove it; what another name leads to is not touched.
+
+    Raises:
+        UserError: It cannot be written or removed.
+    """
     try:
-        with path.open("r+b") as file:
-            file.write(bytes(path.stat().st_size))
-            file.flush()
-            os.fsync(file.fileno())
+        if not path.is_symlink():
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "r+b", buffering=0) as file:
+                found = os.fstat(descriptor)
+                if found.st_nlink == 1:
+                    file.write(bytes(found.st_size))
+                    os.fsync(descriptor)
         path.unlink()
         sync_folder(path.parent)
     except FileNotFoundError:

@@ -35,8 +35,9 @@ NOT_PERSONALISED: Final = (
 )
 METROLOGYS: Final = ("metrology",)
 """Beginnings of names that are metrology's."""
-KEPT: Final = frozenset({".toml", ".crt", ".key"})
-"""Endings of names that stay ours: management reads what it is told, and need not write it."""
+KEPT: Final = frozenset({".toml", ".crt", ".key", ".pem"})
+"""Endings of names that stay ours: management reads what it is told, and need not write it; whom
+attestation and encrypted images are proved by, it must not."""
 STICKY_TO_ALL: Final = 0o1777
 STICKY_TO_GROUP: Final = 0o1775
 ENTER: Final = 0o001
