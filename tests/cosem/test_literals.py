@@ -155,6 +155,8 @@ def test_what_a_class_leaves_open_keeps_its_type() -> None:
         (DATE_TIME, {"long": 5}, "Long 5 is not octet-string date-time, which the class declares"),
         (DATE_TIME, {"long": 70000}, "70000 is no long"),
         (LOGICAL_NAME, "1.0.1", "write six numbers"),
+        (DATE_TIME, "0001-01-01T00:00:00+14:00", "is no octet-string date-time"),
+        (DATE_TIME, "9999-12-31T23:59:59-14:00", "is no octet-string date-time"),
     ],
 )
 def test_what_does_not_fit_is_said(kind: Kind[Any], found: Any, sentence: str) -> None:
@@ -168,6 +170,12 @@ def nested(levels: int) -> Any:
     for _ in range(levels):
         value = {"structure": [value]}
     return value
+
+
+@pytest.mark.parametrize("example", [OctetString(b"text"), data.Utf8String("text")])
+def test_octets_that_are_no_text_are_said(example: data.Data) -> None:
+    with pytest.raises(LiteralError, match=r"no text in UTF-8: write its octets in hex after 0x"):
+        like(example, "\udcff")
 
 
 def test_what_can_be_written_can_be_read_and_nothing_deeper_is_written() -> None:

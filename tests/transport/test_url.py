@@ -32,6 +32,8 @@ def test_an_address_is_read(text: str, url: Url) -> None:
         ("tls://user@host:1", "is not an address"),
         ("tls://::1:4059", "is not an address"),
         ("", "is not an address"),
+        ("tls://a..b:4059", "has a host that is no name"),
+        (f"tls://{'a' * 64}:4059", "has a host that is no name"),
     ],
 )
 def test_anything_else_is_refused_with_place_value_and_remedy(text: str, problem: str) -> None:

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from openami.cli.ranges import FiniteRange
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import stop_event
@@ -48,7 +49,7 @@ CHANGES = click.option(
 SEED = click.option("--seed", default=0, show_default=True, help="Decides what is drawn.")
 HOUR = click.option(
     "--hour",
-    type=click.FloatRange(0, 24),
+    type=FiniteRange(0, 24),
     default=18.0,
     show_default=True,
     help="Hour of the day at the beginning, for bearers that are worst in the evening.",
@@ -128,7 +129,7 @@ def show(*, name: str, file: Path | None, changes: tuple[str, ...], seed: int, h
 @HOUR
 @click.option(
     "--speed",
-    type=click.FloatRange(0.001, 1e6),
+    type=FiniteRange(0.001, 1e6),
     default=1.0,
     show_default=True,
     help="Seconds of the bearer in one real second.",

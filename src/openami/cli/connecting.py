@@ -3,10 +3,12 @@
 
 `run_with_meter` dials, associates, lets the command work, and releases whatever happens.  Where a
 meter refuses our invocation counter and tells which one it expects, the work begins once more with
-that; but never with one that was used (who is between us and the meter may tell what he likes), and
-not once something was sent that changes the meter.  The first Ctrl-C sets `Work.stop`: long work looks at it between two requests and returns
-what it has.  A meter that is silent meanwhile is waited for `PATIENCE_S` and no longer; the second
-Ctrl-C ends at once.
+that: but never with one that was used, as whoever sits between us may tell what he likes, and not
+once something was sent that changes the meter.
+
+The first Ctrl-C sets `Work.stop`: long work looks at it between two requests and returns what it
+has.  A meter that is silent meanwhile is waited for `PATIENCE_S` and no longer; the second Ctrl-C
+ends at once.
 """
 
 import asyncio

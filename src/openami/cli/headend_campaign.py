@@ -20,6 +20,7 @@ from openami.cli.headend_campaign_study import study
 from openami.cli.headend_store import HOME_OPTION, meters_text, opened
 from openami.cli.image_files import FILE, NUMBER, image_of, key_of, octets_of
 from openami.cli.progress import Bar, bar
+from openami.cli.ranges import FiniteRange
 from openami.exchange.campaign import ENDED, Act, CampaignState
 from openami.exchange.waves import (
     Plan,
@@ -48,7 +49,7 @@ RULES, TRIES = PLAN.rules, PLAN.tries
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _REASON = click.option("--reason", required=True, help="Why, for the audit trail.")
 _ID = click.argument("campaign_id", metavar="CAMPAIGN")
-_SECONDS: Final = click.FloatRange(0)
+_SECONDS: Final = FiniteRange(0)
 _COUNT: Final = click.IntRange(0)
 
 
@@ -99,7 +100,7 @@ campaign.add_command(study)
 )
 @click.option(
     "--failed-percent",
-    type=click.FloatRange(0, 100),
+    type=FiniteRange(0, 100),
     default=RULES.failed_percent,
     show_default=True,
 )
@@ -117,7 +118,7 @@ campaign.add_command(study)
 )
 @click.option(
     "--octets-times",
-    type=click.FloatRange(1),
+    type=FiniteRange(1),
     default=TRIES.octets_times,
     show_default=True,
     help="The most that is sent to a meter, in sizes of the image.",

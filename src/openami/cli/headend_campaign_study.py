@@ -12,6 +12,7 @@ import click
 from openami.cli.campaigncharts import chart
 from openami.cli.image_files import FILE, octets_of
 from openami.cli.progress import bar
+from openami.cli.ranges import FiniteRange
 from openami.exchange.campaign import MeterState
 from openami.exchange.waves import Plan, PlanError, Share, Window
 from openami.headend.campaign_study import Studied, Study, may_broadcast, studied
@@ -38,11 +39,9 @@ IMAGE_OCTETS: Final = 153_685  # the meter's own image
 @click.option("--image", "file", type=FILE, help="Take its size.  [the meter's own image]")
 @click.option("--canaries", default="10", show_default=True)
 @click.option("--wave", "waves", multiple=True, default=("10%",), show_default=True)
-@click.option("--soak-s", type=click.FloatRange(0), default=86_400.0, show_default=True)
+@click.option("--soak-s", type=FiniteRange(0), default=86_400.0, show_default=True)
 @click.option("--window", help="Local hours in which blocks are sent: 22:00-05:00.")
-@click.option(
-    "--hour", type=click.FloatRange(0, 24), default=20.0, show_default=True, help="Start."
-)
+@click.option("--hour", type=FiniteRange(0, 24), default=20.0, show_default=True, help="Start.")
 @click.option(
     "--broadcast",
     type=click.IntRange(0, 10),
@@ -52,7 +51,7 @@ IMAGE_OCTETS: Final = 153_685  # the meter's own image
 )
 @click.option(
     "--bad-percent",
-    type=click.FloatRange(0, 100),
+    type=FiniteRange(0, 100),
     default=0.0,
     show_default=True,
     help="Meters that leave the image again.",

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from openami.access.accounts import record
 from openami.cli.headend_store import HOME_OPTION, group_of, meters_text, opened, time_text
 from openami.cli.progress import Bar, bar
+from openami.cli.ranges import FiniteRange
 from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import ExitCode, UserError
 from openami.store import key_changes, registry
@@ -116,7 +117,7 @@ def stop(*, home: Path, rotation: str) -> None:
 @HOME_OPTION
 @click.option(
     "--retired-days",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     required=True,
     help="Keys that retired at least so long ago; 0 for all, where they are known to others.",
 )

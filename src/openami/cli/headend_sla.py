@@ -15,6 +15,7 @@ import click
 import polars as pl
 
 from openami.cli.progress import bar
+from openami.cli.ranges import FiniteRange
 from openami.cli.slacharts import chart
 from openami.headend.sla import (
     Data,
@@ -115,7 +116,7 @@ def check(
 @click.option("--period-s", type=click.IntRange(60, 86_400), default=1800, show_default=True)
 @click.option(
     "--spread-s",
-    type=click.FloatRange(0, 86_400),
+    type=FiniteRange(0, 86_400),
     default=600.0,
     show_default=True,
     help="The most that a meter waits before it pushes.",

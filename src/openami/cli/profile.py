@@ -19,6 +19,7 @@ from openami.cli.meter_options import meter_options
 from openami.cli.profile_files import SUFFIXES, RowFile, check_suffix, open_rows
 from openami.cli.profiles import Cell, Shape, read_shape
 from openami.cli.progress import Bar, bar
+from openami.cli.ranges import FiniteRange
 from openami.cli.values import moment
 from openami.cosem.classes.measurement import ProfileGeneric
 from openami.cosem.refusals import AccessError
@@ -94,7 +95,7 @@ class Outcome:
 )
 @click.option(
     "--slice-hours",
-    type=click.FloatRange(0.1, 24 * 366),
+    type=FiniteRange(0.1, 24 * 366),
     default=24.0,
     show_default=True,
     help="How much is asked for at a time.",

@@ -15,6 +15,7 @@ from openami.cli.dumping import Dumper
 from openami.cli.meter_options import meter_options
 from openami.cli.places import Objects
 from openami.cli.progress import Bar, bar
+from openami.cli.ranges import FiniteRange
 from openami.cli.scanning import (
     CLIENTS,
     MODE_E_S,
@@ -61,7 +62,7 @@ class Found:
 @click.option("--sizes", default="1,2,4", show_default=True, help="hdlc: sizes of addresses.")
 @click.option(
     "--probe-timeout",
-    type=click.FloatRange(0.05, 60),
+    type=FiniteRange(0.05, 60),
     default=1.0,
     show_default=True,
     help="Seconds to wait for each answer.",

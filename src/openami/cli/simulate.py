@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from openami.cli.load import Load, with_history
+from openami.cli.ranges import FiniteRange
 from openami.cli.read_options import TOOL_TITLE
 from openami.cli.security_options import HEADERS
 from openami.cli.serving import SERVED, Opened, serve
@@ -117,7 +118,7 @@ class Simulation:
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(0.1, 3600),
+    type=FiniteRange(0.1, 3600),
     default=1.0,
     show_default=True,
     help="Calendar seconds a real second.",
@@ -136,9 +137,7 @@ class Simulation:
     help="Where pushes go, tcp, udp, hdlc+tcp or hdlc+serial; or `told`, for where each push setup "
     "says.  [nowhere]",
 )
-@click.option(
-    "--push-every", type=click.FloatRange(0.1), metavar="SECONDS", help="Push this often."
-)
+@click.option("--push-every", type=FiniteRange(0.1), metavar="SECONDS", help="Push this often.")
 @click.option("--title", metavar="HEX", help="System title, 16 hex digits.  [the dump's]")
 @click.option(
     "--general-header",

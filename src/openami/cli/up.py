@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from openami.access.accounts import create_first_accounts
+from openami.cli.ranges import FiniteRange
 from openami.cli.status_line import calendar_text, silent, status_line
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.lifecycle.plan import Plan, meter_title
@@ -64,7 +65,7 @@ PLAIN_S: Final = 10  # without a terminal, a status line this often
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(0.1, 3600),
+    type=FiniteRange(0.1, 3600),
     default=120.0,
     show_default=True,
     help="Calendar seconds a real second.",

@@ -2,7 +2,7 @@
 """A value on the command line: text, JSON, `hex:` octets, or text with `--type`."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from openami.cosem.kinds import Kind
@@ -14,6 +14,8 @@ from openami.dlms.errors import DecodeError
 from openami.runtime.errors import ExitCode, UserError
 
 HEX: Final = "hex:"
+MARGIN: Final = timedelta(days=1)
+"""More than any deviation from UTC."""
 _JSON_TYPES: Final = frozenset({"array", "structure", "compact-array", "boolean"})
 
 
@@ -88,7 +90,10 @@ def moment(place: str, text: str | None) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        for side in (-MARGIN, MARGIN):  # a clock shows it by its own deviation
+            found.astimezone(UTC) + side
+    except (ValueError, OverflowError):
         sentence = f"{place} {text!r} is no time: write 2026-03-01 or 2026-03-01T12:30:00+01:00"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found

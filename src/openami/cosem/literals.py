@@ -182,7 +182,7 @@ def scalar(of: type, value: Json) -> Data:
             return octets
         if of is BitString:
             return BitString.from_bits(_bits(str(value)))
-        str(value).encode()  # half a pair of surrogates is no text
+        text_octets(str(value))
         text: Data = made(str(value))
     except LiteralError:
         raise
@@ -194,6 +194,20 @@ def scalar(of: type, value: Json) -> Data:
 
 def _refuse(sentence: str) -> Data:
     raise LiteralError(sentence)
+
+
+def text_octets(text: str) -> bytes:
+    """Return a text in UTF-8.
+
+    Raises:
+        LiteralError: It has half a pair of surrogates, as octets that are no UTF-8 become on the
+            command line.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        sentence = f"{shortly(text)} is no text in UTF-8: write its octets in hex after 0x"
+        raise LiteralError(sentence) from None
 
 
 def _clock_octets(of: type, text: str) -> bytes | None:
@@ -246,9 +260,11 @@ def clock_octets(text: str) -> bytes | None:
     if offset is None:
         clock = CosemDateTime.from_utc(moment.replace(tzinfo=UTC)).encode()
         return clock[:9] + b"\x80\x00\xff"
-    return CosemDateTime.from_utc(
-        moment, deviation_minutes=-int(offset.total_seconds() // 60)
-    ).encode()
+    deviation = -int(offset.total_seconds() // 60)
+    try:
+        return CosemDateTime.from_utc(moment, deviation_minutes=deviation).encode()
+    except OverflowError:  # in UTC it lies in no year from 1 to 9999
+        return None
 
 
 def _date_octets(text: str) -> bytes | None:

@@ -37,6 +37,7 @@ from openami.cosem.literals import (
     plain,
     scalar,
     shortly,
+    text_octets,
     type_name,
 )
 from openami.dlms import patterns
@@ -274,7 +275,7 @@ def _octets(text: str, *, clocks: bool) -> Iterator[Data]:
 
 
 def _texts(text: str) -> Iterator[Data]:
-    yield OctetString(text.encode())
+    yield OctetString(text_octets(text))
     if all(ord(letter) < 0x100 for letter in text):
         yield VisibleString(text)
     yield Utf8String(text)
@@ -319,4 +320,4 @@ def _like_octets(example: OctetString, text: str) -> Data:
         return OctetString(clock)
     if len(example) == 6 and (name := obis_octets(text)) is not None:
         return OctetString(name)
-    return OctetString(text.encode())
+    return OctetString(text_octets(text))

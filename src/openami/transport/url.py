@@ -109,13 +109,15 @@ class Url:
         path = (match["path"] or "").rstrip("/")
         if path and scheme not in COAP_PORTS:
             raise refused("is not an address")
-        if port is None and scheme in COAP_PORTS:
-            port = str(COAP_PORTS[scheme])
+        port = port or _port_of(scheme)
         if port is None:
             raise refused("names no port")
         if int(port) > 0xFFFF:
             raise refused(f"has port {port}, above 65535")
-        return cls(cast("Scheme", scheme), match["v6"] or match["host"], int(port), path)
+        host = match["v6"] or match["host"]
+        if not _is_host(host):
+            raise refused("has a host that is no name")
+        return cls(cast("Scheme", scheme), host, int(port), path)
 
     @classmethod
     def of(cls, table: Table, key: str, schemes: Collection[Scheme] = STREAMS) -> "Url":
@@ -125,3 +127,15 @@ class Url:
             UserError: It is no address of ours; exit code 2.
         """
         return cls.parse(table.text(key), table.place(key), schemes)
+
+
+def _is_host(name: str) -> bool:
+    try:
+        name.encode("idna")  # as the resolver will
+    except UnicodeError:
+        return False
+    return True
+
+
+def _port_of(scheme: str) -> str | None:
+    return str(COAP_PORTS[scheme]) if scheme in COAP_PORTS else None
