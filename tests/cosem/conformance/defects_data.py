@@ -203,6 +203,11 @@ def _open_range(self: MemoryBuffer, start: int | None, end: int | None) -> Encod
     return _between(self, start, None if end is None else end - 1)
 
 
+def _lists_nothing(request: bytes, answer: bytes) -> bytes:
+    of_list = bytes.fromhex("000F 0000280000FF 02")
+    return answer[:4] + b"\x01\x00" if request[3:12] == of_list else answer
+
+
 DEFECTS = (
     Defect("APPL_DATA_LN_GET", "answers under invoke-id 1", answering(_other_id), "public"),
     Defect("APPL_DATA_LN_N1", "gives null-data for what is not there", _succeeds(0xC4), "public"),
@@ -273,6 +278,10 @@ DEFECTS = (
         "lists an object twice",
         patched(View, "visible", _seen_twice),
         "public",
+    ),
+    *(
+        Defect(f"COSEM_{case}", "has an empty object list", answering(_lists_nothing), "public")
+        for case in ("LOGICAL_NAME", "READABLE", "TYPES")
     ),
     Defect("COSEM_MANDATORY", "has no SAP assignment", _without_saps, "public"),
     Defect("COSEM_LOGICAL_NAME", "has an object with another's name", _other_name, "reader"),

@@ -110,7 +110,22 @@ def cosem(case: str, what: str, damage: Damage) -> Defect:
     return Defect(f"COSEM_SN_{case}", what, damage, "named")
 
 
+def _lists_nothing(request: bytes, answer: bytes) -> bytes:
+    return bytes.fromhex("0C01000100") if request == bytes.fromhex("050102FA08") else answer
+
+
 DEFECTS = (
+    *(
+        cosem(case, "has an empty object list", answering(_lists_nothing))
+        for case in ("LOGICAL_NAME", "READABLE", "TYPES")
+    ),
+    Defect("APPL_DATA_SN_OBJECT_LIST", "has an empty list", answering(_lists_nothing), "named"),
+    Defect(
+        "APPL_OPEN_3_PROOF",
+        "answers f(StoC) with a list of nothing",
+        answering(lambda _, answer: b"\x0c\x00" if answer[:1] == b"\x0c" else answer),
+        "named-hashed",
+    ),
     cosem("MANDATORY", "has no logical device name", _lacks_ldn),
     cosem("LOGICAL_NAME", "calls an object otherwise than its list", _names_itself_otherwise),
     cosem("READABLE", "lets read what its list does not", _other_rights),

@@ -2,6 +2,7 @@
 """Broken pushes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from openami.dlms.hdlc.control import Kind, control
 from openami.dlms.hdlc.frame import Frame
 from openami.dlms.hdlc.llc import FROM_SERVER
 from openami.dlms.hdlc.reader import FrameReader
+from openami.dlms.security.channel import Role, SecureChannel
 
 _confirmed, _apdu, _send = Pushing.confirmed, Pushing._apdu, Pushing._send
 _layers = Pushing._layers
@@ -46,6 +48,19 @@ def _without_the_last(self: Pushing, now_us: int) -> bytes:
     octets, start = _apdu(self, now_us), 6
     size = octets[start + 3]
     return octets[: start + 1] + b"\x01" + octets[start + 2 : start + 4 + size]
+
+
+_protect = SecureChannel.protect
+
+
+def _a_list_for_a_time(self: SecureChannel, apdu: bytes, **more: Any) -> bytes:
+    is_time = self.role is Role.SERVER and apdu[:1] == b"\xc4" and apdu[3:5] == b"\x00\x19"
+    return _protect(self, apdu[:4] + b"\x01\x00" if is_time else apdu, **more)
+
+
+def _tells_by_a_list(_: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SecureChannel, "protect", _a_list_for_a_time)
+    monkeypatch.setattr(SecureChannel, "give_common", lambda *_: None)  # `protect` seals all
 
 
 def _at_any_time(*_: object) -> bool:
@@ -125,6 +140,7 @@ DEFECTS = (
         "asks for no confirmation",
         patched(Pushing, "_wants_confirmation", lambda *_: False),
     ),
+    pushes("P2_CONFIRMED", "tells of confirmations by a list", _tells_by_a_list),
     pushes("P2_CONFIRMED", "forgets confirmations", patched(Pushing, "confirmed", _forgets_when)),
     pushes("P3_RETRY", "takes any confirmation", patched(Pushing, "confirmed", _takes_any)),
     pushes("P3_RETRY", "pushes anew each time", patched(Pushing, "_send", _another_each_time)),

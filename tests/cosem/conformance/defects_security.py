@@ -10,6 +10,8 @@ from cosem.conformance.defects import Damage, Defect, answering, patched
 from cosem.conformance.defects_opening import data_instead_of_exceptions
 from cosem.conformance.subject import Subject, sound_meter
 from openami.cosem.model import InterfaceClass
+from openami.cosem.serving.accessing import AccessService
+from openami.cosem.serving.faults import NOT_SUPPORTED
 from openami.cosem.serving.soft_keys import SoftKeyStore
 from openami.dlms.apdu.access import AccessRequest, AccessResponse
 from openami.dlms.security import ciphering, common_form
@@ -153,6 +155,12 @@ def manager(case: str, what: str, damage: Damage, sound: Any = Subject) -> Defec
     return Defect(f"SYMSEC_0_{case}", what, damage, "manager", sound)
 
 
+def _something_sealed(request: bytes, answer: bytes) -> bytes:
+    if request[:1] == b"\xc8" and answer[:1] == b"\xd8":
+        return bytes.fromhex("CC 1A 30 00001000") + bytes(21)
+    return answer
+
+
 _any_counter = patched(ReceiveWindow, "accept", lambda *_: None)
 
 DEFECTS = (
@@ -178,6 +186,21 @@ DEFECTS = (
         patched(SecureChannel, "unprotect", _access_in_the_clear),
     ),
     manager("Access_N1", "takes a frame counter twice", _any_counter),
+    manager(
+        "Access_N1", "serves no ACCESS", patched(AccessService, "answer", lambda *_: NOT_SUPPORTED)
+    ),
+    Defect(
+        "APPL_OPEN_3_PENDING",
+        "answers GET plainly before pass 3 of ciphered HLS",
+        answering(data_instead_of_exceptions),
+        "manager",
+    ),
+    Defect(
+        "APPL_OPEN_3_PENDING",
+        "answers GET under another key before pass 3",
+        answering(_something_sealed),
+        "manager",
+    ),
     manager("DedKey_P_USE", "forgets dedicated keys", _dedicated(_none)),
     manager("DedKey_N1_OFFER", "takes dedicated keys of any length", _dedicated(_of_any_length)),
     manager(

@@ -17,13 +17,31 @@ from openami.dlms.apdu.acse import (
     AssociationResult,
     Diagnostic,
 )
+from openami.dlms.apdu.ciphered import (
+    BY_DED,
+    BY_GLO,
+    GENERAL_CIPHERING,
+    GENERAL_DED_CIPHERING,
+    GENERAL_GLO_CIPHERING,
+)
 from openami.dlms.apdu.faults import ConfirmedServiceError, ExceptionResponse
 from openami.dlms.apdu.initiate import InitiateResponse
+from openami.dlms.apdu.signed import GeneralSigning
 from openami.dlms.errors import DlmsError
 from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.counters import ReceiveWindow
 
-EXCEPTION: Final = 0xD8
+PROTECTED: Final = frozenset(
+    {
+        *BY_GLO,
+        *BY_DED,
+        GENERAL_GLO_CIPHERING,
+        GENERAL_DED_CIPHERING,
+        GENERAL_CIPHERING,
+        GeneralSigning.TAG,
+    }
+)
+"""Tags of what is held to be opened before it is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +188,21 @@ def _is_refusal(result: object) -> bool:
     return type(result).__name__ in {"DataAccessResult", "ActionResult"} and result != 0
 
 
-def no_data(opened: Opened, answer: bytes | None, said: str) -> str:
-    """Hold the answer to a protected or plain GET to not giving data."""
-    plain = answer
-    if opened.channel is not None and answer and answer[0] not in {EXCEPTION, 0x0E}:
-        try:
-            plain, _ = opened.channel.unprotect(answer)
-        except DlmsError:
-            return shown(answer)
+def opened_answer(channel: SecureChannel | None, answer: bytes | None, said: str) -> bytes | None:
+    """Return the plain answer to what must be refused; what came plainly is judged as it is.
+
+    Raises:
+        Failed: It is protected and cannot be opened: no refusal, whatever it holds.
+    """
+    if channel is None or not answer or answer[0] not in PROTECTED:
+        return answer
+    try:
+        return channel.unprotect(answer)[0]
+    except DlmsError:
+        raise Failed(f"{shown(answer)} came to {said}; it must be refused") from None
+
+
+def no_data(channel: SecureChannel | None, answer: bytes | None, said: str) -> str:
+    """Hold the answer to a GET that must be refused to not giving data."""
+    plain = opened_answer(channel, answer, said)
     return refused(plain, said, silence=True, error=True)

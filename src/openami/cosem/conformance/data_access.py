@@ -4,11 +4,10 @@
 Under keys ACCESS has no tag of its own and travels in envelopes of general protection.
 """
 
-import contextlib
 from typing import Final
 
 from openami.cosem.client import Client
-from openami.cosem.conformance.answers import refused
+from openami.cosem.conformance.answers import opened_answer, refused
 from openami.cosem.conformance.case import Failed, Need, NotApplicable, Script
 from openami.cosem.conformance.data_ln import OWN_NAME, data_case, response_of
 from openami.cosem.conformance.symsec import NO_DATA, security_case
@@ -16,9 +15,9 @@ from openami.cosem.conformance.trial import Trial, shown
 from openami.dlms.apdu.access import AccessGet, AccessRequest, AccessResponse
 from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
-from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
 
+_RESPONSE: Final = bytes((AccessResponse.TAG,))
 ACCESS: Final = "DLMS UA 1000-2 Ed. 10, 9.3.9"
 LONG_ID: Final = 0x5A5A5A
 NOBODY: Final = AttributeDescriptor(
@@ -71,8 +70,10 @@ def _under_keys_n1(trial: Trial) -> Script[str | None]:
     _not_served(client, (yield from trial.ask(wrong_tag(sound))), "ACCESS with a wrong tag")
     client = yield from trial.opened()
     sound = _protected(client)
-    if (yield from trial.ask(sound)) is None:
-        raise Failed("silence came to ACCESS; an access-response is due")
+    first = yield from trial.ask(sound)
+    plain = opened_answer(client.channel, first, "ACCESS as it should be")
+    if plain is None or plain[:1] != _RESPONSE:
+        raise Failed(f"{shown(plain)} came to ACCESS; an access-response is due")
     again = yield from trial.ask(sound)
     return _not_served(client, again, "the same ACCESS once more")
 
@@ -85,11 +86,8 @@ def _protected(client: Client) -> bytes:
 
 def _not_served(client: Client, answer: bytes | None, said: str) -> str:
     """Hold an answer to giving nothing; return it in words."""
-    plain = answer
-    if answer is not None and client.channel is not None:
-        with contextlib.suppress(DlmsError):
-            plain = client.channel.unprotect(answer)[0]
-    if plain is not None and plain[:1] == bytes((AccessResponse.TAG,)):
+    plain = opened_answer(client.channel, answer, said)
+    if plain is not None and plain[:1] == _RESPONSE:
         raise Failed(f"an access-response came to {said}; {NO_DATA} is accepted")
     return shown(answer)
 

@@ -46,9 +46,9 @@ OBJECT_LIST: Final = (15, CURRENT_ASSOCIATION, 2)
 LDN: Final = AttributeDescriptor(class_id=1, instance_id=Obis(0, 0, 42, 0, 0, 255), attribute_id=2)
 OWN_NAME: Final = AttributeDescriptor(class_id=15, instance_id=CURRENT_ASSOCIATION, attribute_id=1)
 SHORT_PDU_OCTETS: Final = 140
+"""Few, and yet enough for a proof by ECDSA on P-384 under keys."""
 SIGNATURE_ROOM_OCTETS: Final = 200
 """More than general-signing adds in suite 2: its header and 96 octets of signature."""
-"""Few, and yet enough for a proof by ECDSA on P-384 under keys."""
 _ID: Final = InvokeIdAndPriority.of(5)
 
 WRONG_GETS: Final[Mapping[str, bytes]] = MappingProxyType(

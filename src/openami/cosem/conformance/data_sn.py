@@ -127,9 +127,12 @@ def elements(trial: Trial, client: Client) -> Script[tuple[ShortNameElement, ...
     """
     octets = yield from trial.steps(client.get_raw(*OBJECT_LIST))
     try:
-        return AssociationSn.object_list.kind.from_data(axdr_data.decode(octets))
+        found = AssociationSn.object_list.kind.from_data(axdr_data.decode(octets))
     except KindError as error:
         raise Failed(f"the object list cannot be read: {error}") from None
+    if not found:
+        raise Failed("the object list is empty; the logical device name is mandatory")
+    return found
 
 
 def _objects(trial: Trial) -> Script[str | None]:

@@ -141,17 +141,17 @@ def _not_established(passed: PassTwo, answer: bytes | None, said: str) -> Script
         words = f"action-result {apdu.result}"
         if apdu.result == ActionResult.SUCCESS:
             raise Failed(f"{words} came to {said}; the association must not be established")
-    if isinstance(apdu, ReadResponse) and isinstance(apdu.results[0], bytes):
+    if isinstance(apdu, ReadResponse) and any(isinstance(each, bytes) for each in apdu.results):
         raise Failed(f"{words} came to {said}; the association must not be established")
     after = yield from _get(passed)
-    no_data(passed.opened, after, f"a read after {said}")
+    no_data(passed.opened.channel, after, f"a read after {said}")
     return words
 
 
 def _open_3_pending(trial: Trial) -> Script[str | None]:
     passed = yield from _second_pass(trial)
     answer = yield from _get(passed)
-    said = no_data(passed.opened, answer, "a read between passes 2 and 3")
+    said = no_data(passed.opened.channel, answer, "a read between passes 2 and 3")
     return f"{said} came to a read before pass 3"
 
 
@@ -211,8 +211,8 @@ def _proves(trial: Trial) -> Script[str | None]:
     proof: object = None
     if isinstance(apdu, ActionResponseNormal):
         proof = apdu.return_parameters
-    elif isinstance(apdu, ReadResponse):
-        proof = apdu.results[0]
+    elif isinstance(apdu, ReadResponse) and len(apdu.results) == 1:
+        (proof,) = apdu.results
     if not isinstance(proof, bytes):
         raise Failed(f"{shown(plain)} came to f(StoC); f(CtoS) is due")
     try:

@@ -12,7 +12,15 @@ from typing import Any, Final
 from openami.cosem.classes import chapters
 from openami.cosem.classes.access_control import CURRENT_ASSOCIATION, SapAssignment
 from openami.cosem.classes.tariff import RegisterMonitor
-from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
+from openami.cosem.conformance.case import (
+    Failed,
+    Family,
+    Group,
+    Inconclusive,
+    Need,
+    NotApplicable,
+    Script,
+)
 from openami.cosem.conformance.trial import Trial
 from openami.cosem.conformance.walk import CLAUSE, Attempt, object_list, walk
 from openami.cosem.kinds import KindError
@@ -97,6 +105,8 @@ def _logical_names(trial: Trial) -> Script[str | None]:
     first = [each for each in attempts if each.index == 1 and not each.refusal]
     if wrong := wrong_names(first):
         raise Failed(f"{some(wrong)}; attribute 1 is the logical name")
+    if not first:
+        raise Inconclusive("no attribute 1 could be read")
     return f"{len(first)} logical names as the object list has them"
 
 
@@ -108,7 +118,9 @@ def _readable(trial: Trial) -> Script[str | None]:
     wrong = [f"{each}: {each.refusal}" for each in attempts if each.refusal and not each.temporary]
     if wrong:
         raise Failed(f"the object list lets {some(wrong)}")
-    return f"{len(attempts)} attributes were read"
+    if len(later) == len(attempts):
+        raise Inconclusive("no attribute could be read")
+    return f"{len(attempts) - len(later)} attributes were read"
 
 
 def _not_readable(trial: Trial) -> Script[str | None]:
@@ -126,6 +138,7 @@ def held_to_types(trial: Trial, attempts: Collection[Attempt]) -> int:
 
     Raises:
         Failed: A value has another type than its row.
+        Inconclusive: The tables know none of them.
     """
     wrong: list[str] = []
     unsure: list[str] = []
@@ -148,6 +161,8 @@ def held_to_types(trial: Trial, attempts: Collection[Attempt]) -> int:
         trial.remarks.append(f"doubtful, as our tables are not sure of the row: {some(unsure)}")
     if wrong:
         raise Failed(some(wrong))
+    if unknown == len(attempts):
+        raise Inconclusive("no attribute of the class tables could be read")
     return len(attempts) - unknown
 
 

@@ -21,7 +21,15 @@ from openami.cosem.classes.associations import (
     ShortNameElement,
 )
 from openami.cosem.client import Client
-from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
+from openami.cosem.conformance.case import (
+    Failed,
+    Family,
+    Group,
+    Inconclusive,
+    Need,
+    NotApplicable,
+    Script,
+)
 from openami.cosem.conformance.data_sn import elements
 from openami.cosem.conformance.objects import (
     LDN,
@@ -128,6 +136,8 @@ def _logical_names(trial: Trial) -> Script[str | None]:
         problems += [f"{each} is refused: {each.refusal}" for each in first if each.refusal]
     if problems:
         raise Failed(f"{some(problems)}; a base name is that of the logical name")
+    if not first or all(each.refusal for each in first):
+        raise Inconclusive("no attribute 1 could be read")
     return f"{len(first)} base names, each that of its logical name"
 
 
@@ -146,7 +156,10 @@ def _readable(trial: Trial) -> Script[str | None]:
     wrong = [str(each) for each in closed if not each.refusal]
     if wrong:
         raise Failed(f"access_rights_list does not let read {some(wrong)}, and a value came")
-    return f"{len(open_ones)} attributes were read and {len(closed)} refused, as the list says"
+    if len(later) == len(open_ones):
+        raise Inconclusive("no attribute could be read")
+    read = len(open_ones) - len(later)
+    return f"{read} attributes were read and {len(closed)} refused, as the list says"
 
 
 def _types(trial: Trial) -> Script[str | None]:

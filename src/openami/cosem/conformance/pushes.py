@@ -248,7 +248,7 @@ def _confirmed(trial: Trial) -> Script[str | None]:
         raise Failed(f"{shown(again)} was pushed after the confirmation; nothing is due")
     last = push_row(trial, PushSetupV2.last_confirmation_date_time.index)
     after = yield from read_row(trial, client, last)
-    if after in {before, ANY_TIME}:
+    if not isinstance(after, bytes) or after == before or bytes(after) == ANY_TIME:
         raise Failed("last_confirmation_date_time does not show the confirmation")
     return None
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from openami.cosem.classes.access_control import SecuritySetup
 from openami.cosem.client import Client
-from openami.cosem.conformance.answers import refused
+from openami.cosem.conformance import answers
 from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
 from openami.cosem.conformance.data_ln import OWN_NAME
 from openami.cosem.conformance.data_writing import (
@@ -67,17 +67,7 @@ GET_OWN_NAME: Final = GetRequestNormal(
 
 def no_data(client: Client, answer: bytes | None, said: str) -> str:
     """Hold the answer to a wrongly protected GET to not giving data."""
-    plain = answer
-    channel = client.channel
-    if channel is not None and answer and answer[0] not in {0xD8, 0x0E, 0xC4}:
-        try:
-            plain, _ = channel.unprotect(answer)
-        except DlmsError:
-            # Whatever it is, it is not a response that the client could use.
-            if answer[0] in {0xCC, 0xD4, 0xDB, 0xDC, 0xDD, 0xDF}:
-                raise Failed(f"{shown(answer)} came to {said}; it must be refused") from None
-            return shown(answer)
-    return refused(plain, said, silence=True, error=True)
+    return answers.no_data(client.channel, answer, said)
 
 
 def _ciphering(policy: SecurityPolicy) -> int:

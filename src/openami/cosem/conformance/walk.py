@@ -77,9 +77,12 @@ def object_list(trial: Trial, client: Client) -> Script[tuple[ObjectListElement,
     """
     octets = yield from trial.steps(client.get_raw(*OBJECT_LIST))
     try:
-        return AssociationLn.object_list.kind.from_data(axdr_data.decode(octets))
+        found = AssociationLn.object_list.kind.from_data(axdr_data.decode(octets))
     except (KindError, DlmsError) as error:
         raise Failed(f"the object list cannot be read: {error}") from None
+    if not found:
+        raise Failed(f"the object list is empty; {CURRENT_ASSOCIATION} is on every one")
+    return found
 
 
 def version_of(elements: Iterable[ObjectListElement]) -> int:
