@@ -12,6 +12,9 @@ from cli.runs import Run
 from firmware.made import FOLDER, VECTORS
 from firmware.test_vectors import WITH_COUNTER_5
 from openami.cli.image import image as command
+from openami.concentrator.own.banks import KIND
+from openami.firmware.image import Image
+from openami.firmware.tlv import TlvType
 
 PUBLIC = FOLDER / "fw-key-0-pub.pem"
 PAYLOAD = bytes(range(256)) * 9
@@ -278,5 +281,14 @@ def test_metrology_is_built_for_its_seal_and_has_a_budget(bench: Bench) -> None:
     bench("build", "-k", bench.key, "-v", "1.0.0", "--counter", 3, "--metrology", target)
     assert bench.verdict(target, "--counter", 3)["version"] == "1.0.0+0"
     programs = json.loads(bench("budget", "--json"))["programs"]
-    assert set(programs) == {"secure", "management", "metrology"}
+    assert set(programs) == {"secure", "management", "metrology", "concentrator"}
     assert all(each["octets"] <= each["room"] for each in programs.values())
+
+
+def test_a_concentrators_image_is_built_of_this_package(bench: Bench) -> None:
+    target = bench.folder / "concentrator.bin"
+    bench("build", "-k", bench.key, "-v", "1.0.0", "--counter", 3, "--concentrator", target)
+    assert bench.verdict(target, "--counter", 3)["version"] == "1.0.0+0"
+    found = Image.decode(target.read_bytes())
+    KIND.judge(found)
+    assert found.one(TlvType.UUID_CID) == KIND.class_id

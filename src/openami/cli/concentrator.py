@@ -6,12 +6,22 @@ from pathlib import Path
 
 import click
 
+from openami.cli.image_files import octets_of
 from openami.concentrator.config import ConcentratorConfig
+from openami.concentrator.installing import install_image
+from openami.concentrator.module import serve as serve_booted
 from openami.concentrator.process import serve
 from openami.concentrator.standing import Standing, stand
 from openami.exchange.field import notice_text
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
+
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder with config.toml, certificates and journal, e.g. var/concentrators/north.",
+)
 
 
 @click.group()
@@ -20,12 +30,7 @@ def concentrator() -> None:
 
 
 @concentrator.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder with config.toml, certificates and journal, e.g. var/concentrators/north.",
-)
+@home_option
 @click.option("--verbose", is_flag=True, help="Log every connection.")
 def run(home: Path, *, verbose: bool) -> None:
     """Run one concentrator until SIGTERM."""
@@ -34,12 +39,38 @@ def run(home: Path, *, verbose: bool) -> None:
 
 
 @concentrator.command()
+@home_option
+def boot(home: Path) -> None:
+    """Verify the concentrator's firmware and run it, until SIGTERM.
+
+    Its flash is made first where there is none.  What runs is the image in the flash and not this
+    package; it logs into the folder `run`.
+    """
+    set_up_logs()
+    run_until_stopped(lambda stop: serve_booted(home.resolve(), stop))
+
+
+@concentrator.command()
+@home_option
 @click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder with config.toml, certificates and journal, e.g. var/concentrators/north.",
+    "--without-uplink",
+    is_flag=True,
+    help="Confirm it although the head-end is out of reach, as it is now.",
 )
+@click.argument("image", type=click.Path(path_type=Path, dir_okay=False))
+def install(home: Path, image: Path, *, without_uplink: bool) -> None:
+    """Put the signed IMAGE into the bank that does not run; the next start tries it.
+
+    The concentrator must not run.  A running one takes an image through its port for tools
+    (`openami image send URL IMAGE --activate`) or from the head-end.
+    """
+    found = install_image(home.resolve(), octets_of(image), needs_uplink=not without_uplink)
+    counter = found.security_counter
+    click.echo(f"{image}: version {found.version}, security counter {counter}: tried at next start")
+
+
+@concentrator.command()
+@home_option
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def status(home: Path, *, as_json: bool) -> None:
     """Show meters, links, journal and notices, whether the concentrator runs or not."""

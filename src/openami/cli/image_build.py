@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openami image build` and `budget`: the meter's own firmware, and what of its room it takes."""
+"""`openami image build` and `budget`: firmware of this package, and what of its room it takes."""
 
 import json
 from pathlib import Path
@@ -15,9 +15,10 @@ from openami.cli.image_files import (
     revocation_option,
     write,
 )
+from openami.concentrator.module import RELEASE as CONCENTRATORS
 from openami.device.payload.errors import PayloadError
 from openami.device.payload.pack import Packed, pack
-from openami.device.payload.parts import METROLOGY
+from openami.device.payload.parts import CONCENTRATOR, METROLOGY, Program
 from openami.device.payload.release import Release, verify_room
 from openami.device.payload.sources import here, sizes
 from openami.device.sealedimage import sealed_image
@@ -35,6 +36,7 @@ SHOWN = 20
 @revocation_option
 @cards_option
 @click.option("--metrology", is_flag=True, help="Of metrology, under its seal's key.")
+@click.option("--concentrator", is_flag=True, help="Of a concentrator.")
 @click.argument("target", type=FILE)
 def build(  # noqa: PLR0913, PLR0917  one for each option
     key: Path,
@@ -45,8 +47,12 @@ def build(  # noqa: PLR0913, PLR0917  one for each option
     target: Path,
     *,
     metrology: bool,
+    concentrator: bool,
 ) -> int:
-    """Build the meter's firmware from this package, and sign it."""
+    """Build the meter's firmware from this package, or another device's, and sign it."""
+    if metrology and concentrator:
+        sentence = "an image is of metrology or of a concentrator: give one of both options"
+        raise UserError(sentence, ExitCode.ASKED_WRONGLY)
     if metrology and revocation is not None:
         sentence = "a seal is given up by exchanging the module: leave out --revocation"
         raise UserError(sentence, ExitCode.ASKED_WRONGLY)
@@ -60,6 +66,8 @@ def build(  # noqa: PLR0913, PLR0917  one for each option
         )
         if metrology:
             image = sealed_image(version, counter, signer)
+        elif concentrator:
+            image = CONCENTRATORS.image(here(), version, counter, signer, carried)
         else:
             image = released().image(version, counter, signer, carried)
     except ValueError as error:
@@ -83,7 +91,8 @@ def budget(*, everything: bool, as_json: bool) -> int:
         _print(release, None if everything else SHOWN)
     try:
         release.verify_budget()
-        verify_room(_metrology())
+        verify_room(_packed(METROLOGY))
+        verify_room(_packed(CONCENTRATOR))
     except PayloadError as error:
         raise UserError(str(error)) from None
     return 0
@@ -101,15 +110,15 @@ def released() -> Release:
         raise UserError(str(error)) from None
 
 
-def _metrology() -> Packed:
+def _packed(program: Program) -> Packed:
     try:
-        return pack(METROLOGY, here())
+        return pack(program, here())
     except PayloadError as error:
         raise UserError(str(error)) from None
 
 
 def _print(release: Release, most: int | None) -> None:
-    for packed in (*release.programs, _metrology()):
+    for packed in (*release.programs, _packed(METROLOGY), _packed(CONCENTRATOR)):
         name, octets, room = packed.program.name, len(packed.octets), packed.program.room_octets
         click.echo(
             f"{name}: {octets:,} of {room:,} octets, {100 * octets / room:.0f} %, "
@@ -127,6 +136,6 @@ def _as_json(release: Release) -> dict[str, object]:
             "room": packed.program.room_octets,
             "modules": {name.rstrip("."): octets for name, octets in packed.modules.items()},
         }
-        for packed in (*release.programs, _metrology())
+        for packed in (*release.programs, _packed(METROLOGY), _packed(CONCENTRATOR))
     }
     return {"programs": programs, "spare": release.spare_octets}

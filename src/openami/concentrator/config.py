@@ -7,6 +7,8 @@ from typing import Self
 
 from openami.concentrator.journal import MOST_OCTETS
 from openami.concentrator.lines.config import LineConfig
+from openami.concentrator.own.banks import BANK_OCTETS, LEAST_BANK_OCTETS, MOST_BANK_OCTETS
+from openami.firmware.flash import PAGE_OCTETS
 from openami.runtime.config import ConfigFile
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import Url
@@ -41,6 +43,8 @@ class ConcentratorConfig:
     keys: Path  # our own, for whoever reads us by DLMS; may be missing
     own_listen: Url | None = None  # for tools
     lines: tuple[LineConfig, ...] = ()  # HDLC lines
+    bank_octets: int = BANK_OCTETS  # of each bank of firmware, when the flash is made
+    trial_s: float = 120.0  # in which firmware on trial has to show that it works
 
     @classmethod
     def load(cls, home: Path) -> Self:
@@ -52,6 +56,12 @@ class ConcentratorConfig:
         file = ConfigFile(home / "config.toml")
         own, meters, uplink = (file.table(n) for n in ("concentrator", "meters", "uplink"))
         journal, registry = file.table("journal"), file.table("registry")
+        firmware = file.table("firmware")
+        bank_octets = firmware.whole(
+            "bank_octets", BANK_OCTETS, least=LEAST_BANK_OCTETS, most=MOST_BANK_OCTETS
+        )
+        if bank_octets % PAGE_OCTETS:
+            raise firmware.refused("bank_octets", f"whole pages of {PAGE_OCTETS} octets")
         config = cls(
             home=home,
             name=own.text("name"),
@@ -77,6 +87,8 @@ class ConcentratorConfig:
             identity=TlsIdentity.of(file.table("tls")),
             keys=own.path("keys", "keys.json"),
             own_listen=Url.of(own, "listen") if own.text("listen", "") else None,
+            bank_octets=bank_octets,
+            trial_s=firmware.number("trial_s", 120.0),
             lines=tuple(LineConfig.of(*each) for each in file.group("line").items()),
         )
         file.refuse_unknown()

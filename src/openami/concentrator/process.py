@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from openami.concentrator.lines.service import HdlcLine
 from openami.concentrator.meters_side import listen_for_meters
 from openami.concentrator.observer import Observer
 from openami.concentrator.own.device import OwnConnection, OwnDevice, OwnWire
+from openami.concentrator.own.firmware import OwnFirmware
 from openami.concentrator.own.objects import Sources
 from openami.concentrator.plans import Plans
 from openami.concentrator.registry import Registry, read_notices
@@ -26,10 +27,14 @@ from openami.concentrator.sqlitefile import open_reader
 from openami.concentrator.uplink import Uplink
 from openami.concentrator.window import Window
 from openami.concentrator.words import Words
+from openami.device.alone import alone
+from openami.device.files import SECURE
+from openami.device.handover import Handover
+from openami.device.trial import Checks
 from openami.exchange.field import Heartbeat, Notice
 from openami.exchange.orders import decode_order
 from openami.runtime.clock import real_us, to_us
-from openami.runtime.errors import ConfigurationError
+from openami.runtime.errors import ConfigurationError, ExitCode
 from openami.runtime.groupcommit import GroupCommit
 from openami.runtime.layout import Layout
 from openami.runtime.process import until_stopped
@@ -40,6 +45,8 @@ from openami.transport.tls import Expected, Role, Secured, server_tls
 log = logging.getLogger(__name__)
 
 STATUS_S: Final = 1.0
+FIRMWARE_S: Final = 0.2
+ANSWER_S: Final = 0.3
 TOOLS: Final = Expected(roles=frozenset({Role.CLIENT, Role.HEAD_END}))
 
 
@@ -58,14 +65,23 @@ class Concentrator:
     listener: Listener | None = None
     tools: Listener | None = None
 
-    def __init__(self, config: ConcentratorConfig) -> None:
+    def __init__(self, config: ConcentratorConfig, record: Handover | None = None) -> None:
         """Open the journal; call inside a running loop.
 
+        Args:
+            config: As loaded.
+            record: Of this start, where firmware was booted; None where the package runs.
+
         Raises:
-            ConfigurationError: The journal cannot be opened.
+            ConfigurationError: The journal cannot be opened, or the flash holds no state.
+            StorageError: The flash cannot be opened.
         """
         self.config = config
         self.started = datetime.now(UTC)
+        self.firmware: OwnFirmware | None = None
+        if record is not None:
+            until_s = time.monotonic() + config.trial_s
+            self.firmware = OwnFirmware(config.home, record, trial_until_s=until_s)
         self.journal = Journal(
             config.journal, quota=config.quota_per_meter, most_octets=config.most_octets
         )
@@ -82,7 +98,7 @@ class Concentrator:
             most_entries=config.window_entries, receipt_timeout_s=config.receipt_timeout_s
         )
         self.words = Words(self.registry, self.heartbeat, time.monotonic, config.heartbeat_s)
-        self.own = OwnDevice(config.name, config.title, config.keys, self._sources())
+        self.own = OwnDevice(config.name, config.title, config.keys, self._sources(), self.firmware)
         self.uplink = Uplink(
             self.relay,
             self.journal,
@@ -105,6 +121,8 @@ class Concentrator:
         self._orders: set[asyncio.Task[None]] = set()
         self.lines = [HdlcLine(line, self.relay, self.registry) for line in config.lines]
         self.observer.began(self.journal.set_aside)
+        if self.firmware is not None:
+            self.firmware.bind(self.checks(), lambda: self.uplink.is_up)
 
     async def run(self, stop: asyncio.Event, run_folder: Path | None = None) -> None:
         """Serve until `stop` is set; what meters sent until then is journalled and receipted.
@@ -137,6 +155,7 @@ class Concentrator:
             asyncio.create_task(self.observer.run()),
             asyncio.create_task(self.collection.run()),
             asyncio.create_task(self._report(run_folder)),
+            asyncio.create_task(self._follow_firmware(stop)),
             *(asyncio.create_task(line.run()) for line in self.lines),
         ]
         try:
@@ -152,7 +171,33 @@ class Concentrator:
             self.uplink.supersede()
             self.observer.ended()
             await self._close_journal()
+            if self.firmware is not None:
+                self.firmware.close()
         log.info("concentrator %s stopped, %d entries wait", self.config.name, self.journal.depth)
+
+    def checks(self) -> Checks:
+        """Return what must work before firmware on trial is confirmed, beside the uplink."""
+        return {
+            "journal": lambda: not (self.writer.trouble or self.registry.failing),
+            "ports": lambda: (
+                self.listener is not None
+                and (self.tools is not None or self.config.own_listen is None)
+            ),
+        }
+
+    async def _follow_firmware(self, stop: asyncio.Event) -> None:
+        """Keep trial and image transfer going; end the process where a new start is wanted."""
+        own, images = self.firmware, self.own.images
+        while own is not None:
+            own.tick(time.monotonic())
+            now_us = round(time.monotonic() * 1e6)
+            if images is not None and (due_us := images.due_us()) is not None and due_us <= now_us:
+                images.tick(now_us)
+            if own.restarting:
+                await asyncio.sleep(ANSWER_S)  # whoever asked for it hears so
+                stop.set()
+            await asyncio.sleep(FIRMWARE_S)
+        await asyncio.Event().wait()
 
     def _sources(self) -> Sources:
         def notices(newest: int) -> list[Notice]:
@@ -189,6 +234,7 @@ class Concentrator:
             "lines": len(self.lines),
             "lines up": sum(line.is_up for line in self.lines),
             "alarm": self.writer.trouble or self.registry.failing,
+            **({} if self.firmware is None else self.firmware.figures()),
         }
 
     def heartbeat(self) -> Heartbeat:
@@ -238,7 +284,21 @@ class Concentrator:
         await self.registry.close()
 
 
-async def serve(home: Path, stop: asyncio.Event) -> None:
-    """Run the concentrator of folder `home`, below `var/concentrators`, until `stop` is set."""
+async def serve(home: Path, stop: asyncio.Event, record: Handover | None = None) -> ExitCode:
+    """Run the concentrator of folder `home`, below `var/concentrators`, until `stop` is set.
+
+    Args:
+        home: With its files.
+        stop: Ends it.
+        record: Of this start, where firmware was booted; then nobody else may write the flash.
+
+    Returns:
+        The exit status: `RESTART` where the firmware wants a new start from the flash.
+    """
     run_folder = Layout(home.parent.parent).run
-    await Concentrator(ConcentratorConfig.load(home)).run(stop, run_folder)
+    config = ConcentratorConfig.load(home)
+    with nullcontext() if record is None else alone(home / SECURE):
+        running = Concentrator(config, record)
+        await running.run(stop, run_folder)
+        own = running.firmware
+        return ExitCode.RESTART if own is not None and own.restarting else ExitCode.DONE

@@ -119,7 +119,7 @@ class BootRegion:
         burned = otp.read(BOOT, BOOT_ENTRIES)
         if self.digest != burned:
             found = f"{self.digest.hex()[:16]}…, burned is {burned.hex()[:16]}…"
-            raise BootRegionError(f"the boot region was altered ({found}): exchange the meter")
+            raise BootRegionError(f"the boot region was altered ({found}): exchange the device")
 
     def trusted(self, otp: Otp) -> tuple[VerifyingKey, ...]:
         """Return the keys that were not given up."""

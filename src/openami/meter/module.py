@@ -23,12 +23,13 @@ from openami.device.handover import SEED_OCTETS, Component, Handover
 from openami.device.payload import rom
 from openami.device.power import Booted, Recovering
 from openami.device.secure.door import open_door
+from openami.device.watchdog import is_silent
 from openami.firmware.bank import Bank
 from openami.meter.config import MeterConfig
 from openami.meter.partition import Partition, partition_of
 from openami.meter.walls import Walls
 from openami.psa.lifecycle import LifeCycle
-from openami.runtime.status import Figures, read_statuses
+from openami.runtime.status import Figures
 from openami.runtime.supervisor import COMMAND, Child, Program, Supervisor, open_log
 
 log = logging.getLogger(__name__)
@@ -193,9 +194,7 @@ class Module(Child):
         """
         if self.record is None or not self.record.trial:
             return False
-        found = [each for each in read_statuses(self.log.parent) if each.process == NAME]
-        silent_s = min([time.monotonic() - began_s, *(each.age_s for each in found)])
-        return silent_s > self.watchdog_s
+        return is_silent(self.log.parent, NAME, began_s, self.watchdog_s)
 
     async def _run(
         self, programs: Sequence[Program], partition: Partition | None, stop: asyncio.Event

@@ -2,13 +2,15 @@
 """The concentrator's logical device: over the uplink, and at a port of its own for tools.
 
 The public client reads name, version, clock and frame counter.  Whoever has the keys reads the
-rest as client 1 with HLS and GMAC, authenticated and encrypted, as with a meter.
+rest as client 1 with HLS and GMAC, authenticated and encrypted, as with a meter, and sends the next
+firmware.
 """
 
 import os
 from pathlib import Path
 from typing import Final
 
+from openami.concentrator.own.firmware import OwnFirmware
 from openami.concentrator.own.keys import OwnCounters, ciphering_of, load_keys
 from openami.concentrator.own.objects import (
     CLOCK,
@@ -18,15 +20,21 @@ from openami.concentrator.own.objects import (
     Sources,
     own_objects,
 )
+from openami.cosem.classes.image_transfer import ImageTransfer
 from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
 from openami.cosem.rights import ALL, Grant
 from openami.cosem.server import ServerConnection
+from openami.device.images import receive_images
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
 from openami.exchange.uplink import MANAGEMENT_SERVER
 from openami.transport.wire import Wire
 
 PUBLIC_GRANTS: Final = tuple(Grant(at=at, read=ALL) for at in (LDN, FIRMWARE, CLOCK, FRAME_COUNTER))
+MANAGER_GRANTS: Final = (
+    Grant(read=ALL),
+    Grant(of=ImageTransfer, write=frozenset({5}), invoke=ALL),
+)
 COUNTERS: Final = "counters.json"
 
 
@@ -35,9 +43,17 @@ class OwnDevice:
 
     Attributes:
         device: Its objects and who may associate.
+        images: Takes the next firmware; None where nothing was booted.
     """
 
-    def __init__(self, name: str, title: bytes, keys: Path, sources: Sources) -> None:
+    def __init__(
+        self,
+        name: str,
+        title: bytes,
+        keys: Path,
+        sources: Sources,
+        firmware: OwnFirmware | None = None,
+    ) -> None:
         """Make the device; without a file of keys the public client alone is let in.
 
         Args:
@@ -45,6 +61,7 @@ class OwnDevice:
             title: Its system title.
             keys: Its `keys.json`; the counters lie beside it.
             sources: Who knows the values; `window_expected` is known here.
+            firmware: What was booted, and where the next one goes; None where nothing was.
 
         Raises:
             ConfigurationError: Keys or counters are damaged.
@@ -59,11 +76,12 @@ class OwnDevice:
                 client_sap=CLIENT_MANAGEMENT_PROCESS,
                 mechanism=Mechanism.HLS_GMAC,
                 ciphering=self._ciphering,
-                grants=(Grant(read=ALL),),
+                grants=MANAGER_GRANTS if firmware is not None else (Grant(read=ALL),),
             )
             policies.append(manager)
         known = sources._replace(window_expected=self._expected)
-        objects = own_objects(f"{title[:3].decode(errors='replace')}{name}", known)
+        objects = own_objects(f"{title[:3].decode(errors='replace')}{name}", known, firmware)
+        self.images = None if firmware is None else receive_images(objects, firmware.firmware)
         self.device = LogicalDevice(objects=objects, associations=policies, system_title=title)
 
     def _expected(self) -> int:

@@ -2,21 +2,23 @@
 """The concentrator's objects: who it is, how it is, what happened, how good its links are.
 
 Group C = 128 is free for manufacturers (DLMS UA 1000-1, 6.2); docs/concentrator.md lists the names.
-Nothing here can be written: what changes a concentrator stands in its configuration.
+Nothing here can be written but the next firmware: what changes a concentrator stands in its
+configuration.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from openami.concentrator.own.firmware import OwnFirmware
 from openami.cosem.classes.measurement import Data, ProfileGeneric
 from openami.cosem.classes.time_event import Clock, ClockBase
 from openami.cosem.model import InterfaceClass
 from openami.cosem.serving.profile import EncodedRows, profile_generic
 from openami.dlms import data as axdr_data
 from openami.dlms.apdu.selective import CaptureObject
-from openami.dlms.data import Data as CosemData
 from openami.dlms.data import (
+    Array,
     DoubleLongUnsigned,
     Enum,
     Long64Unsigned,
@@ -25,6 +27,7 @@ from openami.dlms.data import (
     Utf8String,
     VisibleString,
 )
+from openami.dlms.data import Data as CosemData
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
 from openami.exchange.field import Heartbeat, LinkState, Notice
@@ -38,6 +41,7 @@ EVENT_CODE: Final = Obis(0, 0, 96, 11, 0, 255)
 EVENT_LOG: Final = Obis(0, 0, 99, 98, 0, 255)
 LINKS: Final = Obis(0, 0, 128, 1, 0, 255)
 FIRMWARE_VERSION: Final = "openami 0.1.0"
+"""Where nothing was booted, and the installed package runs."""
 MOST_NOTICES: Final = 1000
 LINK_COLUMNS: Final = (
     "title",
@@ -65,6 +69,11 @@ def link_column(number: int) -> Obis:
 def notice_column(number: int) -> Obis:
     """Return the name of a column of the event log: 1 number, 2 meter, 3 text."""
     return Obis(0, 0, 128, 3, number, 255)
+
+
+def firmware_state(number: int) -> Obis:
+    """Return the name of a row of `_firmware`."""
+    return Obis(0, 0, 128, 4, number, 255)
 
 
 STATE: Final[Sequence[tuple[str, Callable[[Heartbeat], CosemData]]]] = (
@@ -116,16 +125,20 @@ class Rows:
         return _encoded(row for _, row in self._rows()[first - 1 : last])
 
 
-def own_objects(name: str, sources: Sources) -> list[InterfaceClass]:
+def own_objects(
+    name: str, sources: Sources, firmware: OwnFirmware | None = None
+) -> list[InterfaceClass]:
     """Return the objects of a concentrator.
 
     Args:
         name: Its logical device name.
         sources: Who knows the values.
+        firmware: What was booted; None where the installed package runs.
     """
+    version = FIRMWARE_VERSION if firmware is None else firmware.firmware.version
     return [
         Data(LDN, value=OctetString(name.encode())),
-        Data(FIRMWARE, value=VisibleString(FIRMWARE_VERSION)),
+        Data(FIRMWARE, value=VisibleString(version)),
         _clock(sources),
         _live(FRAME_COUNTER, lambda: DoubleLongUnsigned(sources.window_expected())),
         *(
@@ -136,6 +149,33 @@ def own_objects(name: str, sources: Sources) -> list[InterfaceClass]:
         _live(state(COLLECTED), lambda: Long64Unsigned(sources.collected())),
         _links(sources),
         _event_log(sources),
+        *([] if firmware is None else _firmware(firmware)),
+    ]
+
+
+def _firmware(own: OwnFirmware) -> list[InterfaceClass]:
+    """Return what runs, as it was measured, and how an update stands."""
+    components = tuple(
+        Structure(
+            (
+                VisibleString(each.kind),
+                OctetString(each.measurement),
+                OctetString(each.signer),
+                VisibleString(each.version),
+            )
+        )
+        for each in own.record.components
+    )
+    return [
+        _live(
+            firmware_state(0),
+            lambda: DoubleLongUnsigned(own.update.standing().security_counter),
+        ),
+        Data(firmware_state(1), value=Enum(own.record.bank)),
+        _live(firmware_state(2), lambda: own.on_trial),
+        _live(firmware_state(3), lambda: Enum(own.update.state)),
+        Data(firmware_state(4), value=Utf8String(own.record.problem)),
+        Data(firmware_state(5), value=Array(components)),
     ]
 
 

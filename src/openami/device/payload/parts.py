@@ -118,6 +118,7 @@ CONCENTRATOR: Final = Program(
     denied=MappingProxyType(
         {name: why for name, why in NO_TOOLS.items() if name not in ASKS_METERS}
         | {
+            "openami.concentrator.installing": "a command puts images there",
             "openami.concentrator.module": "what verifies and starts the program",
             "openami.concentrator.standing": "files are shown to people by a command",
         }

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The concentrator's own firmware: booted, updated while meters push, and what is refused."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from chain import until
+from concentrator.booted import Booted, booted
+from loops import in_loop
+from openami.cli.concentrator import concentrator
+from openami.concentrator.module import RELEASE
+from openami.cosem.asking import image as asking
+from openami.device.payload.sources import Library, Source
+from openami.firmware.image import Image, Version
+
+pytestmark = pytest.mark.faults
+
+
+@in_loop
+async def test_an_update_over_the_uplink_loses_nothing_that_meters_push(tmp_path: Path) -> None:
+    async with booted(tmp_path, meters=2) as found:
+        await found.says("0.1.0+0 in bank A")
+        assert found.state.counter == 1
+        pushing = asyncio.create_task(found.keep_pushing(1))
+        await until(lambda: len(found.chain.stored()) > 2)
+
+        assert await found.send(found.image("0.2.0", 2)) > 100
+        await found.says("0.2.0+0 in bank B")
+        assert found.state.counter == 2
+        await until(lambda: found.chain.headend.uplinks.up == 1)
+        before = len(found.chain.stored())
+        await until(lambda: len(found.chain.stored()) > before + 2)
+        pushing.cancel()
+        meter = found.chain.meters[1]
+        await until(lambda: not meter.outbox)
+        await until(lambda: len(found.chain.stored()) == found.pushed)
+
+        session, client = found.session()
+        await session.run(client.associate())
+        status = await session.run(asking.status(client))
+        assert status.name == "ACTIVATION_SUCCESSFUL"
+
+
+CRASH = "\nraise SystemExit('no such thing')\n"
+HANG = "\nimport time\ntime.sleep(600)\n"
+
+
+class Changed(Library):
+    """This package, with more in the module that a program begins with."""
+
+    def __init__(self, more: str) -> None:
+        super().__init__(Path("src/openami").resolve())
+        self._more = more
+
+    def find(self, name: str) -> Source | None:
+        found = super().find(name)
+        if name == "openami.concentrator.part" and found is not None:
+            return replace(found, text=found.text + self._more)
+        return found
+
+
+def bad_image(found: Booted, more: str) -> Image:
+    return RELEASE.image(Changed(more), Version.parse("0.3.0"), 3, found.key)
+
+
+@pytest.mark.long
+@in_loop
+async def test_firmware_that_crashes_is_left_and_a_running_concentrator_is_not_written_over(
+    tmp_path: Path,
+) -> None:
+    async with booted(tmp_path) as found:
+        await found.says("0.1.0+0 in bank A")
+        file = tmp_path / "crash.bin"
+        file.write_bytes(bad_image(found, CRASH).encode())
+        words = ["install", "--home", str(found.home), str(file)]
+        refused = await asyncio.to_thread(CliRunner().invoke, concentrator, words)
+        assert "runs: stop it" in str(refused.exception)
+        await found.launcher.end()
+        done = await asyncio.to_thread(CliRunner().invoke, concentrator, words)
+        assert "version 0.3.0+0, security counter 3: tried at next start" in done.output
+        found.start()
+        await until(lambda: found.figures.get("firmware problem") == "not-confirmed")
+        await found.says("0.1.0+0 in bank A")
+        assert found.state.counter == 1
+
+
+@pytest.mark.long
+@in_loop
+async def test_firmware_that_hangs_or_has_no_uplink_is_left(tmp_path: Path) -> None:
+    async with booted(tmp_path, trial_s=4.0) as found:
+        await found.says("0.1.0+0 in bank A")
+        await found.send(bad_image(found, HANG))
+        await until(lambda: found.figures.get("firmware problem") == "not-confirmed")
+        await found.says("0.1.0+0 in bank A")
+        await until(lambda: found.chain.headend.uplinks.up == 1)
+
+        await found.send(found.image("0.2.0", 2))
+        await found.chain.headend_ends()  # the uplink was there before, and does not come back
+        await until(lambda: found.figures.get("firmware problem") == "uplink")
+        await found.says("0.1.0+0 in bank A")
+        assert found.state.counter == 1
+        await found.chain.start_headend()
+
+
+@pytest.mark.long
+@in_loop
+async def test_a_transfer_goes_on_after_the_concentrator_was_killed(tmp_path: Path) -> None:
+    async with booted(tmp_path) as found:
+        await found.says("0.1.0+0 in bank A")
+        octets = found.image("0.2.0", 2).encode()
+        blocks = -(-len(octets) // 1024)
+        session, client = found.session()
+        await session.run(client.associate())
+        await session.run(asking.initiate(client, b"next", len(octets)))
+        for number in range(40):
+            await session.run(asking.send_block(client, octets, number, 1024))
+        found.kill()
+        await until(lambda: found.chain.headend.uplinks.up == 0)
+        await until(lambda: found.chain.headend.uplinks.up == 1)
+        assert await found.send(found.image("0.2.0", 2)) == blocks - 40
+        await found.says("0.2.0+0 in bank B")
