@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from device.sealedmeter import KEYS, image
 from meter.plant import HopProcess, Plant
 from openami.device.factory import FACTORY_IMAGE
+from openami.device.pairing import KEY_FILE, PEER_FILE
 from openami.lifecycle.plan import meter_title
 from openami.lifecycle.provision import provision
 from openami.meter.config import MeterConfig
@@ -191,6 +192,7 @@ def test_each_part_is_a_user_of_its_own(open_folder: Path) -> None:
             assert "not permitted" in await asyncio.to_thread(renamed_by, toml, management)
             held = [each.readlink().name for each in files_of(plant.pid("management"))]
             assert "tls.key" not in held
+            assert not (plant.meter_home(1) / "management" / KEY_FILE).exists()  # it is joined
             home = plant.meter_home(1)
             for attempt in (home / "secure" / "flash.bin", home / "secure" / "otp.bin"):
                 assert "Permission denied" in await asyncio.to_thread(
@@ -252,16 +254,23 @@ def test_keys_are_nowhere_in_the_clear_after_the_factory(tmp_path: Path) -> None
     keys = MeterConfig.load(home).keys
     assert keys is not None
     secrets = [keys.guek, keys.gak, keys.kek, keys.lls]
+    assert openami("meter", "pair", "--home", str(home)).returncode == 0
+    of_the_link = home / "management" / KEY_FILE
+    secrets.append(of_the_link.read_bytes())
 
     done = openami("meter", "personalise", "--home", str(home))
 
     assert done.returncode == 0, done.stderr
     assert MeterConfig.load(home).keys is None
+    assert not of_the_link.exists()
     for path in home.rglob("*"):
         octets = path.read_bytes() if path.is_file() else b""
         for secret in secrets:
             assert secret not in octets
             assert secret.hex().encode() not in octets.lower()
+    told = (home / "metrology" / PEER_FILE).read_bytes()
+    assert openami("meter", "pair", "--home", str(home)).returncode == 0
+    assert (home / "metrology" / PEER_FILE).read_bytes() == told
     again = openami("meter", "personalise", "--home", str(home))
     assert again.returncode == 0, again.stderr
     provision(plant.layout, plant.plan, lambda *_: None)  # as at the next `openami up`

@@ -14,8 +14,8 @@ from openami.lifecycle.plan import Plan
 from openami.lifecycle.provision import provision
 from openami.meter import walls
 from openami.meter.config import MeterConfig
-from openami.meter.personalise import erase
 from openami.meter.walls import NOT_PERSONALISED, Walls, walls_of
+from openami.runtime.files import erase
 from openami.runtime.layout import Layout
 from openami.runtime.users import Part, User, Users
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Durable files: whole or not at all, and sentences when they cannot be."""
 
+import os
 import resource
 import stat
 from pathlib import Path
@@ -31,6 +32,18 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_what_somebody_left_under_the_name_of_the_new_file_is_not_written(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    (tmp_path / f".state.json.{os.getpid()}.new").symlink_to(precious)
+
+    write_durably(tmp_path / "state.json", b"new")
+
+    assert precious.read_bytes() == b"precious"
+    assert (tmp_path / "state.json").read_bytes() == b"new"
+    assert not (tmp_path / "state.json").is_symlink()
 
 
 def test_what_cannot_be_read_says_where_and_what_to_do(tmp_path: Path) -> None:

@@ -100,13 +100,23 @@ class Pair:
     peer: bytes | None
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read both key files of a module.
+    def load(cls, folder: Path, walled: Agreement | None = None) -> Self:
+        """Read the key files of a module.
+
+        Args:
+            folder: The module's.
+            walled: Its own key where that is in a secure world; one in a file goes before it, of a
+                module that was paired before it had such a key.
 
         Raises:
             UserError: Its own key cannot be used, or the other is no key.
         """
-        own, path = SoftwareKey.load(folder / KEY_FILE), folder / PEER_FILE
+        own: Agreement
+        if walled is not None and not (folder / KEY_FILE).exists():
+            own = walled
+        else:
+            own = SoftwareKey.load(folder / KEY_FILE)
+        path = folder / PEER_FILE
         if not path.exists():
             return cls(own, None)
         try:
@@ -134,23 +144,43 @@ def pair(one: Path, other: Path, entropy: Entropy) -> None:
     Raises:
         UserError: A key file that is there cannot be used, or the disk refused.
     """
-    keys = []
-    for folder in (one, other):
-        if not (path := folder / KEY_FILE).exists():
-            drawn = SoftwareKey.fresh(entropy).key.private_numbers().private_value
-            write_durably(path, drawn.to_bytes(SCALAR_OCTETS), mode=PRIVATE)
-        keys.append(SoftwareKey.load(path))
-    write_durably(one / PEER_FILE, keys[1].public)
-    write_durably(other / PEER_FILE, keys[0].public)
+    _introduce(one, _kept(one, entropy).public, other, _kept(other, entropy).public)
 
 
-def pair_of(folder: Path, entropy: Entropy) -> tuple[Pair, str]:
+def pair_walled(one: Path, other: Path, point: bytes, entropy: Entropy) -> None:
+    """Pair a module that has its key in a file with one that has it in its secure world.
+
+    Args:
+        one: Folder of the former; a key that is there is kept.
+        other: Folder of the latter; a key that it had in a file before is for the caller to erase.
+        point: Public key of the latter.
+        entropy: For the former's key.
+
+    Raises:
+        UserError: A key file that is there cannot be used, or the disk refused.
+    """
+    _introduce(one, _kept(one, entropy).public, other, point)
+
+
+def _kept(folder: Path, entropy: Entropy) -> SoftwareKey:
+    if not (path := folder / KEY_FILE).exists():
+        drawn = SoftwareKey.fresh(entropy).key.private_numbers().private_value
+        write_durably(path, drawn.to_bytes(SCALAR_OCTETS), mode=PRIVATE)
+    return SoftwareKey.load(path)
+
+
+def _introduce(one: Path, key_of_one: bytes, other: Path, key_of_other: bytes) -> None:
+    write_durably(one / PEER_FILE, key_of_other)
+    write_durably(other / PEER_FILE, key_of_one)
+
+
+def pair_of(folder: Path, entropy: Entropy, walled: Agreement | None = None) -> tuple[Pair, str]:
     """Return a module's part of a pair, and what is wrong with its files; empty if nothing.
 
     A module whose files cannot be used goes on as one that was never paired.
     """
     try:
-        found = Pair.load(folder)
+        found = Pair.load(folder, walled)
     except UserError as error:
         return Pair(SoftwareKey.fresh(entropy), None), str(error)
     return found, "" if found.peer else f"{folder} has no {PEER_FILE}: the module was never paired"

@@ -44,11 +44,11 @@ from openami.firmware.errors import FirmwareError
 from openami.meter.config import FleetConfig, MeterConfig
 from openami.meter.fleet_records import FleetRecords
 from openami.meter.keys import GROUP_FILE, Group, WalledSecurity
-from openami.meter.personalise import erase, given
+from openami.meter.personalise import given
 from openami.psa.status import PsaError
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
-from openami.runtime.files import PRIVATE, write_durably
+from openami.runtime.files import PRIVATE, erase, write_durably
 from openami.runtime.layout import Layout
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from openami.device.link import Link
 from openami.device.pairing import pair_of
 from openami.device.payload.identity import SW_TYPE
 from openami.device.secure.client import SecureClient
+from openami.device.secure.linkkey import WalledAgreement
 from openami.device.secure.walledupdate import WalledUpdate
 from openami.device.trial import Checks, Trial
 from openami.dlms.errors import SecurityError
@@ -71,7 +72,8 @@ class ManagementProcess:
         self.trial: Trial | None = None
         self._wall = wall
         firmware = None if record is None or record.from_source else self._firmware(record)
-        pair, unpaired = pair_of(config.home / MANAGEMENT, os.urandom)
+        walled = None if wall is None else WalledAgreement(wall)
+        pair, unpaired = pair_of(config.home / MANAGEMENT, os.urandom, walled)
         if unpaired:
             log.error("%s: %s", config.name, unpaired)
         self._link = Link(pair=pair, opens=True, entropy=os.urandom)

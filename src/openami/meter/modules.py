@@ -7,22 +7,28 @@ from pathlib import Path
 
 from openami.device import pairing
 from openami.device.files import JOURNAL, MANAGEMENT, METROLOGY, SECURE
+from openami.device.secure.personal import link_point
+from openami.device.storage import StorageError
 from openami.meter.config import MeterConfig
+from openami.psa.status import PsaError
+from openami.runtime.errors import UserError
+from openami.runtime.files import erase
 from openami.runtime.users import Part, User, Users
 
 
-def pair_new(home: Path) -> None:
-    """Let the modules of the meter in `home` know each other if neither ever knew one.
+def pair_new(config: MeterConfig) -> None:
+    """Let the modules of a meter know each other if neither ever knew one.
 
     Raises:
-        UserError: The disk refused.
+        UserError: The disk refused, or its secure world cannot be opened.
     """
+    home = config.home
     metrology, management = _folders(home)
     for name in (pairing.KEY_FILE, pairing.PEER_FILE):  # where they were before there was a wall
         if (former := home / SECURE / name).exists():
             former.replace(management / name)
     if pairing.is_new(metrology, management):
-        pairing.pair(metrology, management, os.urandom)
+        pair_modules(config)
 
 
 def pair(home: Path) -> None:
@@ -32,8 +38,27 @@ def pair(home: Path) -> None:
         ConfigurationError: There is no meter.
         UserError: A key cannot be used, or the disk refused.
     """
-    MeterConfig.load(home)
-    pairing.pair(*_folders(home), os.urandom)
+    pair_modules(MeterConfig.load(home))
+
+
+def pair_modules(config: MeterConfig) -> None:
+    """Let the modules of a meter know each other, whomever they knew before.
+
+    Where management has a secure world, that has its key.  It may be cut off and called again.
+
+    Raises:
+        UserError: A key cannot be used, the disk refused, or the secure world cannot be opened.
+    """
+    metrology, management = _folders(config.home)
+    if config.keys is not None:
+        pairing.pair(metrology, management, os.urandom)
+        return
+    try:
+        point = link_point(config.home / SECURE, os.urandom)
+    except (PsaError, StorageError) as error:
+        raise UserError(f"the modules of {config.name} cannot be paired: {error}") from error
+    pairing.pair_walled(metrology, management, point, os.urandom)
+    erase(management / pairing.KEY_FILE)  # last: until then it is the one that is used
 
 
 def give_metrology(home: Path, users: Users) -> tuple[User | None, str]:

@@ -7,22 +7,25 @@ a meter that was used before is personalised later without using one twice.
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from openami.device.files import ATTESTATION_PUBLIC, SECURE
+from openami.device.files import ATTESTATION_PUBLIC, MANAGEMENT, SECURE
+from openami.device.pairing import KEY_FILE
 from openami.device.secure.channels import Secrets
 from openami.device.secure.personal import Personality, personalise
 from openami.device.storage import StorageError
 from openami.meter.config import MeterConfig
 from openami.meter.keys import GROUP_FILE
+from openami.meter.modules import pair_modules
 from openami.meter.state import CounterStore, StateStore
 from openami.psa.status import PsaError
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
-from openami.runtime.files import sync_folder, write_durably
+from openami.runtime.files import erase, write_durably
 
 
 def personalise_meter(config: MeterConfig) -> None:
@@ -44,6 +47,8 @@ def personalise_meter(config: MeterConfig) -> None:
     write_durably(
         config.home / ATTESTATION_PUBLIC, pem
     )  # before the file goes: says where keys are
+    if (config.home / MANAGEMENT / KEY_FILE).exists():
+        pair_modules(replace(config, keys=None))  # its key of the link leaves that file too
     erase(config.keys_file)
     erase(config.home / GROUP_FILE)  # the head-end transfers them again, into the secure world
 
@@ -84,25 +89,3 @@ def _counters(home: Path) -> tuple[int, int]:
     finally:
         counters.close()
         state.close()
-
-
-def erase(path: Path) -> None:
-    """Overwrite a file, and remove it; what another name leads to is not touched.
-
-    Raises:
-        UserError: It cannot be written or removed.
-    """
-    try:
-        if not path.is_symlink():
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "r+b", buffering=0) as file:
-                found = os.fstat(descriptor)
-                if found.st_nlink == 1:
-                    file.write(bytes(found.st_size))
-                    os.fsync(descriptor)
-        path.unlink()
-        sync_folder(path.parent)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UserError(f"{path} cannot be erased ({error.strerror}): permit writing") from error

@@ -129,7 +129,7 @@ async def serve(home: Path, stop: asyncio.Event, *, from_source: bool = False) -
     """
     config = MeterConfig.load(home)  # refused here, not twice by the modules
     layout = Layout(home.parent.parent)
-    modules.pair_new(config.home)
+    await asyncio.to_thread(modules.pair_new, config)
     if not from_source:
         await asyncio.to_thread(from_factory, config, layout.firmware)
     walls = await asyncio.to_thread(walls_of, config, layout.run / DOOR)

@@ -36,7 +36,7 @@ def write_durably(path: Path, octets: bytes, *, mode: int = PUBLIC) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        descriptor = _made(temporary, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(octets)
             file.flush()
@@ -48,6 +48,16 @@ def write_durably(path: Path, octets: bytes, *, mode: int = PUBLIC) -> None:
             temporary.unlink()
         sentence = f"{path} cannot be written ({error.strerror}): free space or permit writing"
         raise UserError(sentence) from error
+
+
+def _made(temporary: Path, mode: int) -> int:
+    """Return a descriptor of a file that is new, whatever somebody else left under its name."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        return os.open(temporary, flags, mode)
+    except FileExistsError:
+        temporary.unlink()
+        return os.open(temporary, flags, mode)
 
 
 def write_json(path: Path, value: object, *, mode: int = PUBLIC) -> None:
@@ -83,3 +93,25 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
         raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     except ValueError as error:
         raise ConfigurationError(f"{path} is not valid TOML ({error}): {remedy}") from error
+
+
+def erase(path: Path) -> None:
+    """Overwrite a file, and remove it; what another name leads to is not touched.
+
+    Raises:
+        UserError: It cannot be written or removed.
+    """
+    try:
+        if not path.is_symlink():
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "r+b", buffering=0) as file:
+                found = os.fstat(descriptor)
+                if found.st_nlink == 1:
+                    file.write(bytes(found.st_size))
+                    os.fsync(descriptor)
+        path.unlink()
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path} cannot be erased ({error.strerror}): permit writing") from error

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from openami.device.secure.calls import Group
+from openami.psa.attributes import BUILTIN_IDS
 
 
 class Caller(IntEnum):
@@ -32,6 +33,9 @@ ACCESS: Final[Mapping[Caller, frozenset[Group]]] = MappingProxyType(
         Caller.TLS: frozenset({Group.CRYPTO, Group.ITS, Group.LIFE_CYCLE}),
     }
 )
+
+LINK_KEY_ID: Final = BUILTIN_IDS.start + 1
+"""The device's own key on the link to its other module: the non-secure world agrees with it."""
 
 KEYLESS: Final = frozenset({Group.LIFE_CYCLE})
 """What is left where the life cycle permits no use of keys."""

@@ -74,6 +74,22 @@ def personalise(folder: Path, given: Callable[[], Personality], entropy: Random)
         otp.close()
 
 
+def link_point(folder: Path, entropy: Random) -> bytes:
+    """Return the public key on the link of the secured device whose secure folder this is.
+
+    Raises:
+        PsaError: Its storage is damaged, or its life permits no keys.
+        StorageError: The disk refused.
+    """
+    flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
+    otp = Otp.open(folder / OTP_FILE)
+    try:
+        return _opened(flash, otp, entropy).link_point()
+    finally:
+        flash.close()
+        otp.close()
+
+
 def personalise_device(
     flash: Flash, otp: Otp, given: Callable[[], Personality], entropy: Random
 ) -> bytes:
@@ -83,10 +99,7 @@ def personalise_device(
         if found == _BLANK:
             otp.burn(UNIQUE_KEY, entropy(UNIQUE_KEY_OCTETS))
         _go_on(otp, LifeCycle.PSA_ROT_PROVISIONING)
-    record = Handover(
-        bank=Bank.A, trial=False, seed=entropy(SEED_OCTETS), life_cycle=0, from_source=True
-    )
-    world = World(flash, otp, record, entropy)
+    world = _opened(flash, otp, entropy)
     if not STAGES[world.state].provisioning:
         return world.attestation_point()
     rooms, personality = world.rooms, given()
@@ -100,6 +113,13 @@ def personalise_device(
     flash.sync()
     _go_on(otp, LifeCycle.SECURED)
     return world.attestation_point()
+
+
+def _opened(flash: Flash, otp: Otp, entropy: Random) -> World:
+    record = Handover(
+        bank=Bank.A, trial=False, seed=entropy(SEED_OCTETS), life_cycle=0, from_source=True
+    )
+    return World(flash, otp, record, entropy)
 
 
 def _go_on(otp: Otp, to: LifeCycle) -> None:

@@ -16,12 +16,13 @@ from openami.device.attested import ATTESTATION_KEY, attestation_identity, softw
 from openami.device.flash import StoragePages
 from openami.device.handover import Handover
 from openami.device.otp import BOOT, BOOT_ENTRIES, STAGE, UNIQUE_KEY, UNIQUE_KEY_OCTETS, Otp
+from openami.device.secure.access import LINK_KEY_ID, Caller
 from openami.device.secure.channels import Channels
 from openami.firmware.bank import M2351_STORAGE
 from openami.firmware.flash import Flash
-from openami.psa import formats
+from openami.psa import algorithms, formats
 from openami.psa.attestation import Device, InitialAttestation
-from openami.psa.attributes import BUILTIN_IDS
+from openami.psa.attributes import BUILTIN_IDS, KeyAttributes, KeyType, Usage
 from openami.psa.entropy import NoiseSource, random_generator
 from openami.psa.keystore import BuiltinKey, KeyStore
 from openami.psa.lifecycle import STAGES, of_fuses
@@ -34,6 +35,15 @@ ATTESTATION_CLIENT: Final = 0x41545445
 """Under which client the attestation partition holds its key."""
 ATTESTATION_KEY_ID: Final = BUILTIN_IDS.start
 ATTESTATION_LABEL: Final = b"openami initial attestation key v1"
+LINK_LABEL: Final = b"openami link key v1"
+LINK_KEY: Final = KeyAttributes(
+    id=LINK_KEY_ID,
+    type=KeyType.ECC_KEY_PAIR_SECP_R1,
+    bits=256,
+    usage=Usage.DERIVE,
+    alg=algorithms.ECDH,
+)
+"""It agrees (`device.pairing`), and does nothing else."""
 PROTECTED_COUNTER: Final = 0
 REDUCED: Final = 1
 """In the octet of the life cycle claim that is the implementation's: parts are not kept apart."""
@@ -80,6 +90,10 @@ class World:
         """Return the public key whose owner signs the device's tokens."""
         return self.rooms.keys.export_public_key(ATTESTATION_CLIENT, ATTESTATION_KEY_ID)
 
+    def link_point(self) -> bytes:
+        """Return the device's public key on the link to its other module."""
+        return self.rooms.keys.export_public_key(Caller.NON_SECURE, LINK_KEY_ID)
+
     def close(self) -> None:
         """Note what the next start may know exactly."""
         if self._rooms is not None and isinstance(self._rooms.channels, Channels):
@@ -103,7 +117,8 @@ class World:
         store = PageStore(StoragePages(flash, M2351_STORAGE))
         counter = StoredCounter(store, PROTECTED_COUNTER)
         ps = ProtectedStorage(store, storage_key(unique, self.state), counter, self.random)
-        keys = KeyStore(KeysInStorage(ps), self.random, [attestation_key(unique)])
+        own = [attestation_key(unique), link_key(unique)]
+        keys = KeyStore(KeysInStorage(ps), self.random, own)
         identity, sign = attestation_identity(keys, ATTESTATION_CLIENT, ATTESTATION_KEY_ID)
         device = Device(
             instance_id=identity,
@@ -147,8 +162,18 @@ def unique_key(otp: Otp) -> bytes:
 
 def attestation_key(unique: bytes) -> BuiltinKey:
     """Return the initial attestation key, which the unique key gives."""
-    # 64 bits more than the order has, and the remainder is not biased (FIPS 186-5, A.2.1).
-    derivation = HKDF(algorithm=SHA256(), length=40, salt=None, info=ATTESTATION_LABEL)
-    number = int.from_bytes(derivation.derive(unique)) % (formats.curve_of_bits(256).order - 1) + 1
     attributes = replace(ATTESTATION_KEY, id=ATTESTATION_KEY_ID)
-    return BuiltinKey(attributes, number.to_bytes(32), frozenset({ATTESTATION_CLIENT}))
+    scalar = _scalar(unique, ATTESTATION_LABEL)
+    return BuiltinKey(attributes, scalar, frozenset({ATTESTATION_CLIENT}))
+
+
+def link_key(unique: bytes) -> BuiltinKey:
+    """Return the key on the link, which the unique key gives."""
+    return BuiltinKey(LINK_KEY, _scalar(unique, LINK_LABEL), frozenset({Caller.NON_SECURE}))
+
+
+def _scalar(unique: bytes, label: bytes) -> bytes:
+    # 64 bits more than the order has, and the remainder is not biased (FIPS 186-5, A.2.1).
+    derivation = HKDF(algorithm=SHA256(), length=40, salt=None, info=label)
+    number = int.from_bytes(derivation.derive(unique)) % (formats.curve_of_bits(256).order - 1) + 1
+    return number.to_bytes(32)
