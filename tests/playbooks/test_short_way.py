@@ -15,6 +15,7 @@ from openami.cosem.device import SECURITY_SETUP
 from openami.cosem.refusals import AccessError, ExceptionResponseError
 from openami.cosem.server import ServerConnection
 from openami.cosem.serving.security_setup import wrap_keys
+from openami.dlms.data import OctetString
 from openami.dlms.obis import Obis
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy, SecuritySuite
@@ -25,6 +26,7 @@ from playbooks.demo_meter import (
     LDN,
     LOAD_PROFILE,
     NAME,
+    NOTE,
     Link,
     entropy,
 )
@@ -61,6 +63,7 @@ class Twins(Link):
     ) -> None:
         first, second = (SecureMeter(suite, **meter) for _ in range(2))
         like = secure_link(suite, meter=first, **(client or {}))
+        self.meters = first, second
         self.meter, self.client_sap, self.client = first, like.client_sap, like.client
         self.twin = Twin(first, second)
         self.server: Any = self.twin
@@ -136,6 +139,26 @@ def test_answers_that_fit_barely_or_not(room_octets: int) -> None:
     for _ in range(3):
         assert twins.energy() == twins.energy()
         assert twins.run(twins.client.get(Data.value, at=LDN)) == NAME
+
+
+@pytest.mark.parametrize("room_octets", [200, 0xFFFF], ids=["in blocks", "at once"])
+@pytest.mark.parametrize("length", [10, 110, 3000])
+def test_an_answer_is_read_once_however_long_it_is(length: int, room_octets: int) -> None:
+    twins = Twins(client={"max_receive_pdu_octets": room_octets})
+    text = OctetString(bytes(length))
+    reads = 0
+
+    def value() -> OctetString:
+        nonlocal reads
+        reads += 1
+        return text
+
+    first, second = (meter[NOTE] for meter in twins.meters)
+    first.bind(Data.value, value)
+    second.bind(Data.value, lambda: text)
+    for count in range(1, 4):
+        assert twins.run(twins.client.get(Data.value, at=NOTE)) == text
+        assert reads == count
 
 
 def test_no_short_way_where_answers_are_signed() -> None:

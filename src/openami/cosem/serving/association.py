@@ -139,7 +139,7 @@ class ServerAssociation:
         if opened is not None and short_way is not None:
             plain = short_way.take(apdu)
             if plain is not None:
-                response = short_way.answer(plain)
+                response = short_way.answer(plain, apdu)
                 return response or self._serve_opened(opened, plain, short_way.arrived(apdu))
         if opened is None or apdu[:1] in _NO_SERVICE:
             handler = _NO_SERVICE.get(apdu[:1])

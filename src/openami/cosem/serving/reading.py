@@ -36,9 +36,9 @@ class GetService:
             octets = reader()
         except Refused:
             return None
-        if len(octets) + 4 > self._context.room_octets:
-            return None
         self._blocks = None
+        if len(octets) + 4 > self._context.room_octets:  # read once, however long it is
+            return self.deliver(b"\xc4\x01", apdu[2], b"\x00", octets)
         return b"\xc4\x01" + apdu[2:3] + b"\x00" + octets
 
     def answer(self, apdu: bytes) -> bytes:

@@ -62,11 +62,23 @@ class ShortWay:
             return None
         return channel.take_common(octets)
 
-    def answer(self, apdu: bytes) -> bytes | None:
-        """Return the sealed answer to what `take` returned; None if it was not asked before."""
-        self._terms.room_octets = self._room_octets
+    def answer(self, apdu: bytes, octets: bytes) -> bytes | None:
+        """Return the sealed answer to what `take` returned; None if it was not asked before.
+
+        Args:
+            apdu: The plain request.
+            octets: The same as it arrived.
+        """
+        channel, terms = self._channel, self._terms
+        if channel.signs:  # since a security setup has changed the policy
+            return None
+        terms.room_octets = self._room_octets
+        terms.exchange.response = 0
         response = self._get.quick(apdu)
-        return None if response is None else self._channel.give_common(response)
+        if response is None:
+            return None
+        sealed = channel.give_common(response)
+        return sealed or channel.protect(response, like=self.arrived(octets))
 
     def arrived(self, octets: bytes) -> Protection:
         """Return how the APDU came that `take` has taken."""
