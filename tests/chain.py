@@ -6,18 +6,25 @@ are the real ones.  Ports are the system's choice.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Engine
 
-from chainparts import CLOCK, PUSH_SETUP, Counter, Switch, functions_of, identity, sealed_client
+from chainparts import (
+    CLOCK,
+    PUSH_SETUP,
+    Counter,
+    MeterLine,
+    Switch,
+    functions_of,
+    identity,
+    sealed_client,
+)
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
 from openami.cosem.classes.access_control import SecuritySetup
@@ -27,7 +34,6 @@ from openami.cosem.classes.push import PushMessage
 from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import ALL, FULL_ACCESS, Grant
-from openami.cosem.server import ServerConnection
 from openami.cosem.serving.profile import MemoryBuffer, profile_generic
 from openami.cosem.serving.security_setup import security_setup
 from openami.cosem.serving.soft_keys import SoftKeyStore
@@ -323,38 +329,6 @@ class TestMeter:
     def log_event(self, at: datetime, code: int) -> None:
         clock = OctetString(CosemDateTime.from_utc(at).encode())
         self.events.append(to_us(at), Structure((clock, LongUnsigned(code))))
-
-
-class MeterLine:
-    """One connection of a test meter."""
-
-    def __init__(self, meter: TestMeter, wire: Wire) -> None:
-        self.meter = meter
-        self.wire = wire
-        self.server = ServerConnection(meter.device, entropy=os.urandom)
-
-    def frame(self, source: int, destination: int, apdu: bytes) -> None:
-        assert destination == 1
-        if source == 64:
-            invoke_id = int.from_bytes(apdu[1:5])
-            self.meter.receipts.append(invoke_id)
-            self.meter.outbox.pop(invoke_id, None)
-            return
-        self.meter.requests += 1
-        self.meter.answers(partial(self._answer, source, apdu))
-
-    def _answer(self, source: int, apdu: bytes) -> None:
-        lose_request, lose_answer = self.meter.loses(apdu)
-        if lose_request:
-            return
-        reply = self.server.receive(source, apdu)
-        while reply is not None:
-            if not lose_answer:
-                self.wire.send(1, source, reply)
-            reply = self.server.following()
-
-    def closed(self, reason: str) -> None:  # noqa: ARG002
-        self.server.lost()
 
 
 @dataclass

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of the meters in `chain`."""
 
+import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from openami.cosem.classes.disconnect import ControlState, Disconnector, Trigger
 from openami.cosem.classes.measurement import Data
@@ -16,12 +18,18 @@ from openami.cosem.classes.push import (
 from openami.cosem.device import AssociationPolicy, Ciphering, PreEstablished
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import ALL, Grant
+from openami.cosem.server import ServerConnection
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import OctetString, VisibleString
 from openami.dlms.obis import Obis
-from openami.exchange.uplink import COLLECTION_CLIENT
+from openami.dlms.sap import ALL_STATION
+from openami.exchange.uplink import BROADCAST_CLIENT, COLLECTION_CLIENT
 from openami.meter.functions import Functions
 from openami.meter.settings import Settings
+from openami.transport.wire import Wire
+
+if TYPE_CHECKING:
+    from chain import TestMeter
 
 CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
 PUSH_SETUP: Final = Obis(0, 0, 25, 9, 0, 255)
@@ -94,3 +102,35 @@ def sealed_client(ciphering: Ciphering, head_end: bytes, profile: Obis) -> Assoc
         grants=(Grant(at=profile, read=ALL),),
         pre_established=PreEstablished(client_title=head_end),
     )
+
+
+class MeterLine:
+    """One connection of a test meter."""
+
+    def __init__(self, meter: "TestMeter", wire: Wire) -> None:
+        self.meter = meter
+        self.wire = wire
+        self.server = ServerConnection(meter.device, entropy=os.urandom)
+
+    def frame(self, source: int, destination: int, apdu: bytes) -> None:
+        assert destination == (ALL_STATION if source == BROADCAST_CLIENT else 1)
+        if source == 64:
+            invoke_id = int.from_bytes(apdu[1:5])
+            self.meter.receipts.append(invoke_id)
+            self.meter.outbox.pop(invoke_id, None)
+            return
+        self.meter.requests += 1
+        self.meter.answers(partial(self._answer, source, apdu))
+
+    def _answer(self, source: int, apdu: bytes) -> None:
+        lose_request, lose_answer = self.meter.loses(apdu)
+        if lose_request:
+            return
+        reply = self.server.receive(source, apdu)
+        while reply is not None:
+            if not lose_answer:
+                self.wire.send(1, source, reply)
+            reply = self.server.following()
+
+    def closed(self, reason: str) -> None:  # noqa: ARG002
+        self.server.lost()

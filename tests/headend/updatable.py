@@ -7,6 +7,7 @@ What is simulated is that a program runs: a start is the boot's decision, a tria
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,13 +15,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from chain import NOW, Chain, TestMeter
 from openami.cosem.behaviour.firmware_sink import FirmwareSink
 from openami.cosem.behaviour.image import ImageReceiver, image_transfer
+from openami.cosem.classes.access_control import SecuritySetup
 from openami.cosem.classes.image_transfer import ImageBlock, ImageTransfer
 from openami.cosem.classes.measurement import Data
+from openami.cosem.device import LogicalDevice
 from openami.cosem.model import InterfaceClass, Refused
+from openami.cosem.serving.broadcasts import GroupKeyStore, GroupProtector, broadcast_client
+from openami.cosem.serving.security_setup import security_setup
 from openami.device.images import FIRMWARE_SIGNATURE, IMAGE_TRANSFER
 from openami.dlms.apdu.codes import ActionResult
 from openami.dlms.data import OctetString, VisibleString
 from openami.exchange.events import EventCode
+from openami.exchange.uplink import BROADCAST_CLIENT, BROADCAST_SETUP
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS
 from openami.firmware.boot import Running, boot, prepare
 from openami.firmware.flash import SimulatedFlash
@@ -29,7 +35,8 @@ from openami.firmware.keys import VerifyingKey
 from openami.firmware.sign import Recipe, sign
 from openami.firmware.update import Update
 from openami.firmware.verify import Policy, verify
-from openami.meter.objects import FIRMWARE
+from openami.lifecycle.plan import HEAD_END_TITLE
+from openami.meter.objects import BROADCAST_GRANTS, FIRMWARE
 from openami.store import releases
 from openami.store.database import Database
 from openami.store.releases import Release
@@ -95,6 +102,8 @@ class UpdatableMeter(TestMeter):
     starts: int = 0
     logs: EventCode | None = None  # at the start of an image on trial
     url: Url | None = None
+    in_groups: bool = True  # whether it takes a broadcast key
+    replug: Callable[[], None] = lambda: None  # of one that hangs on a line
 
     def __post_init__(self) -> None:
         prepare(self.flash, M2351, POLICY, FIRST)
@@ -107,6 +116,18 @@ class UpdatableMeter(TestMeter):
         assert isinstance(found, Running)
         self.running, self.starts = found, self.starts + 1
         self.update = Update(self.flash, M2351, POLICY)
+
+    @cached_property
+    def group(self) -> GroupKeyStore:
+        """Keys for what is broadcast; they outlive a loss of power."""
+        return GroupKeyStore(self.master_key, record=lambda *_: None)
+
+    def _device(self) -> LogicalDevice:
+        device = super()._device()
+        device.associations[BROADCAST_CLIENT] = broadcast_client(
+            BROADCAST_CLIENT, GroupProtector(self.group.take), HEAD_END_TITLE, BROADCAST_GRANTS
+        )
+        return device
 
     @property
     def version(self) -> str:
@@ -125,6 +146,14 @@ class UpdatableMeter(TestMeter):
         self.receiver.came = self.came
         image_transfer(thing, self.receiver)
         yield thing
+        if self.in_groups:
+            setup = SecuritySetup(
+                BROADCAST_SETUP,
+                security_suite=0,
+                client_system_title=HEAD_END_TITLE,
+                server_system_title=self.title,
+            )
+            yield security_setup(setup, self.group)
 
     def _restart_soon(self) -> None:
         task = asyncio.create_task(self.restart(0.02))
@@ -162,6 +191,7 @@ class UpdatableMeter(TestMeter):
 
     async def plug(self) -> None:
         """Dial again; without `url` somebody else keeps the meter connected."""
+        self.replug()
         if self.url is not None:
             await self.connect(self.url)
 

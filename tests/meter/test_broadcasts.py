@@ -20,7 +20,6 @@ from openami.cosem.behaviour.firmware_sink import FirmwareSink
 from openami.cosem.classes.access_control import KeyId, SecuritySetup
 from openami.cosem.classes.image_transfer import ImageTransfer
 from openami.cosem.refusals import AccessError
-from openami.cosem.serving.broadcasts import BROADCAST_SETUP
 from openami.cosem.serving.security_setup import wrap_keys
 from openami.cosem.serving.watching import SecurityIncident, SecurityReport
 from openami.device.images import IMAGE_TRANSFER, Firmware
@@ -34,12 +33,13 @@ from openami.dlms.errors import ReplayError, SecurityError
 from openami.dlms.security.broadcast import GroupKeys, seal_broadcast
 from openami.dlms.security.counters import InvocationCounter
 from openami.dlms.security.credentials import MasterKey
+from openami.exchange.uplink import BROADCAST_CLIENT, BROADCAST_SETUP
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS
 from openami.firmware.boot import boot, prepare
 from openami.firmware.flash import SimulatedFlash
 from openami.firmware.update import Update
 from openami.meter.keys import GROUP_FILE, WalledSecurity
-from openami.meter.objects import BROADCAST_CLIENT, DISCONNECT, LDN
+from openami.meter.objects import DISCONNECT, LDN
 from openami.runtime.errors import ConfigurationError
 
 GROUP = GroupKeys(encryption=bytes(range(0x80, 0x90)), authentication=bytes(range(0x90, 0xA0)))

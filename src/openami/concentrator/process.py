@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from openami.concentrator.broadcasts import Broadcasts
 from openami.concentrator.collection import Collection
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.journal import Journal, Outcome, Put, Remove
@@ -32,7 +33,7 @@ from openami.device.files import SECURE
 from openami.device.handover import Handover
 from openami.device.trial import Checks
 from openami.exchange.field import Heartbeat, Notice
-from openami.exchange.orders import decode_order
+from openami.exchange.orders import Broadcast, decode_order
 from openami.runtime.clock import real_us, to_us
 from openami.runtime.errors import ConfigurationError, ExitCode
 from openami.runtime.groupcommit import GroupCommit
@@ -117,6 +118,7 @@ class Concentrator:
             keep=self.writer.submit,
             is_online=lambda: self.uplink.is_up,
         )
+        self.broadcasts = Broadcasts(self.relay)
         self.uplink.on_order = self._order
         self._orders: set[asyncio.Task[None]] = set()
         self.lines = [HdlcLine(line, self.relay, self.registry) for line in config.lines]
@@ -230,6 +232,7 @@ class Concentrator:
             "journal octets": self.journal.octets,
             "meters known": len(self.registry),
             "collected": self.collection.collected,
+            "broadcasts": self.broadcasts.said,
             "sealed refused": self.collection.refused,
             "lines": len(self.lines),
             "lines up": sum(line.is_up for line in self.lines),
@@ -262,14 +265,17 @@ class Concentrator:
         await asyncio.Event().wait()
 
     def _order(self, apdu: bytes, done: Callable[[], None]) -> None:
-        """Take an order of the head-end; it is confirmed when it is stored."""
-        _, plan = decode_order(apdu)
-        if plan is None:
+        """Take an order of the head-end; it is confirmed when it is stored, or done."""
+        _, order = decode_order(apdu)
+        if order is None:
             done()  # of a later version: there is nothing to be done
             return
 
         async def take() -> None:
-            if await self.collection.take(plan):
+            if isinstance(order, Broadcast):
+                await self.broadcasts.take(order)
+                done()
+            elif await self.collection.take(order):
                 done()
 
         task = asyncio.create_task(take())

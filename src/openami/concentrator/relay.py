@@ -191,6 +191,11 @@ class Relay:
         meter = self._meters.get(title)
         return meter is not None and meter[0].send(source, destination, apdu)
 
+    def line_of(self, title: bytes) -> Line | None:
+        """Return a meter's connection; None where it is not attached."""
+        meter = self._meters.get(title)
+        return None if meter is None else meter[0]
+
     def is_attached(self, title: bytes) -> bool:
         """Tell whether a meter is attached."""
         return title in self._meters

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the head-end tells a concentrator to do by itself: to carry out sealed requests when due.
+"""What the head-end tells a concentrator to do by itself: carry out requests, speak to many.
 
 Each order is a DataNotification behind a gateway header (E6) with the concentrator's own title,
 from client 64, whose body is a structure that begins with an enum, its kind.  It asks for a
-confirm: the concentrator gives one, behind a header (E7) with its title, once it is stored there.
+confirm: the concentrator gives one, behind a header (E7) with its title, once a plan is stored
+there, or a broadcast has left it.
 
 ======  =========  ===============================================================================
 kind    value      structure behind it
 ======  =========  ===============================================================================
 65      plan       octet-string title, boolean offline_only, array of {date-time due, octet-string}
+66      broadcast  long-unsigned client, octet-string APDU, octet-string titles, 8 octets each
 ======  =========  ===============================================================================
 
 A sealed request is a request of the head-end in general-ciphering whose transaction-id has four
 octets.  The concentrator cannot read it, and the meter's answer carries the same transaction-id.
+A broadcast it cannot read either; nobody answers it.
 """
 
 from collections.abc import Sequence
@@ -23,7 +26,7 @@ from typing import Final
 
 from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification
-from openami.dlms.data import Array, Data, Enum, OctetString, Structure
+from openami.dlms.data import Array, Data, Enum, LongUnsigned, OctetString, Structure
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
 
@@ -40,6 +43,7 @@ class Order(IntEnum):
     """What a word of the head-end is."""
 
     PLAN = 65
+    BROADCAST = 66
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,22 @@ class Plan:
     requests: tuple[SealedRequest, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broadcast:
+    """What a concentrator is to say once to each line on which one of the meters hangs, and over
+    the connection of each of the others.
+
+    Attributes:
+        client: SAP of whoever says it.
+        apdu: Protected for all of them.
+        titles: The meters.
+    """
+
+    client: int
+    apdu: bytes
+    titles: tuple[bytes, ...]
+
+
 def is_sealed(transaction_id: bytes) -> bool:
     """Tell whether an answer belongs to a sealed request, by its transaction-id."""
     return len(transaction_id) == TRANSACTION_OCTETS and (
@@ -93,8 +113,23 @@ def encode_plan(plan: Plan, long_invoke_id: int) -> bytes:
     ).encode()
 
 
-def decode_order(apdu: bytes) -> tuple[int, Plan | None]:
-    """Read an order: its long-invoke-id, to be confirmed, and the plan.
+def encode_broadcast(broadcast: Broadcast, long_invoke_id: int) -> bytes:
+    """Return the APDU that tells a broadcast."""
+    return DataNotification(
+        long_invoke_id_and_priority=LongInvokeIdAndPriority.of(long_invoke_id, confirmed=True),
+        notification_body=Structure(
+            (
+                Enum(Order.BROADCAST),
+                LongUnsigned(broadcast.client),
+                OctetString(broadcast.apdu),
+                OctetString(b"".join(broadcast.titles)),
+            )
+        ),
+    ).encode()
+
+
+def decode_order(apdu: bytes) -> tuple[int, Plan | Broadcast | None]:
+    """Read an order: its long-invoke-id, to be confirmed, and what is to be done.
 
     None stands for a kind that a later version may send.
 
@@ -110,6 +145,13 @@ def decode_order(apdu: bytes) -> tuple[int, Plan | None]:
             ) if int(kind) == Order.PLAN and len(title) == TITLE_OCTETS:
                 requests = _requests(rows)
                 return invoke_id, Plan(title=bytes(title), offline_only=offline, requests=requests)
+            case Structure(
+                (Enum() as kind, LongUnsigned() as client, bytes() as said, bytes() as titles)
+            ) if int(kind) == Order.BROADCAST and said and len(titles) % TITLE_OCTETS == 0:
+                meters = [bytes(titles[at : at + 8]) for at in range(0, len(titles), TITLE_OCTETS)]
+                return invoke_id, Broadcast(
+                    client=int(client), apdu=bytes(said), titles=tuple(meters)
+                )
             case Structure((Enum() as kind, *_)) if int(kind) > max(Order):
                 return invoke_id, None
     except (ValueError, OverflowError) as error:

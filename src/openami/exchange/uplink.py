@@ -17,11 +17,14 @@ from openami.dlms.apdu.notification import DataNotification
 from openami.dlms.data import Array, OctetString, Structure
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
+from openami.dlms.obis import Obis
 from openami.dlms.sap import Sap
 
 MANAGEMENT_SERVER: Final = Sap(1)
 PUSH_CLIENT: Final = Sap(64)  # destination of pushes and of announcements, source of receipts
 COLLECTION_CLIENT: Final = Sap(65)  # of sealed requests, which a concentrator carries out
+BROADCAST_CLIENT: Final = Sap(102)  # speaks to all meters of a group, who do not answer
+BROADCAST_SETUP: Final = Obis(0, 0, 43, 0, 1, 255)  # security setup that has the group's keys
 
 MOST_IN_ONE: Final = 1000  # 29 octets each: well below the 65,535 of a wrapper frame
 CLAUSE: Final = "announcement of attachments, docs/architecture.md, 5"

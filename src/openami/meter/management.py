@@ -30,13 +30,13 @@ from openami.dlms.hls import Mechanism
 from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
 from openami.dlms.security.counters import CounterBlock
 from openami.exchange.events import EventCode
+from openami.exchange.uplink import BROADCAST_CLIENT
 from openami.meter.config import MeterConfig
 from openami.meter.functions import Functions
 from openami.meter.keys import OwnSecurity, Security
 from openami.meter.metrology import ClosedInterval, Momentary
 from openami.meter.notices import Notices
 from openami.meter.objects import (
-    BROADCAST_CLIENT,
     BROADCAST_GRANTS,
     MANAGER_GRANTS,
     PUBLIC_GRANTS,

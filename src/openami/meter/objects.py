@@ -25,7 +25,6 @@ from openami.cosem.classes.tariff import ActivityCalendar, Limiter, SpecialDaysT
 from openami.cosem.classes.time_event import Clock
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import ALL, Grant
-from openami.cosem.serving.broadcasts import BROADCAST_SETUP
 from openami.cosem.serving.profile import profile_generic
 from openami.cosem.serving.security_setup import KeyStorePort, security_setup
 from openami.device.images import IMAGE_TRANSFER, Firmware
@@ -42,6 +41,7 @@ from openami.dlms.data import (
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
 from openami.exchange.channels import PROFILE_CHANNELS, Channel
+from openami.exchange.uplink import BROADCAST_SETUP
 from openami.meter.clock import CLOCK
 from openami.meter.config import MeterConfig
 from openami.meter.metrology import Momentary
@@ -67,10 +67,9 @@ PUBLIC_GRANTS: Final = tuple(Grant(at=at, read=ALL) for at in (CLOCK, LDN, SAP_L
 READER_GRANTS: Final = (Grant(read=ALL),)
 SEALED_CLIENT: Final = 65
 """The head-end by requests that it sealed beforehand; the concentrator's port brings them."""
-BROADCAST_CLIENT: Final = 102
-"""The head-end to all meters of a group, under their broadcast key (docs/campaigns.md)."""
 BROADCAST_GRANTS: Final = (Grant(at=IMAGE_TRANSFER, invoke=frozenset({2})),)
-"""Blocks of an image, which its signature proves later; nothing else."""
+"""To all meters of a group under their broadcast key: blocks of an image; its signature proves
+them later (docs/campaigns.md)."""
 SEALED_GRANTS: Final = (Grant(at=LOAD_PROFILE, read=ALL), Grant(at=EVENT_LOG, read=ALL))
 MANAGER_GRANTS: Final = (
     Grant(read=ALL, invoke=ALL),

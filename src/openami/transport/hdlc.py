@@ -29,6 +29,7 @@ from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
 from openami.dlms.hdlc.primary import PrimaryLink
 from openami.dlms.hdlc.secondary import SecondaryStation
 from openami.dlms.hdlc.states import State
+from openami.dlms.sap import ALL_STATION
 from openami.transport.carrier import AcceptCarrier
 from openami.transport.wire import WireError, WireHandler
 
@@ -458,8 +459,9 @@ class HdlcServerWire(HdlcWire):
             case Unnumbered(source, destination, apdu):
                 # In UI all services are unconfirmed, whatever the APDU says (IEC 62056-7-6, 9.1).
                 self._unanswered = True
+                server = ALL_STATION if destination.all_logical else destination.upper
                 try:
-                    self._deliver(source.upper, destination.upper, apdu)
+                    self._deliver(source.upper, server, apdu)
                 finally:
                     self._unanswered = False
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chain import MeterLine, TestMeter
+from chain import TestMeter
+from chainparts import MeterLine
 from openami.dlms.hdlc.address import Station
 from openami.transport.hdlc import DEFAULT_SETTINGS, HdlcServerWire
 from openami.transport.serial import PtyLine, SerialLine

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Meters on a line: found, read through the gateway, heard, and left alone when they are dead."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +28,27 @@ FIRST = 16  # physical address of meter 1
 
 @asynccontextmanager
 async def chain_with_line(
-    folder: Path, meters: int = 3, *, over_tcp: bool = False, **changes: object
+    folder: Path,
+    meters: int = 3,
+    *,
+    over_tcp: bool = False,
+    on_line: int | None = None,
+    prepare: Callable[[Chain], object] = lambda _chain: None,
+    **changes: object,
 ) -> AsyncIterator[tuple[Chain, SharedLine]]:
-    """Start head-end and concentrator with meters 1, 2, … at physical addresses 16, 17, …."""
+    """Start head-end and concentrator with meters 1, 2, … at physical addresses 16, 17, ….
+
+    Args:
+        folder: Of the chain.
+        meters: How many there are.
+        over_tcp: Whether the line lies behind a TCP port.
+        on_line: How many of the meters hang on it; all without.
+        prepare: Told of the chain before it starts.
+        changes: Of the line's configuration.
+    """
     chain, shared = Chain(folder, meters), SharedLine()
-    for number, meter in chain.meters.items():
+    prepare(chain)
+    for number, meter in list(chain.meters.items())[:on_line]:
         shared.hang(meter, FIRST + number - 1)
     if over_tcp:
         server = await shared.tcp()

@@ -88,6 +88,16 @@ class Asker:
         link.send_unnumbered(request.apdu, asyncio.get_running_loop().time())
         self._bus.tell(link)
 
+    async def announce(self, client: int, apdu: bytes) -> None:
+        """Tell all meters of the line something in UI frames, which nobody answers.
+
+        Raises:
+            WireError: The line is gone.
+        """
+        link = self._spare(self._config.everybody, client)
+        link.send_unnumbered(apdu, asyncio.get_running_loop().time())
+        await self._bus.announce(link, self._config.octet_s)
+
     async def events(self, station: Station) -> list[bytes]:
         """Ask a meter for what it has to tell; return the APDUs that came on the link.
 

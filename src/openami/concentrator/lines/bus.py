@@ -109,6 +109,23 @@ class Bus:
         if octets:
             self.port.send(octets)
 
+    async def announce(self, link: PrimaryLink, octet_s: float) -> None:
+        """Put what is for all on the line, when it rests, and wait until it has gone out.
+
+        Args:
+            link: Whose words these are.
+            octet_s: How long the line takes for an octet.
+
+        Raises:
+            WireError: The line is gone.
+        """
+        await self._silence()
+        octets = link.data_to_send()
+        if not self.port.is_open:
+            raise WireError("the line is gone")
+        self.port.send(octets)
+        await asyncio.sleep(len(octets) * octet_s)
+
     async def _listen(self, link: PrimaryLink, wanted: Wanted) -> list[Event]:
         events: list[Event] = []
         while True:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from openami.dlms.hdlc.address import Address
+from openami.dlms.hdlc.address import LONGEST_OCTETS, Address
 from openami.dlms.hdlc.link import LinkTimings
 from openami.dlms.hdlc.parameters import GENEROUS, LinkParameters
-from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
+from openami.dlms.sap import ALL_STATION, MANAGEMENT_LOGICAL_DEVICE
 from openami.runtime.config import Table, system_title
 from openami.transport.serial import SPEEDS
 from openami.transport.url import Scheme, Url
 
 LINE_SCHEMES: Final[frozenset[Scheme]] = frozenset({"hdlc+tcp", "hdlc+serial"})
+ALL_LONG: Final = 0x3FFF
+"""All stations, in addresses of 4 octets."""
 BITS_PER_OCTET: Final = 10  # start, eight data, stop
 RANGE: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 NAMED: Final = re.compile(r"(\d{1,5})=([0-9A-Fa-f]{16})")
@@ -89,6 +91,18 @@ class LineConfig:
                 octet_s=BITS_PER_OCTET / baud if url.scheme == "hdlc+serial" else 0.0,
             ),
         )
+
+    @property
+    def everybody(self) -> Address:
+        """The address of all meters of the line, and of all their logical devices."""
+        every = ALL_LONG if self.address_octets == LONGEST_OCTETS else ALL_STATION
+        physical = every if self.address_octets > 1 else 0
+        return Address.server(every, physical, self.address_octets)
+
+    @property
+    def octet_s(self) -> float:
+        """How long the line takes for an octet."""
+        return BITS_PER_OCTET / self.baud
 
     def address(self, physical: int) -> Address:
         """Return the server address of a meter."""

@@ -7,6 +7,7 @@ Each line is a task of its own: while one waits for a slow meter the others go o
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -57,6 +58,11 @@ class StationLine:
     def supersede(self) -> None:
         self._line.leave(self.of)
 
+    @property
+    def shared(self) -> "HdlcLine":
+        """Where one word reaches all meters."""
+        return self._line
+
 
 class HdlcLine:
     """A line and its meters.
@@ -87,6 +93,7 @@ class HdlcLine:
         self._asker = Asker(config, self._bus)
         self._lines: dict[bytes, StationLine] = {}  # attached, by title
         self._wake = asyncio.Event()
+        self._announcements: deque[tuple[int, bytes, asyncio.Future[bool]]] = deque()
         self._down_s: float | None = self._loop.time()
         self._told_down = False
         self._pushes = 0
@@ -113,6 +120,13 @@ class HdlcLine:
         self._wake.set()
         return True
 
+    def announce(self, client: int, apdu: bytes) -> asyncio.Future[bool]:
+        """Queue a word for all meters; its future tells whether it went out."""
+        gone: asyncio.Future[bool] = self._loop.create_future()
+        self._announcements.append((client, apdu, gone))
+        self._wake.set()
+        return gone
+
     def leave(self, station: Station) -> None:
         """Forget that a meter hangs here: it came elsewhere."""
         self._lines.pop(station.title, None)
@@ -129,14 +143,33 @@ class HdlcLine:
                     await asyncio.sleep(CLOSED_S)
                     continue
                 self._line_up()
+                await self._announce()  # one at a time: between two of them others have their turn
                 turn = self.roster.next(self._loop.time())
-                if turn is None:
-                    await self._rest(self.roster.due_s())
-                else:
+                if turn is not None:
                     await self._take(turn)
+                elif not self._announcements:
+                    await self._rest(self.roster.due_s())
         finally:
+            self._drop_announcements()
             self._bus.port.close()
             self._detach_all()
+
+    async def _announce(self) -> None:
+        if not self._announcements:
+            return
+        client, apdu, gone = self._announcements.popleft()
+        try:
+            await self._asker.announce(client, apdu)
+        except WireError as error:
+            log.info("line %s: a broadcast is lost: %s", self.name, error)
+        if not gone.done():
+            gone.set_result(self._bus.port.is_open)
+
+    def _drop_announcements(self) -> None:
+        for _, _, gone in self._announcements:
+            if not gone.done():
+                gone.set_result(False)
+        self._announcements.clear()
 
     async def _rest(self, due_s: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -272,6 +305,7 @@ class HdlcLine:
             self._say(station, f"refused: {error}")
 
     def _line_down(self) -> None:
+        self._drop_announcements()
         now_s = self._loop.time()
         if self._down_s is None:
             self._down_s = now_s

@@ -20,7 +20,6 @@ from openami.cosem.rights import Grant
 from openami.dlms.apdu.initiate import Conformance
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import Handshake
-from openami.dlms.obis import Obis
 from openami.dlms.security.broadcast import GroupKeys, open_broadcast
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import ReceiveWindow
@@ -39,8 +38,6 @@ AHEAD: Final = 16
 MOST_OCTETS: Final = 0x0800
 """The longest APDU: one block of an image, as nothing is put together from several here."""
 
-BROADCAST_SETUP: Final = Obis(0, 0, 43, 0, 1, 255)
-"""The security setup of the broadcast client."""
 TRANSFERRED: Final = {
     KeyId.GLOBAL_BROADCAST_ENCRYPTION_KEY: "encryption",
     KeyId.AUTHENTICATION_KEY: "authentication",

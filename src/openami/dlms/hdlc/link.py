@@ -14,7 +14,7 @@ from openami.dlms.errors import DecodeError
 from openami.dlms.hdlc.address import Address
 from openami.dlms.hdlc.control import Kind, control
 from openami.dlms.hdlc.frame import Frame
-from openami.dlms.hdlc.llc import take_off_if_there
+from openami.dlms.hdlc.llc import begins, take_off_if_there
 from openami.dlms.hdlc.parameters import LinkParameters
 from openami.dlms.hdlc.reader import Found, FrameReader
 from openami.dlms.hdlc.transfer import LONGEST_MESSAGE_OCTETS
@@ -184,6 +184,8 @@ class UnnumberedAssembly:
     def accept(self, frame: Frame) -> Unnumbered | None:
         """Take a UI frame; return the APDU that it completes."""
         key = frame.source, frame.destination
+        if begins(frame.information):
+            self._parts.pop(key, None)  # the end of what went before was lost
         if frame.segmented:
             # Only a few senders are heard at a time: half-done APDUs of many are noise.
             if len(self._parts) > _MOST_SENDERS:

@@ -30,6 +30,11 @@ def take_off(information: bytes) -> bytes:
     return information[OCTETS:]
 
 
+def begins(information: bytes) -> bool:
+    """Tell whether a segment in a UI frame is the first, by the header that only that one has."""
+    return information[:OCTETS] in _HEADERS
+
+
 def take_off_if_there(information: bytes) -> bytes:
     """Return the APDU of a UI frame, whose sender may have left the header out."""
     return information[OCTETS:] if information[:OCTETS] in _HEADERS else information
