@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from device.secure.worlds import in_memory
 from openami.device.secure.access import Caller
-from openami.device.secure.channels import Secrets, bring_in
+from openami.device.secure.channels import bring_in
 from openami.device.secure.codec import Reply
+from openami.device.secure.keyring import Secrets
 from openami.device.secure.service import HostileError
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.firmware.flash import SimulatedFlash

@@ -79,7 +79,7 @@ class Yard:
         if self.walled:
             self.world = in_memory(self.secure)
             client = InMemoryClient(self.world.connect(Caller.NON_SECURE))
-            security = WalledSecurity(client)
+            security = WalledSecurity(client, self.config)
         self.meter = MeterInMemory(self.config, security, firmware)
         self.heard = Heard()
         self.ears = self.meter.management.connection(watch=self.heard)

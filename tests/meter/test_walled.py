@@ -15,7 +15,8 @@ from openami.cosem.classes.measurement import Data
 from openami.cosem.refusals import AccessError
 from openami.cosem.serving.security_setup import wrap_keys
 from openami.device.secure.access import Caller
-from openami.device.secure.channels import AHEAD, WINDOW, Channels, Secrets, bring_in
+from openami.device.secure.channels import AHEAD, WINDOW, Channels, bring_in
+from openami.device.secure.keyring import Secrets
 from openami.device.secure.service import Service
 from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.bulk.columns import decode_profile
@@ -63,7 +64,7 @@ class Plant:
         """Start or restart the secure world."""
         self.service = in_memory(self.flash)
         self.client = InMemoryClient(self.service.connect(Caller.NON_SECURE))
-        self.security = WalledSecurity(self.client)
+        self.security = WalledSecurity(self.client, config_in(Path()))
         return self.service
 
     def restart(self) -> None:
@@ -244,7 +245,7 @@ def test_a_device_without_keys_says_so() -> None:
         client.call("dlms_state")
     assert caught.value.status is Status.DOES_NOT_EXIST
     with pytest.raises(SecurityError):
-        WalledSecurity(client)
+        WalledSecurity(client, config_in(Path()))
 
 
 def _get(counter: int) -> bytes:

@@ -77,9 +77,9 @@ class Authority:
             raise ConfigurationError(f"{path} exists: load it, or choose another folder")
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, COMMON_NAME)])
-        usage = _key_usage(signs_certificates=True)
+        usage = key_usage(certifies=True)
         certificate = (
-            _builder(now or datetime.now(UTC), key.public_key())
+            begun(now or datetime.now(UTC), key.public_key())
             .subject_name(subject)
             .issuer_name(subject)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -143,21 +143,15 @@ class Authority:
             now: Real UTC; None reads the clock.
             validity: How long from `now`.
         """
-        if len(title) != TITLE_OCTETS:
-            raise ValueError(f"a system title has 8 octets, not {len(title)}: {title.hex()}")
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, role.value),
-            x509.NameAttribute(NameOID.COMMON_NAME, title.hex().upper()),
-        ]
         purposes = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
         issuer = self.key.public_key()
         certificate = (
-            _builder(now or datetime.now(UTC), key.public_key(), validity)
-            .subject_name(x509.Name(names))
+            begun(now or datetime.now(UTC), key.public_key(), validity)
+            .subject_name(named(title, role))
             .issuer_name(self.certificate.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(key_usage(signs=True, agrees=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False
@@ -210,9 +204,22 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _builder(
+def named(title: bytes, role: Role) -> x509.Name:
+    """Return what a device is called: CN is its system title of 8 octets, OU its role."""
+    if len(title) != TITLE_OCTETS:
+        raise ValueError(f"a system title has 8 octets, not {len(title)}: {title.hex()}")
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, role.value),
+            x509.NameAttribute(NameOID.COMMON_NAME, title.hex().upper()),
+        ]
+    )
+
+
+def begun(
     now: datetime, public_key: ec.EllipticCurvePublicKey, validity: timedelta = VALIDITY
 ) -> x509.CertificateBuilder:
+    """Begin a certificate: number, key, validity."""
     serial = int.from_bytes(os.urandom(SERIAL_OCTETS)) >> 1 or 1
     return (
         x509.CertificateBuilder()
@@ -224,15 +231,18 @@ def _builder(
     )
 
 
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(
+    *, certifies: bool = False, signs: bool = False, agrees: bool = False
+) -> x509.KeyUsage:
+    """Return what a key is for: certificates, signatures, key agreement."""
     return x509.KeyUsage(
-        digital_signature=not signs_certificates,
+        digital_signature=signs,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
-        key_agreement=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
+        key_agreement=agrees,
+        key_cert_sign=certifies,
+        crl_sign=certifies,
         encipher_only=False,
         decipher_only=False,
     )

@@ -5,12 +5,14 @@ Keys that the documentation does not name have defaults here: sizes of rings and
 pushes, which an engineer may set and a demo need not.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, Self
 
 from openami.device.files import ATTESTATION_PUBLIC
 from openami.dlms.obis import Obis
+from openami.dlms.security.suites import SecuritySuite
 from openami.meter.metrology_config import MetrologyConfig
 from openami.meter.notices import DEFAULT_NOTICES, NoticeSettings
 from openami.runtime.config import ConfigFile, Table
@@ -23,7 +25,7 @@ from openami.transport.url import ENCRYPTED, Scheme, Url
 KEYS_REMEDY: Final = "restore it from a backup; a meter without its keys has to be exchanged"
 KEYS_FORMAT: Final = "openami-keys-1"
 READER_FORMAT: Final = "openami-reader-1"
-KEY_OCTETS: Final = 16
+PASSWORD_OCTETS: Final = 16
 SECRETS: Final = ("guek", "gak", "kek", "lls")
 LDN_OCTETS: Final = 16
 PLAIN: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "coap"})
@@ -32,13 +34,20 @@ PLAIN: Final[frozenset[Scheme]] = frozenset({"tcp", "udp", "coap"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterKeys:
-    """The secrets of one meter, suite 0, 16 octets each."""
+    """The secrets of one meter: keys of the size that the suite says, a password of 16 octets.
+
+    In suites 1 and 2 there are private keys and certificates beside them: the authority's, the
+    head-end's, and the meter's own.
+    """
 
     epoch: int
+    suite: SecuritySuite = SecuritySuite.AES_GCM_128
     guek: bytes = field(repr=False)  # global unicast encryption key
     gak: bytes = field(repr=False)  # global authentication key
     kek: bytes = field(repr=False)  # master key, wraps new keys
     lls: bytes = field(repr=False)  # secret of the reader, client 32
+    pairs: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # signing, agreement
+    certificates: tuple[bytes, ...] = field(default=(), repr=False)  # DER
 
     @classmethod
     def load(cls, path: Path, title: bytes) -> Self:
@@ -52,23 +61,36 @@ class MeterKeys:
             owner = bytes.fromhex(said["title"])
             secrets = {name: bytes.fromhex(said[name]) for name in SECRETS}
             epoch, form = int(said["epoch"]), said["format"]
-        except (KeyError, TypeError, ValueError) as error:
+            suite = SecuritySuite(said.get("suite", 0))
+            pairs = {name: bytes.fromhex(each) for name, each in said.get("pairs", {}).items()}
+            certificates = tuple(map(bytes.fromhex, said.get("certificates", [])))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(f"{path} holds no keys ({error!r}): {KEYS_REMEDY}") from error
         if form != KEYS_FORMAT or owner != title:
             found = f"format {form!r}, title {owner.hex().upper()}"
             raise ConfigurationError(f"{path} is not for this meter ({found}): {KEYS_REMEDY}")
         for name, secret in secrets.items():
-            if len(secret) != KEY_OCTETS:
-                sentence = f"{path}: {name} has {len(secret)} octets, not 16: {KEYS_REMEDY}"
+            size = PASSWORD_OCTETS if name == "lls" else suite.key_octets
+            if len(secret) != size:
+                sentence = f"{path}: {name} has {len(secret)} octets, not {size}: {KEYS_REMEDY}"
                 raise ConfigurationError(sentence)
-        return cls(epoch=epoch, **secrets)
+        return cls(epoch=epoch, suite=suite, **secrets, pairs=pairs, certificates=certificates)
 
-    def to_json(self, title: bytes) -> dict[str, str | int]:
+    def to_json(self, title: bytes) -> dict[str, object]:
         """Return what `keys.json` holds."""
+        head = {"format": KEYS_FORMAT, "title": title.hex().upper(), "epoch": self.epoch}
         secrets = {name: getattr(self, name).hex() for name in SECRETS}
-        return {"format": KEYS_FORMAT, "title": title.hex().upper(), "epoch": self.epoch, **secrets}
+        if not self.suite:
+            return {**head, **secrets}
+        return {
+            **head,
+            "suite": int(self.suite),
+            **secrets,
+            "pairs": {name: octets.hex() for name, octets in self.pairs.items()},
+            "certificates": [octets.hex() for octets in self.certificates],
+        }
 
-    def for_reader(self, title: bytes) -> dict[str, str | int]:
+    def for_reader(self, title: bytes) -> dict[str, object]:
         """Return what tools need that read as client 32, and no more."""
         return {"format": READER_FORMAT, "title": title.hex().upper(), "lls": self.lls.hex()}
 

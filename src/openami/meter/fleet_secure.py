@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from openami.cosem.device import Protector
-from openami.cosem.serving.security_setup import KeyStorePort
+from openami.cosem.serving.security_setup import CertificatePort, KeyStorePort
 from openami.device import boothost, factory
 from openami.device.bootregion import BootRegion, BootRegionError
 from openami.device.files import ATTESTATION_PUBLIC, FLASH_FILE, OTP_FILE, SECURE
@@ -40,6 +40,7 @@ from openami.device.secure.world import World
 from openami.device.sharedflash import SharedFlash
 from openami.device.storage import StorageError
 from openami.dlms.errors import SecurityError
+from openami.dlms.security.credentials import Credentials
 from openami.firmware.errors import FirmwareError
 from openami.meter.config import FleetConfig, MeterConfig
 from openami.meter.fleet_records import FleetRecords
@@ -108,7 +109,8 @@ class Worlds:
         flash = SharedFlash(self._image, folder / PAGES_FILE)
         try:
             world = self._world(config, flash, folder / OTP_FILE, self._measured)
-            found = WalledSecurity(InsideClient(Service(world).connect(Caller.NON_SECURE)))
+            inside = InsideClient(Service(world).connect(Caller.NON_SECURE))
+            found = WalledSecurity(inside, config)
         except BaseException:
             flash.close()
             raise
@@ -179,6 +181,16 @@ class LazySecurity:
     @property
     def group(self) -> Group:
         return self._world.group
+
+    @property
+    def certificates(self) -> CertificatePort | None:
+        return self._world.certificates
+
+    def credentials(self) -> Credentials | None:
+        return self._world.credentials()
+
+    def when_certified(self, told: Callable[[], None]) -> None:
+        self._world.when_certified(told)
 
     def is_password(self, password: bytes) -> bool:
         return self._world.is_password(password)

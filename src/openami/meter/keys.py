@@ -7,25 +7,39 @@ what is written is durable before the new keys are used: a meter that is cut off
 former keys or the new ones, never a mixture (docs/keys.md).
 """
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from hmac import compare_digest
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from openami.cosem.device import Ciphering, Protector
 from openami.cosem.serving.broadcasts import GroupKeyStore
-from openami.cosem.serving.security_setup import KeyStorePort
-from openami.cosem.serving.soft_keys import SoftKeyStore
-from openami.device.secure.ciphering import WalledCiphering, WalledGroup, WalledKeys
+from openami.cosem.serving.security_setup import CertificatePort, KeyStorePort
+from openami.cosem.serving.soft_keys import SoftCertificates, SoftKeyStore
+from openami.device.secure.ciphering import (
+    WalledCertificates,
+    WalledCiphering,
+    WalledGroup,
+    WalledKeys,
+    no_entropy,
+)
 from openami.device.secure.client import SecureClient
+from openami.dlms.errors import SecurityError
 from openami.dlms.security.agreement import Parties
 from openami.dlms.security.broadcast import GroupKeys
+from openami.dlms.security.certificates import Certificate, CertificateType
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
-from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.credentials import Credentials, MasterKey
+from openami.dlms.security.curves import private_key
 from openami.dlms.security.envelopes import Protection
 from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.notification import seal_notification
+from openami.dlms.security.signing import SigningKey
 from openami.dlms.security.suites import SecurityPolicy
 from openami.meter.config import MeterConfig, MeterKeys
 from openami.runtime.errors import ConfigurationError, UserError
@@ -43,13 +57,29 @@ class KeysFile:
         self._title = title
         self._keys = keys
 
+    @property
+    def keys(self) -> MeterKeys:
+        """As they are written."""
+        return self._keys
+
     def record(self, found: KeySet, master_key: bytes, _policy: SecurityPolicy) -> None:
         """Make keys durable; raises `OSError` if they cannot be."""
         held = self._keys
         new = replace(held, guek=found.encryption_key, gak=found.authentication_key, kek=master_key)
         if new == held:
             return
-        new = replace(new, epoch=held.epoch + 1)
+        self._write(replace(new, epoch=held.epoch + 1))
+
+    def record_certificates(self, held: SoftCertificates) -> None:
+        """Make certificates and the pairs in use durable; raises `OSError` if they cannot be."""
+        pairs = {
+            PAIRS[usage]: key.private_numbers().private_value.to_bytes(key.key_size // 8)
+            for usage, key in held.in_use.items()
+        }
+        certificates = tuple(each.encode() for each in held.held)
+        self._write(replace(self._keys, pairs=pairs, certificates=certificates))
+
+    def _write(self, new: MeterKeys) -> None:
         try:
             write_json(self._path, new.to_json(self._title), mode=PRIVATE)
         except UserError as error:  # the client is told of a hardware fault
@@ -57,12 +87,19 @@ class KeysFile:
         self._keys = new
 
 
+PAIRS: Final[Mapping[CertificateType, str]] = MappingProxyType(
+    {CertificateType.DIGITAL_SIGNATURE: "signing", CertificateType.KEY_AGREEMENT: "agreement"}
+)
+"""What `keys.json` calls the pairs of suites 1 and 2."""
+
+
 class Security(Protocol):
     """Keys of one meter, wherever they are.
 
     Attributes:
         ciphering: What its manager shares with it.
-        keys: Carries out key_transfer.
+        keys: Carries out key_transfer and key_agreement.
+        certificates: Key pairs and whom the meter believes; None in suite 0.
     """
 
     @property
@@ -71,7 +108,17 @@ class Security(Protocol):
 
     @property
     def keys(self) -> KeyStorePort:
-        """Carries out key_transfer."""
+        """Carries out key_transfer and key_agreement."""
+
+    @property
+    def certificates(self) -> CertificatePort | None:
+        """Key pairs and whom the meter believes; None in suite 0."""
+
+    def credentials(self) -> Credentials | None:
+        """Return what the association of the manager has beside the keys; None in suite 0."""
+
+    def when_certified(self, told: Callable[[], None]) -> None:
+        """Have somebody told when certificates have changed."""
 
     @property
     def expected(self) -> int | None:
@@ -136,7 +183,12 @@ class OwnSecurity:
     """Keys in this process."""
 
     def __init__(
-        self, config: MeterConfig, keys: MeterKeys, counters: CounterBlock, window_expected: int
+        self,
+        config: MeterConfig,
+        keys: MeterKeys,
+        counters: CounterBlock,
+        window_expected: int,
+        entropy: Callable[[int], bytes],
     ) -> None:
         """Bind keys.
 
@@ -145,17 +197,80 @@ class OwnSecurity:
             keys: As its `keys.json` has them.
             counters: Of these keys.
             window_expected: The lowest counter that is accepted.
+            entropy: For key pairs.
+
+        Raises:
+            SecurityError: A certificate or a private key in it is none.
         """
-        cipher = Cipher(KeySet(encryption_key=keys.guek, authentication_key=keys.gak))
+        cipher = Cipher(
+            KeySet(suite=keys.suite, encryption_key=keys.guek, authentication_key=keys.gak)
+        )
         self.ciphering = Ciphering(cipher=cipher, counters=counters)
         self.ciphering.window.expected = window_expected
-        file = KeysFile(config.keys_file, config.title, keys)
+        self._file = file = KeysFile(config.keys_file, config.title, keys)
         master_key = MasterKey(keys.kek)
-        self.keys = SoftKeyStore(self.ciphering, master_key, record=file.record)
         group = GroupFile(config.home / GROUP_FILE)
         held, expected = group.read()
         self.group = GroupKeyStore(master_key, record=group.record, keys=held, expected=expected)
         self._title, self._password = config.title, keys.lls
+        self._manager, self._entropy = config.head_end_title, entropy
+        self._told: Callable[[], None] = lambda: None
+        self.certificates = self._certificates(keys) if keys.suite else None
+        self.keys = SoftKeyStore(
+            self.ciphering,
+            master_key,
+            record=file.record,
+            parties=Parties(u=config.head_end_title, v=config.title),
+            credentials=self.credentials,
+        )
+
+    def credentials(self) -> Credentials | None:
+        """Return what signs and verifies.
+
+        Keys that travel with an APDU are not taken: the window that would hold their replays is
+        kept in a secure world alone.
+        """
+        held = self.certificates
+        if held is None:
+            return None
+        peer_signing = None
+        own = b""
+        for each in held.held:
+            if each.type is not CertificateType.DIGITAL_SIGNATURE:
+                continue
+            if each.system_title == self._title:
+                own = each.encode()
+            with suppress(SecurityError):  # another's, or not valid now
+                peer_signing = held.trust.verifying_key(each.encode(), self._manager)
+        signing = held.in_use.get(CertificateType.DIGITAL_SIGNATURE)
+        return Credentials(
+            suite=self.ciphering.cipher.keys.suite,
+            entropy=self._entropy,
+            signer=None if signing is None else SigningKey(signing),
+            peer_signing=peer_signing,
+            certificate=own,
+        )
+
+    def when_certified(self, told: Callable[[], None]) -> None:
+        self._told = told
+
+    def _certificates(self, keys: MeterKeys) -> SoftCertificates:
+        def changed() -> None:
+            self._file.record_certificates(found)
+            self._told()
+
+        found = SoftCertificates(
+            self._title,
+            keys.suite,
+            entropy=self._entropy,
+            now=lambda: datetime.now(UTC),
+            changed=changed,
+        )
+        found.held = [Certificate.decode(each) for each in keys.certificates]
+        for usage, name in PAIRS.items():
+            if name in keys.pairs:
+                found.in_use[usage] = private_key(keys.suite, keys.pairs[name])
+        return found
 
     @property
     def expected(self) -> int:
@@ -172,17 +287,33 @@ class OwnSecurity:
 class WalledSecurity:
     """Keys in the meter's secure world."""
 
-    def __init__(self, client: SecureClient) -> None:
+    def __init__(self, client: SecureClient, config: MeterConfig) -> None:
         """Bind a connection to it.
 
         Raises:
             SecurityError: It has no keys.
         """
         self.ciphering = WalledCiphering(client)
-        self.keys = WalledKeys(self.ciphering)
+        self.keys = WalledKeys(self.ciphering, config.head_end_title)
         self.group = WalledGroup(client)
+        suite = self.ciphering.cipher.keys.suite
+        self.certificates = WalledCertificates(self.ciphering, config.title) if suite else None
         self.is_password = self.ciphering.is_password
         self.notify = self.ciphering.notify
+
+    def credentials(self) -> Credentials | None:
+        """Return the certificate that travels; keys are behind the wall."""
+        if self.certificates is None:
+            return None
+        return Credentials(
+            suite=self.ciphering.cipher.keys.suite,
+            entropy=no_entropy,
+            certificate=self.certificates.own(CertificateType.DIGITAL_SIGNATURE),
+        )
+
+    def when_certified(self, told: Callable[[], None]) -> None:
+        if self.certificates is not None:
+            self.certificates.changed = told
 
     @property
     def expected(self) -> int:

@@ -13,7 +13,7 @@ sync.
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from openami.cosem.classes.disconnect import ControlState, Disconnector, Trigger
@@ -31,7 +31,7 @@ from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
 from openami.dlms.security.counters import CounterBlock
 from openami.exchange.events import EventCode
 from openami.exchange.uplink import BROADCAST_CLIENT
-from openami.meter.config import MeterConfig
+from openami.meter.config import KEYS_REMEDY, MeterConfig
 from openami.meter.functions import Functions
 from openami.meter.keys import OwnSecurity, Security
 from openami.meter.metrology import ClosedInterval, Momentary
@@ -157,7 +157,11 @@ class Management:
             problem = f"the keys of {config.name} are in its secure world"
             raise ConfigurationError(f"{problem}: run it with `openami meter run`")
         counters = CounterBlock.reserving(reserve, COUNTERS_A_BLOCK)
-        return OwnSecurity(config, config.keys, counters, self._state.state.window_expected)
+        expected, entropy = self._state.state.window_expected, self._around.entropy
+        try:
+            return OwnSecurity(config, config.keys, counters, expected, entropy)
+        except SecurityError as error:
+            raise ConfigurationError(f"{config.keys_file}: {error}: {KEYS_REMEDY}") from error
 
     # Intervals ------------------------------------------------------------------------------
 
@@ -358,9 +362,12 @@ class Management:
             window_expected=lambda: self._security.ciphering.window.expected,
             last_event=lambda: self._last_code,
             keys=self._security.keys,
+            suite=self._security.ciphering.cipher.keys.suite,
+            certificates=self._security.certificates,
             firmware=self._around.firmware,
         )
         objects = meter_objects(self.config, sources)
+        self._security.when_certified(self._renew_credentials)
         firmware = self._around.firmware
         if firmware is not None:
             objects.append(broadcast_setup(self.config, self._security.group))
@@ -371,11 +378,13 @@ class Management:
         """Return what the concentrator's side may associate with, or what the listeners' may."""
         if self._objects is None:
             self._objects = self._make_objects()
+        suite = self._security.ciphering.cipher.keys.suite
         public = AssociationPolicy(client_sap=PUBLIC_CLIENT, grants=PUBLIC_GRANTS)
         manager = AssociationPolicy(
             client_sap=CLIENT_MANAGEMENT_PROCESS,
-            mechanism=Mechanism.HLS_GMAC,
+            mechanism=Mechanism.HLS_ECDSA if suite else Mechanism.HLS_GMAC,
             ciphering=self._security.ciphering,
+            credentials=self._security.credentials(),
             grants=MANAGER_GRANTS,
         )
         if plain:
@@ -401,6 +410,13 @@ class Management:
             associations=policies,
             system_title=self.config.title,
         )
+
+    def _renew_credentials(self) -> None:
+        """Let the next association of the manager have the certificates as they are now."""
+        for device in self._devices.values():
+            held = device.associations[CLIENT_MANAGEMENT_PROCESS]
+            renewed = replace(held, credentials=self._security.credentials())
+            device.associations[CLIENT_MANAGEMENT_PROCESS] = renewed
 
     def _live(self) -> Momentary:
         shown = self._instrument.momentary()

@@ -87,7 +87,7 @@ class ManagementProcess:
                 entropy=os.urandom,
                 replayed=lambda _at_s: self.end.source,
                 firmware=firmware,
-                security=None if wall is None else _behind(wall),
+                security=None if wall is None else _behind(wall, config),
             ),
         )
         self.end.bind(self.management)
@@ -229,9 +229,9 @@ def _connected(door: Path) -> SecureClient:
         raise UserError(f"the secure world behind {door} cannot be called: {error}") from error
 
 
-def _behind(wall: SecureClient) -> Security:
+def _behind(wall: SecureClient, config: MeterConfig) -> Security:
     try:
-        return WalledSecurity(wall)
+        return WalledSecurity(wall, config)
     except SecurityError as error:
         raise UserError(f"the secure world has no keys: {error}") from error
 

@@ -9,7 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from openami.cosem.classes.access_control import SapAssignment, SapName, SecuritySetup
+from openami.cosem.classes.access_control import (
+    SapAssignment,
+    SapName,
+    SecuritySetup,
+    SecuritySetupV1,
+)
 from openami.cosem.classes.disconnect import Disconnector, disconnect_control
 from openami.cosem.classes.image_transfer import ImageTransfer
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
@@ -26,7 +31,12 @@ from openami.cosem.classes.time_event import Clock
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import ALL, Grant
 from openami.cosem.serving.profile import profile_generic
-from openami.cosem.serving.security_setup import KeyStorePort, security_setup
+from openami.cosem.serving.security_setup import (
+    CertificatePort,
+    KeyStorePort,
+    security_setup,
+    security_setup_v1,
+)
 from openami.device.images import IMAGE_TRANSFER, Firmware
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import Data as CosemData
@@ -40,6 +50,7 @@ from openami.dlms.data import (
 )
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
+from openami.dlms.security.suites import SecuritySuite
 from openami.exchange.channels import PROFILE_CHANNELS, Channel
 from openami.exchange.uplink import BROADCAST_SETUP
 from openami.meter.clock import CLOCK
@@ -110,6 +121,8 @@ class Sources:
     window_expected: Callable[[], int]
     last_event: Callable[[], int]
     keys: KeyStorePort
+    suite: SecuritySuite
+    certificates: CertificatePort | None
     firmware: Firmware | None = None
 
 
@@ -154,19 +167,32 @@ def _identity(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
 
 def _access(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
     names = (SapName(MANAGEMENT_LOGICAL_DEVICE, config.ldn.encode()),)
-    setup = SecuritySetup(
-        SECURITY_SETUP,
-        security_suite=0,
-        client_system_title=config.head_end_title,
-        server_system_title=config.title,
-    )
     counter = Data(FRAME_COUNTER)
     counter.bind(Data.value, lambda: DoubleLongUnsigned(sources.window_expected()))
     return [
         SapAssignment(SAP_LIST, sap_assignment_list=names),
-        security_setup(setup, sources.keys),
+        _security_setup(config, sources),
         counter,
     ]
+
+
+def _security_setup(config: MeterConfig, sources: Sources) -> InterfaceClass:
+    """Return the setup: of version 1 where there are key pairs and certificates."""
+    if sources.certificates is None:
+        setup = SecuritySetup(
+            SECURITY_SETUP,
+            security_suite=int(sources.suite),
+            client_system_title=config.head_end_title,
+            server_system_title=config.title,
+        )
+        return security_setup(setup, sources.keys)
+    setup_v1 = SecuritySetupV1(
+        SECURITY_SETUP,
+        security_suite=int(sources.suite),
+        client_system_title=config.head_end_title,
+        server_system_title=config.title,
+    )
+    return security_setup_v1(setup_v1, sources.keys, sources.certificates)
 
 
 def _register(at: Obis, scaler: int, unit: str, source: Callable[[], FixedInteger]) -> Register:

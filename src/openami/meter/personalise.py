@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from openami.device.files import ATTESTATION_PUBLIC, MANAGEMENT, SECURE
 from openami.device.pairing import KEY_FILE
-from openami.device.secure.channels import Secrets
+from openami.device.secure.keyring import Secrets
 from openami.device.secure.personal import Personality, personalise
 from openami.device.storage import StorageError
 from openami.meter.config import MeterConfig
@@ -69,6 +69,7 @@ def given(config: MeterConfig, counters: Callable[[], tuple[int, int]]) -> Perso
     secrets = Secrets(
         title=config.title,
         epoch=keys.epoch,
+        suite=keys.suite,
         encryption=keys.guek,
         authentication=keys.gak,
         master=keys.kek,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever a caller says in a call of DLMS/COSEM security, it is answered or refused."""
 
+import os
 from contextlib import suppress
 from functools import cache
 
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 from device.secure.worlds import ask, in_memory
 from openami.device.secure.access import Caller
 from openami.device.secure.calls import BY_NAME
-from openami.device.secure.channels import WINDOW, Channels, Secrets, bring_in
+from openami.device.secure.channels import WINDOW, Channels, bring_in
 from openami.device.secure.codec import OCTETS, Value
+from openami.device.secure.identity import Ground
+from openami.device.secure.keyring import Secrets
 from openami.device.secure.service import Session
+from openami.device.secure.world import real_now
 from openami.dlms.security.credentials import MasterKey
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.firmware.flash import SimulatedFlash
@@ -99,6 +103,12 @@ def refusing() -> tuple[Refusing, Refusing]:
     return Refusing(rooms.its), Refusing(rooms.ps)
 
 
+def on(its: Refusing, ps: Refusing) -> Channels:
+    """Start on what is stored."""
+    keys = in_memory().world.rooms.keys
+    return Channels(its, Ground(keys=keys, ps=ps, random=os.urandom, now=real_now))
+
+
 def wrapped(key: bytes) -> dict[str, bytes]:
     return {"encryption": MasterKey(KEY).wrap(key)}
 
@@ -110,7 +120,7 @@ def accepted_up_to(channels: Channels, number: int) -> None:
 
 def test_a_window_that_the_flash_did_not_take_is_noted_with_the_next_request() -> None:
     its, ps = refusing()
-    channels = Channels(its, ps)
+    channels = on(its, ps)
     its.refused = frozenset({WINDOW})
     with pytest.raises(PsaError):
         accepted_up_to(channels, 7)
@@ -118,37 +128,37 @@ def test_a_window_that_the_flash_did_not_take_is_noted_with_the_next_request() -
     its.refused = frozenset()
     accepted_up_to(channels, 8)
 
-    assert Channels(its, ps).window.expected >= 8
+    assert on(its, ps).window.expected >= 8
 
 
 def test_a_key_that_the_flash_did_not_take_leaves_the_former_one_and_its_window() -> None:
     its, ps = refusing()
-    channels = Channels(its, ps)
+    channels = on(its, ps)
     accepted_up_to(channels, 7)
     ps.refused = frozenset({1})
 
     with pytest.raises(PsaError):
         channels.transfer(wrapped(bytes(range(16))))
 
-    assert channels.secrets == Channels(its, ps).secrets == SECRETS
+    assert channels.secrets == on(its, ps).secrets == SECRETS
     assert channels.window.expected == 7
 
 
 def test_a_key_in_force_is_used_though_the_flash_did_not_take_its_window() -> None:
     its, ps = refusing()
-    channels = Channels(its, ps)
+    channels = on(its, ps)
     accepted_up_to(channels, 7)
     its.refused = frozenset({WINDOW})
 
     channels.transfer(wrapped(bytes(range(16))))
 
-    assert channels.secrets == Channels(its, ps).secrets != SECRETS
+    assert channels.secrets == on(its, ps).secrets != SECRETS
     assert channels.window.expected == 0
 
 
 def test_no_start_finds_a_key_that_came_back_without_its_window() -> None:
     its, ps = refusing()
-    channels = Channels(its, ps)
+    channels = on(its, ps)
     accepted_up_to(channels, 7)
     channels.transfer(wrapped(bytes(range(16))))
     its.refused = frozenset({WINDOW})
@@ -156,7 +166,7 @@ def test_no_start_finds_a_key_that_came_back_without_its_window() -> None:
     with pytest.raises(PsaError):
         channels.transfer(wrapped(KEY))
 
-    assert Channels(its, ps).secrets.encryption != KEY
+    assert on(its, ps).secrets.encryption != KEY
     its.refused = frozenset()
     channels.transfer(wrapped(KEY))
-    assert channels.window.expected == Channels(its, ps).window.expected == 7
+    assert channels.window.expected == on(its, ps).window.expected == 7

@@ -72,15 +72,32 @@ def in_memory(
     flash: SimulatedFlash | None = None,
     state: LifeCycle = LifeCycle.SECURED,
     limits: Limits = LIMITS,
+    otp: Otp | None = None,
 ) -> Service:
-    """Return the service of a world in memory; fuses and chance are the same each time."""
-    otp = Otp(Path("memory"), os.memfd_create("fuses"))
-    os.pwrite(otp.fileno(), BLANK * ENTRY_OCTETS * ENTRIES, 0)
+    """Return the service of a world in memory; fuses and chance are the same each time.
+
+    Args:
+        flash: Of the device; blank unless given.
+        state: What the fuses are to say, unless they are given.
+        limits: What callers may take.
+        otp: Fuses of a device that went through its factory; they stay open.
+    """
+    memory = flash or SimulatedFlash(M2351_FLASH_OCTETS)
+    if otp is not None:
+        return Service(World(memory, otp, RECORD, Noise()), limits=limits)
+    otp = otp_in_memory()
     otp.burn(UNIQUE_KEY, UNIQUE)
     otp.burn(STAGE, fuses(state))
-    world = World(flash or SimulatedFlash(M2351_FLASH_OCTETS), otp, RECORD, Noise())
+    world = World(memory, otp, RECORD, Noise())
     otp.close()
     return Service(world, limits=limits)
+
+
+def otp_in_memory() -> Otp:
+    """Return fuses of which none is burned."""
+    otp = Otp(Path("memory"), os.memfd_create("fuses"))
+    os.pwrite(otp.fileno(), BLANK * ENTRY_OCTETS * ENTRIES, 0)
+    return otp
 
 
 def ask(session: Session, name: str, *arguments: Value) -> tuple[Value, ...]:

@@ -5,7 +5,7 @@ DLMS UA 1000-2 Ed. 10, 9.2.5 and 9.2.6.  The host hands in what makes changes du
 before anything changes here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -157,7 +157,7 @@ class SoftCertificates:
         return TrustStore(authorities, self._now)
 
     def listed(self) -> tuple[CertificateInfo, ...]:
-        return tuple(map(self._info, self.held))
+        return tuple(info(each, self._title) for each in self.held)
 
     def generate_key_pair(self, usage: CertificateType) -> None:
         if usage is CertificateType.OTHER:
@@ -207,24 +207,6 @@ class SoftCertificates:
             raise _refused("no authority is trusted yet: import the root first", found.place)
         TrustStore([found.encode()], self._now).verify(found)
 
-    def _info(self, certificate: Certificate) -> CertificateInfo:
-        found = certificate.x509
-        number = found.serial_number
-        return CertificateInfo(
-            self._entity(certificate),
-            certificate.type,
-            number.to_bytes(number.bit_length() // 8 + 1),
-            found.issuer.public_bytes(),
-            found.subject.public_bytes(),
-            b"",
-        )
-
-    def _entity(self, certificate: Certificate) -> CertificateEntity:
-        if certificate.is_authority:
-            return CertificateEntity.CERTIFICATION_AUTHORITY
-        own = certificate.system_title == self._title
-        return CertificateEntity.SERVER if own else CertificateEntity.CLIENT
-
     def _name(self, certificate: Certificate) -> tuple[object, ...]:
         """Return what only one certificate may be."""
         if certificate.is_authority:
@@ -232,15 +214,45 @@ class SoftCertificates:
         return (certificate.type, certificate.system_title)
 
     def _find(self, name: CertificateName) -> Certificate:
-        for certificate in self.held:
-            info = self._info(certificate)
-            if isinstance(name, CertificateByEntity):
-                matches = name == (info[0], info[1], certificate.system_title)
-            else:
-                matches = name == (info.serial_number, info.issuer)
-            if matches:
-                return certificate
-        raise _refused("no such certificate is held", repr(name))
+        return find(self.held, name, self._title)
+
+
+def info(certificate: Certificate, system_title: bytes) -> CertificateInfo:
+    """Return what a device with this title tells of a certificate that it holds."""
+    found = certificate.x509
+    number = found.serial_number
+    return CertificateInfo(
+        _entity(certificate, system_title),
+        certificate.type,
+        number.to_bytes(number.bit_length() // 8 + 1),
+        found.issuer.public_bytes(),
+        found.subject.public_bytes(),
+        b"",
+    )
+
+
+def find(held: Iterable[Certificate], name: CertificateName, system_title: bytes) -> Certificate:
+    """Return the certificate that a client means.
+
+    Raises:
+        SecurityError: A device with this title holds none such.
+    """
+    for certificate in held:
+        told = info(certificate, system_title)
+        if isinstance(name, CertificateByEntity):
+            matches = name == (told[0], told[1], certificate.system_title)
+        else:
+            matches = name == (told.serial_number, told.issuer)
+        if matches:
+            return certificate
+    raise _refused("no such certificate is held", repr(name))
+
+
+def _entity(certificate: Certificate, system_title: bytes) -> CertificateEntity:
+    if certificate.is_authority:
+        return CertificateEntity.CERTIFICATION_AUTHORITY
+    own = certificate.system_title == system_title
+    return CertificateEntity.SERVER if own else CertificateEntity.CLIENT
 
 
 def _refused(problem: str, place: str) -> SecurityError:

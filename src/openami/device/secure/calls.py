@@ -186,25 +186,33 @@ _UPDATE: Final[tuple[tuple[str, Shape, Shape], ...]] = (
 _ARRIVED: Final[Shape] = (U32, U32, OCTETS, U32, OCTETS, U32, U32)
 """A `Protection`: control, envelope, title, counter, transaction-id, scheme, signature."""
 _DLMS: Final[tuple[tuple[str, Shape, Shape], ...]] = (
-    ("state", (), (OCTETS, OCTETS, U64)),
+    ("state", (), (OCTETS, OCTETS, U64, U32, U32)),
     ("open", (OCTETS,), (U32,)),
     ("close", (U32,), ()),
     ("unprotect", (U32, OCTETS), (OCTETS, U64, *_ARRIVED)),
     ("protect", (U32, OCTETS, U32, *_ARRIVED), (OCTETS,)),
     ("use_dedicated_key", (U32, *_ARRIVED), ()),
     ("follow", (U32,), ()),
-    ("prove", (OCTETS, OCTETS, OCTETS), (OCTETS,)),
-    ("check", (OCTETS, OCTETS, OCTETS, OCTETS), ()),
+    ("prove", (U32, OCTETS, OCTETS, OCTETS), (OCTETS,)),
+    ("check", (U32, OCTETS, OCTETS, OCTETS, OCTETS), ()),
     ("check_password", (OCTETS,), ()),
     ("notify", (OCTETS, OCTETS), (OCTETS, U32)),
     ("transfer", (OCTETS, OCTETS, OCTETS), ()),
     ("transfer_group", (OCTETS, OCTETS), ()),
     ("unprotect_broadcast", (OCTETS, OCTETS), (OCTETS, *_ARRIVED)),
+    ("activate", (U32,), ()),
+    ("agree", (OCTETS, OCTETS), (OCTETS,)),
+    ("certificates", (), (OCTETS,)),
+    ("generate", (U32,), ()),
+    ("request", (U32,), (OCTETS,)),
+    ("import_certificate", (OCTETS,), ()),
+    ("remove_certificate", (OCTETS,), ()),
 )
-"""`state` tells names of the keys and the counter expected, `unprotect` the latter too; `transfer`
-takes encryption, authentication and master key, wrapped, or nothing for one that stays.
-`transfer_group` takes broadcast and authentication key of a group, `unprotect_broadcast` the title
-of the originator and what it sent."""
+"""`state` tells names of the keys, the counter expected, suite and policy, `unprotect` the counter
+too; `transfer` takes encryption, authentication and master key, wrapped, or nothing for one that
+stays, `agree` the client's title and its halves.  `transfer_group` takes broadcast and
+authentication key of a group, `unprotect_broadcast` the title of the originator and what it
+sent."""
 
 
 def _rows() -> tuple[Function, ...]:

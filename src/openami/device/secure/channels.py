@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DLMS/COSEM security inside the secure world: keys, windows and counters of one device, suite 0.
+"""DLMS/COSEM security inside the secure world: keys, windows and counters of one device.
 
 One crossing a direction: octets go in and an APDU comes out with how it arrived, an APDU goes in
 and octets come out.  Keys that are transferred are unwrapped here and nowhere else; a dedicated key
@@ -10,27 +10,42 @@ What is durable, in entries of a client of its own:
 =====  =====  ==================================================================================
 entry  where  what
 =====  =====  ==================================================================================
-1      PS     title, epoch, encryption, authentication and master key, the reader's secret
+1      PS     title, epoch, suite, policy, encryption, authentication and master key, the reader's
+              secret; in suite 0 without suite and policy
 2      ITS    first invocation counter that was never reserved, 4 octets
 3      ITS    lowest counter that is accepted; ahead by up to `AHEAD` while the device runs
 4      PS     keys of the group to which broadcasts go, none before they were transferred
 5      ITS    of each originator under them the lowest counter that is accepted, and the title
+6      PS     certificates (`identity`)
+7      ITS    as 3, under keys that travel with an APDU
 =====  =====  ==================================================================================
 
 After a power cut the counters of a block that were not used are skipped in both directions: a
-client is told which counter is expected.
+client is told which counter is expected.  A signature without ciphering, whose transaction-ids
+would have to be kept, no policy here lets in: what is there at first asks for ciphering, and a
+policy only becomes stronger.
 """
 
 import struct
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import sha256
 from hmac import compare_digest
-from typing import ClassVar, Final, Self
+from typing import Final
 
+from openami.device.secure.crossing import joined
+from openami.device.secure.identity import CERTIFICATES, CLIENT, Ground, Identity
+from openami.device.secure.keyring import MOST_OCTETS, Secrets
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import Handshake, Mechanism
-from openami.dlms.security.agreement import Parties
+from openami.dlms.security.agreement import (
+    AgreementKey,
+    Algorithm,
+    Parties,
+    key_data,
+    open_key_data,
+)
 from openami.dlms.security.broadcast import GroupKeys, open_broadcast
 from openami.dlms.security.channel import Role, SecureChannel
 from openami.dlms.security.ciphering import Cipher
@@ -41,61 +56,32 @@ from openami.dlms.security.counters import (
     ReceiveWindow,
     Windows,
 )
-from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.credentials import Credentials, MasterKey
+from openami.dlms.security.curves import curve_of
 from openami.dlms.security.envelopes import Protection
 from openami.dlms.security.keyset import KeySet
 from openami.dlms.security.notification import seal_notification
-from openami.dlms.security.suites import AUTHENTICATED_AND_ENCRYPTED, SecurityPolicy
+from openami.dlms.security.suites import (
+    SecurityPolicy,
+)
 from openami.psa.status import PsaError, Status
 from openami.psa.storage import Storage
 
-CLIENT: Final = 0x444C4D53
-"""Under which client the entries lie."""
-SECRETS, COUNTERS, WINDOW, GROUP, GROUP_WINDOWS = 1, 2, 3, 4, 5
+SECRETS, COUNTERS, WINDOW, GROUP, GROUP_WINDOWS, TRAVELLING = 1, 2, 3, 4, 5, 7
 COUNTERS_A_BLOCK: Final = 256
 AHEAD: Final = COUNTERS_A_BLOCK
 """A note is a commit to flash: milliseconds that no busy association should pay each few APDUs."""
 AHEAD_OF_BROADCASTS: Final = 16
 """Blocks that a loss of power may cost, and the client sends again."""
 MOST_ORIGINATORS: Final = 4
-KEY_OCTETS: Final = 16
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.5"
 INITIATE_REQUEST: Final = 0x01
-_FORM: Final = struct.Struct("<8sI16s16s16s16s")
+PROVING: Final = frozenset({Mechanism.HLS_GMAC, Mechanism.HLS_ECDSA})
+AGREED: Final = {0: "encryption", 2: "authentication", 3: "master"}
+"""Secrets by the key-id under which they are agreed on."""
 _NUMBER: Final = struct.Struct("<Q")
 _GROUP_FORM: Final = struct.Struct("<16s16s")
 _GROUP_WINDOW_FORM: Final = struct.Struct("<Q8s")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secrets:
-    """What the factory brings in, and a key transfer replaces; 16 octets each."""
-
-    title: bytes
-    epoch: int
-    encryption: bytes = field(repr=False)
-    authentication: bytes = field(repr=False)
-    master: bytes = field(repr=False)
-    password: bytes = field(repr=False)
-
-    FIELDS: ClassVar = ("encryption", "authentication", "master", "password")
-
-    def encode(self) -> bytes:
-        """Raise `ValueError` where a length is wrong."""
-        octets = [getattr(self, name) for name in self.FIELDS]
-        if len(self.title) != 8 or any(len(each) != KEY_OCTETS for each in octets):
-            raise ValueError("a title has 8 octets, each secret 16")
-        return _FORM.pack(self.title, self.epoch, *octets)
-
-    @classmethod
-    def decode(cls, octets: bytes) -> Self:
-        """Read what `encode` wrote."""
-        title, epoch, *secrets = _FORM.unpack(octets)
-        return cls(title=title, epoch=epoch, **dict(zip(cls.FIELDS, secrets, strict=True)))
-
-    @property
-    def keys(self) -> KeySet:
-        return KeySet(encryption_key=self.encryption, authentication_key=self.authentication)
 
 
 class _Reserve:
@@ -123,8 +109,9 @@ class Channel:
             peer_title=peer_title,
             counters=held.counters,
             window=held.window,
-            policy=held.policy,
+            policy=held.secrets.policy,
             windows=held.windows,
+            credentials=held.credentials(peer_title),
         )
 
     def unprotect(self, octets: bytes) -> tuple[bytes, Protection]:
@@ -149,7 +136,7 @@ class Channel:
     def follow(self) -> None:
         """Go on with the keys that are in force now."""
         held = self._held
-        self._channel.replace(held.cipher, held.window, held.policy)
+        self._channel.replace(held.cipher, held.window, held.secrets.policy)
 
 
 class Channels:
@@ -159,22 +146,24 @@ class Channels:
         secrets: In force.
         cipher: Of the global keys.
         window: What is accepted under them.
+        identity: Key pairs and certificates; None in suite 0, which has none.
     """
 
-    def __init__(self, its: Storage, ps: Storage) -> None:
+    def __init__(self, its: Storage, ground: Ground) -> None:
         """Take up what is stored.
 
         Raises:
             PsaError: DOES_NOT_EXIST, the device was never given keys.
         """
-        self._its, self._ps = its, ps
-        self.secrets = Secrets.decode(ps.get(CLIENT, SECRETS, 0, _FORM.size))
+        self._its, self._ps, self._random = its, ground.ps, ground.random
+        self.secrets = Secrets.decode(self._ps.get(CLIENT, SECRETS, 0, MOST_OCTETS))
+        title, suite = self.secrets.title, self.secrets.suite
+        self.identity = Identity(ground, title, suite) if suite else None
         self.cipher = Cipher(self.secrets.keys)
         self.counters = CounterBlock.reserving(_Reserve(its), COUNTERS_A_BLOCK)
-        self.policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
-        self.windows = Windows()
-        self._mark = _number(its, WINDOW, 0)
-        self.window = ReceiveWindow(self._mark)
+        self._marks = {uid: _number(its, uid, 0) for uid in (WINDOW, TRAVELLING)}
+        self.window = ReceiveWindow(self._marks[WINDOW])
+        self.windows = Windows(travelling=ReceiveWindow(self._marks[TRAVELLING]))
         self._former: dict[bytes, ReceiveWindow] = {}
         self._group: tuple[GroupKeys, Cipher] | None = None  # looked for when it is first needed
         self._group_windows: dict[bytes, tuple[ReceiveWindow, int]] | None = None
@@ -183,34 +172,62 @@ class Channels:
         """Return the protection of an association with a client of this title."""
         return Channel(self, peer_title)
 
+    def credentials(self, peer_title: bytes) -> Credentials | None:
+        """Return what is here for signatures and keys that travel; in suite 0 nothing."""
+        if self.identity is None:
+            return None
+        return self.identity.credentials(peer_title, MasterKey(self.secrets.master))
+
     def close(self) -> None:
-        """Note the window as it is: nothing is skipped at the next start."""
-        if self._mark != self.window.expected:
-            self._note(self.window.expected)
+        """Note the windows as they are: nothing is skipped at the next start."""
+        for uid, window in self._windows:
+            if self._marks[uid] != window.expected:
+                self._note(uid, window.expected)
 
     def note_window(self) -> None:
         """Make sure that no start accepts again what was accepted."""
-        if self.window.expected > self._mark:
-            self._note(self.window.expected + AHEAD)
+        for uid, window in self._windows:
+            if window.expected > self._marks[uid]:
+                self._note(uid, window.expected + AHEAD)
 
-    def _note(self, mark: int) -> None:
+    @property
+    def _windows(self) -> tuple[tuple[int, ReceiveWindow], ...]:
+        return (WINDOW, self.window), (TRAVELLING, self.windows.travelling)
+
+    def _note(self, uid: int, mark: int) -> None:
         """Note a window, and believe it only then: what the flash refuses is noted later."""
-        _keep(self._its, WINDOW, mark)
-        self._mark = mark
+        _keep(self._its, uid, mark)
+        self._marks[uid] = mark
 
     def names(self) -> KeySet:
         """Return names of the global keys: of a key's size, and no key."""
-        keys = self.secrets.keys
-        encryption, authentication = keys.encryption_key, keys.authentication_key
-        return KeySet(encryption_key=_name(encryption), authentication_key=_name(authentication))
+        held = self.secrets
+        size = held.suite.key_octets
+        return KeySet(
+            suite=held.suite,
+            encryption_key=_name(held.encryption)[:size],
+            authentication_key=_name(held.authentication)[:size],
+        )
 
-    def prove(self, peer_title: bytes, challenges: tuple[bytes, bytes]) -> bytes:
-        """Return pass 4 of HLS with GMAC, for our challenge and the client's."""
-        return self._handshake(peer_title, challenges).reply(self.counters.next())
+    def prove(self, spoken: tuple[int, bytes, bytes, bytes]) -> bytes:
+        """Return pass 4 of HLS with GMAC or ECDSA.
 
-    def check(self, peer_title: bytes, challenges: tuple[bytes, bytes], reply: bytes) -> None:
-        """Accept pass 3 of HLS with GMAC."""
-        self._handshake(peer_title, challenges).verify(reply)
+        Args:
+            spoken: Mechanism, title of the client, our challenge and the client's.
+        """
+        return self._handshake(*spoken).reply(self.counters.next())
+
+    def check(self, spoken: tuple[int, bytes, bytes, bytes], reply: bytes) -> None:
+        """Accept pass 3 of HLS with GMAC or ECDSA."""
+        self._handshake(*spoken).verify(reply)
+
+    def activate(self, bits: int) -> None:
+        """Add to what the policy asks; nothing that it asks already can be left out."""
+        held = self.secrets.policy
+        if bits != held and (held & ~bits or bits & ~0xFC or self.identity is None):
+            problem = f"policy {bits:02X} cannot be had here, {held:02X} stays"
+            raise SecurityError(problem, "security_activate", CLAUSE)
+        self._store(replace(self.secrets, policy=SecurityPolicy(bits)))
 
     def check_password(self, password: bytes) -> None:
         """Accept the reader's secret.
@@ -236,10 +253,48 @@ class Channels:
             SecurityError: One was not wrapped with the master key, or has another size.
         """
         master = MasterKey(self.secrets.master)
-        found = {name: master.unwrap(octets) for name, octets in wrapped.items()}
+        self._replace({name: master.unwrap(octets) for name, octets in wrapped.items()})
+
+    def agree(self, peer_title: bytes, offers: bytes) -> bytes:
+        """Replace keys by those agreed on with a client, C(2e, 0s); return our halves.
+
+        Args:
+            peer_title: The client's.
+            offers: Each a key-id and the client's half: its ephemeral public key, signed.
+
+        Raises:
+            SecurityError: One is not signed by it, or is for no key that is here.
+        """
+        credentials = self.credentials(peer_title)
+        if credentials is None or credentials.signer is None or credentials.peer_signing is None:
+            problem = "an agreement needs our signing key and the public one of the peer"
+            raise SecurityError(problem, "key_agreement", CLAUSE)
+        suite, signer = credentials.suite, credentials.signer
+        size = 1 + 4 * curve_of(suite).coordinate_octets
+        parties = Parties(u=peer_title, v=self.secrets.title)
+        found: dict[str, bytes] = {}
+        halves = b""
+        for at in range(0, len(offers), size):
+            key_id = offers[at]
+            name = AGREED.get(key_id, "")
+            if not name or name in found:
+                problem = "it is given twice, or no key that is here"
+                raise SecurityError(problem, f"key-id {key_id}", CLAUSE)
+            half = offers[at + 1 : at + size]
+            public = open_key_data(credentials.peer_signing, half, key_id)
+            ephemeral = AgreementKey.fresh(suite, self._random)
+            algorithm = Algorithm.of(suite, wraps=name == "master")
+            found[name] = ephemeral.agree(public, parties.info(algorithm))
+            halves += bytes((key_id,)) + key_data(ephemeral, signer, key_id)
+        self._replace(found)
+        return halves
+
+    def _replace(self, found: dict[str, bytes]) -> None:
+        """Use other keys, durable before they are used."""
+        size = self.secrets.suite.key_octets
         for name, key in found.items():
-            if len(key) != KEY_OCTETS:
-                problem = f"a key of {len(key)} octets, not {KEY_OCTETS}"
+            if len(key) != size:
+                problem = f"a key of {len(key)} octets, not {size}"
                 raise SecurityError(problem, f"{name} key", CLAUSE)
         changed = replace(self.secrets, **found)  # type: ignore[arg-type]  # fields by name
         if changed == self.secrets:
@@ -250,10 +305,10 @@ class Channels:
         if new_window:
             # A key that comes back brings its window along; unknown ones begin anew.
             window = self._former.get(_name(changed.encryption), ReceiveWindow())
-        if window.expected > self._mark:
-            self._note(window.expected)  # first: no start finds the key without its window
-        self._ps.set(CLIENT, SECRETS, changed.encode(), 0)
-        former, self.secrets = self.secrets, changed
+        if window.expected > self._marks[WINDOW]:
+            self._note(WINDOW, window.expected)  # first: no start finds the key without its window
+        former = self.secrets
+        self._store(changed)
         self.cipher = Cipher(changed.keys)
         if new_window:
             self._former.pop(_name(changed.encryption), None)
@@ -341,24 +396,48 @@ class Channels:
             }
         return self._group_windows
 
-    def _handshake(self, peer_title: bytes, challenges: tuple[bytes, bytes]) -> Handshake:
-        ours, peers = challenges
+    def _store(self, changed: Secrets) -> None:
+        self._ps.set(CLIENT, SECRETS, changed.encode(), 0)
+        self.secrets = changed
+
+    def _handshake(self, mechanism: int, peer_title: bytes, ours: bytes, peers: bytes) -> Handshake:
+        if mechanism not in PROVING:
+            problem = "neither GMAC nor ECDSA proves keys that are here"
+            raise SecurityError(problem, f"authentication mechanism {mechanism}", CLAUSE)
         return Handshake(
-            mechanism=Mechanism.HLS_GMAC,
+            mechanism=Mechanism(mechanism),
             own_title=self.secrets.title,
             peer_title=peer_title,
             own_challenge=ours,
             peer_challenge=peers,
             cipher=self.cipher,
+            credentials=self.credentials(peer_title),
         )
 
 
-def bring_in(
-    its: Storage, ps: Storage, secrets: Secrets, *, first_counter: int = 1, window_expected: int = 0
+def bring_in(  # noqa: PLR0913  a device has this to be given
+    its: Storage,
+    ps: Storage,
+    secrets: Secrets,
+    *,
+    first_counter: int = 1,
+    window_expected: int = 0,
+    certificates: Iterable[bytes] = (),
 ) -> None:
-    """Give the device its secrets, as its factory does, and where its counters begin."""
+    """Give the device its secrets, as its factory does, and where its counters begin.
+
+    Args:
+        its: Of the device.
+        ps: The same.
+        secrets: What it is to know.
+        first_counter: The first invocation counter that it may use.
+        window_expected: The lowest that it accepts.
+        certificates: Whom it is to believe: an authority, and clients that this one certified.
+    """
     _keep(its, COUNTERS, first_counter)
     _keep(its, WINDOW, window_expected)
+    if secrets.suite:
+        ps.set(CLIENT, CERTIFICATES, joined(certificates), 0)
     ps.set(CLIENT, SECRETS, secrets.encode(), 0)
 
 
@@ -377,4 +456,4 @@ def _keep(its: Storage, uid: int, number: int) -> None:
 
 
 def _name(key: bytes) -> bytes:
-    return sha256(b"name of " + key).digest()[:KEY_OCTETS]
+    return sha256(b"name of " + key).digest()

@@ -3,17 +3,25 @@
 """What the COSEM server holds in place of keys: each APDU crosses the wall once a direction.
 
 Ports of `cosem` are bound here to a secure world: the protection of associations, the reader's
-password, notifications, and the transfer of keys.
+password, notifications, keys that are transferred or agreed on, key pairs and certificates.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from openami.cosem.classes.access_control import KeyData, KeyId, WrappedKey
+from openami.cosem.classes.access_control import (
+    CertificateInfo,
+    CertificateName,
+    KeyData,
+    KeyId,
+    WrappedKey,
+)
 from openami.cosem.serving.broadcasts import group_of
+from openami.cosem.serving.soft_keys import find, info
 from openami.device.secure.client import SecureClient
-from openami.device.secure.crossing import UNASKED, heard, refused, told
+from openami.device.secure.crossing import UNASKED, heard, parted, refused, told
 from openami.dlms.errors import SecurityError
 from openami.dlms.hls import Handshake
+from openami.dlms.security.certificates import Certificate, CertificateType
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import ReceiveWindow
 from openami.dlms.security.credentials import Credentials
@@ -24,8 +32,12 @@ from openami.dlms.security.suites import (
     SIGNED,
     SecurityControl,
     SecurityPolicy,
+    SecuritySuite,
 )
 from openami.psa.status import PsaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.5"
 
@@ -48,14 +60,17 @@ class Elsewhere:
 class WalledChannel:
     """Protection of one association, whose keys are behind the wall."""
 
-    signs = False
-
     def __init__(self, held: "WalledCiphering", handle: int) -> None:
         self.cipher, self.policy = held.cipher, held.policy
         self._held, self._handle = held, handle
 
     def __del__(self) -> None:
         self._held.left.append(self._handle)
+
+    @property
+    def signs(self) -> bool:
+        """Whether what we send is signed."""
+        return bool(self.policy.response_bits & SIGNED)
 
     def unprotect(self, octets: bytes) -> tuple[bytes, Protection]:
         with refused(octets):
@@ -101,7 +116,6 @@ class WalledCiphering:
             SecurityError: It has no keys.
         """
         self.client = client
-        self.policy: SecurityPolicy = AUTHENTICATED_AND_ENCRYPTED
         self.window = ReceiveWindow()
         self.left: list[int] = []
         self.refresh()
@@ -109,9 +123,11 @@ class WalledCiphering:
     def refresh(self) -> None:
         """Take over what keys are in force."""
         with refused():
-            encryption, authentication, expected = self.client.call("dlms_state")
+            encryption, authentication, expected, suite, policy = self.client.call("dlms_state")
         self.window.expected = expected  # type: ignore[assignment]
+        self.policy = SecurityPolicy(policy)  # type: ignore[arg-type]
         names = KeySet(
+            suite=SecuritySuite(suite),  # type: ignore[arg-type]
             encryption_key=encryption,  # type: ignore[arg-type]
             authentication_key=authentication,  # type: ignore[arg-type]
         )
@@ -150,7 +166,7 @@ class WalledCiphering:
 
 
 class WalledKeys:
-    """The port `KeyStorePort`: keys are unwrapped behind the wall."""
+    """The port `KeyStorePort`: keys are unwrapped and agreed on behind the wall."""
 
     _ORDER: Final = (
         KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY,
@@ -158,18 +174,19 @@ class WalledKeys:
         KeyId.MASTER_KEY,
     )
 
-    def __init__(self, ciphering: WalledCiphering) -> None:
-        self._ciphering = ciphering
+    def __init__(self, ciphering: WalledCiphering, client_title: bytes = b"") -> None:
+        """Bind what is behind the wall; the client with that title agrees on keys."""
+        self._ciphering, self._client_title = ciphering, client_title
 
     @property
     def policy(self) -> SecurityPolicy:
         return self._ciphering.policy
 
     def activate(self, policy: SecurityPolicy) -> None:
-        """Accept what is in force; everything that could be added needs signatures."""
-        if policy != self.policy or policy & SIGNED:
-            problem = f"policy {policy:02X} cannot be had here, {self.policy:02X} stays"
-            raise SecurityError(problem, "security_activate", CLAUSE)
+        """Make the policy stronger; in suite 0 accept what is in force and nothing else."""
+        with refused():
+            self._ciphering.client.call("dlms_activate", int(policy))
+        self._ciphering.refresh()
 
     def transfer(self, keys: tuple[WrappedKey, ...]) -> None:
         found = {row.key_id: row.key_wrapped for row in keys}
@@ -182,8 +199,16 @@ class WalledKeys:
         self._ciphering.refresh()
 
     def agree(self, offers: tuple[KeyData, ...]) -> tuple[KeyData, ...]:
-        problem = "keys of suite 0 are transferred, not agreed on"
-        raise SecurityError(problem, "key_agreement", CLAUSE)
+        if not offers or len({len(offer.key_data) for offer in offers}) != 1:
+            problem = "there is at least one half of a key, and all have one size"
+            raise SecurityError(problem, f"{len(offers)} halves", CLAUSE)
+        said = b"".join(bytes((offer.key_id,)) + offer.key_data for offer in offers)
+        with refused():
+            halves = self._ciphering.client.octets("dlms_agree", self._client_title, said)
+        self._ciphering.refresh()
+        size = len(halves) // len(offers)
+        cut = [halves[at : at + size] for at in range(0, len(halves), size)]
+        return tuple(KeyData(KeyId(each[0]), each[1:]) for each in cut)
 
 
 class WalledGroup:
@@ -216,8 +241,66 @@ class WalledGroup:
         return apdu, heard(tuple(arrived))  # type: ignore[return-value]
 
 
-def _spoken(handshake: Handshake) -> tuple[bytes, bytes, bytes]:
-    return handshake.peer_title, handshake.own_challenge, handshake.peer_challenge
+class WalledCertificates:
+    """The port `CertificatePort`: key pairs are made and certificates believed behind the wall.
+
+    Attributes:
+        changed: Told after each change.
+    """
+
+    def __init__(self, ciphering: WalledCiphering, system_title: bytes) -> None:
+        """Bind what is behind the wall, of the device with that title."""
+        self.changed: Callable[[], None] = lambda: None
+        self._client, self._title = ciphering.client, system_title
+
+    @property
+    def held(self) -> list[Certificate]:
+        """The certificates, in the order they came."""
+        with refused():
+            octets = self._client.octets("dlms_certificates")
+        return [Certificate.decode(each) for each in parted(octets)]
+
+    def own(self, usage: CertificateType) -> bytes:
+        """Return the device's certificate for a use (DER); nothing if it has none."""
+        for each in self.held:
+            if each.type is usage and each.system_title == self._title and not each.is_authority:
+                return each.encode()
+        return b""
+
+    def listed(self) -> tuple[CertificateInfo, ...]:
+        return tuple(info(each, self._title) for each in self.held)
+
+    def generate_key_pair(self, usage: CertificateType) -> None:
+        with refused():
+            self._client.call("dlms_generate", int(usage))
+
+    def certificate_request(self, usage: CertificateType) -> bytes:
+        with refused():
+            return self._client.octets("dlms_request", int(usage))
+
+    def import_certificate(self, certificate: bytes) -> None:
+        with refused():
+            self._client.call("dlms_import_certificate", certificate)
+        self.changed()
+
+    def export_certificate(self, name: CertificateName) -> bytes:
+        return find(self.held, name, self._title).encode()
+
+    def remove_certificate(self, name: CertificateName) -> None:
+        found = find(self.held, name, self._title)
+        with refused():
+            self._client.call("dlms_remove_certificate", found.encode())
+        self.changed()
+
+
+def no_entropy(_octets: int) -> bytes:
+    """Refuse: keys are made behind the wall."""
+    raise _elsewhere()
+
+
+def _spoken(handshake: Handshake) -> tuple[int, bytes, bytes, bytes]:
+    challenges = handshake.own_challenge, handshake.peer_challenge
+    return int(handshake.mechanism), handshake.peer_title, *challenges
 
 
 def _elsewhere() -> SecurityError:

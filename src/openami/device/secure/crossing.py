@@ -8,7 +8,7 @@ Errors are turned by one table::
     DecodeError    DATA_INVALID       the problem; the place is the offset
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -24,6 +24,7 @@ CLAUSE: Final = "DLMS UA 1000-2 Ed. 10, 9.2.7.2"
 UNASKED: Final = Protection(SecurityControl(0), Envelope.NONE, b"", InvocationCounter(0), b"\xff")
 """Stands where an APDU is nobody's answer: no request has such a transaction-id without form."""
 
+LENGTH_OCTETS: Final = 2
 TRANSFERRED: Final = ("encryption", "authentication", "master")
 """Secrets that a key transfer may replace, in the order in which they travel."""
 
@@ -90,3 +91,18 @@ def refused(octets: bytes = b"") -> Iterator[None]:
                 raise DecodeError(problem, octets, int(place), CLAUSE) from None
             case _:
                 raise SecurityError(problem, place, CLAUSE) from None
+
+
+def joined(certificates: Iterable[bytes]) -> bytes:
+    """Return certificates as they are kept and travel: each behind its length, big-endian."""
+    return b"".join(len(each).to_bytes(LENGTH_OCTETS) + each for each in certificates)
+
+
+def parted(octets: bytes) -> list[bytes]:
+    """Return what `joined` joined."""
+    found = []
+    while octets:
+        end = LENGTH_OCTETS + int.from_bytes(octets[:LENGTH_OCTETS])
+        found.append(octets[LENGTH_OCTETS:end])
+        octets = octets[end:]
+    return found

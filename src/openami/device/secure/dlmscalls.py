@@ -5,7 +5,8 @@ from openami.device.secure.access import Limits
 from openami.device.secure.calls import Function
 from openami.device.secure.channels import Channel, Channels
 from openami.device.secure.codec import Value
-from openami.device.secure.crossing import TRANSFERRED, UNASKED, heard, refusals, told
+from openami.device.secure.crossing import TRANSFERRED, UNASKED, heard, joined, refusals, told
+from openami.device.secure.identity import Identity
 from openami.psa.status import PsaError, Status
 
 
@@ -28,7 +29,8 @@ class ChannelCalls:
 
     def _state(self, held: Channels) -> tuple[Value, ...]:
         names = held.names()
-        return names.encryption_key, names.authentication_key, held.window.expected
+        in_force = int(held.secrets.suite), int(held.secrets.policy)
+        return names.encryption_key, names.authentication_key, held.window.expected, *in_force
 
     def _open(self, held: Channels, peer_title: bytes) -> int:
         if len(self._held) >= self._limits.channels:
@@ -59,13 +61,14 @@ class ChannelCalls:
     def _follow(self, _held: Channels, handle: int) -> None:
         self._channel(handle).follow()
 
-    def _prove(self, held: Channels, peer_title: bytes, ours: bytes, peers: bytes) -> bytes:
-        return held.prove(peer_title, (ours, peers))
+    def _prove(
+        self, held: Channels, mechanism: int, peer_title: bytes, ours: bytes, peers: bytes
+    ) -> bytes:
+        return held.prove((mechanism, peer_title, ours, peers))
 
-    def _check(
-        self, held: Channels, peer_title: bytes, ours: bytes, peers: bytes, reply: bytes
-    ) -> None:
-        held.check(peer_title, (ours, peers), reply)
+    def _check(self, held: Channels, *said: Value) -> None:
+        *spoken, reply = said
+        held.check(tuple(spoken), reply)  # type: ignore[arg-type]  # the table says what each is
 
     def _check_password(self, held: Channels, password: bytes) -> None:
         held.check_password(password)
@@ -86,9 +89,36 @@ class ChannelCalls:
         apdu, protection = held.unprotect_broadcast(originator, octets)
         return apdu, *told(protection)
 
+    def _activate(self, held: Channels, bits: int) -> None:
+        held.activate(bits)
+
+    def _agree(self, held: Channels, peer_title: bytes, offers: bytes) -> bytes:
+        return held.agree(peer_title, offers)
+
+    def _certificates(self, held: Channels) -> bytes:
+        return joined(each.encode() for each in _identity(held).held)
+
+    def _generate(self, held: Channels, usage: int) -> None:
+        _identity(held).generate(usage)
+
+    def _request(self, held: Channels, usage: int) -> bytes:
+        return _identity(held).request(usage)
+
+    def _import_certificate(self, held: Channels, octets: bytes) -> None:
+        _identity(held).import_certificate(octets)
+
+    def _remove_certificate(self, held: Channels, octets: bytes) -> None:
+        _identity(held).remove(octets)
+
     def _channel(self, handle: int) -> Channel:
         try:
             return self._held[handle]
         except KeyError:
             problem = "the connection has no such channel"
             raise PsaError(Status.INVALID_HANDLE, problem, f"handle {handle}") from None
+
+
+def _identity(held: Channels) -> Identity:
+    if held.identity is None:
+        raise PsaError(Status.NOT_SUPPORTED, "suite 0 has no key pairs", "certificates")
+    return held.identity

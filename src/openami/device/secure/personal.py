@@ -19,8 +19,12 @@ from openami.device.files import FLASH_FILE, OTP_FILE
 from openami.device.flash import FlashFile
 from openami.device.handover import SEED_OCTETS, Handover
 from openami.device.otp import STAGE, UNIQUE_KEY, UNIQUE_KEY_OCTETS, Otp
-from openami.device.secure.channels import Secrets, bring_in
-from openami.device.secure.world import World
+from openami.device.secure.channels import bring_in
+from openami.device.secure.identity import CLAUSE, Ground, Identity
+from openami.device.secure.keyring import Secrets
+from openami.device.secure.world import World, real_now
+from openami.dlms.errors import SecurityError
+from openami.dlms.security.certificates import CertificateType
 from openami.firmware.bank import M2351_FLASH_OCTETS, Bank
 from openami.firmware.flash import Flash
 from openami.psa.formats import Random
@@ -37,11 +41,16 @@ class Personality:
         secrets: Of DLMS/COSEM.
         first_counter: The first invocation counter that it may use.
         window_expected: The lowest that it accepts.
+        certificates: Whom it is to believe (DER), in suites 1 and 2: an authority and clients.
+        certify: Gives the certificate (DER) to a use and a request; in suites 1 and 2 the device
+            makes its key pairs itself, and only requests leave it.
     """
 
     secrets: Secrets
     first_counter: int = 1
     window_expected: int = 0
+    certificates: tuple[bytes, ...] = ()
+    certify: Callable[[int, bytes], bytes] | None = None
 
 
 def state_of(folder: Path) -> LifeCycle:
@@ -63,6 +72,7 @@ def personalise(folder: Path, given: Callable[[], Personality], entropy: Random)
 
     Raises:
         PsaError: Its storage is damaged, or its life is beyond that.
+        SecurityError: What was to certify its keys is no certificate of them.
         StorageError: The disk refused.
     """
     flash = FlashFile.open(folder / FLASH_FILE, M2351_FLASH_OCTETS)
@@ -109,7 +119,10 @@ def personalise_device(
         personality.secrets,
         first_counter=personality.first_counter,
         window_expected=personality.window_expected,
+        certificates=personality.certificates,
     )
+    if personality.secrets.suite:
+        _certify(world, personality)
     flash.sync()
     _go_on(otp, LifeCycle.SECURED)
     return world.attestation_point()
@@ -120,6 +133,19 @@ def _opened(flash: Flash, otp: Otp, entropy: Random) -> World:
         bank=Bank.A, trial=False, seed=entropy(SEED_OCTETS), life_cycle=0, from_source=True
     )
     return World(flash, otp, record, entropy)
+
+
+def _certify(world: World, personality: Personality) -> None:
+    """Let the device make its key pairs, and bring their certificates in."""
+    rooms, certify = world.rooms, personality.certify
+    ground = Ground(keys=rooms.keys, ps=rooms.ps, random=world.random, now=real_now)
+    secrets = personality.secrets
+    identity = Identity(ground, secrets.title, secrets.suite)
+    if certify is None:
+        raise SecurityError("nobody certifies the device's keys", "factory", CLAUSE)
+    for usage in (CertificateType.DIGITAL_SIGNATURE, CertificateType.KEY_AGREEMENT):
+        identity.generate(usage)
+        identity.import_certificate(certify(usage, identity.request(usage)))
 
 
 def _go_on(otp: Otp, to: LifeCycle) -> None:

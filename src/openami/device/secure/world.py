@@ -7,6 +7,7 @@ the life cycle permits no use of keys there are none: only the state is told.
 """
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -18,6 +19,7 @@ from openami.device.handover import Handover
 from openami.device.otp import BOOT, BOOT_ENTRIES, STAGE, UNIQUE_KEY, UNIQUE_KEY_OCTETS, Otp
 from openami.device.secure.access import LINK_KEY_ID, Caller
 from openami.device.secure.channels import Channels
+from openami.device.secure.identity import Ground
 from openami.firmware.bank import M2351_STORAGE
 from openami.firmware.flash import Flash
 from openami.psa import algorithms, formats
@@ -134,13 +136,19 @@ class World:
             ps=ps,
             keys=keys,
             attestation=InitialAttestation(device, sign),
-            channels=_channels(its, ps),
+            channels=channels_of(its, Ground(keys=keys, ps=ps, random=self.random, now=real_now)),
         )
 
 
-def _channels(its: InternalTrustedStorage, ps: ProtectedStorage) -> Channels | PsaError:
+def real_now() -> datetime:
+    """Return real UTC, by which certificates are judged."""
+    return datetime.now(UTC)
+
+
+def channels_of(its: InternalTrustedStorage, ground: Ground) -> Channels | PsaError:
+    """Return the channels of a device, or that it has no keys yet."""
     try:
-        return Channels(its, ps)
+        return Channels(its, ground)
     except PsaError as error:
         if error.status is not Status.DOES_NOT_EXIST:
             raise
