@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from openami.cli.read_options import MECHANISMS, number, octets, secret
+from openami.cli.option_values import number, octets, secret
+from openami.cli.read_options import MECHANISMS
 from openami.cli.security_options import HEADERS, Protection
 from openami.cosem.conformance.declaration import (
     Declaration,

@@ -238,6 +238,9 @@ async def first_counters(meter: Meter) -> CounterBlock | None:
         client_sap=PUBLIC_CLIENT,
         server_sap=meter.parameters.server_sap,
         short_names=BaseNames() if meter.options.short_names else None,
+        conformance=meter.parameters.conformance,
+        block_window=meter.parameters.block_window,
+        max_receive_pdu_octets=meter.parameters.max_receive_pdu_octets,
     )
     first = 1
     try:

@@ -10,12 +10,33 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from openami.cli.option_values import (
+    address_size,
+    block_exponent,
+    block_window,
+    gateway,
+    information,
+    number,
+    octets,
+    one_of,
+    pdu_octets,
+    sap,
+    seconds,
+    secret,
+    server_address,
+    speed,
+    switch,
+    window,
+)
 from openami.cli.security_options import CIPHERS, ENVELOPES, HEADERS, Protection
 from openami.coap.block import LARGEST_EXPONENT
 from openami.coap.peer import PeerSettings
 from openami.cosem.asking.base_names import BaseNames
+from openami.cosem.asking.parameters import DEFAULT_CONFORMANCE, UNLIMITED_PDU_OCTETS
 from openami.cosem.client import ClientParameters
 from openami.cosem.refusals import AssociationError
+from openami.dlms.apdu.initiate import Conformance
+from openami.dlms.block_transfer import DEFAULT_WINDOW
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.gateway import GatewayRoute
 from openami.dlms.hdlc.link import LinkTimings
@@ -33,11 +54,10 @@ from openami.runtime.files import read_json, read_toml
 from openami.transport.coapwire import CoapSettings
 from openami.transport.hdlc import HdlcSettings
 from openami.transport.hdlcpoint import BITS_PER_OCTET
-from openami.transport.serial import SPEEDS
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, client_tls
 from openami.transport.url import Url
 
-BLOCKS: Final = tuple(str(16 << exponent) for exponent in range(LARGEST_EXPONENT + 1))
+WITH_GENERAL_BLOCKS: Final = DEFAULT_CONFORMANCE | Conformance.GENERAL_BLOCK_TRANSFER
 MANAGER: Final = 1
 READER: Final = 32
 TOOL_TITLE: Final = bytes.fromhex("4F414DF000000001")  # ours, where none is given
@@ -73,123 +93,6 @@ MECHANISM_OF: Final[Mapping[int, Mechanism]] = {
 }
 
 
-def number(text: str) -> int:
-    """Read a number that may be written 0x."""
-    try:
-        value = int(text, 0)
-    except ValueError:
-        raise ValueError("must be a whole number, such as 32 or 0x20") from None
-    if not 0 <= value <= 0xFFFF_FFFF:
-        raise ValueError("must be 0 to 4294967295")
-    return value
-
-
-def sap(text: str) -> int:
-    """Read a service access point."""
-    if (value := number(text)) > 0xFFFF:
-        raise ValueError("must be 0 to 65535")
-    return value
-
-
-def server_address(text: str) -> tuple[int, int]:
-    """Read the address of a server on HDLC: LOGICAL or LOGICAL/PHYSICAL."""
-    logical, slash, physical = text.partition("/")
-    try:
-        found = number(logical), number(physical) if slash else 0
-    except ValueError:
-        found = 0x4000, 0
-    if max(found) > 0x3FFF:
-        raise ValueError("must be LOGICAL/PHYSICAL, each 0 to 16383, such as 1/17")
-    return found
-
-
-def address_size(text: str) -> int:
-    """Read the size of a server address on HDLC."""
-    if text not in {"1", "2", "4"}:
-        raise ValueError("must be 1, 2 or 4 octets")
-    return int(text)
-
-
-def window(text: str) -> int:
-    """Read an HDLC window."""
-    if text not in set("1234567"):
-        raise ValueError("must be 1 to 7 frames")
-    return int(text)
-
-
-def information(text: str) -> int:
-    """Read the longest information field of HDLC."""
-    if not 32 <= (value := number(text)) <= GENEROUS.max_information_transmit_octets:
-        longest = GENEROUS.max_information_transmit_octets
-        raise ValueError(f"must be 32 to {longest} octets")
-    return value
-
-
-def speed(text: str) -> int:
-    """Read the speed of a serial line."""
-    if (value := number(text)) not in SPEEDS:
-        raise ValueError(f"must be one of {', '.join(map(str, SPEEDS))} baud")
-    return value
-
-
-def gateway(text: str) -> GatewayRoute:
-    """Read where behind a gateway a meter is: NETWORK/ADDRESS."""
-    network, _, address = text.partition("/")
-    try:
-        route = GatewayRoute(number(network), bytes.fromhex(address.removeprefix("0x")))
-    except ValueError:
-        route = GatewayRoute(0, b"")
-    if not 0 <= route.network_id <= 0xFF or not 0 < len(route.physical_address) <= 0xFF:
-        raise ValueError("must be NETWORK/ADDRESS, 0 to 255 and hex, such as 0/4F414D0000000001")
-    return route
-
-
-def block_exponent(text: str) -> int:
-    """Read how many octets a block of CoAP has."""
-    if text not in BLOCKS:
-        raise ValueError(f"must be one of {', '.join(BLOCKS)} octets")
-    return BLOCKS.index(text)
-
-
-def switch(text: str) -> bool:
-    """Read yes or no."""
-    if text.lower() not in {"true", "yes", "false", "no"}:
-        raise ValueError("must be yes or no")
-    return text.lower() in {"true", "yes"}
-
-
-def seconds(text: str) -> float:
-    """Read a time-out."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 3600:
-        raise ValueError("must be a number of seconds, more than 0 and at most 3600")
-    return value
-
-
-def secret(text: str) -> bytes:
-    """Read a password: text, or octets in hex after 0x."""
-    return bytes.fromhex(text[2:]) if text[:2].lower() == "0x" else text.encode()
-
-
-def octets(*sizes: int) -> Callable[[str], bytes]:
-    """Return what reads octets in hex, as many as one of `sizes`."""
-
-    def read(text: str) -> bytes:
-        try:
-            value = bytes.fromhex(text.removeprefix("0x"))
-        except ValueError:
-            value = b""
-        if len(value) not in sizes:
-            wanted = " or ".join(f"{2 * size} hex digits ({size} octets)" for size in sizes)
-            raise ValueError(f"must be {wanted}")
-        return value
-
-    return read
-
-
 def mechanism(text: str) -> Mechanism:
     """Read the name of an authentication mechanism."""
     try:
@@ -203,17 +106,6 @@ def suite(text: str) -> SecuritySuite:
     if text not in {str(int(each)) for each in SecuritySuite}:
         raise ValueError(f"must be a security suite, 0 to {int(HIGHEST_SUITE)}")
     return SecuritySuite(int(text))
-
-
-def one_of(*names: str) -> Callable[[str], str]:
-    """Return what reads one of some words."""
-
-    def read(text: str) -> str:
-        if text.lower() not in names:
-            raise ValueError(f"must be one of {', '.join(names)}")
-        return text.lower()
-
-    return read
 
 
 PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -252,6 +144,9 @@ PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "coap_payload": one_of("frame", "apdu"),
     "coap_confirm": switch,
     "coap_block": block_exponent,
+    "general_blocks": switch,
+    "block_window": block_window,
+    "max_pdu": pdu_octets,
     "short_names": switch,
     "plain_context": switch,
 }
@@ -288,6 +183,9 @@ class ReadOptions:
     coap_payload: str = "frame"
     coap_confirm: bool = True
     coap_block: int = LARGEST_EXPONENT
+    general_blocks: bool = False
+    block_window: int = DEFAULT_WINDOW
+    max_pdu: int = UNLIMITED_PDU_OCTETS
     short_names: bool = False
     plain_context: bool = False
     ciphered: bool = False  # whether --cipher was said, and not `none`
@@ -310,6 +208,9 @@ class ReadOptions:
                 said[name] = _parse(name, text, f"--{name.replace('_', '-')}")
         if (path := said.get("keys")) is not None:
             said = _from_keys(path, said) | said
+        if "block_window" in said and not said.get("general_blocks"):
+            sentence = "--block-window is of general block transfer, and none is asked for"
+            raise UserError(f"{sentence}: give --general-blocks yes", ExitCode.ASKED_WRONGLY)
         ciphered = said.get("cipher", "none") != "none"
         how = {name: said.pop(name) for name in PROTECTION & said.keys()}
         return cls(**said, ciphered=ciphered, protection=Protection(**how))
@@ -345,6 +246,9 @@ class ReadOptions:
             credentials=protection.credentials(suite_, proves=chosen is Mechanism.HLS_ECDSA),
             sign=protection.sign,
             short_names=BaseNames() if self.short_names else None,
+            conformance=WITH_GENERAL_BLOCKS if self.general_blocks else DEFAULT_CONFORMANCE,
+            block_window=self.block_window,
+            max_receive_pdu_octets=self.max_pdu,
         )
 
     @property
