@@ -20,11 +20,13 @@ from openami.device.payload.sources import here
 from openami.dlms.hls import Mechanism
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
+from openami.exchange.field import FirmwareState
 from openami.firmware.image import Image, Version
 from openami.firmware.keys import PrivateKey, private_key
 from openami.firmware.state import BootState, StateJournal
 from openami.lifecycle.plan import HEAD_END_TITLE
 from openami.runtime.status import read_statuses
+from openami.store import field
 from openami.transport.session import DlmsSession
 from openami.transport.url import Url
 from openami.transport.wire import WireError
@@ -69,6 +71,11 @@ class Booted:
         """What the concentrator's status says; empty when it says nothing."""
         found = [s for s in read_statuses(self.chain.layout.run) if s.process.endswith(REGION)]
         return found[0].figures if found and found[0].fresh else {}
+
+    @property
+    def told(self) -> FirmwareState:
+        """What the head-end has been told of the firmware."""
+        return field.firmwares(self.chain.engine)[CONCENTRATOR]
 
     def kill(self) -> None:
         """Kill the program, not the launcher."""

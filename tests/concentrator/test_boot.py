@@ -13,9 +13,15 @@ from concentrator.booted import Booted, booted
 from loops import in_loop
 from openami.cli.concentrator import concentrator
 from openami.concentrator.module import RELEASE
+from openami.concentrator.own.objects import firmware_state
 from openami.cosem.asking import image as asking
+from openami.cosem.classes.measurement import Data
+from openami.cosem.refusals import AccessError
+from openami.device.images import FIRMWARE_SIGNATURE
 from openami.device.payload.sources import Library, Source
+from openami.dlms.data import DoubleLongUnsigned
 from openami.firmware.image import Image, Version
+from openami.firmware.state import UpdateState
 
 pytestmark = pytest.mark.faults
 
@@ -39,9 +45,17 @@ async def test_an_update_over_the_uplink_loses_nothing_that_meters_push(tmp_path
         await until(lambda: not meter.outbox)
         await until(lambda: len(found.chain.stored()) == found.pushed)
 
+        await until(lambda: found.told.counter == 2 and not found.told.trial)
+        assert (found.told.version, found.told.bank) == ("0.2.0+0", 1)
         session, client = found.session()
         await session.run(client.associate())
         status = await session.run(asking.status(client))
+        digest = await session.run(client.get(Data.value, at=FIRMWARE_SIGNATURE))
+        assert bytes(digest) == found.told.digest
+        values = [await session.run(client.get(Data.value, at=firmware_state(n))) for n in range(5)]
+        assert values == [2, 1, False, UpdateState.UPDATED, ""]
+        with pytest.raises(AccessError):  # nothing else can be written
+            await session.run(client.set(Data.value, DoubleLongUnsigned(0), at=firmware_state(0)))
         assert status.name == "ACTIVATION_SUCCESSFUL"
 
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is told when, on a clock of the test's own."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from loops import in_loop
 from openami.concentrator.registry import Registry, Seen
 from openami.concentrator.words import Words
-from openami.exchange.field import Heartbeat, NoticeCode, decode_word
+from openami.exchange.field import FirmwareState, Heartbeat, NoticeCode, decode_word
 
 METER = bytes.fromhex("4F414D0000000001")
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -31,7 +32,10 @@ class Setting:
     def __init__(self, folder: Path) -> None:
         self.now_s = 100.0
         self.registry = Registry(folder / "meters.db")
-        self.words = Words(self.registry, lambda: BEAT, lambda: self.now_s, 10.0)
+        self.firmware: FirmwareState | None = None
+        self.words = Words(
+            self.registry, lambda: BEAT, lambda: self.now_s, 10.0, lambda: self.firmware
+        )
         self.words.begin()
 
     def said(self) -> list[tuple[int, str]]:
@@ -42,6 +46,8 @@ class Setting:
             kind = "heartbeat"
             if isinstance(word, list):
                 kind = type(word[0]).__name__
+            elif isinstance(word, FirmwareState):
+                kind = word.version
             kinds.append((invoke_id, kind))
         return kinds
 
@@ -110,4 +116,22 @@ async def test_only_links_that_changed_are_said_and_all_of_them_to_a_new_uplink(
     assert [kind for _, kind in it.said()] == ["heartbeat", "LinkState"]
     it.words.begin()
     assert [kind for _, kind in it.said()] == ["heartbeat", "LinkState"]
+    await it.registry.close()
+
+
+@in_loop
+async def test_what_runs_is_said_when_it_changed_and_on_each_new_uplink(tmp_path: Path) -> None:
+    it = Setting(tmp_path)
+    it.firmware = FirmwareState(
+        version="1.0.0", digest=b"", signer=b"", counter=1, bank=0, trial=False
+    )
+    assert [kind for _, kind in it.said()] == ["heartbeat", "1.0.0"]
+    it.now_s += 10
+    assert [kind for _, kind in it.said()] == ["heartbeat"]
+    it.firmware = replace(it.firmware, version="1.1.0", trial=True)
+    assert [kind for _, kind in it.said()] == ["1.1.0"]  # at once
+    it.now_s += 10
+    assert [kind for _, kind in it.said()] == ["heartbeat"]
+    it.words.begin()
+    assert [kind for _, kind in it.said()] == ["heartbeat", "1.1.0"]
     await it.registry.close()

@@ -14,11 +14,13 @@ from openami.dlms.data import Enum, Structure
 from openami.dlms.errors import DecodeError
 from openami.exchange.field import (
     NOTICE_TEXT,
+    FirmwareState,
     Heartbeat,
     LinkState,
     Notice,
     NoticeCode,
     decode_word,
+    encode_firmware,
     encode_heartbeat,
     encode_links,
     encode_notices,
@@ -72,6 +74,25 @@ notices = st.builds(
 )
 
 
+firmwares = st.builds(
+    FirmwareState,
+    version=texts,
+    digest=st.binary(max_size=64),
+    signer=st.binary(max_size=64),
+    counter=st.integers(0, 2**32 - 1),
+    bank=st.integers(0, 1),
+    trial=st.booleans(),
+    problem=texts,
+)
+
+
+@given(firmwares, confirmed)
+def test_what_runs_comes_back(firmware: FirmwareState, number: int) -> None:
+    apdu = encode_firmware(firmware, number)
+    assert not tells_attachments(apdu)
+    assert decode_word(apdu) == (number | 1 << 30, firmware)
+
+
 @given(heartbeats, confirmed)
 def test_a_heartbeat_comes_back(heartbeat: Heartbeat, number: int) -> None:
     apdu = encode_heartbeat(heartbeat, number)
@@ -108,6 +129,8 @@ def test_a_kind_of_a_later_version_has_nothing_to_say_and_an_unknown_body_is_ref
     assert decode_word(apdu(Structure((Enum(9), True)))) == (1 | 1 << 30, None)
     with pytest.raises(DecodeError, match="begins with its kind"):
         decode_word(apdu(Structure((True,))))
+    with pytest.raises(DecodeError, match="firmware is not"):
+        decode_word(apdu(Structure((Enum(4), True))))
     with pytest.raises(DecodeError, match="a heartbeat has"):
         decode_word(apdu(Structure((Enum(1), True))))
 

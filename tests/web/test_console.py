@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from openami.exchange.commands import CommandState
-from openami.store import commands, data_quality, registry, tables
+from openami.exchange.field import FirmwareState
+from openami.store import commands, data_quality, field, registry, tables
 from openami.store.database import transaction
 from openami.store.registry import set_breaker
 from openami.web import fleet
@@ -61,6 +62,23 @@ def test_today_measures_the_read_rate_against_what_should_be_here(seen: Ami) -> 
     assert [region.name for region in state.regions] == ["north", "south"]
     assert state.regions[1].rate.share == 1.0
     assert len(state.days) == 14
+
+
+def test_today_shows_what_a_concentrator_runs(fresh: Ami) -> None:
+    title = b"OAM\xc0\x00\x00\x00\x01"
+    runs = FirmwareState(
+        version="1.1.0",
+        digest=b"\x07" * 32,
+        signer=b"\x08" * 32,
+        counter=3,
+        bank=1,
+        trial=True,
+        problem="",
+    )
+    page = sign_in(fresh, "utility")
+    assert "concentrator-firmware" not in page.get("/console").text
+    field.store(fresh.engine, [field.Said(title, runs, 8)])
+    assert "firmware 1.1.0 in bank B, counter 3, on trial" in words(page.get("/console").text)
 
 
 def test_an_ami_without_troubles_is_normal(seen: Ami, empty: Ami) -> None:

@@ -4,7 +4,7 @@
 from datetime import UTC, datetime
 
 from openami.access.accounts import audit_trail
-from openami.exchange.field import Heartbeat, LinkState, Notice
+from openami.exchange.field import FirmwareState, Heartbeat, LinkState, Notice
 from openami.store import commissioning, data_quality, field, key_changes, keys
 from openami.store.commissioning import Stage
 from openami.store.field import Said
@@ -128,6 +128,15 @@ def test_concentrators_are_told_with_links_and_notices(fresh: Ami) -> None:
     field.store(fresh.engine, [Said(title, alive, 7), Said(title, [link, notice], 7)])
     (told,) = client.get("/api/concentrators").json()
     assert (told["title"], told["heard_real_us"]) == (title.hex().upper(), 7)
+    assert told["firmware"] is None
+    runs = FirmwareState(
+        version="1.1.0", digest=b"\x07" * 32, signer=b"\x08" * 32, counter=3, bank=1, trial=True
+    )
+    field.store(fresh.engine, [Said(title, runs, 8)])
+    (told,) = client.get("/api/concentrators").json()
+    shown = told["firmware"]
+    assert (shown["version"], shown["counter"], shown["bank"]) == ("1.1.0", 3, "B")
+    assert (shown["digest"], shown["trial"]) == ("07" * 32, True)
     one = client.get(path).json()
     assert one["links"][0]["round_trip_us"] == 12_000
     assert one["notices"][0]["text"] == "a meter came"

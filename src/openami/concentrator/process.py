@@ -98,7 +98,13 @@ class Concentrator:
         window = Window(
             most_entries=config.window_entries, receipt_timeout_s=config.receipt_timeout_s
         )
-        self.words = Words(self.registry, self.heartbeat, time.monotonic, config.heartbeat_s)
+        self.words = Words(
+            self.registry,
+            self.heartbeat,
+            time.monotonic,
+            config.heartbeat_s,
+            lambda: None if self.firmware is None else self.firmware.told(),
+        )
         self.own = OwnDevice(config.name, config.title, config.keys, self._sources(), self.firmware)
         self.uplink = Uplink(
             self.relay,

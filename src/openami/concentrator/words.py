@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the concentrator tells the head-end of itself: heartbeat, links, notices.
+"""What the concentrator tells the head-end of itself: heartbeat, links, notices, firmware.
 
-A notice is told until it is confirmed; a heartbeat and the state of links are told anew and never
-repeated.  Without a confirm of anything for three heartbeats the uplink is taken for dead, which a
-NAT that forgot the connection would not tell.  It does no input or output and is told the time.
+A notice is told until it is confirmed; a heartbeat, and the state of links and firmware where it
+changed, are told anew and never repeated.  Without a confirm of anything for three heartbeats the
+uplink is taken for dead, which a NAT that forgot the connection would not tell.  It does no input
+or output and is told the time.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.exchange.field import (
     MOST_LINKS,
     MOST_NOTICES,
+    FirmwareState,
     Heartbeat,
     LinkState,
+    encode_firmware,
     encode_heartbeat,
     encode_links,
     encode_notices,
@@ -39,6 +42,7 @@ class Words:
         heartbeat: Callable[[], Heartbeat],
         monotonic_s: Callable[[], float],
         heartbeat_s: float,
+        firmware: Callable[[], FirmwareState | None] = lambda: None,
     ) -> None:
         """Bind the ports.
 
@@ -47,7 +51,10 @@ class Words:
             heartbeat: Says how the concentrator is now.
             monotonic_s: The time.
             heartbeat_s: From one heartbeat to the next.
+            firmware: Says what runs; None where nothing was booted.
         """
+        self._firmware = firmware
+        self._said_firmware: FirmwareState | None = None
         self.heartbeat_s = heartbeat_s
         self.round_trip_s: float | None = None
         self._registry = registry
@@ -67,6 +74,7 @@ class Words:
         self._beats = 0
         self._beat = self._notices = None
         self._said.clear()
+        self._said_firmware = None
 
     @property
     def is_dead(self) -> bool:
@@ -86,6 +94,10 @@ class Words:
             if self._beats % LINKS_EVERY == 0:
                 apdus += self._links()
             self._beats += 1
+        firmware = self._firmware()
+        if firmware is not None and firmware != self._said_firmware:
+            self._said_firmware = firmware
+            apdus.append(encode_firmware(firmware, self._number()))
         if self._notices is None and (notices := self._registry.untold(MOST_NOTICES)):
             invoke_id = self._number()
             self._notices = _confirmed(invoke_id), [notice.number for notice in notices]

@@ -11,6 +11,7 @@ kind    value       structure behind it
 1       heartbeat   the fields of `Heartbeat`
 2       links       array of the fields of `LinkState`
 3       notices     array of the fields of `Notice`
+4       firmware    the fields of `FirmwareState`
 ======  ==========  ==================================================================
 """
 
@@ -47,6 +48,7 @@ class Kind(IntEnum):
     HEARTBEAT = 1
     LINKS = 2
     NOTICES = 3
+    FIRMWARE = 4
 
 
 class NoticeCode(IntEnum):
@@ -187,7 +189,34 @@ class Notice:
         )
 
 
-Word: TypeAlias = Heartbeat | list[LinkState] | list[Notice]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirmwareState:
+    """What a concentrator runs, as whoever started it verified and measured it."""
+
+    version: str
+    digest: bytes  # of the image
+    signer: bytes  # hash of the key that signed it
+    counter: int  # no image with a lower one is taken
+    bank: int  # 0 A, 1 B
+    trial: bool  # it may still be left
+    problem: str = ""  # why another image does not run
+
+    def body(self) -> Structure:
+        return Structure(
+            (
+                Enum(Kind.FIRMWARE),
+                Utf8String(self.version[:LONGEST_TEXT]),
+                OctetString(self.digest),
+                OctetString(self.signer),
+                Long64Unsigned(self.counter),
+                Enum(self.bank),
+                self.trial,
+                Utf8String(self.problem[:LONGEST_TEXT]),
+            )
+        )
+
+
+Word: TypeAlias = Heartbeat | list[LinkState] | list[Notice] | FirmwareState
 
 
 def notice_text(code: int) -> str:
@@ -210,6 +239,11 @@ def encode_notices(notices: Sequence[Notice], long_invoke_id: int) -> bytes:
     """Return the APDU that tells up to `MOST_NOTICES` notices."""
     body = Structure((Enum(Kind.NOTICES), Array(notice.body() for notice in notices)))
     return _notification(body, long_invoke_id)
+
+
+def encode_firmware(firmware: FirmwareState, long_invoke_id: int) -> bytes:
+    """Return the APDU that tells what runs."""
+    return _notification(firmware.body(), long_invoke_id)
 
 
 def decode_word(apdu: bytes) -> tuple[int, Word | None]:
@@ -237,6 +271,8 @@ def _word(body: Data) -> Word | None:
             return [_link(row) for row in rows]
         case Structure((Enum() as kind, Array() as rows)) if int(kind) == Kind.NOTICES:
             return [_notice(row) for row in rows]
+        case Structure((Enum() as kind, *rest)) if int(kind) == Kind.FIRMWARE:
+            return _firmware(rest)
         case Structure((Enum() as kind, *_)) if int(kind) > max(Kind):
             return None
     raise ValueError("the body is no structure that begins with its kind")
@@ -260,6 +296,29 @@ def _heartbeat(fields: Sequence[Data]) -> Heartbeat:
                 alarm=str(alarm),
             )
     raise ValueError("a heartbeat has two date-times, eight numbers and a text")
+
+
+def _firmware(fields: Sequence[Data]) -> FirmwareState:
+    match fields:
+        case [
+            str() as version,
+            bytes() as digest,
+            bytes() as signer,
+            counter,
+            Enum() as bank,
+            bool() as trial,
+            str() as problem,
+        ] if int(bank) in {0, 1} and len(digest) <= 64 and len(signer) <= 64:
+            return FirmwareState(
+                version=str(version),
+                digest=bytes(digest),
+                signer=bytes(signer),
+                counter=_whole(counter),
+                bank=int(bank),
+                trial=trial,
+                problem=str(problem),
+            )
+    raise ValueError("firmware is not {version, hash, signer, counter, bank, trial, problem}")
 
 
 def _link(row: Data) -> LinkState:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What concentrators say of themselves: how they are, their links, what happened there."""
+"""What concentrators say of themselves: how they are, what they run, their links, what happened."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from openami.exchange.field import Heartbeat, LinkState, Notice, Word
+from openami.exchange.field import FirmwareState, Heartbeat, LinkState, Notice, Word
 from openami.runtime.clock import from_us, to_us
 from openami.store.database import Database, insert_or, reading, transaction, upsert
-from openami.store.tables import concentrators as concentrators_table
-from openami.store.tables import links as links_table
-from openami.store.tables import notices as notices_table
+from openami.store.field_tables import concentrator_firmware as firmware_table
+from openami.store.field_tables import concentrators as concentrators_table
+from openami.store.field_tables import links as links_table
+from openami.store.field_tables import notices as notices_table
 
 
 class Said(NamedTuple):
@@ -29,6 +30,10 @@ def store(database: Database, group: Sequence[Said]) -> list[bool]:
         for concentrator, word, heard_us in group:
             if isinstance(word, Heartbeat):
                 upsert(connection, concentrators_table, [_heartbeat(concentrator, word, heard_us)])
+                continue
+            if isinstance(word, FirmwareState):
+                row = {"title": concentrator, "heard_real_us": heard_us, **asdict(word)}
+                upsert(connection, firmware_table, [row])
                 continue
             upsert(
                 connection,
@@ -48,6 +53,16 @@ def heartbeats(database: Database) -> dict[bytes, dict[str, Any]]:
     with reading(database) as connection:
         rows = connection.execute(select(concentrators_table)).mappings()
         return {row["title"]: dict(row) for row in rows}
+
+
+def firmwares(database: Database) -> dict[bytes, FirmwareState]:
+    """Return what each concentrator said last that it runs; none of those that nobody booted."""
+    query = select(firmware_table)
+    with reading(database) as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    for row in rows:
+        del row["heard_real_us"]
+    return {row.pop("title"): FirmwareState(**row) for row in rows}
 
 
 def links(database: Database, concentrator: bytes) -> list[LinkState]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQL tables, declared once (docs/architecture.md, 6).
 
-Those of supply and outages are in `supply_tables`.
+Those of supply and outages are in `supply_tables`, what concentrators say in `field_tables`.
 
 SQLite by default, PostgreSQL by the same declarations.  Times are integers of microseconds UTC:
 `..._us` of the metering calendar, `..._real_us` of real time.
@@ -24,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0011"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0012"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -89,49 +89,6 @@ attachments = Table(  # which meters hang on their concentrator now
     Column("attached", Boolean, nullable=False),
     Column("since_us", BigInteger, nullable=False),
     Column("worker", String(40), nullable=False, server_default=""),  # who has its uplink
-)
-
-concentrators = Table(  # how each says that it is
-    "concentrators",
-    metadata,
-    Column("title", LargeBinary(8), primary_key=True),
-    Column("heard_real_us", BigInteger, nullable=False),
-    Column("started_real_us", BigInteger, nullable=False),
-    Column("entries", BigInteger, nullable=False),
-    Column("octets", BigInteger, nullable=False),
-    Column("most_octets", BigInteger, nullable=False),
-    Column("oldest_s", BigInteger, nullable=False),
-    Column("meters", BigInteger, nullable=False),
-    Column("attached", BigInteger, nullable=False),
-    Column("at_quota", BigInteger, nullable=False),
-    Column("refused", BigInteger, nullable=False),
-    Column("alarm", Text, nullable=False),
-)
-
-links = Table(  # the way from a concentrator to each meter that it ever met
-    "links",
-    metadata,
-    Column("concentrator", LargeBinary(8), primary_key=True),
-    Column("title", LargeBinary(8), primary_key=True),
-    Column("bearer", Text, nullable=False),
-    Column("address", Text, nullable=False),
-    Column("attached", Boolean, nullable=False),
-    Column("first_seen_real_us", BigInteger, nullable=False),
-    Column("last_seen_real_us", BigInteger, nullable=False),
-    Column("round_trip_us", BigInteger),
-    Column("sent", BigInteger, nullable=False),
-    Column("lost", BigInteger, nullable=False),
-)
-
-notices = Table(  # what happened at a concentrator, each once
-    "notices",
-    metadata,
-    Column("concentrator", LargeBinary(8), primary_key=True),
-    Column("number", BigInteger, primary_key=True),
-    Column("at_real_us", BigInteger, primary_key=True),  # a lost registry counts from 1 again
-    Column("code", Integer, nullable=False),
-    Column("title", LargeBinary(8), nullable=False),  # the meter; empty: the concentrator itself
-    Column("text", Text, nullable=False),
 )
 
 meter_keys = Table(

@@ -9,12 +9,14 @@ from sqlalchemy import func, select
 
 from openami.exchange.channels import Channel
 from openami.exchange.commands import OPEN, CommandState
+from openami.exchange.field import FirmwareState
 from openami.exchange.supply import Scope
 from openami.runtime.status import FRESH_S, Status, read_statuses
 from openami.store import (
     commands,
     data_quality,
     eventbook,
+    field,
     inbox,
     live,
     outages,
@@ -76,6 +78,7 @@ class Region:
     load_w: int | None  # average power of the last half-hour that nearly all meters have told
     load_at_us: int | None  # its end
     concentrator: Status | None
+    firmware: FirmwareState | None  # that the concentrator said last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +217,7 @@ def _regions(
     settled_us = context.settled_us(now_us)
     counts = {row.region: row for row in data_quality.region_coverage(context.engine, day, day + 1)}
     said = {status.process: status for status in processes}
+    firmwares = field.firmwares(context.engine)
     found = []
     for name in sorted({meter.region for meter in meters}):
         own = [meter for meter in meters if meter.region == name]
@@ -227,6 +231,9 @@ def _regions(
                 load_w=load_w,
                 load_at_us=load_at_us,
                 concentrator=said.get(f"concentrator-{name}"),
+                firmware=next(
+                    (firmwares[m.concentrator] for m in own if m.concentrator in firmwares), None
+                ),
             )
         )
     return found

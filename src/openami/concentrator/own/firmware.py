@@ -22,6 +22,7 @@ from openami.device.handover import Component, Handover
 from openami.device.images import Firmware
 from openami.device.payload.identity import CONCENTRATOR_SW_TYPE
 from openami.device.trial import Checks, Trial
+from openami.exchange.field import FirmwareState
 from openami.firmware.errors import FirmwareError
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import PRIVATE, read_json, write_json
@@ -121,6 +122,18 @@ class OwnFirmware:
             "firmware": f"{self.image.version} in bank {self.record.bank.name}{trial}",
             "firmware problem": self.record.problem,
         }
+
+    def told(self) -> FirmwareState:
+        """Return what the head-end is told of the firmware."""
+        return FirmwareState(
+            version=self.image.version,
+            digest=self.image.measurement,
+            signer=self.image.signer,
+            counter=self.update.standing().security_counter,
+            bank=int(self.record.bank),
+            trial=self.on_trial,
+            problem=self.record.problem,
+        )
 
     def close(self) -> None:
         """Let the flash go."""

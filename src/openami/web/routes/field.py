@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The REST interface, what stands in the field and at the head-end, and what is missing of it."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from openami.exchange.field import Notice
+from openami.exchange.field import FirmwareState, Notice
 from openami.runtime.clock import to_us
 from openami.store import data_quality, field, leases
 from openami.web.context import At
@@ -22,7 +23,9 @@ Limit = Annotated[int, Query(ge=1, le=10_000)]
 @router.get("/concentrators")
 def concentrators(at: At, _visitor: UtilityVisitor) -> list[Json]:
     """Return what each concentrator last said of itself; times are of real life."""
-    return [_standing(row) for _, row in sorted(field.heartbeats(at.engine).items())]
+    firmwares = field.firmwares(at.engine)
+    found = sorted(field.heartbeats(at.engine).items())
+    return [_standing(row) | _firmware(firmwares.get(title)) for title, row in found]
 
 
 @router.get("/concentrators/{title}")
@@ -32,28 +35,43 @@ def concentrator(title: Title, at: At, _visitor: UtilityVisitor) -> Json:
     row = field.heartbeats(at.engine).get(name)
     if row is None:
         raise NotFoundError(f"No concentrator {title.upper()} has ever said how it is.")
-    return _standing(row) | {
-        "links": [
-            {
-                "title": link.title.hex().upper(),
-                "bearer": link.bearer,
-                "address": link.address,
-                "attached": link.attached,
-                "first_seen_real_us": to_us(link.first_seen),
-                "last_seen_real_us": to_us(link.last_seen),
-                "round_trip_us": link.round_trip_us,
-                "sent": link.sent,
-                "lost": link.lost,
-            }
-            for link in field.links(at.engine, name)
-        ],
-        "notices": [_notice(each) for each in field.notices(at.engine, name)],
-    }
+    return (
+        _standing(row)
+        | _firmware(field.firmwares(at.engine).get(name))
+        | {
+            "links": [
+                {
+                    "title": link.title.hex().upper(),
+                    "bearer": link.bearer,
+                    "address": link.address,
+                    "attached": link.attached,
+                    "first_seen_real_us": to_us(link.first_seen),
+                    "last_seen_real_us": to_us(link.last_seen),
+                    "round_trip_us": link.round_trip_us,
+                    "sent": link.sent,
+                    "lost": link.lost,
+                }
+                for link in field.links(at.engine, name)
+            ],
+            "notices": [_notice(each) for each in field.notices(at.engine, name)],
+        }
+    )
 
 
 def _standing(row: dict[str, object]) -> Json:
     title = row["title"]
     return row | {"title": title.hex().upper() if isinstance(title, bytes) else title}
+
+
+def _firmware(told: FirmwareState | None) -> Json:
+    if told is None:
+        return {"firmware": None}
+    row: Json = asdict(told) | {
+        "digest": told.digest.hex(),
+        "signer": told.signer.hex(),
+        "bank": "AB"[told.bank],
+    }
+    return {"firmware": row}
 
 
 def _notice(notice: Notice) -> Json:

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The SQL tables of what concentrators say of themselves (`field`)."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Table, Text
+
+from openami.store.tables import metadata
+
+concentrators = Table(  # how each says that it is
+    "concentrators",
+    metadata,
+    Column("title", LargeBinary(8), primary_key=True),
+    Column("heard_real_us", BigInteger, nullable=False),
+    Column("started_real_us", BigInteger, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    Column("octets", BigInteger, nullable=False),
+    Column("most_octets", BigInteger, nullable=False),
+    Column("oldest_s", BigInteger, nullable=False),
+    Column("meters", BigInteger, nullable=False),
+    Column("attached", BigInteger, nullable=False),
+    Column("at_quota", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("alarm", Text, nullable=False),
+)
+
+concentrator_firmware = Table(  # what each said last that it runs
+    "concentrator_firmware",
+    metadata,
+    Column("title", LargeBinary(8), primary_key=True),
+    Column("heard_real_us", BigInteger, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("signer", LargeBinary, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("bank", Integer, nullable=False),
+    Column("trial", Boolean, nullable=False),
+    Column("problem", Text, nullable=False),
+)
+
+links = Table(  # the way from a concentrator to each meter that it ever met
+    "links",
+    metadata,
+    Column("concentrator", LargeBinary(8), primary_key=True),
+    Column("title", LargeBinary(8), primary_key=True),
+    Column("bearer", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("attached", Boolean, nullable=False),
+    Column("first_seen_real_us", BigInteger, nullable=False),
+    Column("last_seen_real_us", BigInteger, nullable=False),
+    Column("round_trip_us", BigInteger),
+    Column("sent", BigInteger, nullable=False),
+    Column("lost", BigInteger, nullable=False),
+)
+
+notices = Table(  # what happened at a concentrator, each once
+    "notices",
+    metadata,
+    Column("concentrator", LargeBinary(8), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("at_real_us", BigInteger, primary_key=True),  # a lost registry counts from 1 again
+    Column("code", Integer, nullable=False),
+    Column("title", LargeBinary(8), nullable=False),  # the meter; empty: the concentrator itself
+    Column("text", Text, nullable=False),
+)
