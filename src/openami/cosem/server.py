@@ -10,7 +10,6 @@ Protection is asked for in one place (`SecureChannel`, from the policy of the cl
 another (`rights.View`).
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -83,7 +82,7 @@ class ServerConnection:
         self._device = device
         self._entropy = entropy
         self._associations: dict[int, ServerAssociation] = {}
-        self._following: deque[bytes] = deque()
+        self._following: list[bytes] = []  # seldom any, at most a window: no deque of 700 octets
         self._around = Around(self._following, watch, notified)
 
     def receive(self, client_sap: int, apdu: bytes) -> bytes | None:
@@ -97,7 +96,7 @@ class ServerConnection:
 
     def following(self) -> bytes | None:
         """Return what else goes to the client that was just answered, without being asked."""
-        return self._following.popleft() if self._following else None
+        return self._following.pop(0) if self._following else None
 
     def notify(self, client_sap: int, apdu: EventNotification | DataNotification) -> list[bytes]:
         """Return a notification as it is to travel to a client: one APDU, or its blocks.

@@ -92,6 +92,24 @@ MANAGER_GRANTS: Final = (
     Grant(of=SpecialDaysTable, write=frozenset({2})),
 )
 
+PROFILE_COLUMNS: Final = (
+    CaptureObject(class_id=Clock.class_id, instance_id=CLOCK, attribute_id=2),
+    CaptureObject(class_id=Data.class_id, instance_id=STATUS, attribute_id=2),
+    *(
+        CaptureObject(class_id=Register.class_id, instance_id=channel.row.obis, attribute_id=2)
+        for channel in PROFILE_CHANNELS
+    ),
+)
+EVENT_COLUMNS: Final = (
+    CaptureObject(class_id=Clock.class_id, instance_id=CLOCK, attribute_id=2),
+    CaptureObject(class_id=Data.class_id, instance_id=EVENT_CODE, attribute_id=2),
+)
+PUSHED: Final = (
+    CaptureObject(class_id=Data.class_id, instance_id=LDN, attribute_id=2),
+    CaptureObject(class_id=PushSetup.class_id, instance_id=PUSH_SETUP, attribute_id=1),
+    CaptureObject(class_id=ProfileGeneric.class_id, instance_id=LOAD_PROFILE, attribute_id=2),
+)
+
 UNITS: Final = {"Wh": 30, "W": 27, "V": 35, "A": 33}  # DLMS UA 1000-1, table of units
 FIRMWARE_VERSION: Final = "openami 0.1.0"
 
@@ -224,17 +242,9 @@ def _registers(
 
 
 def _load_profile(config: MeterConfig, sources: Sources) -> ProfileGeneric:
-    columns = (
-        CaptureObject(class_id=Clock.class_id, instance_id=CLOCK, attribute_id=2),
-        CaptureObject(class_id=Data.class_id, instance_id=STATUS, attribute_id=2),
-        *(
-            CaptureObject(class_id=Register.class_id, instance_id=channel.row.obis, attribute_id=2)
-            for channel in PROFILE_CHANNELS
-        ),
-    )
     profile = ProfileGeneric(
         LOAD_PROFILE,
-        capture_objects=columns,
+        capture_objects=PROFILE_COLUMNS,
         capture_period=config.capture_period_s,
         profile_entries=config.profile_entries,
     )
@@ -244,10 +254,7 @@ def _load_profile(config: MeterConfig, sources: Sources) -> ProfileGeneric:
 def _event_log(config: MeterConfig, sources: Sources) -> ProfileGeneric:
     log = ProfileGeneric(
         EVENT_LOG,
-        capture_objects=(
-            CaptureObject(class_id=Clock.class_id, instance_id=CLOCK, attribute_id=2),
-            CaptureObject(class_id=Data.class_id, instance_id=EVENT_CODE, attribute_id=2),
-        ),
+        capture_objects=EVENT_COLUMNS,
         capture_period=0,  # captured when something happens
         profile_entries=config.event_entries,
     )
@@ -265,15 +272,10 @@ def _status(sources: Sources) -> list[InterfaceClass]:
 
 
 def _push_setup(config: MeterConfig) -> PushSetup:
-    buffer = CaptureObject(
-        class_id=ProfileGeneric.class_id, instance_id=LOAD_PROFILE, attribute_id=2
-    )
-    name = CaptureObject(class_id=Data.class_id, instance_id=LDN, attribute_id=2)
-    own = CaptureObject(class_id=PushSetup.class_id, instance_id=PUSH_SETUP, attribute_id=1)
     uplink = config.uplink
     return PushSetup(
         PUSH_SETUP,
-        push_object_list=(name, own, buffer),
+        push_object_list=PUSHED,
         send_destination_and_method=SendDestinationAndMethod(
             TRANSPORT_TCP, f"{uplink.host}:{uplink.port}".encode(), MESSAGE_A_XDR
         ),

@@ -3,7 +3,6 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +66,6 @@ class Settings:
         check: Callable[[Any], None] = lambda _value: None,
     ) -> None:
         """Let attributes of an object last: those that were written, and those that will be."""
-        note = self._note  # one for all rows
         for row in rows:
             name = _name(thing, row)
             if (octets := self._kept.get(name)) is not None:
@@ -75,17 +73,7 @@ class Settings:
                     thing.values[row.index] = row.kind.from_data(axdr_data.decode(octets))
                 except DlmsError as error:
                     log.error("%s: %s is as at first: %s", self._path, name, error)  # noqa: TRY400
-            thing.bind_sink(row, partial(note, thing, row, check))
-
-    def _note(
-        self,
-        thing: InterfaceClass,
-        row: Attribute[Any],
-        check: Callable[[Any], None],
-        value: Any,  # noqa: ANN401
-    ) -> None:
-        check(value)
-        self.write(thing, {row: value})
+            thing.bind_sink(row, _Sink(self, thing, row, check))
 
     def write(
         self, thing: InterfaceClass, values: dict[Attribute[Any], Any], **also: bytes
@@ -94,6 +82,26 @@ class Settings:
         said = {_name(thing, row): row.kind.to_data(value) for row, value in values.items()}
         self.put(**{name: axdr_data.encode(data) for name, data in said.items()}, **also)
         thing.values.update({row.index: value for row, value in values.items()})
+
+
+class _Sink:
+    """Notes what a client writes into an attribute; thousands of meters hold some twenty each."""
+
+    __slots__ = ("_check", "_row", "_settings", "_thing")
+
+    def __init__(
+        self,
+        settings: Settings,
+        thing: InterfaceClass,
+        row: Attribute[Any],
+        check: Callable[[Any], None],
+    ) -> None:
+        self._settings, self._thing = settings, thing
+        self._row, self._check = row, check
+
+    def __call__(self, value: Any) -> None:  # noqa: ANN401
+        self._check(value)
+        self._settings.write(self._thing, {self._row: value})
 
 
 def _name(thing: InterfaceClass, row: Attribute[Any]) -> str:

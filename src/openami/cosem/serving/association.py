@@ -5,7 +5,6 @@ What opens it is judged in `opening`, what serves it stands behind `referencing.
 module runs the state table, takes protection off and puts it on, and lets through what belongs.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -77,7 +76,7 @@ Quick = Callable[[bytes], bytes | None]
 class Around(NamedTuple):
     """What an association has of its connection."""
 
-    following: deque[bytes]
+    following: list[bytes]
     watch: SecurityWatch | None = None
     notified: Callable[[int, DataNotificationConfirm], None] | None = None
 
