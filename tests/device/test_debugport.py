@@ -49,6 +49,7 @@ from openami.device.partlocks import put_execute_only
 from openami.device.power import BootError, first_program
 from openami.device.secure.personal import state_of
 from openami.device.secure.world import World, unique_key
+from openami.device.storage import StorageError
 from openami.firmware.bank import M2351, M2351_FLASH_OCTETS, M2351_LOG, M2351_STORAGE, Bank, Region
 from openami.psa.attestation import verify_token
 from openami.psa.lifecycle import STAGES, LifeCycle
@@ -326,6 +327,27 @@ def test_a_closed_lock_stands_above_a_token(tmp_path: Path, lock: Lock) -> None:
         for call in (lambda: port.read(*window), port.challenge):
             with pytest.raises(DebugError, match="locked"):
                 call()
+
+
+def test_no_key_is_destroyed_for_a_secure_region_that_stays_closed(tmp_path: Path) -> None:
+    port = device(tmp_path)
+    port.close_lock(Lock.SECURE)
+    before = (tmp_path / OTP_FILE).read_bytes()
+
+    with pytest.raises(DebugError, match="its keys would go for nothing"):
+        opened(port, Permission.SECURE)
+
+    assert (tmp_path / OTP_FILE).read_bytes() == before
+    assert port.standing().state is LifeCycle.SECURED
+    opened(port, Permission.NON_SECURE)
+
+
+def test_a_part_whose_flash_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    port = device(tmp_path)
+    (tmp_path / FLASH_FILE).unlink()
+
+    with pytest.raises(StorageError, match=r"flash.bin cannot be opened .*bring it back"):
+        port.mass_erase()
 
 
 def test_even_a_device_in_assembly_can_be_locked(tmp_path: Path) -> None:

@@ -189,6 +189,9 @@ class DebugPort:
             token = Token.decode(octets)
             token.verify(otp.read(DEBUG, DEBUG_ENTRIES))
             self._check_challenge(token)
+            if token.permission is Permission.SECURE and Lock.SECURE in found.locks.closed:
+                problem = "the secure region is locked for good, and its keys would go for nothing"
+                raise DebugError(f"{problem}: bring a token for non-secure")
             self._go(otp, found.state, ways[token.permission])
         except TokenError as error:
             raise DebugError(str(error)) from None

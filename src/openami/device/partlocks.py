@@ -23,7 +23,7 @@ from openami.device.lockwords import (
     Lock,
     Locks,
 )
-from openami.device.storage import synchronise, write_all
+from openami.device.storage import StorageError, synchronise, write_all
 from openami.firmware.bank import M2351_FLASH_OCTETS, M2351_LOG, Region
 from openami.firmware.flash import ERASED, PAGE_OCTETS
 from openami.runtime.files import PRIVATE, sync_folder, write_durably
@@ -76,7 +76,7 @@ def put_execute_only(folder: Path, number: int, region: Region, octets: bytes) -
     if number in dict(locks.execute_only) or locks.region_of(*region) is not None:
         raise LockError(f"region {number} at {region.offset:#x} is in force: only an erase ends it")
     path = folder / FLASH_FILE
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = _opened(path)
     try:
         write_all(path, descriptor, octets.ljust(region.octets, ERASED), region.offset)
         synchronise(path, descriptor)
@@ -95,7 +95,7 @@ def mass_erase(folder: Path) -> None:
         StorageError: The disk refused; calling it again goes on.
     """
     path = folder / FLASH_FILE
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = _opened(path)
     try:
         for page in range(0, M2351_FLASH_OCTETS, PAGE_OCTETS):
             write_all(path, descriptor, ERASED * PAGE_OCTETS, page)
@@ -115,7 +115,7 @@ def erase_update_key(folder: Path) -> None:
     path = folder / UPDATE_KEY_FILE
     if not path.exists():
         return
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = _opened(path)
     try:
         write_all(path, descriptor, bytes(path.stat().st_size), 0)
         synchronise(path, descriptor)
@@ -123,6 +123,14 @@ def erase_update_key(folder: Path) -> None:
         os.close(descriptor)
     path.unlink()
     sync_folder(folder)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR)
+    except OSError as error:
+        problem = f"{path} cannot be opened ({error.strerror})"
+        raise StorageError(f"{problem}: bring it back, or permit reading and writing it") from error
 
 
 def _check_region(number: int, region: Region, octets: int) -> None:
@@ -151,7 +159,7 @@ def _program(folder: Path, at: int, value: int) -> None:
     path = folder / LOCKS_FILE
     if not path.exists():
         write_durably(path, blank(), mode=PRIVATE)
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = _opened(path)
     try:
         (before,) = WORD.unpack(os.pread(descriptor, WORD.size, at))
         if value & ~before:
