@@ -178,3 +178,15 @@ def test_damaged_settings_are_set_aside(tmp_path: Path) -> None:
     meter = MeterInMemory(config_in(tmp_path))
     assert EventCode.STATE_RESTORED in meter.management._last_logged
     assert list(tmp_path.glob("settings.json.*"))
+
+
+@pytest.mark.parametrize("date", [b"xxxxx", bytes.fromhex("07ea0d2009")])
+def test_a_special_day_that_is_no_date_is_refused(meter: MeterInMemory, date: bytes) -> None:
+    reader = manager(meter)
+
+    with pytest.raises(AccessError, match="type-unmatched"):
+        reader.run(
+            reader.client.set(SpecialDaysTable.entries, (SpecialDay(1, date, 1),), at=SPECIAL_DAYS)
+        )
+
+    assert reader.run(reader.client.get(Data.value, at=ACTIVE_TARIFF)) == 0

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from openami.cosem.classes.measurement import Data
-from openami.cosem.classes.tariff import ActivityCalendar, Season, SpecialDaysTable
+from openami.cosem.classes.tariff import ActivityCalendar, Season, SpecialDay, SpecialDaysTable
 from openami.cosem.model import Attribute, Refused
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.data import Unsigned
@@ -62,7 +62,7 @@ class Tariffs:
         settings.keep(calendar, _ROW.activate_passive_calendar_time, check=_check_moment)
         calendar.bind_method(_ROW.activate_passive_calendar, lambda _: self._activate())
         self.special = SpecialDaysTable(SPECIAL_DAYS, entries=())
-        settings.keep(self.special, SpecialDaysTable.entries)
+        settings.keep(self.special, SpecialDaysTable.entries, check=_check_days)
         shown = Data(ACTIVE_TARIFF)
         shown.bind(Data.value, lambda: Unsigned(min(255, self.tariff(self._now_us()))))
         self.objects = [calendar, self.special, shown]
@@ -139,6 +139,14 @@ def _check_seasons(seasons: tuple[Season, ...]) -> None:
             date(on.year or 2028, on.month or 0, on.day or 0)
         except ValueError:
             raise Refused(DataAccessResult.TYPE_UNMATCHED) from None
+
+
+def _check_days(days: tuple[SpecialDay, ...]) -> None:
+    try:
+        for each in days:
+            CosemDate.decode(each.special_day_date)
+    except DecodeError:
+        raise Refused(DataAccessResult.TYPE_UNMATCHED) from None
 
 
 def _check_moment(when: CosemDateTime) -> None:
