@@ -94,6 +94,25 @@ def test_counters_of_a_doubtful_journal_are_above_all_that_can_have_been_used(
     assert records.reserve(1, 1) == DAY_S * SPARE_PER_S + 1
 
 
+def test_who_joins_after_the_journal_was_lost_uses_no_counter_again(tmp_path: Path) -> None:
+    records = records_in(tmp_path)
+    used = records.reserve(2, 500)
+    records.close()
+    (tmp_path / "profile-1.blocks").touch()
+    records.path.unlink()
+    records = records_in(tmp_path)
+    assert "is gone" in (records.finding or "")
+    records.stock_up([1])  # meter 2 is not in this fleet now
+    records.shorten()
+    records.close()
+
+    again = records_in(tmp_path)
+
+    assert again.finding is None
+    assert again.reserve(2, 1) >= DAY_S * SPARE_PER_S > used + 500
+    assert again.reserve(1, 1) >= DAY_S * SPARE_PER_S
+
+
 def test_a_state_that_was_refused_does_not_come_back_with_a_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

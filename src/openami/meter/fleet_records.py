@@ -6,13 +6,14 @@ octets  field      value
 ======  =========  ===================================================================
 1       kind       1 state, 2 counters, 3 event, 4 breaker, 5 supply
 4       meter      meter id
-n       record     `state.ManagementState`; u64, the first counter that is not reserved;
+n       record     `state.ManagementState`; u64, the first counter that is not reserved (of
+                   meter 0: that no meter begins below);
                    u32 time and u16 code; `metrology.BreakerChange`, `SupplyChange`
 ======  =========  ===================================================================
 
 Invocation counters are reserved for all meters together, so that a start costs one fdatasync and
 not one a meter.  Should the journal be gone or in any doubt, every meter goes on above all it can
-have used, as `state.CounterStore` does.
+have used, as `state.CounterStore` does; those that join later, too.
 """
 
 import logging
@@ -45,6 +46,7 @@ POOL: Final = 1024  # counters that are reserved for a meter at a time
 LOW: Final = 256  # so many left, and more are reserved with everybody's
 MOST_TRANSITIONS: Final = 256  # of one breaker
 LONGEST_OCTETS: Final = 4 * 1024 * 1024  # the journal is shortened beyond
+EVERYBODY: Final = 0  # no meter's id: the least counter of any, once the journal was damaged
 
 Void = npt.NDArray[np.void]
 
@@ -111,6 +113,18 @@ class FleetRecords:
             self._least = min(elapsed_s * SPARE_PER_S + 1, EXHAUSTED)
         for payload in payloads:
             self._restore(payload)
+        if self.finding is not None:
+            self._keep_least()
+        else:
+            self._least = self._reserved.get(EVERYBODY, 1)
+            for meter_id, end in self._reserved.items():
+                self._reserved[meter_id] = max(end, self._least)
+
+    def _keep_least(self) -> None:
+        """Let a meter that joins later, too, go on above all that it can have used."""
+        self._append([HEAD.pack(Kind.COUNTERS, EVERYBODY) + COUNTER.pack(self._least)])
+        self._journal.sync()
+        self._reserved[EVERYBODY] = self._least
 
     @classmethod
     def of(cls, home: Path, real_us: Callable[[], int], *, event_entries: int) -> "FleetRecords":
