@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from chain import CONCENTRATOR, REGION, Chain, Running, row_of, until
@@ -16,7 +17,7 @@ from openami.concentrator.own.keys import load_keys
 from openami.cosem.asking import image as asking
 from openami.cosem.client import Client, ClientParameters
 from openami.device.factory import SIGNING_KEY
-from openami.device.payload.sources import here
+from openami.device.payload.sources import Library, Source, here
 from openami.dlms.hls import Mechanism
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
@@ -171,3 +172,25 @@ async def booted(folder: Path, meters: int = 1, **firmware: object) -> AsyncIter
         await found.launcher.end()
         await chain.headend_ends()
         chain.close()
+
+
+CRASH = "\nraise SystemExit('no such thing')\n"
+HANG = "\nimport time\ntime.sleep(600)\n"
+
+
+class Changed(Library):
+    """This package, with more in the module that a program begins with."""
+
+    def __init__(self, more: str) -> None:
+        super().__init__(Path("src/openami").resolve())
+        self._more = more
+
+    def find(self, name: str) -> Source | None:
+        found = super().find(name)
+        if name == "openami.concentrator.part" and found is not None:
+            return replace(found, text=found.text + self._more)
+        return found
+
+
+def bad_image(found: Booted, more: str) -> Image:
+    return RELEASE.image(Changed(more), Version.parse("0.3.0"), 3, found.key)

@@ -2,25 +2,21 @@
 """The concentrator's own firmware: booted, updated while meters push, and what is refused."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from chain import until
-from concentrator.booted import Booted, booted
+from concentrator.booted import CRASH, HANG, bad_image, booted
 from loops import in_loop
 from openami.cli.concentrator import concentrator
-from openami.concentrator.module import RELEASE
 from openami.concentrator.own.objects import firmware_state
 from openami.cosem.asking import image as asking
 from openami.cosem.classes.measurement import Data
 from openami.cosem.refusals import AccessError
 from openami.device.images import FIRMWARE_SIGNATURE
-from openami.device.payload.sources import Library, Source
 from openami.dlms.data import DoubleLongUnsigned
-from openami.firmware.image import Image, Version
 from openami.firmware.state import UpdateState
 
 pytestmark = pytest.mark.faults
@@ -57,28 +53,6 @@ async def test_an_update_over_the_uplink_loses_nothing_that_meters_push(tmp_path
         with pytest.raises(AccessError):  # nothing else can be written
             await session.run(client.set(Data.value, DoubleLongUnsigned(0), at=firmware_state(0)))
         assert status.name == "ACTIVATION_SUCCESSFUL"
-
-
-CRASH = "\nraise SystemExit('no such thing')\n"
-HANG = "\nimport time\ntime.sleep(600)\n"
-
-
-class Changed(Library):
-    """This package, with more in the module that a program begins with."""
-
-    def __init__(self, more: str) -> None:
-        super().__init__(Path("src/openami").resolve())
-        self._more = more
-
-    def find(self, name: str) -> Source | None:
-        found = super().find(name)
-        if name == "openami.concentrator.part" and found is not None:
-            return replace(found, text=found.text + self._more)
-        return found
-
-
-def bad_image(found: Booted, more: str) -> Image:
-    return RELEASE.image(Changed(more), Version.parse("0.3.0"), 3, found.key)
 
 
 @pytest.mark.long

@@ -5,7 +5,14 @@ from datetime import UTC, datetime
 
 from openami.access.accounts import audit_trail
 from openami.exchange.field import FirmwareState, Heartbeat, LinkState, Notice
-from openami.store import commissioning, data_quality, field, key_changes, keys
+from openami.store import (
+    commissioning,
+    concentrator_devices,
+    data_quality,
+    field,
+    key_changes,
+    keys,
+)
 from openami.store.commissioning import Stage
 from openami.store.field import Said
 from openami.store.keys import KeyState
@@ -137,6 +144,9 @@ def test_concentrators_are_told_with_links_and_notices(fresh: Ami) -> None:
     shown = told["firmware"]
     assert (shown["version"], shown["counter"], shown["bank"]) == ("1.1.0", 3, "B")
     assert (shown["digest"], shown["trial"]) == ("07" * 32, True)
+    assert told["update"] is None
+    concentrator_devices.want(fresh.engine, title, "0" * 64, by="ann", why="leap second")
+    assert client.get(path).json()["update"]["state"] == "planned"
     one = client.get(path).json()
     assert one["links"][0]["round_trip_us"] == 12_000
     assert one["notices"][0]["text"] == "a meter came"

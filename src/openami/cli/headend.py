@@ -9,6 +9,7 @@ from openami.cli.headend_campaign import campaign
 from openami.cli.headend_cells import cells
 from openami.cli.headend_command import command
 from openami.cli.headend_commission import commission
+from openami.cli.headend_concentrator import concentrator
 from openami.cli.headend_keys import keys
 from openami.cli.headend_keystore import keystore
 from openami.cli.headend_sla import sla
@@ -48,6 +49,7 @@ headend.add_command(campaign)
 headend.add_command(cells)
 headend.add_command(command)
 headend.add_command(commission)
+headend.add_command(concentrator)
 headend.add_command(keys)
 headend.add_command(keystore)
 headend.add_command(sla)

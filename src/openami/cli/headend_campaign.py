@@ -21,6 +21,7 @@ from openami.cli.headend_store import HOME_OPTION, meters_text, opened
 from openami.cli.image_files import FILE, NUMBER, image_of, key_of, octets_of
 from openami.cli.progress import Bar, bar
 from openami.cli.ranges import FiniteRange
+from openami.device.payload.identity import CONCENTRATOR_CLASS_ID
 from openami.exchange.campaign import ENDED, Act, CampaignState
 from openami.exchange.waves import (
     Plan,
@@ -33,8 +34,10 @@ from openami.exchange.waves import (
     sizes,
     spread,
 )
-from openami.firmware.errors import ImageError
+from openami.firmware.errors import ImageError, Reason
+from openami.firmware.image import Image
 from openami.firmware.keys import public_key
+from openami.firmware.tlv import TlvType
 from openami.firmware.verify import Policy, verify
 from openami.headend.campaign_report import Report, summary
 from openami.runtime.errors import ExitCode, UserError
@@ -165,12 +168,19 @@ def plan(*, home: Path, reason: str, as_json: bool, **given: Any) -> int:  # noq
     return int(ExitCode.DONE)
 
 
+def _for_meters(image: Image) -> None:
+    """Refuse what no meter runs; a maker's own classes are the meters' to judge."""
+    if image.one(TlvType.UUID_CID) == CONCENTRATOR_CLASS_ID.bytes:
+        detail = "it is a concentrator's: `openami headend concentrator update` brings it"
+        raise ImageError(Reason.IMAGE_CLASS, detail, TlvType.UUID_CID.name)
+
+
 def _release(given: dict[str, Any]) -> tuple[Release, bytes]:
     file: Path = given["file"]
     octets, image = octets_of(file), image_of(file)
     keys = tuple(key_of(path, public_key) for path in given["keys"])
     try:
-        good = verify(image, Policy(keys=keys, counter=given["counter"]))
+        good = verify(image, Policy(keys=keys, counter=given["counter"], judge=_for_meters))
     except ImageError as error:
         remedy = "plan with an image that `openami image verify` accepts"
         raise UserError(f"{file} is not sent to anybody: {error}; {remedy}") from None

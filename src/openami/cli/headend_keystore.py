@@ -15,7 +15,7 @@ from openami.cli.headend_store import HOME_OPTION, opened
 from openami.cli.progress import bar
 from openami.headend.config import HeadEndConfig
 from openami.runtime.errors import ExitCode
-from openami.store import keys, registry
+from openami.store import concentrator_devices, keys, registry
 
 NOWHERE: Final = "none of them"
 
@@ -53,7 +53,7 @@ def status(*, home: Path, as_json: bool) -> int:
 @keystore.command()
 @HOME_OPTION
 def rewrap(*, home: Path) -> None:
-    """Wrap every key of every meter under the configured key, while the head-end runs."""
+    """Wrap all keys of meters and concentrators under the configured key, with the head-end up."""
     custody = Custody.open(HeadEndConfig.load(home.resolve()).keystore)
     with opened(home) as engine, bar() as shown:
         count = keys.rewrap(
@@ -61,6 +61,7 @@ def rewrap(*, home: Path) -> None:
             custody.renewed,
             lambda done, total: shown.at(done, total, f"{total} keys"),
         )
+        count += concentrator_devices.rewrap(engine, custody.renewed)
     click.echo(f"{count} keys wrapped anew under {custody.present}")
 
 

@@ -7,16 +7,19 @@ Everything here asks or sends once; who asks when, and what follows, is in `camp
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from openami.cosem.asking import image as asking
 from openami.cosem.classes.image_transfer import ImageTransfer, ImageTransferStatus
 from openami.cosem.classes.measurement import Data
+from openami.cosem.client import Client, Steps
 from openami.dlms.obis import Obis
 from openami.exchange.campaign import Progress, Runs
 from openami.exchange.waves import Plan
 from openami.headend.associations import MeterSession
 from openami.store.releases import Release
+
+T = TypeVar("T")
 
 PROGRESS: Final[Mapping[ImageTransferStatus, Progress]] = {
     ImageTransferStatus.NOT_INITIATED: Progress.NOTHING,
@@ -28,6 +31,17 @@ PROGRESS: Final[Mapping[ImageTransferStatus, Progress]] = {
     ImageTransferStatus.ACTIVATION_SUCCESSFUL: Progress.ACTIVATED,
     ImageTransferStatus.ACTIVATION_FAILED: Progress.NOT_ACTIVATED,
 }
+
+
+class Asked(Protocol):
+    """An open association, with a meter or with a concentrator itself."""
+
+    @property
+    def client(self) -> Client:
+        """The services; pass what they return to `run`."""
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Hold a conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ def shows(text: str, version: str) -> bool:
     return re.search(digits, text) is not None
 
 
-async def read_said(session: MeterSession, at: Objects) -> Said:
+async def read_said(session: Asked, at: Objects) -> Said:
     """Ask which firmware runs."""
     client = session.client
     shown = await session.run(client.get(Data.value, at=at.version))
@@ -89,7 +103,7 @@ def _text(value: object) -> str:
     return str(value)
 
 
-async def read_progress(session: MeterSession, at: Objects) -> Progress:
+async def read_progress(session: Asked, at: Objects) -> Progress:
     """Ask how the transfer stands."""
     return PROGRESS[await session.run(asking.status(session.client, at=at.transfer))]
 
@@ -107,7 +121,7 @@ async def enable(session: MeterSession, at: Objects) -> None:
         await session.run(client.set(row, True, at=at.transfer))  # noqa: FBT003  it is the value
 
 
-async def holds_verified(session: MeterSession, at: Objects, release: Release) -> bool:
+async def holds_verified(session: Asked, at: Objects, release: Release) -> bool:
     """Tell whether the verified image at the meter is the release; true where it lists none.
 
     A meter lists what it verified by identifier, size and what its maker takes for a signature.

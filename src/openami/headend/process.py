@@ -16,6 +16,7 @@ from openami.headend.campaigns import Campaigns
 from openami.headend.commands import Commands
 from openami.headend.commissioning import Commissionings
 from openami.headend.companion import Companions
+from openami.headend.concentrator_updates import ConcentratorUpdates
 from openami.headend.conductor import Conductor
 from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory
@@ -162,6 +163,9 @@ class HeadEnd:
             self.routes.reachable,
             now_us,
         )
+        self.concentrator_updates = ConcentratorUpdates(
+            self.books, self.uplinks, custody.unwrap, config.title
+        )
         self.outages = Outages(
             config.outages,
             self.books,
@@ -214,6 +218,7 @@ class HeadEnd:
                 self.key_changes.work.run(),
                 self.commissionings.work.run(),
                 self.campaigns.run(),
+                self.concentrator_updates.run(),
                 self.sealing.run(),
                 self.watch.run(),
                 self.outages.run(),

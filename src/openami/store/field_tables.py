@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQL tables of what concentrators say of themselves (`field`)."""
+"""The SQL tables of concentrators: what they say (`field`), how they are spoken with."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, String, Table, Text
 
 from openami.store.tables import metadata
 
@@ -60,4 +60,32 @@ notices = Table(  # what happened at a concentrator, each once
     Column("code", Integer, nullable=False),
     Column("title", LargeBinary(8), nullable=False),  # the meter; empty: the concentrator itself
     Column("text", Text, nullable=False),
+)
+
+concentrator_keys = Table(  # what we share with each, wrapped, and the next invocation counter
+    "concentrator_keys",
+    metadata,
+    Column("title", LargeBinary(8), primary_key=True),
+    Column("guek", LargeBinary, nullable=False),
+    Column("gak", LargeBinary, nullable=False),
+    Column("following", BigInteger, nullable=False),
+)
+
+concentrator_updates = Table(  # the newest firmware update of each
+    "concentrator_updates",
+    metadata,
+    Column("title", LargeBinary(8), primary_key=True),
+    Column("release_id", String(64), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("blocks", Integer, nullable=False),
+    Column("blocks_there", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("version_before", Text, nullable=False),
+    Column("version_after", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("asked_real_us", BigInteger, nullable=False),
+    Column("activated_real_us", BigInteger),
+    Column("changed_real_us", BigInteger, nullable=False),
 )

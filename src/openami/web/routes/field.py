@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The REST interface, what stands in the field and at the head-end, and what is missing of it."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from openami.exchange.field import FirmwareState, Notice
+from openami.exchange.field import Notice
 from openami.runtime.clock import to_us
-from openami.store import data_quality, field, leases
+from openami.store import concentrator_devices, data_quality, field, leases
+from openami.store.database import Database
 from openami.web.context import At
 from openami.web.guards import MOST_METER_ID, NotFoundError, UtilityVisitor
 
@@ -23,9 +25,9 @@ Limit = Annotated[int, Query(ge=1, le=10_000)]
 @router.get("/concentrators")
 def concentrators(at: At, _visitor: UtilityVisitor) -> list[Json]:
     """Return what each concentrator last said of itself; times are of real life."""
-    firmwares = field.firmwares(at.engine)
+    firmware = _firmware(at.engine)
     found = sorted(field.heartbeats(at.engine).items())
-    return [_standing(row) | _firmware(firmwares.get(title)) for title, row in found]
+    return [_standing(row) | firmware(title) for title, row in found]
 
 
 @router.get("/concentrators/{title}")
@@ -37,7 +39,7 @@ def concentrator(title: Title, at: At, _visitor: UtilityVisitor) -> Json:
         raise NotFoundError(f"No concentrator {title.upper()} has ever said how it is.")
     return (
         _standing(row)
-        | _firmware(field.firmwares(at.engine).get(name))
+        | _firmware(at.engine)(name)
         | {
             "links": [
                 {
@@ -63,15 +65,28 @@ def _standing(row: dict[str, object]) -> Json:
     return row | {"title": title.hex().upper() if isinstance(title, bytes) else title}
 
 
-def _firmware(told: FirmwareState | None) -> Json:
-    if told is None:
-        return {"firmware": None}
-    row: Json = asdict(told) | {
-        "digest": told.digest.hex(),
-        "signer": told.signer.hex(),
-        "bank": "AB"[told.bank],
-    }
-    return {"firmware": row}
+def _firmware(database: Database) -> Callable[[bytes], Json]:
+    """Return what tells what a concentrator says that it runs, and its newest update."""
+    told = field.firmwares(database)
+    wanted = {each.title: each for each in concentrator_devices.updates(database)}
+
+    def of(title: bytes) -> Json:
+        firmware, update = told.get(title), wanted.get(title)
+        return {
+            "firmware": None
+            if firmware is None
+            else asdict(firmware)
+            | {
+                "digest": firmware.digest.hex(),
+                "signer": firmware.signer.hex(),
+                "bank": "AB"[firmware.bank],
+            },
+            "update": None
+            if update is None
+            else asdict(update) | {"title": title.hex().upper(), "state": update.state.value},
+        }
+
+    return of
 
 
 def _notice(notice: Notice) -> Json:

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`openami headend concentrator`: keys and firmware of the concentrators themselves.
+
+The commands write what is wanted and look at what came of it; the head-end that has the uplink does
+it.
+"""
+
+import getpass
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from openami.access.accounts import record
+from openami.access.custody import Custody
+from openami.cli.headend_store import HOME_OPTION, opened, time_text
+from openami.cli.image_files import FILE, NUMBER, image_of, key_of, octets_of
+from openami.concentrator.own.banks import KIND
+from openami.concentrator.own.keys import load_keys
+from openami.device.payload.judge import policy
+from openami.exchange.campaign import ENDED, SENDING, MeterState
+from openami.firmware.errors import ImageError
+from openami.firmware.keys import public_key
+from openami.firmware.verify import verify
+from openami.headend.config import HeadEndConfig
+from openami.headend.registry_import import load_shipment
+from openami.runtime.errors import ExitCode, UserError
+from openami.runtime.files import read_json
+from openami.store import concentrator_devices as store
+from openami.store import releases
+from openami.store.concentrator_devices import ConcentratorUpdate, WrappedKeys
+from openami.store.releases import Release
+
+LOOK_S: Final = 0.5
+TITLE_DIGITS: Final = 16
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_REASON = click.option("--reason", required=True, help="Why, for the audit trail.")
+_WHICH = click.argument("which", metavar="CONCENTRATOR")
+
+
+@click.group()
+def concentrator() -> None:
+    """Speak with concentrators themselves: take their keys, bring them new firmware."""
+
+
+@concentrator.command()
+@HOME_OPTION
+@click.argument("file", type=FILE, metavar="KEYS.JSON")
+def adopt(*, home: Path, file: Path) -> None:
+    """Take a concentrator's own DLMS keys into the head-end's custody."""
+    config = HeadEndConfig.load(home.resolve())
+    remedy = "give the keys.json of a concentrator"
+    try:
+        title = bytes.fromhex(read_json(file, remedy)["title"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{file} names no system title ({error!r}): {remedy}") from None
+    keys = load_keys(file, title)
+    if keys is None:
+        raise UserError(f"{file} is not there: {remedy}")
+    custody = Custody.open(config.keystore)
+    wrapped = WrappedKeys(
+        title=title,
+        guek=custody.wrap(keys.encryption_key),
+        gak=custody.wrap(keys.authentication_key),
+    )
+    with opened(home) as engine:
+        store.adopt(engine, wrapped)
+        record(engine, getpass.getuser(), "concentrator.adopt", title.hex().upper())
+    click.echo(f"the keys of concentrator {title.hex().upper()} are here, wrapped")
+
+
+@concentrator.command()
+@HOME_OPTION
+@click.option("--image", "file", type=FILE, required=True, help="The signed image.")
+@click.option("-k", "--key", "keys", type=FILE, multiple=True, required=True, help="Trusted key.")
+@click.option("--counter", type=NUMBER, help="Refuse an image with a lower security counter.")
+@click.option("--follow", is_flag=True, help="Wait until it is over; status 1 if it did not work.")
+@_REASON
+@_WHICH
+def update(  # noqa: PLR0913  one for each option
+    *,
+    home: Path,
+    file: Path,
+    keys: tuple[Path, ...],
+    counter: int | None,
+    follow: bool,
+    reason: str,
+    which: str,
+) -> int:
+    """Verify an image against trusted keys, and bring it to a concentrator."""
+    title = _title(home, which)
+    release, octets = _release(file, keys, counter)
+    login = getpass.getuser()
+    with opened(home) as engine:
+        store.keys_of(engine, title)
+        releases.add(engine, release, octets)
+        store.want(engine, title, release.release_id, by=login, why=reason)
+        subject = f"{title.hex().upper()} {release.version}: {reason}"
+        record(engine, login, "concentrator.update", subject)
+        click.echo(f"concentrator {title.hex().upper()} is to run {release.version}")
+        if not follow:
+            return int(ExitCode.DONE)
+        said = ""
+        while True:
+            found = next(row for row in store.updates(engine) if row.title == title)
+            if (line := _line(found)) != said:
+                click.echo(line)
+                said = line
+            if found.state in ENDED:
+                good = found.state in {MeterState.CONFIRMED, MeterState.SKIPPED}
+                return int(ExitCode.DONE if good else ExitCode.REFUSED)
+            time.sleep(LOOK_S)
+
+
+@concentrator.command()
+@HOME_OPTION
+@_REASON
+@_WHICH
+def cancel(*, home: Path, reason: str, which: str) -> None:
+    """Give up an update that was not started yet at the concentrator."""
+    title = _title(home, which)
+    with opened(home) as engine:
+        for found in store.updates(engine, only_open=True):
+            if found.title != title:
+                continue
+            if found.state in SENDING and store.advance(
+                engine, found, MeterState.SKIPPED, f"cancelled: {reason}"
+            ):
+                record(engine, getpass.getuser(), "concentrator.cancel", f"{which}: {reason}")
+                click.echo(f"the update of concentrator {title.hex().upper()} is cancelled")
+                return
+            sentence = f"concentrator {title.hex().upper()} was told to start its image already"
+            raise UserError(f"{sentence}: wait for what comes of it")
+    raise UserError(f"no update of concentrator {title.hex().upper()} is under way")
+
+
+@concentrator.command()
+@HOME_OPTION
+@_JSON
+def status(*, home: Path, as_json: bool) -> None:
+    """Show the newest firmware update of each concentrator."""
+    with opened(home) as engine:
+        found = store.updates(engine)
+    if as_json:
+        click.echo(json.dumps([_plain(row) for row in found], indent=1))
+        return
+    for row in found:
+        click.echo(f"{_line(row)} (by {row.asked_by}, {time_text(row.asked_real_us)}: {row.why})")
+
+
+def _line(found: ConcentratorUpdate) -> str:
+    blocks = f", block {found.blocks_there} of {found.blocks}" if found.blocks else ""
+    note = f": {found.note}" if found.note else ""
+    return f"{found.title.hex().upper()}  {found.state.value}{blocks}{note}"
+
+
+def _plain(found: ConcentratorUpdate) -> dict[str, Any]:
+    return asdict(found) | {"title": found.title.hex().upper(), "state": found.state.value}
+
+
+def _title(home: Path, which: str) -> bytes:
+    """Return the title of a concentrator that is named, or given by its title in hex."""
+    if len(which) == TITLE_DIGITS:
+        try:
+            return bytes.fromhex(which)
+        except ValueError:
+            pass  # a name of as many letters
+    places = load_shipment(HeadEndConfig.load(home.resolve()).shipment).places
+    for title, place in places.items():
+        if place.name == which:
+            return title
+    known = ", ".join(sorted(place.name for place in places.values())) or "none"
+    raise UserError(
+        f"no concentrator is called {which!r}: known are {known}; or give its title in hex",
+        ExitCode.ASKED_WRONGLY,
+    )
+
+
+def _release(file: Path, keys: tuple[Path, ...], counter: int | None) -> tuple[Release, bytes]:
+    octets, image = octets_of(file), image_of(file)
+    trusted = tuple(key_of(path, public_key) for path in keys)
+    demanded = policy(trusted, kind=KIND)
+    try:
+        good = verify(image, demanded)
+        if counter is not None and (good.security_counter or 0) < counter:
+            found = f"security counter {good.security_counter}, at least {counter} is demanded"
+            raise UserError(f"{file} is not sent to anybody: {found}")
+    except ImageError as error:
+        remedy = "give a concentrator's image that is signed with one of the keys"
+        raise UserError(f"{file} is not sent to anybody: {error}; {remedy}") from None
+    release = Release.of(
+        octets,
+        name=file.name,
+        version=str(good.version),
+        digest=good.digest,
+        keyhash=good.keyhash,
+        by=getpass.getuser(),
+    )
+    return release, octets
