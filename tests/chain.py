@@ -21,6 +21,8 @@ from chainparts import (
     Counter,
     MeterLine,
     Switch,
+    alarms_of,
+    column,
     functions_of,
     identity,
     sealed_client,
@@ -39,7 +41,6 @@ from openami.cosem.serving.security_setup import security_setup
 from openami.cosem.serving.soft_keys import SoftKeyStore
 from openami.dlms import data
 from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
-from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.data import (
     Array,
@@ -136,10 +137,6 @@ def decode_rows(array: bytes) -> list[Row]:
     ]
 
 
-def _column(class_id: int, at: Obis) -> CaptureObject:
-    return CaptureObject(class_id=class_id, instance_id=at, attribute_id=2)
-
-
 @dataclass
 class TestMeter:
     """A meter with a load profile, registers, breaker and event log."""
@@ -183,19 +180,23 @@ class TestMeter:
 
     def push(self, rows: list[Row]) -> int:
         """Seal a push and send it, now if there is a connection, else with the next one."""
-        counter = self.counters.next()
-        invoke_id = LongInvokeIdAndPriority.of(counter, confirmed=True)
         message = PushMessage(
-            long_invoke_id_and_priority=invoke_id,
+            long_invoke_id_and_priority=LongInvokeIdAndPriority.of(0, confirmed=True),
             logical_device_name=logical_device_name(self.meter_id).encode(),
             push_setup=PUSH_SETUP,
             rows=encode_rows(rows),
         )
+        return self.tell(message.encode())
+
+    def tell(self, apdu: bytes) -> int:
+        """Seal a notification and send it, as `push` does."""
+        counter = self.counters.next()
+        invoke_id = LongInvokeIdAndPriority.of(counter, confirmed=True)
+        plain = apdu[:1] + invoke_id.encode() + apdu[5:]
         terms = GeneralTerms(
             transaction_id=invoke_id.encode(), originator=self.title, recipient=HEAD_END_TITLE
         )
-        octets = seal_general(self.cipher, counter, message.encode(), terms)
-        self.outbox[int(invoke_id)] = octets
+        self.outbox[int(invoke_id)] = octets = seal_general(self.cipher, counter, plain, terms)
         if self.wire is not None and self.wire.is_open:
             self.wire.send(1, 64, octets)
         return int(invoke_id)
@@ -247,12 +248,12 @@ class TestMeter:
         """Tell whether a request, and whether its answer, is lost on the way."""
         if self._silent:
             return True, True
-        is_command = apdu[:1] == b"\xcb" and self.authenticated
+        is_command = apdu[:1] in {b"\xc9", b"\xcb"} and self.authenticated
         if apdu[:1] == b"\xcb":
             self.authenticated = True  # the first ACTION of an association is its pass 3
         elif apdu[:1] == b"\x60":
             self.authenticated = False
-        if is_command:
+        if is_command and apdu[:1] == b"\xcb":
             self.command_counters.append(int.from_bytes(apdu[3:7]))  # tag, length, SC, counter
         if not is_command or self._silence is None:
             return False, False
@@ -294,15 +295,15 @@ class TestMeter:
                 scaler_unit=ScalerUnit(channel.row.scaler, 30),
             )
         yield Data(SOURCE, value=VisibleString(f"home {self.meter_id}, week of 2012-07-02"))
-        columns = [_column(8, CLOCK), _column(1, Obis(0, 0, 96, 10, 1, 255))]
-        columns += [_column(3, Channel(n).row.obis) for n in (1, 2, 3, 4)]
+        columns = [column(8, CLOCK), column(1, Obis(0, 0, 96, 10, 1, 255))]
+        columns += [column(3, Channel(n).row.obis) for n in (1, 2, 3, 4)]
         profile = ProfileGeneric(
             LOAD_PROFILE, capture_objects=tuple(columns), capture_period=1800, profile_entries=4096
         )
         yield profile_generic(profile, self.profile)
         log = ProfileGeneric(
             EVENT_LOG,
-            capture_objects=(columns[0], _column(1, Obis(0, 0, 96, 11, 0, 255))),
+            capture_objects=(columns[0], column(1, Obis(0, 0, 96, 11, 0, 255))),
             capture_period=0,
             profile_entries=100,
         )
@@ -313,6 +314,8 @@ class TestMeter:
         functions = functions_of(self.home, self.meter_id, now_us, self.breaker)
         self.clock, self.limit, self.tariffs = functions.clock, functions.limit, functions.tariffs
         yield from functions.objects
+        self.alarms = alarms_of(now_us, lambda notice: self.tell(notice.encode()))
+        yield from self.alarms.objects(lambda _code: None)
         counter = Data(FRAME_COUNTER)
         counter.bind(Data.value, lambda: DoubleLongUnsigned(self.ciphering.window.expected))
         yield counter

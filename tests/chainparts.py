@@ -23,7 +23,9 @@ from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import OctetString, VisibleString
 from openami.dlms.obis import Obis
 from openami.dlms.sap import ALL_STATION
+from openami.exchange.alarms import AlarmNotice
 from openami.exchange.uplink import BROADCAST_CLIENT, COLLECTION_CLIENT
+from openami.meter.alarms import AlarmRecord, Alarms, AlarmSettings
 from openami.meter.functions import Functions
 from openami.meter.settings import Settings
 from openami.transport.wire import Wire
@@ -48,6 +50,11 @@ def identity(ldn: str, pushed: Obis) -> Iterator[InterfaceClass]:
         number_of_retries=0,
         repetition_delay=0,
     )
+
+
+def column(class_id: int, at: Obis) -> CaptureObject:
+    """Return the value of an object as a column of a profile."""
+    return CaptureObject(class_id=class_id, instance_id=at, attribute_id=2)
 
 
 class Switch:
@@ -80,6 +87,30 @@ def functions_of(
         turned=lambda: None,
         power_w=lambda: 400 + meter_id,
         trip=trip,
+    )
+
+
+class KeptAlarms:
+    """A test meter's alarms, in memory."""
+
+    record: AlarmRecord | None = None
+
+    def load(self) -> AlarmRecord | None:
+        return self.record
+
+    def keep(self, record: AlarmRecord, *, durable: bool) -> None:
+        del durable
+        self.record = record
+
+
+def alarms_of(now_us: Callable[[], int], tell: Callable[[AlarmNotice], object]) -> Alarms:
+    """Return the alarms of our own meters, by their own code."""
+    return Alarms(
+        AlarmSettings(most=1000),
+        KeptAlarms(),
+        lambda: now_us() // 1_000_000,
+        tell,
+        lambda: None,
     )
 
 

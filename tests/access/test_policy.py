@@ -42,6 +42,12 @@ def test_every_role_is_in_the_table_and_only_staff_sends() -> None:
 def test_a_refusal_names_what_may_be_sent() -> None:
     kinds = {CommandKind.BUNDLE, CommandKind.TARIFF}
     sentence = refused(Role.OPERATOR, kinds, force=False)
-    assert sentence.startswith("an account of role operator may not send tariff: it may send arm,")
+    assert sentence.startswith(
+        "an account of role operator may not send tariff: it may send alarms,"
+    )
     assert refused(Role.UTILITY, kinds, force=True) == ""
+    alarms = {CommandKind.ALARMS}
+    assert refused(Role.OPERATOR, alarms, force=False) == ""
+    assert "which alarms" in refused(Role.OPERATOR, alarms, force=False, filters=True)
+    assert refused(Role.UTILITY, alarms, force=False, filters=True) == ""
     assert "may not force" in refused(Role.OPERATOR, {CommandKind.CLOCK}, force=True)

@@ -20,6 +20,7 @@ from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.dlms.security.keyset import KeySet
+from openami.exchange.alarms import AlarmNotice, is_alarm
 from openami.exchange.notice import EventNotice, is_notice
 from openami.meter.bank import MetrologyBank
 from openami.meter.config import MeterConfig, MeterKeys
@@ -107,6 +108,7 @@ class Hop:
     confirming: bool = True
     pushes: list[bytes] = field(default_factory=list)
     notices: list[EventNotice] = field(default_factory=list)
+    alarms: list[AlarmNotice] = field(default_factory=list)
     rows: dict[int, int] = field(default_factory=dict)  # end in seconds to Wh
 
     def take(self, octets: bytes) -> int | None:
@@ -116,6 +118,9 @@ class Hop:
             notice = EventNotice.decode(plain)
             self.notices.append(notice)
             return int.from_bytes(plain[1:5]) if self.confirming and notice.confirmed else None
+        if is_alarm(plain):
+            self.alarms.append(AlarmNotice.decode(plain))
+            return int.from_bytes(plain[1:5]) if self.confirming else None
         self.pushes.append(octets)
         message, columns = open_push(octets)
         assert columns.times_us is not None

@@ -20,6 +20,7 @@ from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.dlms.security.keyset import KeySet
+from openami.exchange.alarms import AlarmNotice, is_alarm
 from openami.exchange.notice import EventNotice, is_notice
 from openami.lifecycle.plan import Plan, meter_title
 from openami.lifecycle.provision import provision
@@ -204,6 +205,7 @@ class HopProcess:
         self.keys: dict[bytes, KeySet] = {}
         self.rows: dict[bytes, dict[int, int]] = {}
         self.notices: dict[bytes, list[EventNotice]] = {}
+        self.alarms: dict[bytes, list[AlarmNotice]] = {}
         self._listener: Listener | None = None
 
     async def open(self) -> None:
@@ -235,6 +237,9 @@ class HopProcess:
         plain, _ = open_envelope(Cipher(keys), decode_envelope(apdu))
         if is_notice(plain):
             self.notices.setdefault(title, []).append(EventNotice.decode(plain))
+            return b"\x10" + plain[1:5] + b"\x00"
+        if is_alarm(plain):
+            self.alarms.setdefault(title, []).append(AlarmNotice.decode(plain))
             return b"\x10" + plain[1:5] + b"\x00"
         message = PushMessage.decode(plain)
         columns = decode_profile(message.rows)

@@ -217,7 +217,7 @@ def test_many_meters_are_asked_at_once_and_followed_by_correlation(fresh: Ami) -
 
 
 ALLOWED = {
-    Role.OPERATOR: {"read", "connect", "arm", "disconnect", "limit", "clock"},
+    Role.OPERATOR: {"read", "connect", "arm", "disconnect", "limit", "clock", "alarms"},
     Role.VIEWER: {"read"},
 }
 
@@ -228,6 +228,7 @@ def test_an_account_sends_what_its_role_may(fresh: Ami, role: Role) -> None:
     arguments: dict[str, dict[str, Any]] = {
         "limit": {"normal": 1},
         "clock": {"action": "set"},
+        "alarms": {"action": "clear"},
         "parameters": {"set": [ROW]},
         "tariff": {
             "name": "x",

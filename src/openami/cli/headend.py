@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from openami.cli.headend_alarms import alarms
 from openami.cli.headend_campaign import campaign
 from openami.cli.headend_cells import cells
 from openami.cli.headend_command import command
@@ -45,6 +46,7 @@ def run(home: Path, *, worker: str | None, listen: str | None, verbose: bool) ->
     run_until_stopped(lambda stop: serve(home.resolve(), stop, worker=worker, listen=url))
 
 
+headend.add_command(alarms)
 headend.add_command(campaign)
 headend.add_command(cells)
 headend.add_command(command)

@@ -20,7 +20,7 @@ from openami.cli.headend_store import HOME_OPTION, group_of, meters_text, opened
 from openami.cli.progress import bar
 from openami.exchange.commands import OPEN, CommandKind, CommandState, Priority
 from openami.headend import requests
-from openami.headend.orders import CLOCK_ACTIONS, OrderError, attribute_row
+from openami.headend.orders import ALARM_ACTIONS, CLOCK_ACTIONS, OrderError, attribute_row
 from openami.headend.requests import Request
 from openami.headend.tariff_file import read_tariff_file
 from openami.runtime.clock import MICROSECONDS, real_us, to_us
@@ -287,6 +287,35 @@ def clock(sending: Sending, *, action: str, shift_s: int | None, force: bool) ->
     if shift_s is not None:
         argument["shift_s"] = shift_s
     return sending.send(CommandKind.CLOCK, argument)
+
+
+@send.command()
+@click.argument("action", type=click.Choice(list(ALARM_ACTIONS)))
+@click.option("--register", type=int, help="Which alarm register, from 1; 0 is the error register.")
+@click.option("--bit", "bits", type=int, multiple=True, help="To clear; else whatever is set.")
+@click.option("--enable", type=int, multiple=True, help="Bit that the filter lets through.")
+@click.option("--disable", type=int, multiple=True, help="Bit that the filter keeps out.")
+@click.option("--value", help="The whole filter, such as 0xFFFFFFFF.")
+@_common
+def alarms(
+    sending: Sending,
+    *,
+    action: str,
+    register: int | None,
+    value: str | None,
+    **given: tuple[int, ...],
+) -> int:
+    """Show or clear alarms, or say which may rise."""
+    argument: Json = {"action": action}
+    if register is not None:
+        argument["register"] = register
+    if value is not None:
+        try:
+            argument["value"] = int(value, 0)
+        except ValueError:
+            raise OrderError(f"--value is {value!r}: give a number such as 0xFFFFFFFF") from None
+    argument |= {name: list(bits) for name, bits in given.items() if bits}
+    return sending.send(CommandKind.ALARMS, argument)
 
 
 @send.command()

@@ -20,6 +20,7 @@ class CommandKind(Enum):
     LIMIT = "limit"  # of the load: thresholds, emergency profile
     TARIFF = "tariff"  # activity calendar, special days
     CLOCK = "clock"  # set, adjust, shift
+    ALARMS = "alarms"  # show, clear, filter
     PARAMETERS = "parameters"  # any attributes
     BUNDLE = "bundle"  # several of the others in one association
 

@@ -15,6 +15,8 @@ class EventCode(IntEnum):
     POWER_FAILURE = 1
     POWER_RETURNED = 2
     CLOCK_ADJUSTED = 4
+    ERROR_REGISTER_CLEARED = 10
+    ALARM_REGISTER_CLEARED = 11
     MEASUREMENT_ERROR = 16
     MODULE_REMOVED = 21
     MODULE_INSERTED = 22
@@ -57,6 +59,8 @@ TEXT: Final[dict[EventCode, str]] = {
     EventCode.POWER_FAILURE: "power failed",
     EventCode.POWER_RETURNED: "power returned",
     EventCode.CLOCK_ADJUSTED: "clock adjusted",
+    EventCode.ERROR_REGISTER_CLEARED: "error register cleared",
+    EventCode.ALARM_REGISTER_CLEARED: "alarm register cleared",
     EventCode.MEASUREMENT_ERROR: "measurement error",
     EventCode.MODULE_REMOVED: "metrology and management lost each other",
     EventCode.MODULE_INSERTED: "metrology and management joined",

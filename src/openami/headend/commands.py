@@ -196,7 +196,7 @@ class Commands:
             if number:
                 await self._sessions.give_way(command.meter_id, Urgency.of(command.priority))
             try:
-                conduct = await self._conductor.of(kind, each, session)
+                conduct = await self._conductor.of(kind, each, session, command.asked_by)
                 before = await conduct.before(session)
             except (NotAllowedError, AccessError) as error:
                 ledger.end(number, Outcome(CommandState.FAILED, str(error), {}))
@@ -234,7 +234,7 @@ class Commands:
         ledger = Ledger.kept(now.kind, order, now.result)
         for number, (kind, each) in enumerate(items_of(now.kind, order)):
             if ledger.is_open(number):
-                conduct = await self._conductor.of(kind, each, session)
+                conduct = await self._conductor.of(kind, each, session, now.asked_by)
                 outcome = Outcome(CommandState.FAILED, f"not read: {cause}", {})
                 if conduct.changes:
                     outcome = await conduct.prove(session, ledger.entries[number].before)

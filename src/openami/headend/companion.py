@@ -8,7 +8,7 @@ say what is asked for, and each names where its lines come from.
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Self
@@ -17,6 +17,7 @@ from openami.dlms.obis import Obis
 from openami.runtime.errors import ConfigurationError
 
 DEFAULT: Final = "openami"
+UNKNOWN: Final = "unknown"  # kind of an alarm that no table names
 OBJECTS: Final = (
     "logical_device_name",
     "serial_number",
@@ -33,11 +34,36 @@ OBJECTS: Final = (
     "special_days",
 )
 TABLES: Final = {
-    "": ("title", "provenance", "meters", "objects", "clock", "model"),
+    "": ("title", "provenance", "meters", "objects", "clock", "alarms", "model"),
     "objects": OBJECTS,
     "clock": ("limit_s", "settable"),
-    "model": ("begins", "objects", "clock"),
+    "alarms": ("number", "register", "filter", "descriptor", "clears", "bits"),
+    "bits": tuple(map(str, range(32))),
+    "model": ("begins", "objects", "clock", "alarms"),
 }
+CLEARS: Final = ("all", "zeros")
+MOST_REGISTERS: Final = 10  # 0.x.97.98.0 to .9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRegister:
+    """An alarm register, or the error register, and what belongs to it.
+
+    Attributes:
+        number: From 1 on; 0 is the error register.
+        register: Its logical name; class 1, 32 bits.
+        filter: What may set bits in it; None where there is none.
+        descriptor: What has risen; likewise.
+        clears_by_zeros: Whether bits written as 1 stay as they are, and are not set.
+        bits: Kind and text by bit, as far as they are known.
+    """
+
+    number: int
+    register: Obis
+    filter: Obis | None
+    descriptor: Obis | None
+    clears_by_zeros: bool
+    bits: Mapping[int, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +75,7 @@ class Companion:
         objects: Logical names by what they are; what the kind does not have is left out.
         clock_limit_s: The most that its clock may be wrong before it is set.
         clock_settable: Whether it is set at all.
+        alarms: Alarm registers by number.
         meters: What logical device names of such meters begin with.
         models: Deviations, by what a logical device name begins with.
     """
@@ -58,6 +85,7 @@ class Companion:
     objects: Mapping[str, Obis]
     clock_limit_s: int = 60
     clock_settable: bool = True
+    alarms: Mapping[int, AlarmRegister] = field(default_factory=dict)
     meters: tuple[str, ...] = ()
     models: Mapping[str, Mapping[str, Any]]
 
@@ -96,7 +124,15 @@ class Companion:
             objects={name: at for name, at in objects.items() if at is not None},
             clock_limit_s=int(clock.get("limit_s", self.clock_limit_s)),
             clock_settable=bool(clock.get("settable", self.clock_settable)),
+            alarms={**self.alarms, **{a.number: a for a in map(_alarms, said.get("alarms", []))}},
         )
+
+    def alarm_name(self, register: int, bit: int) -> tuple[str, str]:
+        """Return kind and text of an alarm; what no table names is kept as unknown."""
+        known = self.alarms[register].bits if register in self.alarms else {}
+        place = f"alarm register {register}" if register else "the error register"
+        unknown = f"bit {bit} of {place}: companion profile {self.name!r} does not name it"
+        return known.get(bit, (UNKNOWN, unknown))
 
     def of(self, ldn: str) -> Self:
         """Return the kind as a model of it is; the longest beginning that fits counts."""
@@ -150,10 +186,32 @@ def _objects(said: Mapping[str, str]) -> dict[str, Obis | None]:
     return {name: Obis.parse(text) if text else None for name, text in said.items()}
 
 
+def _alarms(said: Mapping[str, Any]) -> AlarmRegister:
+    number, clears = said["number"], said.get("clears", CLEARS[0])
+    if not isinstance(number, int) or not 0 <= number <= MOST_REGISTERS:
+        raise ValueError(f"[[alarms]] number {number!r} is not 0 to {MOST_REGISTERS}")
+    if clears not in CLEARS:
+        raise ValueError(f"[[alarms]] clears {clears!r} is none of {', '.join(CLEARS)}")
+    bits = {}
+    for bit, named in said.get("bits", {}).items():
+        kind, text = named
+        bits[int(bit)] = str(kind), str(text)
+    names = {name: said.get(name) for name in ("filter", "descriptor")}
+    return AlarmRegister(
+        number=number,
+        register=Obis.parse(said["register"]),
+        clears_by_zeros=clears == "zeros",
+        bits=bits,
+        **{name: Obis.parse(text) if text else None for name, text in names.items()},
+    )
+
+
 def _refuse_unknown(said: Mapping[str, Any], table: str) -> None:
     for name, value in said.items():
         if name not in TABLES[table]:
             known = ", ".join(TABLES[table])
             raise ValueError(f"{f'[{table}] ' if table else ''}{name!r} is none of {known}")
-        for each in value if name == "model" else [value] if isinstance(value, dict) else []:
+        for each in (
+            value if name in {"model", "alarms"} else [value] if isinstance(value, dict) else []
+        ):
             _refuse_unknown(each, name)

@@ -8,6 +8,7 @@ from typing import assert_never
 from openami.cosem.classes.disconnect import ControlState
 from openami.dlms.obis import Obis
 from openami.exchange.commands import CommandKind, CommandState
+from openami.headend.alarm_conduct import AlarmConduct
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
 from openami.headend.clock_conduct import ClockConduct
@@ -23,6 +24,7 @@ from openami.headend.conduct import (
 )
 from openami.headend.directory import Directory
 from openami.headend.orders import (
+    AlarmsOrder,
     BundleOrder,
     ClockOrder,
     LimitOrder,
@@ -78,7 +80,9 @@ class Conductor:
     now_us: Callable[[], int]
     clock_most_s: float
 
-    async def of(self, kind: CommandKind, order: Order, session: MeterSession) -> Conduct:
+    async def of(  # noqa: C901, PLR0911  one case an order
+        self, kind: CommandKind, order: Order, session: MeterSession, asked_by: str
+    ) -> Conduct:
         """Return who carries out an order at the meter of a session.
 
         Raises:
@@ -112,6 +116,14 @@ class Conductor:
                     now_us=self.now_us,
                     most_s=self.clock_most_s,
                     period_s=meter.capture_period_s,
+                )
+            case AlarmsOrder():
+                return AlarmConduct(
+                    order=order,
+                    companion=self.directory.companion(meter),
+                    books=self.books,
+                    now_us=self.now_us,
+                    asked_by=asked_by,
                 )
             case ParametersOrder():
                 return parameters_of(order)

@@ -3,13 +3,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection
 
+from openami.exchange.alarms import AlarmNotice
 from openami.exchange.supply import Told
-from openami.store import inbox, live, publishing, registry, supply
+from openami.runtime.clock import MICROSECONDS
+from openami.store import alarms, inbox, live, publishing, registry, supply
 from openami.store.accepted import Origin
+from openami.store.alarms import Name, Picture
 from openami.store.registry import Event
+
+STATE_ALONE: Final = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +24,8 @@ class Noticed:
 
     Attributes:
         at_us: When, by the meter's clock.
-        code: Of the event log.
+        code: Of the event log; 0: nothing happened, the registers alone are told.
+        picture: The alarm registers, where it told them, and what their bits are called.
         seconds: How long what is over took; 0: not told.
         received_us: When the head-end had it, by the calendar.
         received_real_us: ... and in real time.
@@ -30,6 +37,7 @@ class Noticed:
     seconds: int
     received_us: int
     received_real_us: int
+    picture: tuple[Picture, Name] | None = None
 
     @property
     def event(self) -> Event:
@@ -54,7 +62,9 @@ def store_noticed(
     new = [each for (each, _), is_new in zip(noticed, flags, strict=True) if is_new]
     if not new:
         return flags
-    unknown = registry.add_new_events(connection, [each.event for each in new])
+    happened = [each for each in new if each.code != STATE_ALONE]
+    unknown = registry.add_new_events(connection, [each.event for each in happened])
+    alarms.tell(connection, [each.picture for each in new if each.picture is not None])
     told = [
         Told.of(each.meter_id, each.code, each.at_us, each.seconds, each.received_real_us)
         for each in new
@@ -69,7 +79,7 @@ def store_noticed(
                 at_us=each.at_us,
                 body={"code": each.code, "seconds": each.seconds},
             )
-            for each in new
+            for each in happened
         ],
     )
     if publish:
@@ -83,3 +93,16 @@ def store_noticed(
             ],
         )
     return flags
+
+
+def picture_of(meter_id: int, notice: AlarmNotice, received_us: int) -> Picture:
+    """Return what an alarm push tells; our meters have one alarm register."""
+    return Picture(
+        meter_id=meter_id,
+        as_of_us=notice.at_s * MICROSECONDS,
+        received_us=received_us,
+        words={
+            1: {"register": notice.register, "descriptor": notice.descriptor},
+            0: {"register": notice.error},
+        },
+    )

@@ -7,7 +7,8 @@ transaction that stores it, and each is accepted once, in any order.  The strict
 holds inside associations and is no business of this module.
 
 A push is rows of the load profile, which go into the inbox, or an event that the meter tells at
-once (`exchange.notice`), which goes into the event log and into what is known of supply.
+once (`exchange.notice`, `exchange.alarms`), which goes into the event log and into what is known
+of supply and of alarms.
 
 What cannot be opened, or does not belong, is kept in `rejected` with its reason and confirmed all
 the same: one bad message must not block a journal for ever.
@@ -22,10 +23,11 @@ from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.apdu.get import GetResponseNormal
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
+from openami.exchange.alarms import AlarmNotice, is_alarm
 from openami.exchange.notice import EventNotice, is_notice
 from openami.exchange.orders import is_sealed
 from openami.headend.directory import Directory
-from openami.headend.noticed import Noticed, store_noticed
+from openami.headend.noticed import Noticed, picture_of, store_noticed
 from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import UserError
 from openami.store import inbox
@@ -168,7 +170,7 @@ class Notifications:
             place = self._directory.place(concentrator)
             raise _refused(f"it came through concentrator {place}, which is not the meter's", title)
         epoch, origin, plain = self._decipher(meter, envelope)
-        if is_notice(plain):
+        if is_alarm(plain) or is_notice(plain):
             return self._noticed(meter, envelope.transaction_id, plain, origin)
         if plain[:1] == bytes((GetResponseNormal.TAG,)) and is_sealed(envelope.transaction_id):
             return Arrival(self._collected(meter, epoch, apdu, plain), origin)
@@ -193,17 +195,26 @@ class Notifications:
     def _noticed(
         self, meter: Meter, transaction_id: bytes, plain: bytes, origin: Origin
     ) -> Arrival:
-        notice = EventNotice.decode(plain)
+        now_us, picture = self._now_us(), None
+        if is_alarm(plain):
+            alarm = AlarmNotice.decode(plain)
+            at_s, code, seconds = alarm.at_s, alarm.code, 0
+            name = self._directory.companion(meter).alarm_name
+            picture = picture_of(meter.meter_id, alarm, now_us), name
+        else:
+            notice = EventNotice.decode(plain)
+            at_s, code, seconds = notice.at_s, notice.code, notice.seconds
         if transaction_id != plain[INVOKE_ID]:
             raise _refused("its transaction-id is not its long-invoke-id", meter.title)
         self.on_push(meter)
         noticed = Noticed(
             meter_id=meter.meter_id,
-            at_us=notice.at_s * MICROSECONDS,
-            code=notice.code,
-            seconds=notice.seconds,
-            received_us=self._now_us(),
+            at_us=at_s * MICROSECONDS,
+            code=code,
+            seconds=seconds,
+            received_us=now_us,
             received_real_us=real_us(),
+            picture=picture,
         )
         return Arrival(noticed, origin)
 

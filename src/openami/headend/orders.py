@@ -6,6 +6,7 @@
     limit       {"normal": 5000, "over_s": 30}                thresholds in the unit of the meter
     tariff      {"name": "…", "days": […], …}                 `tariff_file` has the whole form
     clock       {"action": "shift", "shift_s": -3}
+    alarms      {"action": "clear", "register": 1, "bits": [0, 3]}
     parameters  {"set": [{"class_id": 1, "logical_name": "…", "attribute_id": 2, "value": {…}}]}
     bundle      {"items": [{"kind": "read"}, {"kind": "limit", "argument": {…}}]}
 
@@ -38,6 +39,13 @@ CLOCK_ACTIONS: Final = (
     "preset",
     "shift",
 )
+
+ALARM_ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {  # with what each takes
+    "show": (),
+    "clear": ("bits",),
+    "filter": ("value", "enable", "disable"),
+}
+MOST_REGISTER: Final = 10  # 0.x.97.98.0 to .9 are registers 1 to 10
 
 
 class OrderError(UserError):
@@ -133,7 +141,34 @@ class BundleOrder:
     goes_on: bool
 
 
-Order = NoOrder | LimitOrder | TariffOrder | ClockOrder | ParametersOrder | BundleOrder
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmsOrder:
+    """What is done to alarm registers.
+
+    Attributes:
+        action: One of `ALARM_ACTIONS`.
+        register: Which; 0 is the error register, None means all.
+        bits: What is cleared; None means whatever is set.
+        value: The filter as it is to be; None: it is changed by the next two.
+        enable: Mask of what may rise from now on.
+        disable: Mask of what may not.
+    """
+
+    action: str
+    register: int | None = None
+    bits: tuple[int, ...] | None = None
+    value: int | None = None
+    enable: int = 0
+    disable: int = 0
+
+    @property
+    def mask(self) -> int:
+        return sum(1 << bit for bit in self.bits or ())
+
+
+Order = (
+    NoOrder | LimitOrder | TariffOrder | ClockOrder | AlarmsOrder | ParametersOrder | BundleOrder
+)
 
 
 def order_of(kind: CommandKind, argument: Mapping[str, Any]) -> Order:
@@ -231,6 +266,41 @@ def _clock(said: Mapping[str, Any]) -> ClockOrder:
     return ClockOrder(action=str(action), shift_s=shift_s, force=force)
 
 
+def _alarms(said: Mapping[str, Any]) -> AlarmsOrder:
+    action = str(said.get("action", ""))
+    if action not in ALARM_ACTIONS:
+        raise OrderError(f"alarms.action is {action!r}: give one of {', '.join(ALARM_ACTIONS)}")
+    refuse_unknown(said, ("action", "register", *ALARM_ACTIONS[action]), f"alarms {action}")
+    register = said.get("register")
+    if register is not None:
+        register = whole(register, "alarms.register", 0, MOST_REGISTER)
+    if action != "filter":
+        bits = _bits(said["bits"], "alarms.bits") if said.get("bits") is not None else None
+        return AlarmsOrder(action=action, register=register, bits=bits)
+    if register is None:
+        raise OrderError("alarms.register is missing: say whose filter, 1 for the first")
+    value = said.get("value")
+    if (value is None) == ("enable" not in said and "disable" not in said):
+        raise OrderError("alarms filter needs either value, or bits to enable or to disable")
+    if value is not None:
+        value = whole(value, "alarms.value", 0, MOST_UNSIGNED)
+        return AlarmsOrder(action=action, register=register, value=value)
+    enable, disable = (
+        sum(1 << bit for bit in _bits(said[name], f"alarms.{name}")) if name in said else 0
+        for name in ("enable", "disable")
+    )
+    order = AlarmsOrder(action=action, register=register, enable=enable, disable=disable)
+    if order.enable & order.disable:
+        raise OrderError("alarms.enable and alarms.disable share a bit: name it in one of them")
+    return order
+
+
+def _bits(said: object, place: str) -> tuple[int, ...]:
+    if not isinstance(said, list | tuple) or not said:
+        raise OrderError(f"{place} is {said!r}: give a list of bits, 0 to 31")
+    return tuple(sorted({whole(each, place, 0, 31) for each in said}))
+
+
 def _parameters(said: Mapping[str, Any]) -> ParametersOrder:
     refuse_unknown(said, ("set",), "parameters")
     rows = _some(said.get("set"), "parameters.set")
@@ -316,6 +386,7 @@ _READERS: Final[Mapping[CommandKind, Callable[[Mapping[str, Any]], Order]]] = {
     CommandKind.LIMIT: _limit,
     CommandKind.TARIFF: tariff_order,
     CommandKind.CLOCK: _clock,
+    CommandKind.ALARMS: _alarms,
     CommandKind.PARAMETERS: _parameters,
     CommandKind.BUNDLE: _bundle,
 }

@@ -9,7 +9,7 @@ from openami.access import policy
 from openami.access.accounts import Role, record
 from openami.exchange.commands import CommandKind, Priority
 from openami.headend.ledger import items_of
-from openami.headend.orders import ClockOrder, OrderError, order_of
+from openami.headend.orders import AlarmsOrder, ClockOrder, OrderError, order_of
 from openami.runtime.errors import UserError
 from openami.store import commands
 from openami.store.database import Database, transaction
@@ -55,8 +55,9 @@ class Request:
         order = order_of(self.kind, self.argument)
         items = items_of(self.kind, order)
         force = any(isinstance(each, ClockOrder) and each.force for _, each in items)
+        filters = any(isinstance(o, AlarmsOrder) and o.action == "filter" for _, o in items)
         kinds = {self.kind, *(kind for kind, _ in items)}
-        if sentence := policy.refused(role, kinds, force=force):
+        if sentence := policy.refused(role, kinds, force=force, filters=filters):
             raise NotPermittedError(sentence)
         least, most = REASON_LETTERS
         letters = len(self.reason.strip())

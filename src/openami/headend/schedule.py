@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from openami.cosem.refusals import AccessError
 from openami.dlms.errors import DlmsError
+from openami.headend.alarms import fetch_alarms
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
 from openami.headend.config import ScheduleSettings
@@ -190,6 +191,7 @@ class Schedule:
         since_us = max(meter.profile_read_us or 0, meter.installed_us, now_us - FIRST_READ_US)
         await self._fetch(session, since_us, now_us)
         await fetch_events(session, self._books, now_us)
+        await self._fetch_alarms(session)
         state, source = None, meter.source
         try:
             state = int(await read_control_state(session))
@@ -215,6 +217,7 @@ class Schedule:
         """The job of a read of the event log, and of what a meter did not know at its start."""
         meter_id = session.meter.meter_id
         await fetch_events(session, self._books, self._now_us())
+        await self._fetch_alarms(session)
         if not self._directory.by_id(meter_id).source:
             try:
                 source = await read_source(session)
@@ -223,6 +226,10 @@ class Schedule:
             else:
                 await self._books.run(registry.set_source, self._books.engine, meter_id, source)
         self._directory.take(await self._books.run(registry.meter, self._books.engine, meter_id))
+
+    async def _fetch_alarms(self, session: MeterSession) -> None:
+        companion = self._directory.companion(session.meter)
+        await fetch_alarms(session, self._books, companion, self._now_us)
 
     async def _look_at_gaps(self) -> None:
         if len(self._filling) >= FILLING_MOST:

@@ -13,6 +13,8 @@ from typing import Final, Self
 from openami.device.files import ATTESTATION_PUBLIC
 from openami.dlms.obis import Obis
 from openami.dlms.security.suites import SecuritySuite
+from openami.exchange.alarms import ALL_BITS
+from openami.meter.alarms import DEFAULT_ALARMS, AlarmSettings
 from openami.meter.metrology_config import MetrologyConfig
 from openami.meter.notices import DEFAULT_NOTICES, NoticeSettings
 from openami.runtime.config import ConfigFile, Table
@@ -115,6 +117,7 @@ class MeterConfig(MetrologyConfig):
     push_most_s: float
     trial_s: float = 120.0  # in which firmware on trial has to pass its self-test
     notices: NoticeSettings = DEFAULT_NOTICES
+    alarms: AlarmSettings = DEFAULT_ALARMS
 
     @classmethod
     def read(cls, home: Path, file: ConfigFile) -> Self:
@@ -150,7 +153,8 @@ class MeterConfig(MetrologyConfig):
             push_first_s=push.number("first_s", 5.0),
             push_most_s=push.number("most_s", 60.0),
             trial_s=file.table("firmware").number("trial_s", 120.0),
-            notices=_notices(file.table("notices")),
+            notices=(notices := _notices(file.table("notices"))),
+            alarms=_alarms(file.table("alarms"), notices.push_setup),
         )
         file.refuse_unknown()
         return config
@@ -202,6 +206,16 @@ def _notices(table: Table) -> NoticeSettings:
         push_setup=table.parsed(
             "push_setup", Obis.parse, "a logical name such as 0.4.25.9.0.255", str(held.push_setup)
         ),
+    )
+
+
+def _alarms(table: Table, push_setup: Obis) -> AlarmSettings:
+    held = DEFAULT_ALARMS
+    return AlarmSettings(
+        filter=table.whole("filter", held.filter, least=0, most=ALL_BITS),
+        most=table.whole("most", held.most, least=1, most=1000),
+        within_s=table.whole("within_s", held.within_s, least=1, most=86_400),
+        push_setup=push_setup,
     )
 
 

@@ -24,10 +24,11 @@ from openami.device.storage import StorageError
 from openami.exchange.events import EventCode
 from openami.meter import fleet_adopt
 from openami.meter.config import FleetConfig, MeterConfig
+from openami.meter.fleet_events import EventBuffer
 from openami.meter.fleet_listener import listen_plain
 from openami.meter.fleet_metrology import FleetMetrology, profile_files
 from openami.meter.fleet_profile import ColumnBuffer, ColumnRing, FleetProfile
-from openami.meter.fleet_records import EventBuffer, FleetRecords, MeterState
+from openami.meter.fleet_records import FleetRecords, MeterState
 from openami.meter.fleet_secure import Worlds
 from openami.meter.management import Management, Surroundings
 from openami.meter.metrology import Momentary
@@ -95,6 +96,7 @@ class FleetMeter:
                     profile=ColumnBuffer(ring),
                     events=EventBuffer(partial(records.events, config.meter_id)),
                     state=state,
+                    alarms=state,
                     counters=state,
                     lost_at_s=records.lost_since(config.meter_id),
                 ),
@@ -303,7 +305,7 @@ class Fleet:
         for place in list(self._telling):
             management = self.meters[place].management
             management.tick_pushes(now_s)
-            if not management.notices.busy:
+            if not management.has_work:
                 self._telling.discard(place)
 
     @property
@@ -365,6 +367,8 @@ class Fleet:
             self.records.adopt(
                 meter_id, found.state, found.following, (found.events, found.changes)
             )
+            if found.alarms is not None:
+                self.records.keep_alarms(meter_id, found.alarms, durable=False)
         if new:
             number = 1 + max((int(path.stem[8:]) for path in paths), default=0)
             profiles.append(_profile_of(home / f"profile-{number}.blocks", new))

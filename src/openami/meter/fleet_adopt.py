@@ -17,15 +17,17 @@ import numpy.typing as npt
 from openami.device.journal import Journal
 from openami.device.ring import Ring
 from openami.device.storage import StorageError
+from openami.meter.alarms import AlarmRecord
 from openami.meter.bank import decode_record
 from openami.meter.config import MeterConfig
 from openami.meter.fleet_profile import FleetProfile
 from openami.meter.metrology import Change, ClosedInterval
 from openami.meter.profile import EVENT, INTERVAL
+from openami.meter.records import AlarmCell
 from openami.meter.state import CounterStore, ManagementState, StateStore
 
 JOURNAL: Final = "metrology.journal"
-FILES: Final = ("profile.ring", "events.ring", "management.cell", "counters.cell")
+FILES: Final = ("profile.ring", "events.ring", "management.cell", "counters.cell", "alarms.cell")
 
 Void = npt.NDArray[np.void]
 
@@ -39,6 +41,7 @@ class Found:
         events: As the log holds them, oldest first.
         state: Of management.
         following: The first invocation counter that was never used.
+        alarms: Its alarm registers; None if it never had one.
         changes: The breaker's transitions since the newest interval.
         findings: A sentence for each file that was damaged.
     """
@@ -47,6 +50,7 @@ class Found:
     events: list[bytes] = field(default_factory=list)
     state: ManagementState = field(default_factory=ManagementState)
     following: int = 1
+    alarms: AlarmRecord | None = None
     changes: list[Change] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
@@ -126,6 +130,11 @@ def _look(config: MeterConfig, real_us: Callable[[], int]) -> Found:
         state.close()
         counters.close()
     found.findings += [each for each in (state.finding, counters.finding) if each is not None]
+    if (home / "alarms.cell").exists():
+        alarms = AlarmCell(home / "alarms.cell")
+        found.alarms = alarms.load()
+        alarms.close()
+        found.findings += [] if alarms.finding is None else [alarms.finding]
     return found
 
 

@@ -4,11 +4,12 @@
 ======  =========  ===================================================================
 octets  field      value
 ======  =========  ===================================================================
-1       kind       1 state, 2 counters, 3 event, 4 breaker, 5 supply
+1       kind       1 state, 2 counters, 3 event, 4 breaker, 5 supply, 6 alarms
 4       meter      meter id
 n       record     `state.ManagementState`; u64, the first counter that is not reserved (of
                    meter 0: that no meter begins below);
-                   u32 time and u16 code; `metrology.BreakerChange`, `SupplyChange`
+                   u32 time and u16 code; `metrology.BreakerChange`, `SupplyChange`;
+                   `alarms.AlarmRecord`
 ======  =========  ===================================================================
 
 Invocation counters are reserved for all meters together, so that a start costs one fdatasync and
@@ -29,12 +30,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from openami.cosem.serving.profile import EncodedRows
 from openami.device.journal import Journal
 from openami.device.storage import StorageError
 from openami.dlms.security.counters import EXHAUSTED, InvocationCounter
+from openami.meter.alarms import AlarmRecord
 from openami.meter.metrology import BreakerChange, Change, SupplyChange
-from openami.meter.profile import EVENT, MICROSECONDS, event_rows, lost_since
+from openami.meter.profile import EVENT, MICROSECONDS, lost_since
 from openami.meter.state import COUNTERS_SINCE_S, SPARE_PER_S, ManagementState
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Kind(IntEnum):
     EVENT = 3
     BREAKER = 4
     SUPPLY = 5
+    ALARMS = 6
 
 
 class FleetRecords:
@@ -97,6 +99,7 @@ class FleetRecords:
         self.states: dict[int, ManagementState] = {}
         self.breaker: dict[int, list[Change]] = {}
         self._events: dict[int, EventRing] = {}
+        self._alarms: dict[int, AlarmRecord] = {}
         self._reserved: dict[int, int] = {}
         self._following: dict[int, int] = {}
         self._dirty: set[int] = set()
@@ -289,6 +292,21 @@ class FleetRecords:
         """
         self._append([HEAD.pack(Kind.EVENT, meter_id) + payload])
 
+    def alarms(self, meter_id: int) -> AlarmRecord | None:
+        """Return a meter's alarms; None if it never had one."""
+        return self._alarms.get(meter_id)
+
+    def keep_alarms(self, meter_id: int, record: AlarmRecord, *, durable: bool) -> None:
+        """Write a meter's alarms; `durable`, they survive a power cut after `sync`.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        self._append([_alarms_record(meter_id, record)])
+        self._alarms[meter_id] = record
+        if durable:
+            self.sync()
+
     def lost_since(self, meter_id: int) -> int | None:
         """Return since which second a meter's supply is lost, by its event log."""
         ring = self._events.get(meter_id)
@@ -322,6 +340,7 @@ class FleetRecords:
         ]
         for meter_id, ring in self._events.items():
             payloads += [HEAD.pack(Kind.EVENT, meter_id) + each for each in ring.payloads]
+        payloads += [_alarms_record(meter_id, each) for meter_id, each in self._alarms.items()]
         for meter_id, changes in self.breaker.items():
             del changes[:-MOST_TRANSITIONS]
             payloads += [_transition(meter_id, each) for each in changes]
@@ -357,10 +376,16 @@ class FleetRecords:
                 self._reserved[meter_id] = max(end, self._least)
             case Kind.EVENT:
                 self.events(meter_id).restore(body)
+            case Kind.ALARMS:
+                self._alarms[meter_id] = AlarmRecord.decode(body)
             case Kind.BREAKER:
                 self.breaker.setdefault(meter_id, []).append(BreakerChange.decode(body))
             case Kind.SUPPLY:
                 self.breaker.setdefault(meter_id, []).append(SupplyChange.decode(body))
+
+
+def _alarms_record(meter_id: int, record: AlarmRecord) -> bytes:
+    return HEAD.pack(Kind.ALARMS, meter_id) + record.encode()
 
 
 def _transition(meter_id: int, change: Change) -> bytes:
@@ -389,6 +414,14 @@ class MeterState:
     def reserve(self, count: int) -> InvocationCounter:
         """Reserve invocation counters (`security.counters.CounterReserve`)."""
         return self._records.reserve(self._meter_id, count)
+
+    def load(self) -> AlarmRecord | None:
+        """Return its alarms (`alarms.AlarmStore`)."""
+        return self._records.alarms(self._meter_id)
+
+    def keep(self, record: AlarmRecord, *, durable: bool) -> None:
+        """Keep its alarms (`FleetRecords.keep_alarms`)."""
+        self._records.keep_alarms(self._meter_id, record, durable=durable)
 
     def close(self) -> None:
         """Nothing: the journal is everybody's."""
@@ -440,34 +473,3 @@ class EventRing:
 
     def close(self) -> None:
         """Nothing: the journal is everybody's."""
-
-
-class EventBuffer:
-    """Rows of an event log, as a profile generic is served from (`cosem.serving.profile`)."""
-
-    __slots__ = ("_of",)
-
-    def __init__(self, of: Callable[[], EventRing]) -> None:
-        self._of = of
-
-    @property
-    def ring(self) -> EventRing:
-        """The log; made when it is first asked for."""
-        return self._of()
-
-    def count(self) -> int:
-        return len(self.ring)
-
-    def between(self, start_us: int | None, end_us: int | None) -> EncodedRows:
-        events = self.ring.read(self.ring.first, self.ring.last)
-        moment_us = events["end_s"].astype(np.int64) * MICROSECONDS
-        wanted = np.ones(len(events), bool)
-        if start_us is not None:
-            wanted &= moment_us >= start_us
-        if end_us is not None:
-            wanted &= moment_us <= end_us
-        return event_rows(events[wanted])
-
-    def entries(self, first: int, last: int) -> EncodedRows:
-        offset = self.ring.first - 1
-        return event_rows(self.ring.read(offset + first, offset + last))

@@ -31,6 +31,7 @@ from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
 from openami.dlms.security.counters import CounterBlock
 from openami.exchange.events import EventCode
 from openami.exchange.uplink import BROADCAST_CLIENT
+from openami.meter.alarms import Alarms
 from openami.meter.config import KEYS_REMEDY, MeterConfig
 from openami.meter.functions import Functions
 from openami.meter.keys import OwnSecurity, Security
@@ -93,6 +94,7 @@ class Management:
         events: Event log.
         outbox: Pushes.
         notices: Last gasp, restoration, alarms.
+        alarms: Alarm registers.
         functions: Clock, load limit, tariffs; None before anybody has spoken with the meter.
         images: Receives firmware, where boot started this from a flash.
         failing: Why nothing can be pushed now; empty while it can.
@@ -137,6 +139,14 @@ class Management:
             records.lost_at_s,
         )
         self.notices.on_work = surroundings.has_notices
+        self.alarms = Alarms(
+            config.alarms,
+            records.alarms,
+            lambda: surroundings.calendar_us() // MICROSECONDS,
+            self.notices.tell,
+            self.notices.on_work,
+        )
+        self.notices.on_told = self.alarms.told
         self._disconnector = Disconnector(self, CONTROL_MODE, self._state.state.control_state)
         self._last_logged: dict[int, int] = {}
         self._last_code = 0
@@ -217,6 +227,7 @@ class Management:
     def tick_pushes(self, now_s: float) -> None:
         """Send what is due: notices first, rows while there is supply."""
         try:
+            self.alarms.tick()
             self.notices.tick(now_s)
             if self.notices.lost_at_s is None:
                 self.outbox.tick(now_s)
@@ -231,6 +242,11 @@ class Management:
         """Take a hop receipt."""
         if not self.notices.confirm(invoke_id, now_s) and self.outbox.confirm(invoke_id, now_s):
             self.note_state()
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `tick_pushes` has more to do than rows to push, now or later."""
+        return self.notices.busy or self.alarms.busy
 
     @property
     def supplied(self) -> bool:
@@ -265,6 +281,7 @@ class Management:
             return True
         self._last_logged[code] = moment_s
         self._last_code = code
+        is_alarm = self.alarms.event(code, moment_s)
         try:
             self.events.ring.append([encode_event(moment_s, code)])
             self.events.ring.sync()
@@ -272,7 +289,8 @@ class Management:
             log.error("%s: event %d is not in the log: %s", self.config.name, code, error)  # noqa: TRY400
             return False
         finally:
-            self.notices.event(code, moment_s)
+            if not is_alarm:
+                self.notices.event(code, moment_s)
         return True
 
     # Breaker: the port of `cosem.classes.disconnect` and metrology's answer ----------------------
@@ -364,6 +382,8 @@ class Management:
             keys=self._security.keys,
             suite=self._security.ciphering.cipher.keys.suite,
             certificates=self._security.certificates,
+            alarms=self.alarms.objects(lambda code: self.log_event(code, again=True)),
+            calendar_s=lambda: self._around.calendar_us() // MICROSECONDS,
             firmware=self._around.firmware,
         )
         objects = meter_objects(self.config, sources)

@@ -4,8 +4,9 @@
 When the supply is lost a capacitor carries the meter for `reserve_s`; within them, after a random
 part of `jitter_s`, one last gasp leaves, unconfirmed and never repeated.  Then the meter is dark.
 It pushes nothing else meanwhile.  With the supply come a restoration, which says how long it was
-away, and whatever alarms waited: those are repeated until the next hop has receipted them, and what
-is not told before a restart stands in the event log, which is read.
+away, and whatever alarms waited: those are repeated until the next hop has receipted them.  What
+is not told before a restart stands in the event log, which is read, and in the alarm registers
+(`alarms`), which are told again.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from openami.dlms.obis import Obis
+from openami.exchange.alarms import AlarmNotice
 from openami.exchange.events import ALARMS, EventCode
 from openami.exchange.notice import ALARM_PUSH_SETUP, EventNotice
 
@@ -26,11 +28,15 @@ class NoticeSettings:
 
     reserve_s: float = 5.0  # for which the capacitor carries it
     jitter_s: float = 1.5  # over which meters spread their last gasps and restorations
-    alarms: frozenset[int] = ALARMS  # which events are told
+    alarms: frozenset[int] = ALARMS  # which events are told that are no bit of the alarm register
     push_setup: Obis = ALARM_PUSH_SETUP
 
 
 def _nobody() -> None:
+    """Nobody is told."""
+
+
+def _nobody_of(_notice: AlarmNotice) -> None:
     """Nobody is told."""
 
 
@@ -44,6 +50,7 @@ class Notices:
         lost_at_s: Calendar second since which there is no supply; None while there is.
         dark: The capacitor is empty: nothing is sent or answered.
         on_light: Called when the supply is back after the dark.
+        on_told: Called with an alarm notice that was receipted.
         on_work: Called when there is something to tell, so that `tick` is due.
         gasps: How many last gasps left since the start.
     """
@@ -65,6 +72,7 @@ class Notices:
         "gasps",
         "lost_at_s",
         "on_light",
+        "on_told",
         "on_work",
     )
 
@@ -88,6 +96,7 @@ class Notices:
         self.lost_at_s = lost_at_s
         self.dark = lost_at_s is not None
         self.on_light = self.on_work = _nobody
+        self.on_told: Callable[[AlarmNotice], None] = _nobody_of
         self.gasps = 0
         self._settings = settings
         self._seal = seal
@@ -96,7 +105,7 @@ class Notices:
         self._pause_s = pauses_s[0]
         self._gasp_s: float | None = None  # None: to be set at the next tick
         self._dark_s = NEVER_S
-        self._waiting: list[EventNotice] = []
+        self._waiting: list[EventNotice | AlarmNotice] = []
         self._under_way: tuple[bytes, int] | None = None
         self._again_s = 0.0
         self._restored = False
@@ -133,6 +142,10 @@ class Notices:
         elif code in self._settings.alarms:
             self._put(self._notice(code, at_s))
 
+    def tell(self, notice: AlarmNotice) -> None:
+        """Let an alarm notice wait for its turn."""
+        self._put(notice)
+
     def tick(self, now_s: float) -> None:
         """Send what is due; raises `SecurityError` or `StorageError` where it cannot be sealed."""
         if self.lost_at_s is not None:
@@ -154,10 +167,12 @@ class Notices:
         """Take a hop receipt; return whether it was for what is under way."""
         if self._under_way is None or self._under_way[1] != invoke_id:
             return False
-        self._waiting.pop(0)
+        told = self._waiting.pop(0)
         self._under_way = None
         self._again_s = now_s
         self._pause_s = self._pauses_s[0]
+        if isinstance(told, AlarmNotice):
+            self.on_told(told)
         return True
 
     def _last_gasp(self, now_s: float, at_s: int) -> None:
@@ -179,7 +194,7 @@ class Notices:
         if was_dark:
             self.on_light()
 
-    def _put(self, notice: EventNotice) -> None:
+    def _put(self, notice: EventNotice | AlarmNotice) -> None:
         """Let a notice wait; of too many the oldest that is not under way goes."""
         if len(self._waiting) >= MOST_WAITING:
             del self._waiting[1]

@@ -51,6 +51,13 @@ from openami.dlms.data import (
 from openami.dlms.obis import Obis
 from openami.dlms.sap import MANAGEMENT_LOGICAL_DEVICE
 from openami.dlms.security.suites import SecuritySuite
+from openami.exchange.alarms import (
+    ALARM_DESCRIPTOR,
+    ALARM_FILTER,
+    ALARM_REGISTER,
+    ERROR_REGISTER,
+    UNIX_CLOCK,
+)
 from openami.exchange.channels import PROFILE_CHANNELS, Channel
 from openami.exchange.uplink import BROADCAST_SETUP
 from openami.meter.clock import CLOCK
@@ -84,6 +91,10 @@ them later (docs/campaigns.md)."""
 SEALED_GRANTS: Final = (Grant(at=LOAD_PROFILE, read=ALL), Grant(at=EVENT_LOG, read=ALL))
 MANAGER_GRANTS: Final = (
     Grant(read=ALL, invoke=ALL),
+    *(
+        Grant(at=at, write=frozenset({2}))
+        for at in (ALARM_REGISTER, ALARM_FILTER, ALARM_DESCRIPTOR, ERROR_REGISTER)
+    ),
     Grant(of=PushSetup, write=frozenset({4, 5, 6, 7})),
     Grant(of=ImageTransfer, write=frozenset({5})),
     Grant(of=Clock, write=frozenset({2})),
@@ -141,6 +152,8 @@ class Sources:
     keys: KeyStorePort
     suite: SecuritySuite
     certificates: CertificatePort | None
+    alarms: Sequence[InterfaceClass]
+    calendar_s: Callable[[], int]
     firmware: Firmware | None = None
 
 
@@ -154,7 +167,10 @@ def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]
         _load_profile(config, sources),
         _event_log(config, sources),
         *_status(sources),
+        *sources.alarms,
+        _unix_clock(sources),
         push_setup(_push_setup(config), sources.push),
+        push_setup(_alarm_push_setup(config), sources.push),
         disconnect_control(DISCONNECT, sources.disconnector),
     ]
 
@@ -271,11 +287,36 @@ def _status(sources: Sources) -> list[InterfaceClass]:
     return [Data(STATUS, value=Unsigned(0)), last_event]
 
 
+def _unix_clock(sources: Sources) -> Data:
+    clock = Data(UNIX_CLOCK)
+
+    def now_s() -> CosemData:
+        return DoubleLongUnsigned(sources.calendar_s())
+
+    clock.bind(Data.value, now_s)
+    return clock
+
+
 def _push_setup(config: MeterConfig) -> PushSetup:
+    return _setup(config, PUSH_SETUP, PUSHED)
+
+
+def _alarm_push_setup(config: MeterConfig) -> PushSetup:
+    """Return what names alarm pushes; `AlarmNotice` has its values in this order."""
+    at = config.alarms.push_setup
+    own = CaptureObject(class_id=PushSetup.class_id, instance_id=at, attribute_id=1)
+    values = (UNIX_CLOCK, EVENT_CODE, ALARM_DESCRIPTOR, ALARM_REGISTER, ERROR_REGISTER)
+    told = [
+        CaptureObject(class_id=Data.class_id, instance_id=each, attribute_id=2) for each in values
+    ]
+    return _setup(config, at, (own, *told))
+
+
+def _setup(config: MeterConfig, at: Obis, pushed: Sequence[CaptureObject]) -> PushSetup:
     uplink = config.uplink
     return PushSetup(
-        PUSH_SETUP,
-        push_object_list=PUSHED,
+        at,
+        push_object_list=pushed,
         send_destination_and_method=SendDestinationAndMethod(
             TRANSPORT_TCP, f"{uplink.host}:{uplink.port}".encode(), MESSAGE_A_XDR
         ),

@@ -3,14 +3,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from openami.cosem.serving.profile import EncodedRows
+from openami.device.cell import Cell
 from openami.device.ring import Ring
 from openami.dlms.security.counters import CounterReserve
+from openami.meter.alarms import AlarmRecord, AlarmStore
 from openami.meter.config import MeterConfig
 from openami.meter.profile import (
     EVENT,
@@ -98,6 +101,7 @@ class Records:
         profile: Load profile.
         events: Event log.
         state: Its state.
+        alarms: Its alarms.
         counters: Reserves invocation counters; None where the keys are behind a wall.
         own: The ring that management itself writes; None where metrology writes it.
         lost_at_s: Calendar second since which the supply is lost, as the log says; None: it is not.
@@ -108,6 +112,7 @@ class Records:
     profile: LoadProfile
     events: EventLog
     state: State
+    alarms: AlarmStore
     counters: CounterReserve | None
     own: RingBuffer | None = None
     lost_at_s: int | None = None
@@ -127,21 +132,53 @@ def open_records(config: MeterConfig, real_us: Callable[[], int], *, own_keys: b
     begun = path.exists()
     state = StateStore(path)
     findings += [finding, state.finding]
+    alarms = AlarmCell(config.home / "alarms.cell")
+    findings.append(alarms.finding)
     counters = None
     if own_keys:
         counters = CounterStore(config.home / "counters.cell", real_us, begun=begun)
         findings.append(counters.finding)
     closing = [lambda: _ring(profile).close(), lambda: _ring(events).close(), state.close]
+    closing.append(alarms.close)
     return Records(
         profile=profile,
         events=events,
         state=state,
+        alarms=alarms,
         counters=counters,
         own=profile,
         lost_at_s=_lost_since(events),
         findings=tuple(each for each in findings if each is not None),
         closing=tuple([*closing, counters.close] if counters else closing),
     )
+
+
+class AlarmCell:
+    """The alarms of one meter in a file of their own (`alarms.AlarmStore`).
+
+    Attributes:
+        finding: A sentence if the file was damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file.
+
+        Raises:
+            StorageError: It cannot be opened.
+        """
+        self._cell, self.finding = Cell.open(path, initial=bytes(1 + len(AlarmRecord().encode())))
+
+    def load(self) -> AlarmRecord | None:
+        kept = self._cell.value
+        return AlarmRecord.decode(kept[1:]) if kept[0] else None
+
+    def keep(self, record: AlarmRecord, *, durable: bool) -> None:
+        """Replace the record; raises `StorageError`."""
+        self._cell.store(b"\x01" + record.encode(), durable=durable)
+
+    def close(self) -> None:
+        """Sync and close."""
+        self._cell.close()
 
 
 def _lost_since(events: RingBuffer) -> int | None:

@@ -55,6 +55,7 @@ Kind = Literal[
     "limit",
     "tariff",
     "clock",
+    "alarms",
     "parameters",
     "bundle",
 ]
