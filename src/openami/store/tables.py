@@ -24,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0013"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0014"  # the newest step in store/migrations
 
 metadata = MetaData()
 
