@@ -15,14 +15,12 @@ import pytest
 
 from cli.processes import Listening
 from cli.runs import Run
-from openami.cli.push import protection_of, text_of
 from openami.cli.pushes import Inbox, PushKeys
 from openami.dlms.apdu.block import cut
 from openami.dlms.apdu.ciphered import AuthenticatedHeader, GeneralGloCiphering
 from openami.dlms.apdu.fields import AttributeDescriptor
 from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification, EventNotification
-from openami.dlms.apdu.signed import GeneralSigning
 from openami.dlms.data import DoubleLongUnsigned, OctetString, Structure
 from openami.dlms.errors import DlmsError, SecurityError
 from openami.dlms.gateway import GatewayResponse
@@ -89,25 +87,6 @@ def test_a_ciphered_push_is_opened_with_the_keys_of_its_meter() -> None:
         assert found is not None
         assert (found.system_title, found.counter) == (METER_TITLE, number + 1)
         assert found.told.readings[0].obis == ENERGY
-
-
-def test_a_signature_that_nobody_verifies_is_told() -> None:
-    for inside, words in (
-        (notification(), "signed (not verified)"),
-        (sealed(notification(), 5), "authenticated and encrypted and signed (not verified)"),
-    ):
-        octets = GeneralSigning(
-            transaction_id=b"\x01",
-            originator_system_title=METER_TITLE,
-            recipient_system_title=b"",
-            content=inside,
-            signature=bytes(64),
-        ).encode()
-        found = inbox().take(octets, WHERE)
-        assert found is not None
-        assert found.signed
-        assert protection_of(found) == words
-        assert words in "\n".join(text_of(found, "now"))
 
 
 def test_a_header_that_is_not_under_the_tag_has_to_be_said() -> None:

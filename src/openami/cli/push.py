@@ -13,8 +13,9 @@ from typing import Any, Final, Protocol
 import click
 
 from openami.cli.push_lines import Close, dial_line, listen_for_lines, open_line
+from openami.cli.push_signers import Signers
 from openami.cli.pushes import Inbox, Push, PushKeys
-from openami.cli.security_options import HEADERS
+from openami.cli.security_options import HEADERS, certificates_in
 from openami.cli.simulate import secured_for
 from openami.cli.telegram_json import time_text, to_json, unit_text, value_text
 from openami.cosem.obis_names import describe as describe_obis
@@ -33,8 +34,6 @@ from openami.transport.tls import Secured
 from openami.transport.url import ALL_SCHEMES, Url
 from openami.transport.wire import Limits, WireError
 
-UNVERIFIED: Final = "signed (not verified)"
-"""No certificates of meters are known here."""
 LISTEN: Final = "tcp://127.0.0.1:4061"
 LIMITS: Final = Limits(max_connections=1000, idle_timeout_s=3600.0)
 _PEM: Final = click.Path(path_type=Path, dir_okay=False)
@@ -86,6 +85,14 @@ def push() -> None:
     show_default=True,
     help="Whether the tag of general-ciphering covers its header.",
 )
+@click.option(
+    "--meter-certs",
+    multiple=True,
+    type=_PEM,
+    help="Certificates of meters that sign, and authorities to trust (PEM); may be repeated.",
+)
+@click.option("--unverified", is_flag=True, help="Take signatures of meters without certificate.")
+@click.option("--signed", is_flag=True, help="Refuse pushes without a verified signature.")
 @click.option("--protected", is_flag=True, help="Refuse pushes in the clear.")
 @click.option("--no-confirm", is_flag=True, help="Confirm nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each push.")
@@ -105,6 +112,9 @@ def listen(  # noqa: PLR0913  one parameter an option
     dial: bool,
     count: int | None,
     general_header: str,
+    meter_certs: tuple[Path, ...],
+    unverified: bool,
+    signed: bool,
     protected: bool,
     no_confirm: bool,
     as_json: bool,
@@ -114,7 +124,7 @@ def listen(  # noqa: PLR0913  one parameter an option
     URL is tcp, tls, udp, dtls, coap or coaps://HOST:PORT, hdlc+tcp://HOST:PORT for lines behind
     the network, or hdlc+serial:///dev/ttyUSB0 for a customer port: HDLC, M-Bus and P1 telegrams
     are told apart by themselves.  Pushes that want it are confirmed; a counter that was used
-    before is refused.
+    before is refused, and so is a signature that is wrong or that nobody here can verify.
 
     \b
     openami push listen tcp://0.0.0.0:4061 --keys keys.json
@@ -132,6 +142,7 @@ def listen(  # noqa: PLR0913  one parameter an option
         _default_keys(guek, gak),
         _hex("--title", title, 8) if title else b"",
         protected=protected,
+        signers=_signers(meter_certs, unverified=unverified, signed=signed),
         form=HEADERS[general_header],
     )
     terms = Terms(
@@ -163,6 +174,20 @@ def _from_file(path: Path | None) -> dict[str, str]:
             sentence = f"{name} in {path} is not understood: use guek, gak and title, each as text"
             raise ConfigurationError(sentence)
     return said
+
+
+def _signers(paths: Sequence[Path], *, unverified: bool, signed: bool) -> Signers:
+    """Return who may sign, of files with certificates."""
+    if signed and unverified:
+        sentence = "--signed and --unverified say different things: give one of them"
+        raise UserError(sentence, _WRONG)
+    certificates = [each for path in paths for each in certificates_in(path)]
+    found = Signers(certificates, lambda: datetime.now(UTC), unverified=unverified, required=signed)
+    if (paths or signed) and not found.meters:
+        names = " and ".join(map(str, paths)) or "nothing"
+        sentence = f"{names} holds no certificate of a meter that signs"
+        raise ConfigurationError(f"{sentence}: give the meters' own to --meter-certs")
+    return found
 
 
 def _meter_keys(path: Path) -> tuple[bytes, PushKeys]:
@@ -275,6 +300,15 @@ def said_by(found: Push, received: str) -> dict[str, Any]:
         "kind": found.kind,
         "system_title": found.system_title.hex().upper(),
         "protection": protection_of(found),
+        "signatures": [
+            {
+                "by": each.by.hex().upper(),
+                "verified": each.verified,
+                "certificate": each.certificate,
+                "issuer": each.issuer,
+            }
+            for each in found.signatures
+        ],
         "invocation_counter": found.counter,
         "invoke_id": found.invoke_id,
         "confirmed": bool(found.confirm),
@@ -290,7 +324,7 @@ def protection_of(found: Push) -> str:
     if found.control is not None:
         words += ["authenticated"] * found.control.authenticated
         words += ["encrypted"] * found.control.encrypted
-    words += [UNVERIFIED] * found.signed
+    words += map(str, found.signatures)
     return " and ".join(words) or "none"
 
 
@@ -304,7 +338,7 @@ def text_of(found: Push, received: str) -> Iterator[str]:
     details = [f"from {found.source}"] if who else []
     if found.control is not None:
         details.append(f"{protection_of(found)}, invocation counter {found.counter}")
-    elif found.signed:
+    elif found.signatures:
         details.append(protection_of(found))
     if when := time_text(found.told.moment):
         details.append(f"time {when}")

@@ -10,8 +10,10 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
+from openami.cli.push_signers import Signed, Signers
 from openami.dlms.apdu.block import Assembler, GeneralBlockTransfer
 from openami.dlms.apdu.ciphered import (
     BY_GLO,
@@ -60,7 +62,7 @@ class Push:
         system_title: The meter's; empty where nothing told it.
         control: How it was protected; None if it was not.
         counter: Its invocation counter.
-        signed: Whether it is signed; whose signature it is was not looked at.
+        signatures: Whose, outermost first.
         kind: ``data-notification``, ``event-notification``, or another APDU's name.
         confirm: What the meter wants to hear; empty if nothing.
         repeated: Whether the same octets came before.
@@ -72,7 +74,7 @@ class Push:
     system_title: bytes = b""
     control: SecurityControl | None = None
     counter: int | None = None
-    signed: bool = False
+    signatures: tuple[Signed, ...] = ()
     kind: str
     invoke_id: int | None = None
     confirm: bytes = b""
@@ -87,8 +89,16 @@ class _Opened:
     title: bytes = b""
     control: SecurityControl | None = None
     counter: int | None = None
-    repeated: bool = False
-    signed: bool = False
+    signatures: tuple[Signed, ...] = ()
+    uses: tuple["_Use", ...] = ()
+
+
+class _Use(NamedTuple):
+    """What must not come again with other octets: a counter, or all of what was signed alone."""
+
+    title: bytes
+    counter: int | bytes
+    octets: bytes
 
 
 class Inbox:
@@ -99,25 +109,28 @@ class Inbox:
         default: For meters that are not among them; None for nobody.
         title: Of a sender whose APDUs tell none.
         protected: Whether plain pushes are refused.
+        signers: Looks at signatures; without it no signed push is taken.
         form: Whether the header of general-ciphering is under its tag.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all that pushes are held to
         self,
         keys: Mapping[bytes, PushKeys],
         default: PushKeys | None = None,
         title: bytes = b"",
         *,
         protected: bool = False,
+        signers: Signers | None = None,
         form: AuthenticatedHeader = AuthenticatedHeader.STANDARD,
     ) -> None:
         self._keys = keys
         self._default = default
         self._title = title
         self._protected = protected
+        self._signers = signers or Signers((), lambda: datetime.now(UTC))
         self._form = form
         self._blocks: dict[str, Assembler] = {}
-        self._seen: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+        self._seen: OrderedDict[tuple[bytes, int | bytes], bytes] = OrderedDict()
 
     def forget(self, source: str) -> None:
         """Drop the blocks of a sender that is gone."""
@@ -139,6 +152,11 @@ class Inbox:
         opened = self._open(octets, _Opened(octets), DEEPEST)
         if opened.control is None and self._protected:
             raise SecurityError("a plain push is not taken here", f"push from {source}", CLAUSE)
+        title = self._sender(opened, source)
+        uses = opened.uses
+        if opened.signatures and not uses:  # a signature brings no counter: its octets come once
+            uses = (_Use(title, hashlib.sha256(octets).digest(), octets),)
+        repeated = [self._accept(use) for use in uses]
         plain = opened.apdu
         tag = plain[0] if plain else -1
         invoke_id, confirm = None, b""
@@ -163,14 +181,14 @@ class Inbox:
             raise DecodeError("this is no notification", plain, 0, CLAUSE)
         return Push(
             source=source,
-            system_title=opened.title,
+            system_title=title,
             control=opened.control,
             counter=opened.counter,
-            signed=opened.signed,
+            signatures=opened.signatures,
             kind=kind,
             invoke_id=invoke_id,
             confirm=confirm,
-            repeated=opened.repeated,
+            repeated=any(repeated),
             apdu=plain,
             told=describe(plain),
         )
@@ -185,7 +203,10 @@ class Inbox:
             return self._open(of.decode(octets).apdu, so_far, levels - 1)
         if tag == GeneralSigning.TAG:
             signed = GeneralSigning.decode(octets)
-            return self._open(signed.content, replace(so_far, signed=True), levels - 1)
+            title = signed.originator_system_title or so_far.title or self._title
+            by = self._signers.look_at(signed, title)
+            inner = replace(so_far, signatures=(*so_far.signatures, by))
+            return self._open(signed.content, inner, levels - 1)
         if tag in {GENERAL_GLO_CIPHERING, GENERAL_CIPHERING}:
             envelope = decode_envelope(octets)
             if isinstance(envelope, GeneralCiphering):
@@ -195,17 +216,13 @@ class Inbox:
             control = _control(envelope.ciphered_service)
             cipher = self._cipher(title, control)
             plain, protection = open_envelope(cipher, envelope, required=0, form=self._form)
-            opened = self._accept(title, protection.invocation_counter, octets)
             counter = protection.invocation_counter
-            inner = _Opened(plain, title, control, counter, opened, so_far.signed)
-            return self._open(plain, inner, levels - 1)
+            return self._open(plain, _inside(so_far, octets, title, control, counter), levels - 1)
         if tag in BY_GLO:
             service = ServiceCiphering.decode(octets).ciphered_service
             title, control = self._only_title(), _control(service)
             _, counter, plain = self._cipher(title, control).open(service, title)
-            opened = self._accept(title, counter, octets)
-            inner = _Opened(plain, title, control, counter, opened, so_far.signed)
-            return self._open(plain, inner, levels - 1)
+            return self._open(plain, _inside(so_far, octets, title, control, counter), levels - 1)
         return replace(so_far, apdu=octets)
 
     def _cipher(self, title: bytes, control: SecurityControl) -> Cipher:
@@ -225,24 +242,51 @@ class Inbox:
             return next(iter(self._keys))
         raise SecurityError("it tells no system title: give --title", "push", CLAUSE)
 
-    def _accept(self, title: bytes, counter: int, octets: bytes) -> bool:
+    def _sender(self, opened: _Opened, source: str) -> bytes:
+        """Return the system title of who pushed; empty where nobody vouches for one.
+
+        Raises:
+            SecurityError: One meter has ciphered and another signed, or a signature is due.
+        """
+        place = f"push from {source}"
+        titles = {each.by for each in opened.signatures}
+        if opened.control is not None:
+            titles.add(opened.title)
+        if len(titles) > 1:
+            names = ", ".join(sorted(title.hex().upper() or "(none)" for title in titles))
+            raise SecurityError(f"it was signed and ciphered by several: {names}", place, CLAUSE)
+        verified = bool(opened.signatures) and all(each.verified for each in opened.signatures)
+        if self._signers.required and not verified:
+            raise SecurityError("a push without a verified signature is not taken", place, CLAUSE)
+        return titles.pop() if titles and (verified or opened.control is not None) else b""
+
+    def _accept(self, use: _Use) -> bool:
         """Remember a counter; return whether the same octets came before.
 
         Raises:
             SecurityError: Other octets came with that counter.
         """
+        title, counter, octets = use
         key, digest = (title, counter), hashlib.sha256(octets).digest()
         held = self._seen.get(key)
         if held is not None and held != digest:
             raise SecurityError(
                 "its invocation counter was used before: it is a replay, or two meters share a key",
-                f"invocation counter {counter} of {title.hex().upper()}",
+                f"invocation counter {counter!r} of {title.hex().upper()}",
                 CLAUSE,
             )
         self._seen[key] = digest
         if len(self._seen) > MOST_REMEMBERED:
             self._seen.popitem(last=False)
         return held is not None
+
+
+def _inside(
+    so_far: _Opened, octets: bytes, title: bytes, control: SecurityControl, counter: int
+) -> _Opened:
+    """Return what is known inside of one more layer of ciphering, `octets`."""
+    uses = (*so_far.uses, _Use(title, counter, octets))
+    return _Opened(b"", title, control, counter, so_far.signatures, uses)
 
 
 def _control(ciphered_service: bytes) -> SecurityControl:

@@ -134,6 +134,18 @@ class Certificate:
             problem = f"it names {self.common_name or 'nobody'}, not {system_title.hex().upper()}"
             raise SecurityError(problem, self.place, CLAUSE)
 
+    def require_valid(self, now: datetime) -> None:
+        """Refuse a certificate that is not valid yet, or no more; `now` is aware."""
+        begin, end = self.x509.not_valid_before_utc, self.x509.not_valid_after_utc
+        if not begin <= now <= end:
+            problem = f"it is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, and now is"
+            raise SecurityError(f"{problem} {now:%Y-%m-%d}", self.place, CLAUSE)
+
+    @property
+    def issuer(self) -> str:
+        """The common name of who issued it; empty if it has none."""
+        return _common_name(self.x509.issuer)
+
     @property
     def place(self) -> str:
         """The certificate in the words of an error."""
@@ -188,13 +200,7 @@ class TrustStore:
             issuer = _common_name(found.issuer) or "nobody"
             problem = f"{issuer}, who is named as its issuer, is no authority trusted here"
             raise SecurityError(problem, certificate.place, CLAUSE)
-        now = self._now()
-        if not found.not_valid_before_utc <= now <= found.not_valid_after_utc:
-            problem = (
-                f"it is valid from {found.not_valid_before_utc:%Y-%m-%d} "
-                f"to {found.not_valid_after_utc:%Y-%m-%d}, and now is {now:%Y-%m-%d}"
-            )
-            raise SecurityError(problem, certificate.place, CLAUSE)
+        certificate.require_valid(self._now())
 
     def verifying_key(self, certificate: bytes, system_title: bytes) -> VerifyingKey:
         """Return the signing key of `system_title`; see `credentials.Trust`."""
