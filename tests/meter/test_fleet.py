@@ -24,8 +24,10 @@ from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.obis import Obis
 from openami.dlms.security.envelopes import decode_envelope, open_envelope
 from openami.exchange.events import EventCode
-from openami.meter import street
+from openami.meter import fleet_adopt, street
 from openami.meter.fleet import Fleet, make_room_for_descriptors
+from openami.meter.fleet_profile import FleetProfile
+from openami.meter.fleet_records import FleetRecords
 from openami.meter.load import INTERVAL_S
 from openami.meter.management import Management
 from openami.meter.metrology import ClosedInterval
@@ -376,4 +378,39 @@ def test_meters_with_files_of_their_own_are_taken_over(
         assert [row.import_wh for row in found[len(rows) :]] == [0] * number
         fleet.step(0.0)
     assert "damaged" not in caplog.text
+    assert not [path.name for path in home.iterdir() if path.suffix in {".ring", ".cell"}]
+
+
+@pytest.mark.parametrize("step", ["adopt", "shorten", "write_intervals", "rename", "remove_files"])
+def test_taking_over_is_cut_off_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    home = tmp_path / "meters" / "1"
+    home.mkdir(parents=True)
+    single, rows = single_with_a_past(home)
+    (tmp_path / "fleet").mkdir()
+    (home / "metrology" / "metrology.journal").rename(tmp_path / "fleet" / "metrology.journal")
+    clock = FixedClock(single.calendar_s * 10**6)
+    used = max(map(counter_of, single.hop.pushes))
+
+    def cut(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    of = next(each for each in (FleetRecords, FleetProfile, fleet_adopt) if hasattr(each, step))
+    with monkeypatch.context() as patched:
+        patched.setattr(of, step, cut)
+        with pytest.raises(KeyboardInterrupt):
+            Fleet(tmp_path / "fleet", [single.config], clock)
+
+    fleet = Fleet(tmp_path / "fleet", [single.config], clock)
+
+    management, hop = fleet.meters[0].management, Hop()
+    logged = management.events.ring.read(1, 1000)["code"].tolist()
+    assert logged.count(EventCode.FAILED_LOGIN) == 1
+    kept = management.profile.ring.read(1, 1000)
+    assert [ClosedInterval.decode(row.tobytes()) for row in kept][: len(rows)] == rows
+    attach(management, hop)
+    clock.set(clock.now_us() + INTERVAL_S * 10**6)
+    fleet.step(0.0)
+    assert min(map(counter_of, hop.pushes)) > used
     assert not [path.name for path in home.iterdir() if path.suffix in {".ring", ".cell"}]

@@ -357,22 +357,17 @@ class Fleet:
             findings += [finding] if finding else []
         there = {meter_id for profile in profiles for meter_id in profile.ids}
         new = [config for config in configs if config.meter_id not in there]
-        adopted = fleet_adopt.look(home, [c for c in new if fleet_adopt.has_files(c)], real_us)
         self.records = FleetRecords.of(
             home, real_us, event_entries=max(config.event_entries for config in configs)
         )
         findings += [self.records.finding] if self.records.finding else []
-        for meter_id, found in adopted.items():
-            findings += found.findings
-            self.records.adopt(
-                meter_id, found.state, found.following, (found.events, found.changes)
-            )
-            if found.alarms is not None:
-                self.records.keep_alarms(meter_id, found.alarms, durable=False)
+        with_files = [config for config in configs if fleet_adopt.has_files(config)]
+        adopted = fleet_adopt.adopt(home, with_files, there, self.records)
+        findings += [finding for found in adopted.values() for finding in found.findings]
         if new:
             number = 1 + max((int(path.stem[8:]) for path in paths), default=0)
-            profiles.append(_profile_of(home / f"profile-{number}.blocks", new))
-            fleet_adopt.write_intervals(profiles[-1], adopted)
+            profiles.append(_profile_of(home / f"profile-{number}.blocks", new, adopted))
+        fleet_adopt.remove_files(with_files)
         self.metrologies = [
             FleetMetrology(
                 profile,
@@ -387,9 +382,6 @@ class Fleet:
                 for change in self.records.breaker.get(meter_id, ()):
                     if meter_id in by_id:
                         metrology.restore(column, change)
-        if adopted:
-            self.records.shorten()
-            fleet_adopt.remove_files([by_id[meter_id] for meter_id in adopted])
         return findings
 
     def _with_rows(self) -> Iterable[int]:
@@ -415,13 +407,19 @@ class Fleet:
             await asyncio.sleep(1 / DIALS_A_SECOND)
 
 
-def _profile_of(path: Path, configs: Sequence[MeterConfig]) -> FleetProfile:
-    return FleetProfile.make(
-        path,
+def _profile_of(
+    path: Path, configs: Sequence[MeterConfig], adopted: dict[int, fleet_adopt.Found]
+) -> FleetProfile:
+    """Return a new file of profiles; it has its name when all that was adopted is in it."""
+    profile = FleetProfile.make(
+        path.with_name(f"new-{path.name}"),
         [config.meter_id for config in configs],
         period_s=configs[0].capture_period_s,
         capacity=max(config.profile_entries for config in configs),
     )
+    fleet_adopt.write_intervals(profile, adopted)
+    profile.rename(path)
+    return profile
 
 
 def _refuse_different_periods(configs: Sequence[MeterConfig]) -> None:

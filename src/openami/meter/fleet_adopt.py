@@ -6,7 +6,7 @@ over once: above all the invocation counters, which must never come twice.  The 
 when the fleet's own are durable.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,10 +21,12 @@ from openami.meter.alarms import AlarmRecord
 from openami.meter.bank import decode_record
 from openami.meter.config import MeterConfig
 from openami.meter.fleet_profile import FleetProfile
+from openami.meter.fleet_records import FleetRecords
 from openami.meter.metrology import Change, ClosedInterval
 from openami.meter.profile import EVENT, INTERVAL
 from openami.meter.records import AlarmCell
 from openami.meter.state import CounterStore, ManagementState, StateStore
+from openami.runtime.clock import real_us
 
 JOURNAL: Final = "metrology.journal"
 FILES: Final = ("profile.ring", "events.ring", "management.cell", "counters.cell", "alarms.cell")
@@ -58,6 +60,40 @@ class Found:
 def has_files(config: MeterConfig) -> bool:
     """Tell whether a meter has files of its own."""
     return (config.home / "management.cell").exists()
+
+
+def adopt(
+    home: Path, configs: Sequence[MeterConfig], there: Container[int], records: FleetRecords
+) -> dict[int, Found]:
+    """Take what meters have in files of their own into the journal; return it, by meter id.
+
+    It is first in the journal, then in a profile, then nowhere else; cut off anywhere, the next
+    start goes on.
+
+    Args:
+        home: The fleet's folder.
+        configs: Of meters that have files.
+        there: Ids of meters that are in a profile.
+        records: The fleet's journal.
+
+    Raises:
+        StorageError: A file can be neither read nor set aside, or the disk refused.
+    """
+    left = [
+        config
+        for config in configs
+        if config.meter_id not in there or not records.knows(config.meter_id)
+    ]
+    adopted = look(home, left, real_us)
+    for meter_id, found in adopted.items():
+        if records.knows(meter_id):
+            continue
+        records.adopt(meter_id, found.state, found.following, (found.events, found.changes))
+        if found.alarms is not None:
+            records.keep_alarms(meter_id, found.alarms, durable=False)
+    if adopted:
+        records.shorten()
+    return adopted
 
 
 def look(

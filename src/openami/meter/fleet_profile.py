@@ -34,6 +34,7 @@ from openami.cosem.serving.profile import EncodedRows
 from openami.device.storage import (
     StorageError,
     create,
+    refusal,
     set_aside,
     synchronise,
     synchronise_name,
@@ -181,6 +182,19 @@ class FleetProfile:
             synchronise_name(self.path)
             self._nameless = False
         self._synced = self.newest
+
+    def rename(self, path: Path) -> None:
+        """Give the file another name, durably.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
+        try:
+            self.path.rename(path)
+        except OSError as error:
+            raise refusal(path, error) from error
+        self.path = path
+        synchronise_name(path)
 
     def back_to(self, newest: int, last: Void) -> None:
         """Forget blocks that could not be made durable: they are written again."""

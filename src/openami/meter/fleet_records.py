@@ -206,6 +206,10 @@ class FleetRecords:
         """How often states were changed: whoever has looked need not look again before."""
         return self._notes
 
+    def knows(self, meter_id: int) -> bool:
+        """Tell whether anything stands in the journal of a meter's state and counters."""
+        return meter_id in self.states or meter_id in self._reserved
+
     def adopt(
         self,
         meter_id: int,
