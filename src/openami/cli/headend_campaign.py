@@ -24,6 +24,7 @@ from openami.cli.ranges import FiniteRange
 from openami.device.payload.identity import CONCENTRATOR_CLASS_ID
 from openami.exchange.campaign import ENDED, Act, CampaignState
 from openami.exchange.waves import (
+    MOST_ROUNDS,
     Plan,
     PlanError,
     Share,
@@ -100,6 +101,13 @@ campaign.add_command(study)
     default=PLAN.per_concentrator,
     show_default=True,
     help="Transfers at a time.",
+)
+@click.option(
+    "--broadcast",
+    type=click.IntRange(0, MOST_ROUNDS),
+    default=PLAN.broadcast,
+    show_default=True,
+    help="How often each block goes to all meters of a concentrator before gaps are filled.",
 )
 @click.option(
     "--failed-percent",
@@ -205,6 +213,7 @@ def _plan(given: dict[str, Any]) -> Plan:
             window=None if window is None else Window.parse(window),
             activate_s=None if activate is None else clock_s(activate),
             per_concentrator=given["per_concentrator"],
+            broadcast=given["broadcast"],
             from_versions=given["from_version"],
             shown_as=given["shown_as"],
             rules=StopRules(

@@ -15,7 +15,7 @@ from openami.cli.headend_store import HOME_OPTION, opened
 from openami.cli.progress import bar
 from openami.headend.config import HeadEndConfig
 from openami.runtime.errors import ExitCode
-from openami.store import concentrator_devices, keys, registry
+from openami.store import broadcasts, concentrator_devices, keys, registry
 
 NOWHERE: Final = "none of them"
 
@@ -56,7 +56,7 @@ def rewrap(*, home: Path) -> None:
     """Wrap all keys of meters and concentrators under the configured key, with the head-end up."""
     custody = Custody.open(HeadEndConfig.load(home.resolve()).keystore)
     with opened(home) as engine, bar() as shown:
-        count = keys.rewrap(
+        count = broadcasts.rewrap(engine, custody.renewed) + keys.rewrap(
             engine,
             custody.renewed,
             lambda done, total: shown.at(done, total, f"{total} keys"),
@@ -68,10 +68,13 @@ def rewrap(*, home: Path) -> None:
 def _count(engine: Engine, places: Places) -> dict[str, int]:
     keepers = [(place, keeper_of(place, places.home)) for place in (places.present, *places.former)]
     found = Counter({place: 0 for place, _ in keepers})
-    for key in registry.keys(engine):
+    wrapped = [key.wrapped for key in registry.keys(engine)]
+    for group in broadcasts.known_groups(engine):
+        wrapped += [group.encryption, group.authentication]
+    for octets in wrapped:
         for place, keeper in keepers:
             try:
-                keeper.unwrap(key.wrapped)
+                keeper.unwrap(octets)
             except KeyStoreError:
                 continue
             found[place] += 1

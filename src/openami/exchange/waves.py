@@ -20,6 +20,9 @@ _SHARE: Final = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
+MOST_ROUNDS: Final = 9
+
+
 class PlanError(ValueError):
     """A part of a plan that makes no sense; the sentence says which and what to write."""
 
@@ -145,6 +148,8 @@ class Plan:
             shows no hash of what it runs.
         rules: What stops it.
         tries: How often a meter is tried.
+        broadcast: How often each block goes to the meters of a concentrator together before each of
+            them is sent what it lacks; 0: all is sent to each alone.
     """
 
     waves: tuple[Share, ...] = (Share(count=1),)
@@ -157,6 +162,7 @@ class Plan:
     shown_as: str = ""
     rules: StopRules = field(default_factory=StopRules)
     tries: Tries = field(default_factory=Tries)
+    broadcast: int = 0
 
     def __post_init__(self) -> None:
         if not self.waves:
@@ -164,6 +170,8 @@ class Plan:
         numbers = (self.soak_s, self.silence_s, self.tries.first_s, self.tries.most_s)
         if min(numbers) < 0 or self.tries.attempts_most < 1 or self.tries.octets_times < 1:
             raise PlanError("times are 0 or more, attempts and sizes of the image 1 or more")
+        if not 0 <= self.broadcast <= MOST_ROUNDS:
+            raise PlanError(f"blocks are broadcast 0 to {MOST_ROUNDS} times, not {self.broadcast}")
         if self.per_concentrator < 1:
             raise PlanError("at a concentrator 1 meter at a time is the least")
 
@@ -198,6 +206,7 @@ class Plan:
             shown_as=str(told["shown_as"]),
             rules=StopRules(**told["rules"]),
             tries=Tries(**told["tries"]),
+            broadcast=int(told.get("broadcast", 0)),  # plans of before know none
         )
 
 

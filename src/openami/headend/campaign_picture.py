@@ -204,6 +204,7 @@ def opened_s(told: Report) -> list[float]:
 
 def _facts(told: Report) -> list[tuple[str, Any]]:
     release, again = told["release"], told["blocks_again"]
+    spoken = told["broadcast"]
     return [
         ("release", f"{release['name']}, {release['version']}, {release['octets']:,} octets"),
         ("hash", release["hash"]),
@@ -216,6 +217,13 @@ def _facts(told: Report) -> list[tuple[str, Any]]:
             "sent",
             f"{told['octets_sent']:,} octets in {told['blocks_sent']:,} blocks"
             + (f", {again:,} of them beyond what their meters needed" if again else ""),
+        ),
+        (
+            "broadcast",
+            f"{spoken['octets']:,} octets in {spoken['blocks']:,} blocks to {spoken['groups']:,} "
+            f"groups, of which meters heard {told['blocks_heard']:,}"
+            if spoken["groups"]
+            else "nothing",
         ),
     ]
 

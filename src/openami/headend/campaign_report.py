@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from openami.exchange.campaign import MeterState, acts
 from openami.runtime.clock import MICROSECONDS
-from openami.store import campaign_meters, campaigns, releases
+from openami.store import broadcasts, campaign_meters, campaigns, releases
 from openami.store.campaign_meters import Target
 from openami.store.campaigns import Campaign
 from openami.store.database import Database, reading
@@ -32,6 +32,7 @@ def report(database: Database, campaign_id: str, *, meters: bool = True) -> Repo
     found = campaigns.campaign(database, campaign_id)
     release = releases.release(database, found.release_id)
     targets = campaign_meters.targets(database, found.campaign_id)
+    groups = broadcasts.runs_of(database, found.campaign_id)
     told: Report = {
         **summary(database, found),
         "release": {
@@ -47,6 +48,12 @@ def report(database: Database, campaign_id: str, *, meters: bool = True) -> Repo
         "plan": found.plan.as_dict(),
         "octets_sent": sum(each.octets_sent for each in targets),
         "blocks_sent": sum(each.blocks_sent for each in targets),
+        "blocks_heard": sum(each.blocks_heard for each in targets),
+        "broadcast": {
+            "groups": len(groups),
+            "blocks": sum(each.blocks_sent for each in groups),
+            "octets": sum(each.octets_sent for each in groups),
+        },
         "blocks_again": sum(max(0, each.blocks_sent - each.blocks) for each in targets),
         "reasons": dict(Counter(each.reason for each in targets if each.reason)),
         "versions_before": dict(Counter(each.version_before or "not asked" for each in targets)),
@@ -149,6 +156,7 @@ def _meter(target: Target) -> Report:
         "blocks": target.blocks,
         "blocks_there": target.blocks_there,
         "blocks_sent": target.blocks_sent,
+        "blocks_heard": target.blocks_heard,
         "octets_sent": target.octets_sent,
         "initiated": target.initiated,
         "attempts": target.attempts,

@@ -17,12 +17,17 @@ from openami.exchange.campaign import FOLLOWED, CampaignState, MeterState, Reaso
 from openami.exchange.waves import Next
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
+from openami.headend.broadcasting import Broadcasting
 from openami.headend.config import CampaignSettings
 from openami.headend.directory import Directory
 from openami.headend.firmware import Objects
+from openami.headend.groups import Groups
 from openami.headend.holdings import Holdings
+from openami.headend.hours import Hours
+from openami.headend.key_changes import KeyWrap
 from openami.headend.sessions import Sessions
-from openami.headend.updates import Hours, Job, Updates
+from openami.headend.updates import Job, Updates
+from openami.headend.uplinks import Uplinks
 from openami.headend.worklist import Sort, Worklist
 from openami.runtime.errors import UserError
 from openami.store import campaign_meters as store
@@ -42,6 +47,7 @@ class Campaigns:
     Attributes:
         work: The meters under way.
         updates: Speaks with them.
+        broadcasting: Speaks to many of them at once.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
@@ -54,12 +60,27 @@ class Campaigns:
         sessions: Sessions[MeterSession],
         reachable: Callable[[Meter], bool],
         now_us: Callable[[], int],
+        *,
+        own_title: bytes,
+        uplinks: Uplinks,
+        custody: KeyWrap,
     ) -> None:
         self._settings = settings
         self._books = books
         self._directory = directory
         self._hours = Hours(ZoneInfo(zone), now_us)
-        self.updates = Updates(settings, self._hours, books, sessions, reachable)
+        groups = Groups(books, custody)
+        self.updates = Updates(settings, self._hours, books, sessions, reachable, groups)
+        self.broadcasting = Broadcasting(
+            settings,
+            own_title,
+            books=books,
+            holdings=holdings,
+            uplinks=uplinks,
+            groups=groups,
+            custody=custody,
+            allow=self._hours.allow,
+        )
         self._carrying: Counter[tuple[str, bytes]] = Counter()  # campaign and concentrator
         self._places: dict[tuple[str, bytes], asyncio.Semaphore] = {}
         self.work: Worklist[Target] = Worklist(
@@ -75,6 +96,7 @@ class Campaigns:
         """Conduct and work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.work.run())
+            tasks.create_task(self.broadcasting.run())
             tasks.create_task(self._conduct())
 
     async def _conduct(self) -> None:

@@ -86,6 +86,8 @@ class CampaignSettings:
     burst_s: float = setting(5.0, least=0.1)  # of blocks, then others of the same rank may go
     ask_s: float = setting(5.0, least=0.01)  # after an activation; longer as it lasts, to a minute
     later_s: float = setting(5.0, least=0.01)  # before a transfer that was put down is looked at
+    broadcast_wait_s: float = setting(300.0, least=0.01)  # for meters or a concentrator
+    broadcast_confirm_s: float = setting(60.0, least=0.1)  # until a block has left a concentrator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,15 @@ class Holdings:
         """
         return await self._take(Kind.METER, str(meter_id))
 
+    async def take(self, kind: Kind, item: str) -> Lease:
+        """Take some other work.
+
+        Raises:
+            MeterElsewhereError: Another worker has it.
+            StoreUnavailableError: The store cannot be written.
+        """
+        return await self._take(kind, item)
+
     async def _take(self, kind: Kind, item: str) -> Lease:
         asked_s = asyncio.get_running_loop().time()
         given = await self._books.take(Wish(kind, item, self.worker, self.seconds))

@@ -162,6 +162,9 @@ class HeadEnd:
             self.sessions,
             self.routes.reachable,
             now_us,
+            own_title=config.title,
+            uplinks=self.uplinks,
+            custody=custody,
         )
         self.concentrator_updates = ConcentratorUpdates(
             self.books, self.uplinks, custody.unwrap, config.title
@@ -264,6 +267,7 @@ class HeadEnd:
             "commissionings open": self.commissionings.work.under_way,
             "firmware updates open": self.campaigns.work.under_way,
             "firmware blocks": self.campaigns.updates.blocks,
+            "firmware broadcasts": self.campaigns.broadcasting.blocks,
             "outages open": self.outages.open,
             "sealed plans": self.sealing.plans,
             "leases": self.holdings.count,

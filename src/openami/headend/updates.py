@@ -17,11 +17,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from typing import Final, TypeVar
-from zoneinfo import ZoneInfo
 
 from openami.cosem.asking import image as asking
 from openami.cosem.refusals import AccessError
@@ -44,12 +42,16 @@ from openami.headend.books import Books
 from openami.headend.config import CampaignSettings
 from openami.headend.eventlog import fetch_events
 from openami.headend.firmware import Objects
+from openami.headend.groups import Groups
 from openami.headend.holdings import MeterElsewhereError
+from openami.headend.hours import Hours
+from openami.headend.routes import DIRECT
 from openami.headend.sessions import Sessions, Urgency
-from openami.runtime.clock import MICROSECONDS, from_us, real_us
+from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import UserError
 from openami.store import campaign_meters as store
 from openami.store import releases
+from openami.store.broadcasts import Listens
 from openami.store.campaign_meters import NotRunningError, Target
 from openami.store.campaigns import Campaign
 from openami.store.leases import Lease, LostLeaseError
@@ -67,43 +69,12 @@ class _Settled(Exception):  # noqa: N818  nobody's error
     """The meter was moved to another state, and this look at it is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hours:
-    """The local day of the metering calendar."""
-
-    zone: ZoneInfo
-    now_us: Callable[[], int]
-
-    def allow(self, plan: Plan) -> bool:
-        """Tell whether a plan lets blocks be sent now."""
-        now = self._local()
-        second = now.hour * 3600 + now.minute * 60 + now.second
-        return plan.window is None or plan.window.is_open(second)
-
-    def activation_us(self, plan: Plan) -> int:
-        """Return when an image that is verified now is to be started."""
-        if plan.activate_s is None:
-            return self.now_us()
-        now = self._local()
-        hour, minute = divmod(plan.activate_s // 60, 60)
-        due = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-        if due < now:
-            due = (due + timedelta(days=1)).replace(hour=hour, minute=minute)
-        return round(due.timestamp() * MICROSECONDS)
-
-    def text(self, at_us: int) -> str:
-        """Return a moment for people."""
-        return f"{from_us(at_us).astimezone(self.zone):%d %b %H:%M}"
-
-    def _local(self) -> datetime:
-        return from_us(self.now_us()).astimezone(self.zone)
-
-
 class Burst(Enum):
     """How a burst of blocks ended."""
 
     DONE = "the meter has all blocks"
     YIELDED = "somebody else's turn"
+    LISTENING = "the meter waits for the broadcast to its group"
     PUT_DOWN = "not now: the campaign does not run, or it is not the hour"
 
 
@@ -141,15 +112,17 @@ class Updates:
         blocks: How many blocks were sent since the start.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
         self,
         settings: CampaignSettings,
         hours: Hours,
         books: Books,
         sessions: Sessions[MeterSession],
         reachable: Callable[[Meter], bool],
+        groups: Groups,
     ) -> None:
         self.blocks = 0
+        self._groups = groups
         self._settings = settings
         self._hours = hours
         self._books = books
@@ -244,6 +217,8 @@ class Updates:
                     note = f"put down at block {job.target.blocks_there} of {job.target.blocks}"
                     await self._postpone(job, note, self._settings.later_s, job.target.attempts)
                     return False
+                case Burst.LISTENING:
+                    return False
                 case Burst.YIELDED:
                     pass
 
@@ -253,6 +228,8 @@ class Updates:
         if session is not job.session:
             await self._take_stock(job, session)
             job.session = session
+            if await self._listens(job, session):
+                return Burst.LISTENING
         loop = asyncio.get_running_loop()
         end_s = loop.time() + self._settings.burst_s
         while job.missing:
@@ -296,13 +273,29 @@ class Updates:
         elif progress is Progress.RECEIVING and job.target.initiated:
             there = await session.run(asking.received(session.client, at=at.transfer))
         if len(there) != blocks:
+            if job.target.blocks_heard:
+                await self._groups.put_out(session)
             await firmware.enable(session, at)
             there = await self._initiated(job, session)
         if len(there) != blocks:
             raise UserError(f"meter {meter_id} tells of {len(there)} blocks, not of {blocks}")
+        if job.target.listens == Listens.OVER:
+            heard = max(0, there.count("1") - job.target.blocks_there)
+            job.target = await self._groups.alone(job.target, job.lease, heard)
         job.missing = [number for number, mark in enumerate(there) if mark == "0"][::-1]
         job.target = replace(job.target, blocks=blocks, blocks_there=blocks - len(job.missing))
         await self._note(job)
+
+    async def _listens(self, job: Job, session: MeterSession) -> bool:
+        """Let a meter wait for the broadcast to its group, where there is to be one."""
+        if not (job.missing and job.plan.broadcast and job.target.listens == Listens.NOT_YET):
+            return False
+        through = session.hops != DIRECT
+        octets = job.block_octets
+        if through and await self._groups.waits(job.target, session, octets, job.lease):
+            return True
+        job.target = await self._groups.alone(job.target, job.lease)
+        return False
 
     async def _is_ours(self, job: Job, session: MeterSession) -> bool:
         return await firmware.holds_verified(session, job.at, job.release)
@@ -365,6 +358,7 @@ class Updates:
             raise UserError("the meter is verifying the image")
         if target.blocks_sent < target.blocks and target.initiated < 2:
             # Blocks of somebody else's transfer were among ours: once more, all from us.
+            job.session = None  # it is asked again what it has, also where the association stands
             again = target.attempts + 1
             await self._advance(job, S.TRANSFERRING, f"begun anew: {refusal}", attempts=again)
             return True

@@ -32,6 +32,8 @@ from openami.store.tables import attachments, campaigns, meters
 from openami.store.tables import campaign_meters as table
 
 _TRANSFER: Final = [state.value for state in SENDING - {MeterState.VERIFIED}]
+WAITS: Final = 1
+"""`store.broadcasts.Listens`: nothing is sent to it alone until its group's broadcast is over."""
 _FOLLOWED: Final = [state.value for state in FOLLOWED]
 
 
@@ -57,6 +59,8 @@ class Target:
     blocks_sent: int
     octets_sent: int  # of blocks, all attempts
     initiated: int  # how often a transfer was initiated
+    listens: int  # store.broadcasts.Listens
+    blocks_heard: int  # by broadcast
     attempts: int  # in a row that brought nothing
     free_real_us: int
     began_real_us: int | None
@@ -93,6 +97,7 @@ def claim(  # noqa: PLR0913  which, for whom, how long, how many
     due = (columns.state == MeterState.VERIFIED.value) & (columns.activate_us <= calendar_us)
     sent = (
         columns.state.in_(_TRANSFER)
+        & (columns.listens != WAITS)
         & columns.campaign_id.in_(list(sending))
         & meters.c.concentrator.not_in(list(full))
     )

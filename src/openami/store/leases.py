@@ -49,6 +49,7 @@ class Kind(StrEnum):
     KEY_CHANGE = "key change"
     COMMISSIONING = "commission"
     UPDATE = "update"  # a meter of a firmware campaign
+    BROADCAST = "broadcast"  # of blocks to a group
     GAP = "gap"
     PUBLICATION = "publication"
     OUTAGES = "outages"  # who judges what is without supply

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQL tables, declared once (docs/architecture.md, 6).
 
-Those of supply and outages are in `supply_tables`, what concentrators say in `field_tables`.
+Those of supply and outages are in `supply_tables`, what concentrators say in `field_tables`, and
+broadcasts in `broadcast_tables`.
 
 SQLite by default, PostgreSQL by the same declarations.  Times are integers of microseconds UTC:
 `..._us` of the metering calendar, `..._real_us` of real time.
@@ -24,7 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0014"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0015"  # the newest step in store/migrations
 
 metadata = MetaData()
 
@@ -398,6 +399,8 @@ campaign_meters = Table(
     Column("blocks_sent", Integer, nullable=False, default=0),
     Column("octets_sent", BigInteger, nullable=False, default=0),  # of blocks
     Column("initiated", SmallInteger, nullable=False, default=0),  # how often
+    Column("listens", SmallInteger, nullable=False, default=0),  # store.broadcasts.Listens
+    Column("blocks_heard", Integer, nullable=False, default=0),  # by broadcast
     Column("attempts", Integer, nullable=False, default=0),  # in a row that brought nothing
     Column("free_real_us", BigInteger, nullable=False, default=0),  # not tried before
     Column("began_real_us", BigInteger),

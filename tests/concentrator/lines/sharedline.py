@@ -63,12 +63,16 @@ class SharedLine:
         to_master: Where octets of meters go.
         drops: By physical address.
         heard: All that the master said.
+        answered: Octets of all meters.
+        online: Meters of this process, by physical address.
         spoken: Physical addresses of meters that spoke, in order.
     """
 
     to_master: Callable[[bytes], None] = lambda _octets: None
     drops: dict[int, Drop] = field(default_factory=dict)
     heard: bytearray = field(default_factory=bytearray)
+    answered: int = 0
+    online: dict[int, "OnLine"] = field(default_factory=dict)
     spoken: list[int] = field(default_factory=list)
     lose: int = 0  # the next so many answers of meters are lost
 
@@ -84,6 +88,7 @@ class SharedLine:
         drop = Drop(self, wire)
         wire.line = drop
         self.drops[physical] = drop
+        self.online[physical] = made[0]
         return made[0]
 
     def hang_serial(self, physical: int, of: type[SerialLine], path: Path) -> None:
@@ -99,6 +104,7 @@ class SharedLine:
             drop.octets(octets)
 
     def from_meter(self, drop: Drop, octets: bytes) -> None:
+        self.answered += len(octets)
         self.spoken += [number for number, each in self.drops.items() if each is drop]
         if self.lose:
             self.lose -= 1

@@ -56,7 +56,7 @@ async def chain_with_line(
     else:
         pty = shared.pty(folder / "line")
         url = Url.serial(str(folder / "line"))
-    line = line_config(url, physical=tuple(range(FIRST, FIRST + meters)), **changes)
+    line = line_config(url, physical=tuple(range(FIRST, FIRST + (on_line or meters))), **changes)
     made = chain.concentrator_config
 
     def config() -> ConcentratorConfig:
