@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Campaigns whose blocks go to the meters of a line together, and what these lack to each alone."""
 
+import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,11 +15,21 @@ from typing import Final
 import pytest
 
 from chain import CONCENTRATOR, Chain, until
+from cli.runs import Run
 from concentrator.lines.sharedline import Drop, SharedLine
 from concentrator.lines.test_service import FIRST, all_found, chain_with_line
 from headend.test_campaigns import NEW, QUICK, do, planned, state_of, target
-from headend.updatable import BLOCK_OCTETS, BLOCKS, SECOND, UpdatableMeter, make_updatable
+from headend.updatable import (
+    BLOCK_OCTETS,
+    BLOCKS,
+    SECOND,
+    UpdatableMeter,
+    add_release,
+    image,
+    make_updatable,
+)
 from loops import in_loop
+from openami.access.accounts import audit_trail
 from openami.cosem.asking.image import unconfirmed_block
 from openami.cosem.server import ServerConnection
 from openami.dlms.hdlc.frame import Frame
@@ -31,7 +43,7 @@ from openami.exchange.uplink import BROADCAST_CLIENT
 from openami.exchange.waves import Plan, PlanError, Share
 from openami.headend.campaign_report import Report, report
 from openami.lifecycle.plan import HEAD_END_TITLE
-from openami.store import broadcasts
+from openami.store import broadcasts, campaigns
 from openami.store.broadcasts import GroupState, Listens
 
 TOGETHER: Final = replace(QUICK, waves=(Share(percent=100),), per_concentrator=8, broadcast=2)
@@ -233,22 +245,46 @@ async def test_a_campaign_that_is_paused_stops_its_broadcast(tmp_path: Path) -> 
 
 
 @in_loop
-async def test_other_keys_reach_each_meter_before_it_listens_again(tmp_path: Path) -> None:
+async def test_other_keys_reach_each_meter_before_it_listens_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with street(tmp_path, 2) as (chain, _, made):
         campaign_id = begin(chain, replace(TOGETHER, broadcast=1))
         await done(chain, campaign_id)
         keys, found = group_of(chain)
         assert broadcasts.members_of(chain.engine, CONCENTRATOR, found.epoch) == 2
-        fresh = chain.headend.campaigns.updates._groups.fresh
-        epoch = broadcasts.change_keys(
-            chain.engine, CONCENTRATOR, fresh, by="ada", reason="one was stolen"
-        )
+        ask = ("keys", "broadcast", "--home", chain.layout.headend)
+        run = partial(asyncio.to_thread, Run(capsys, "headend"), *ask)
+        assert "epoch 1, held by 2 meters" in (await run()).out
+        assert (await run("--change", "north")).status == 2  # without a reason
+        assert "nothing to change" in (await run("--change", "south", "--reason", "no")).err
+        told = await run("--change", "north", "--reason", "one was stolen", "--json")
+        (row,) = json.loads(told.out)
+        epoch = row["epoch"]
+        assert row["meters"] == 0
+        assert [deed.action for deed in audit_trail(chain.engine, 5)] == ["keys.broadcast"]
         changed, now = group_of(chain)
         assert (epoch, now.epoch, now.reason) == (2, 2, "one was stolen")
         assert now.next >= found.next  # counters go on
         assert changed != keys
         assert broadcasts.members_of(chain.engine, CONCENTRATOR, epoch) == 0
         assert all(meter.group.keys == keys for meter in made.values())
+
+        third = add_release(chain.engine, image(2))
+        again, _ = campaigns.plan_campaign(
+            chain.engine,
+            name="summer",
+            release_id=third.release_id,
+            meter_ids=list(made),
+            plan=replace(TOGETHER, broadcast=1),
+            asked_by="ada",
+            reason="test",
+        )
+        do(chain, again, Act.START)
+        told_then = await done(chain, again)
+        assert told_then["blocks_sent"] == 0
+        assert all(meter.group.keys == changed for meter in made.values())
+        assert broadcasts.members_of(chain.engine, CONCENTRATOR, epoch) == 2
 
 
 @pytest.mark.parametrize("rounds", [-1, 10])

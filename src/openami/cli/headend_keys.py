@@ -14,6 +14,7 @@ import click
 from sqlalchemy import Engine
 
 from openami.access.accounts import record
+from openami.cli.headend_keys_broadcast import broadcast
 from openami.cli.headend_store import HOME_OPTION, group_of, meters_text, opened, time_text
 from openami.cli.progress import Bar, bar
 from openami.cli.ranges import FiniteRange
@@ -34,6 +35,9 @@ _FOLLOW = click.option("--follow", is_flag=True, help="Wait until every meter's 
 @click.group()
 def keys() -> None:
     """Change meters' keys, and tell which keys hold."""
+
+
+keys.add_command(broadcast)
 
 
 @keys.command()
