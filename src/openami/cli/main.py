@@ -6,14 +6,16 @@ subcommand is imported when its name stands on the command line.  A refusal is o
 standard error; exit status 0 done, 1 refused, 2 asked wrongly.
 """
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from typing import Final
 
 import click
 
-from openami.runtime.errors import UserError
+from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.process import stop_with_parent
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -46,6 +48,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a full disk says, or one that fails."""
+
+
 class Systems(click.Group):
     """The subcommands of `COMMANDS`, imported when named."""
 
@@ -73,12 +79,21 @@ def main(arguments: list[str] | None = None) -> int:
     stop_with_parent()
     try:
         status = openami.main(args=arguments, prog_name="openami", standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
         print(f"openami: {error}", file=sys.stderr)  # noqa: T201  the sentence is the output
         return int(error.exit_code)
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        # What is still in the buffer cannot be written either: Python is not to try at its end.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  till the end
+        sentence = f"output cannot be written ({error.strerror}): free space or write elsewhere"
+        print(f"openami: {sentence}", file=sys.stderr)  # noqa: T201
+        return int(ExitCode.REFUSED)
     except (click.Abort, KeyboardInterrupt):
         return 130
     return status if isinstance(status, int) else 0

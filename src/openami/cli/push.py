@@ -133,6 +133,9 @@ def listen(  # noqa: PLR0913  one parameter an option
     """  # noqa: D301  click wants the character itself before lines that stay as they are
     logging.getLogger("openami").addHandler(logging.NullHandler())
     where = [Url.parse(text, "the address", ALL_SCHEMES) for text in urls or (LISTEN,)]
+    if dial and any(each.scheme != "hdlc+tcp" for each in where):
+        sentence = "--dial calls adapters on the network: give it with hdlc+tcp:// alone"
+        raise UserError(sentence, _WRONG)
     if baud not in SPEEDS:
         raise UserError(f"--baud {baud} must be one of {', '.join(map(str, SPEEDS))}", _WRONG)
     said = _from_file(config)
@@ -148,6 +151,8 @@ def listen(  # noqa: PLR0913  one parameter an option
     terms = Terms(
         as_json=as_json, output=output, count=count, confirms=not no_confirm, baud=baud, dial=dial
     )
+    if output is not None:
+        _make_folder(output)
     asyncio.run(_run(where, secured_for(where, ca, cert, key), inbox, terms))
     return int(ExitCode.DONE)
 
@@ -174,6 +179,14 @@ def _from_file(path: Path | None) -> dict[str, str]:
             sentence = f"{name} in {path} is not understood: use guek, gak and title, each as text"
             raise ConfigurationError(sentence)
     return said
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sentence = f"{path} cannot be made ({error.strerror}): give --output another folder"
+        raise UserError(sentence) from error
 
 
 def _signers(paths: Sequence[Path], *, unverified: bool, signed: bool) -> Signers:
@@ -235,6 +248,7 @@ class Receiver:
         self._terms = terms
         self._stop = stop
         self._taken = 0
+        self.ended: OSError | None = None  # why nothing more can be printed
 
     def take(self, apdu: bytes, source: str) -> bytes:
         """Take one APDU; return what the meter wants to hear, empty if nothing."""
@@ -247,14 +261,15 @@ class Receiver:
             return b""
         if found.repeated:
             self.refuse(source, f"push {found.invoke_id} came again and is confirmed again")
-        else:
-            self._show(found)
+        elif not self._keep(found):
+            self._inbox.give_back(found)
+            return b""
         return found.confirm if self._terms.confirms else b""
 
     def telegram(self, burst: bytes, source: str) -> None:
         """Take what came on a line between two silences."""
         if p1.is_telegram(burst):
-            self._show(Push(source=source, kind="p1-telegram", apdu=burst, told=describe(burst)))
+            self._keep(Push(source=source, kind="p1-telegram", apdu=burst, told=describe(burst)))
             return
         found = frames(burst)
         if found is None:
@@ -274,21 +289,30 @@ class Receiver:
         """Forget a sender."""
         self._inbox.forget(source)
 
-    def _show(self, found: Push) -> None:
+    def _keep(self, found: Push) -> bool:
+        """Write a push and show it; return whether that was done, as only then it is confirmed."""
         received = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._taken += 1
         said = said_by(found, received)
-        if self._terms.as_json:
-            click.echo(json.dumps(said, ensure_ascii=False))
-        else:
-            for line in text_of(found, received):
-                click.echo(line)
-        if self._terms.output is not None:
-            stem = (found.system_title.hex().upper() or found.kind) + f"-{received}"
-            name = f"{stem.replace(':', '').replace('.', '')}-{self._taken}.json"
-            write_json(self._terms.output / name, said)
+        lines = [json.dumps(said, ensure_ascii=False)]
+        if not self._terms.as_json:
+            lines = list(text_of(found, received))
+        try:
+            if self._terms.output is not None:
+                stem = (found.system_title.hex().upper() or found.kind) + f"-{received}"
+                name = f"{stem.replace(':', '').replace('.', '')}-{self._taken + 1}.json"
+                write_json(self._terms.output / name, said)
+            click.echo("\n".join(lines))
+        except UserError as error:
+            self.refuse(found.source, f"a push was not kept and is not confirmed: {error}")
+            return False
+        except OSError as error:  # nobody reads what is printed: there is no use in going on
+            self.ended = error
+            self._stop.set()
+            return False
+        self._taken += 1
         if self._terms.count is not None and self._taken >= self._terms.count:
             self._stop.set()
+        return True
 
 
 def said_by(found: Push, received: str) -> dict[str, Any]:
@@ -410,3 +434,5 @@ async def _run(urls: Sequence[Url], secured: Secured | None, inbox: Inbox, terms
     finally:
         for close in closers:
             await close()
+    if receiver.ended is not None:
+        raise receiver.ended

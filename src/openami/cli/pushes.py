@@ -68,6 +68,7 @@ class Push:
         repeated: Whether the same octets came before.
         apdu: The plain APDU.
         told: What it says.
+        uses: What it used up, for `Inbox.give_back`.
     """
 
     source: str
@@ -81,6 +82,7 @@ class Push:
     repeated: bool = False
     apdu: bytes
     told: Translation
+    uses: tuple["_Use", ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,13 @@ class Inbox:
             repeated=any(repeated),
             apdu=plain,
             told=describe(plain),
+            uses=uses,
         )
+
+    def give_back(self, push: Push) -> None:
+        """Forget that a push came: it could not be kept, and its meter sends it once more."""
+        for use in push.uses:
+            self._seen.pop((use.title, use.counter), None)
 
     def _open(self, octets: bytes, so_far: _Opened, levels: int) -> _Opened:
         """Take one envelope off after the other."""
