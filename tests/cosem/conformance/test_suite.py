@@ -22,7 +22,7 @@ from cosem.conformance.defects import Defect
 from cosem.conformance.pairs_subject import SUBJECTS, signing_subject
 from cosem.conformance.push_subject import push_subject_for
 from cosem.conformance.subject import HASHED, Subject, sound_meter
-from openami.cosem.conformance.case import Ask, Beside, Case, Group, LineLost, Verdict
+from openami.cosem.conformance.case import Ask, Beside, Case, Exchange, Group, LineLost, Verdict
 from openami.cosem.conformance.suite import BY_ID, CASES, Planned, plan
 from openami.dlms.hls import Mechanism
 from openami.dlms.security import channel
@@ -137,6 +137,21 @@ def test_one_connection_at_a_time_is_no_fault() -> None:
     result = subject.judge("APPL_CLIENTS_P", "reader")
     assert result.verdict is Verdict.NOT_APPLICABLE
     assert "no second connection" in result.reason
+
+
+def test_a_meter_may_hang_up_on_who_has_opened_nothing() -> None:
+    subject = Subject()
+    answer = subject.answer
+
+    def hangs_up(ask: Ask) -> bytes | None:
+        if isinstance(ask, Beside) and isinstance(ask.ask, Exchange):
+            raise LineLost("the peer closed the connection")
+        return answer(ask)
+
+    subject.answer = hangs_up  # type: ignore[method-assign]
+    result = subject.judge("APPL_CLIENTS_N", "reader")
+    assert result.verdict is Verdict.PASS, result.reason
+    assert result.reason.startswith("the end of the connection came to ")
 
 
 IS_COMPILED = not str(channel.__file__).endswith(".py")

@@ -111,11 +111,16 @@ def _not_for_others(trial: Trial) -> Script[str | None]:
     client = yield from trial.opened()
     other = second(trial)
     yield from _take_second(other)
-    answer = yield Beside(Exchange(other.simple_read))
     said = f"a read of {other.aa.name}, which has opened nothing,"
-    refused(answer, said, silence=True, error=True)
+    try:
+        answer = yield Beside(Exchange(other.simple_read))
+    except LineLost:
+        came = "the end of the connection"
+    else:
+        refused(answer, said, silence=True, error=True)
+        came = shown(answer)
     yield from _read(trial, client, trial.aa.name)
-    return f"{shown(answer)} came to {other.aa.name}"
+    return f"{came} came to {other.aa.name}"
 
 
 def _blocks(trial: Trial) -> Script[str | None]:
