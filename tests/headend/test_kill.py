@@ -72,7 +72,7 @@ class Service:
 class Running:
     """A provisioned AMI with a head-end and a concentrator as processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suite: int = 0) -> None:
         self.layout = Layout(folder / "var")
         uplink, meters, web = free_ports(3)
         plan = Plan(
@@ -82,6 +82,7 @@ class Running:
             uplink_port=uplink,
             concentrator_port=meters,
             web_port=web,
+            suite=suite,
         )
         provision(self.layout, plan)
         config = self.layout.concentrator(REGION) / "config.toml"

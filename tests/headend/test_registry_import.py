@@ -17,11 +17,16 @@ from openami.access.keystore import KeyStore
 from openami.cli.headend import headend as command
 from openami.headend.config import HeadEndConfig, ScheduleSettings, SessionSettings
 from openami.headend.directory import Directory, Place
+from openami.headend.pairs import believing
 from openami.headend.process import HeadEnd
 from openami.headend.registry_import import import_shipment, load_shipment
+from openami.lifecycle.plan import Plan
+from openami.lifecycle.provision import provision
 from openami.runtime.clock import to_us
 from openami.runtime.errors import ConfigurationError, ExitCode, UserError
+from openami.runtime.layout import Layout
 from openami.store import registry
+from openami.store.database import open_database
 from openami.store.keys import KeyState
 
 
@@ -162,3 +167,25 @@ def test_the_command_asks_for_a_home() -> None:
     assert "--home" in result.output
     result = CliRunner().invoke(command, ["run", "--home", "/nowhere"])
     assert isinstance(result.exception, ConfigurationError)
+
+
+def test_certificates_of_meters_are_judged_before_anything_is_entered(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "var")
+    provision(layout, Plan(meters=2, regions=("north",), installed_us=0, suite=1))
+    shipment = load_shipment(layout.headend / "shipment.json")
+    believe = believing(HeadEndConfig.load(layout.headend))
+    engine = open_database(layout.database_url, create=True)
+    swapped = replace(
+        shipment, certificates={1: shipment.certificates[2], 2: shipment.certificates[1]}
+    )
+
+    with pytest.raises(ConfigurationError, match="certificates of meter 1: it names"):
+        import_shipment(engine, swapped, believe)
+    with pytest.raises(ConfigurationError, match="nobody judges the certificates of meter 1"):
+        import_shipment(engine, shipment)
+    assert not registry.meters(engine)
+
+    assert import_shipment(engine, shipment, believe) == 2
+    directory = Directory(engine, KeyStore(layout.headend / "keystore").unwrap)
+    assert {len(each.public["signing"]) for each in directory.ciphers(2)} == {64}
+    engine.dispose()

@@ -361,3 +361,39 @@ def test_a_concentrators_file_of_an_earlier_version_is_written_again(layout: Lay
     north.write_text("# and written again at each start;\n[journal]\n", encoding="utf-8")
     assert provision(layout, PLAN) == []
     assert north.read_bytes() == wanted
+
+
+@pytest.mark.parametrize(("suite", "octets"), [(1, 32), (2, 48)])
+def test_meters_of_suites_with_key_pairs_are_made_and_shipped_with_certificates(
+    tmp_path: Path, suite: int, octets: int
+) -> None:
+    layout = Layout(tmp_path / "var")
+    plan = Plan(meters=2, installed_us=0, suite=suite)
+
+    provision(layout, plan)
+    provision(layout, plan)  # nothing is made twice
+
+    keys = MeterKeys.load(layout.meter(meter_title(1)) / "keys.json", meter_title(1))
+    assert keys.suite == suite
+    assert {len(each) for each in keys.pairs.values()} == {octets}
+    assert len(keys.certificates) == 5, "the authority's, two of the head-end, two of its own"
+    pairs = json.loads((layout.headend / "keypairs.json").read_text())
+    assert len(bytes.fromhex(pairs["signing"])) == octets + 8, "wrapped"
+    shipped = json.loads((layout.headend / "shipment.json").read_text())["meters"]
+    assert [row["suite"] for row in shipped] == [suite, suite]
+    assert bytes.fromhex(shipped[0]["certificates"]["signing"]) in keys.certificates
+    with pytest.raises(ConfigurationError, match="suite = "):
+        provision(layout, replace(plan, suite=0))
+
+
+def test_a_lost_file_of_key_pairs_or_a_lost_certificate_is_told(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "var")
+    provision(layout, Plan(meters=1, installed_us=0, suite=1))
+    (layout.meter(meter_title(1)) / "signing.crt").unlink()
+    (layout.headend / "shipment.json").unlink()
+    with pytest.raises(ConfigurationError, match=r"signing.crt cannot be used"):
+        provision(layout, Plan(meters=1, installed_us=0, suite=1))
+
+    (layout.headend / "keypairs.json").write_text('{"format": "openami-keypairs-1"}')
+    with pytest.raises(ConfigurationError, match="holds no key pairs"):
+        provision(layout, Plan(meters=1, installed_us=0, suite=1))

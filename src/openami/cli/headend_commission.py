@@ -20,6 +20,7 @@ from openami.cli.headend_store import HOME_OPTION, group_of, meters_text, opened
 from openami.cli.progress import bar
 from openami.headend.config import HeadEndConfig
 from openami.headend.device_certificate import verify_device_certificate
+from openami.headend.pairs import believing
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.runtime.errors import ExitCode, UserError
 from openami.store import commissioning as store
@@ -69,7 +70,7 @@ def begin(  # noqa: PLR0913  one parameter an option
         delivered = None
         if shipment is not None:
             found = load_shipment(shipment)
-            import_shipment(engine, found)
+            import_shipment(engine, found, believing(HeadEndConfig.load(home.resolve())))
             delivered = [meter.meter_id for meter in found.meters]
         wanted = delivered if delivered and not chosen else group_of(engine, region, meter_ids)
         fingerprints = _verified(engine, certificates, home, wanted)

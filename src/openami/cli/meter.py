@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from openami.cli.certifying import certifier
 from openami.cli.measuring import errors
 from openami.cli.meter_debug import debug
 from openami.cli.meter_display import display
@@ -95,7 +96,7 @@ def personalise(home: Path) -> None:
     key that its one-time-programmable memory alone holds.  There is no way back.
     """
     refuse_power(home)
-    backplane.personalise(home.resolve())
+    backplane.personalise(home.resolve(), certifier(home.resolve()))
 
 
 @meter.command("pair")
@@ -134,7 +135,7 @@ def personalise_meters(home: Path) -> None:
     refuse_running_fleet(home)
     with bar() as shown:
         count = fleet_secure.personalise_fleet(
-            home.resolve(), lambda done, total: shown.at(done, total, "meters")
+            home.resolve(), lambda done, total: shown.at(done, total, "meters"), certifier
         )
     click.echo(f"{count} meters are personalised now" if count else "all meters were personalised")
 

@@ -27,11 +27,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from openami.access.accounts import create_first_accounts
+from openami.cli.certifying import certifier
 from openami.cli.ranges import FiniteRange
 from openami.cli.status_line import calendar_text, silent, status_line
+from openami.headend.config import HeadEndConfig
+from openami.headend.pairs import believing
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.lifecycle.plan import Plan, meter_title
-from openami.lifecycle.provision import plan_path, provision, stored_plan
+from openami.lifecycle.provision import plan_path, provision, ship_again, stored_plan
 from openami.meter import run as backplane
 from openami.meter.config import MeterConfig
 from openami.meter.walls import users_for
@@ -95,6 +98,12 @@ PLAIN_S: Final = 10  # without a terminal, a status line this often
     help="Of the first concentrator, for meters; the next ones take the next.  [24060]",
 )
 @click.option(
+    "--suite",
+    type=click.IntRange(0, 2),
+    default=None,
+    help="Security suite of the meters, chosen at the first start.  [0]",
+)
+@click.option(
     "--listen-plain",
     is_flag=True,
     help="Open the full meter's plain wrapper listener on loopback, for tools and peers.",
@@ -109,6 +118,7 @@ def up(  # noqa: PLR0913  one parameter an option
     port: int | None,
     uplink_port: int | None,
     concentrator_port: int | None,
+    suite: int | None,
     listen_plain: bool,
 ) -> None:
     """Run a whole AMI on this machine until Ctrl-C."""
@@ -119,6 +129,7 @@ def up(  # noqa: PLR0913  one parameter an option
         "web_port": port,
         "uplink_port": uplink_port,
         "concentrator_port": concentrator_port,
+        "suite": suite,
         "plain_listener": PLAIN_LISTENER if listen_plain else "",
     }
     console = Console()
@@ -179,10 +190,11 @@ def prepare(layout: Layout, plan: Plan, console: Console) -> None:
         told = provision(layout, plan, said)
         progress.update(task, description="registry and log-ins", total=None)
         database = open_database(layout.database_url, create=True)
-        import_shipment(database, load_shipment(layout.headend / "shipment.json"))
+        told = [*told, *personalise_first(layout)]
+        believe = believing(HeadEndConfig.load(layout.headend))
+        import_shipment(database, load_shipment(layout.headend / "shipment.json"), believe)
         logins = create_first_accounts(database, range(1, plan.meters + 1))
         database.dispose()
-    told = [*told, *personalise_first(layout)]
     for sentence in told:
         console.print(escape(sentence), style="yellow", soft_wrap=True)
     if logins:
@@ -207,7 +219,8 @@ def personalise_first(layout: Layout) -> list[str]:
     config = MeterConfig.load(home)
     if config.keys is None:
         if config.keys_file.exists():
-            backplane.personalise(home)  # an earlier start was cut off, or the file is nobody's
+            # An earlier start was cut off, or the file is nobody's.
+            backplane.personalise(home, certifier(home))
         return []
     if reason := users_for(home).reduced:
         return [f"the parts of meter 1 are not kept apart, and its keys lie in a file: {reason}"]
@@ -215,7 +228,8 @@ def personalise_first(layout: Layout) -> list[str]:
     tools.mkdir(mode=0o700, exist_ok=True)
     path = tools / f"{title.hex().upper()}.json"
     write_json(path, config.keys.for_reader(title), mode=PRIVATE)
-    backplane.personalise(home)
+    backplane.personalise(home, certifier(home))
+    ship_again(layout, 1)
     return []
 
 

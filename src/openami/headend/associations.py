@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Associations with meters: HLS-GMAC, suite 0, authenticated and encrypted, by either route.
+"""Associations with meters, authenticated and encrypted, by either route.
+
+With meters of suite 0 both ends prove their keys (HLS-GMAC), of suites 1 and 2 who they are
+(HLS-ECDSA).
 
 A meter that is attached is reached through its concentrator, which passes protected APDUs on; one
 that is not, and has an address of its own, is dialled.  Both ways use the same keys and the same
@@ -28,6 +31,7 @@ from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory, EpochCipher
 from openami.headend.frame_counter import read_frame_counter
 from openami.headend.holdings import Holdings
+from openami.headend.pairs import KeyPairs
 from openami.headend.routes import Route, Routes
 from openami.runtime.errors import UserError
 from openami.store import counters, keys
@@ -182,14 +186,16 @@ class MeterSession:
 class Associations:
     """Opens associations; remembers the counters of each meter between them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
         self,
         config: HeadEndConfig,
         directory: Directory,
         routes: Routes,
         books: Books,
         holdings: Holdings,
+        pairs: KeyPairs | None = None,
     ) -> None:
+        self._pairs = pairs
         self._config = config
         self._directory = directory
         self._routes = routes
@@ -336,10 +342,18 @@ class Associations:
         return found
 
     def _parameters(self, meter: Meter, cipher: EpochCipher) -> ClientParameters:
+        suite = cipher.cipher.keys.suite
+        credentials = None
+        if suite:
+            if self._pairs is None:
+                sentence = f"there are no key pairs for meter {meter.meter_id} of suite {suite:d}"
+                raise UserError(f"{sentence}: name them as pairs under [keys] of config.toml")
+            credentials = self._pairs.credentials(suite, cipher.public)
         return ClientParameters(
             client_sap=CLIENT_MANAGEMENT_PROCESS,
             server_sap=MANAGEMENT_SERVER,
-            mechanism=Mechanism.HLS_GMAC,
+            mechanism=Mechanism.HLS_ECDSA if suite else Mechanism.HLS_GMAC,
+            credentials=credentials,
             cipher=cipher.cipher,
             system_title=self._config.title,
             server_title=meter.title,

@@ -142,6 +142,7 @@ class HeadEndConfig:
     silence_s: float  # an uplink without a frame for so long is closed
     keystore: Places
     shipment: Path
+    pairs: Path | None  # key pairs for meters of suites 1 and 2
     profiles: Path | None  # folder of companion profiles, beside those that come with us
     database: str  # SQLAlchemy URL
     identity: TlsIdentity
@@ -176,6 +177,7 @@ class HeadEndConfig:
             silence_s=uplink.number("silence_s", 120.0, least=0.1),
             keystore=Places(keys.text("keystore"), keys.texts("former_keystores", []), home),
             shipment=keys.path("shipment"),
+            pairs=keys.path("pairs") if keys.text("pairs", "") else None,
             profiles=own.path("profiles") if own.text("profiles", "") else None,
             database=url_of(file.table("store").text("database"), home),
             identity=TlsIdentity.of(file.table("tls")),

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from openami.dlms.errors import SecurityError
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.keyset import KeySet
+from openami.dlms.security.suites import SecuritySuite
 from openami.headend.companion import Companion, Companions
 from openami.runtime.errors import UserError
 from openami.store import keys as key_epochs
@@ -23,6 +24,13 @@ from openami.store.registry import Meter
 
 GUEK: Final = "guek"
 GAK: Final = "gak"
+PUBLIC: Final = ("signing", "agreement")
+SUITES: Final = {
+    0: SecuritySuite.AES_GCM_128,
+    64: SecuritySuite.ECDH_ECDSA_AES_GCM_128_SHA_256,
+    96: SecuritySuite.ECDH_ECDSA_AES_GCM_256_SHA_384,
+}
+"""By the octets of the meter's public signing key: on P-256, on P-384, or none."""
 
 
 class EpochCipher(NamedTuple):
@@ -31,6 +39,8 @@ class EpochCipher(NamedTuple):
     epoch: int
     state: KeyState
     cipher: Cipher
+    public: Mapping[str, bytes] = {}
+    """Public keys of the meter by name, x || y; none in suite 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +183,11 @@ class Directory:
         for each in epochs:
             names = each.wrapped
             if each.state in OPENS and GUEK in names and GAK in names:
+                public = {name: self._unwrap(names[name]) for name in PUBLIC if name in names}
                 keys = KeySet(
+                    suite=SUITES[len(public.get(PUBLIC[0], b""))],
                     encryption_key=self._unwrap(names[GUEK]),
                     authentication_key=self._unwrap(names[GAK]),
                 )
-                found.append(EpochCipher(each.epoch, each.state, Cipher(keys)))
+                found.append(EpochCipher(each.epoch, each.state, Cipher(keys), public))
         return sorted(found, key=lambda cipher: (OPENS.index(cipher.state), -cipher.epoch))

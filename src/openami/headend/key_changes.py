@@ -41,7 +41,6 @@ from openami.store.registry import Meter
 
 log = logging.getLogger(__name__)
 
-KEY_OCTETS: Final = 16
 COUNTERS: Final = 8  # of a key transfer: the service, and some to spare
 KEY_IDS: Final = {
     "guek": KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY,
@@ -155,7 +154,9 @@ class KeyChanges:
         return next(each.state for each in known if each.epoch == epoch)
 
     async def _prepare(self, change: KeyChange) -> int:
-        fresh = {name: self._custody.wrap(os.urandom(KEY_OCTETS)) for name in change.key_names}
+        *_, active = self._directory.sealing_ciphers(change.meter_id)
+        octets = active.cipher.keys.suite.key_octets
+        fresh = {name: self._custody.wrap(os.urandom(octets)) for name in change.key_names}
         return await self._books.run(store.prepare, self._books.engine, change, fresh)
 
     async def _in_session(

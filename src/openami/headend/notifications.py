@@ -256,13 +256,13 @@ class Notifications:
 
     def _try_keys(self, meter: Meter, envelope: GeneralCiphering) -> Opened:
         problem: SecurityError | None = None
-        for epoch, state, cipher in self._directory.ciphers(meter.meter_id):
+        for held in self._directory.ciphers(meter.meter_id):
             try:
-                plain, protection = open_envelope(cipher, envelope)
+                plain, protection = open_envelope(held.cipher, envelope)
             except SecurityError as error:
                 problem = problem or error
             else:
-                return Opened(epoch, state, protection.invocation_counter, plain)
+                return Opened(held.epoch, held.state, protection.invocation_counter, plain)
         raise problem or _refused("the registry has no keys of this meter", meter.title)
 
     def _count(self, arrival: Arrival, *, new: bool | None) -> None:

@@ -24,6 +24,7 @@ from openami.headend.holdings import Holdings
 from openami.headend.key_changes import KeyChanges
 from openami.headend.notifications import Notifications
 from openami.headend.outages import Outages
+from openami.headend.pairs import believing, key_pairs
 from openami.headend.presence import Presence
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.headend.routes import Routes
@@ -76,7 +77,7 @@ class HeadEnd:
         self.listener: Listener | None = None
         engine = open_database(config.database, create=True)
         shipment = load_shipment(config.shipment)
-        new = import_shipment(engine, shipment)
+        new = import_shipment(engine, shipment, believing(config))
         if config.topology is not None:
             topology.put(engine, topology.load_csv(config.topology, registry.meters(engine)))
         custody = Custody.open(config.keystore)
@@ -104,7 +105,12 @@ class HeadEnd:
         )
         self.routes = Routes(config, self.directory, self.uplinks)
         self.associations = Associations(
-            config, self.directory, self.routes, self.books, self.holdings
+            config,
+            self.directory,
+            self.routes,
+            self.books,
+            self.holdings,
+            key_pairs(config, custody),
         )
         self.sessions: Sessions[MeterSession] = Sessions(
             self.associations.open,

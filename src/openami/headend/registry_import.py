@@ -6,11 +6,13 @@ may have been changed since.  Keys arrive wrapped and stay wrapped (docs/provisi
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from openami.dlms.errors import SecurityError
 from openami.headend.directory import Place
+from openami.headend.pairs import Believe
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json
 from openami.store import registry
@@ -34,6 +36,7 @@ class Shipment:
         places: Names of concentrators by title.
         meters: Rows of the registry.
         keys: Wrapped keys.
+        certificates: Of meters of suites 1 and 2, by number: DER by what they are for.
     """
 
     path: Path
@@ -41,6 +44,7 @@ class Shipment:
     places: dict[bytes, Place]
     meters: list[Meter]
     keys: list[MeterKey]
+    certificates: dict[int, dict[str, bytes]] = field(default_factory=dict)
 
 
 def load_shipment(path: Path) -> Shipment:
@@ -62,6 +66,13 @@ def load_shipment(path: Path) -> Shipment:
             },
             meters=[_meter(row) for row in said["meters"]],
             keys=[key for row in said["meters"] for key in _keys(row)],
+            certificates={
+                int(row["meter_id"]): {
+                    name: bytes.fromhex(octets) for name, octets in row["certificates"].items()
+                }
+                for row in said["meters"]
+                if row.get("suite", 0)
+            },
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigurationError(f"{path} is no shipment ({error!r}): {REMEDY}") from error
@@ -69,19 +80,47 @@ def load_shipment(path: Path) -> Shipment:
     return shipment
 
 
-def import_shipment(database: Database, shipment: Shipment) -> int:
+def import_shipment(database: Database, shipment: Shipment, believe: Believe | None = None) -> int:
     """Enter what is not known yet; return how many meters were new.
 
+    Args:
+        database: The registry.
+        shipment: What was delivered.
+        believe: Judges the certificates of meters of suites 1 and 2; without it they are refused.
+
     Raises:
-        ConfigurationError: A meter has the number or the system title of another that is known.
-            Nothing was entered.
+        ConfigurationError: A meter has the number or the system title of another that is known, or
+            a certificate that is not believed.  Nothing was entered.
     """
     with transaction(database) as connection:
         _hold_apart(shipment, registry.meters(connection))
         new = registry.import_meters(connection, shipment.meters)
         known = {key.meter_id for key in registry.keys(connection)}
-        registry.put_keys(connection, [key for key in shipment.keys if key.meter_id not in known])
+        fresh = [key for key in shipment.keys if key.meter_id not in known]
+        registry.put_keys(connection, fresh + _public_keys(shipment, fresh, believe))
     return new
+
+
+def _public_keys(
+    shipment: Shipment, fresh: Iterable[MeterKey], believe: Believe | None
+) -> list[MeterKey]:
+    """Return the public keys of new meters of suites 1 and 2, to rest beside their keys."""
+    titles = {meter.meter_id: meter.title for meter in shipment.meters}
+    found = []
+    for key in fresh:
+        certificates = shipment.certificates.get(key.meter_id)
+        if certificates is None or key.key_name != KEY_NAMES[0]:
+            continue
+        if believe is None:
+            problem = f"{shipment.path}: nobody judges the certificates of meter {key.meter_id}"
+            raise ConfigurationError(f"{problem}: enter it with the head-end's configuration")
+        try:
+            public = believe(titles[key.meter_id], certificates)
+        except (SecurityError, KeyError) as error:
+            problem = f"{shipment.path}: certificates of meter {key.meter_id}: {error}"
+            raise ConfigurationError(f"{problem}: {REMEDY}") from error
+        found += [replace(key, key_name=name, wrapped=octets) for name, octets in public.items()]
+    return found
 
 
 def _hold_apart(shipment: Shipment, known: Iterable[Meter]) -> None:

@@ -5,8 +5,12 @@ DLMS UA 1000-2 Ed. 10, 9.2.6.  The same authority issues them as those for TLS; 
 what one is for, and each has one use.  The authority's own key is on P-256, in suite 2 too.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -14,9 +18,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from openami.dlms.security.certificates import CertificateType
+from openami.dlms.security.curves import fresh_private_key
+from openami.dlms.security.suites import SecuritySuite
 from openami.lifecycle.authority import VALIDITY, Authority, begun, key_usage, named
 from openami.runtime.errors import UserError
 from openami.transport.tls import Role
+
+USAGES: Final[Mapping[str, CertificateType]] = MappingProxyType(
+    {"signing": CertificateType.DIGITAL_SIGNATURE, "agreement": CertificateType.KEY_AGREEMENT}
+)
+"""What the pairs are called in files."""
 
 Certify = Callable[[int, bytes], bytes]
 """Gives the certificate (DER) that a request (PKCS #10, DER) for a use asks for."""
@@ -56,6 +67,30 @@ def certified(  # noqa: PLR0913, PLR0917  a certificate says this
         .sign(authority.key, hashes.SHA256())
         .public_bytes(Encoding.DER)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The key pairs of one system, and their certificates; by their names in files.
+
+    Attributes:
+        private: Private keys as numbers, as long as a coordinate.
+        certificates: DER.
+    """
+
+    private: dict[str, bytes]
+    certificates: dict[str, bytes]
+
+    @classmethod
+    def drawn(cls, authority: Authority, suite: SecuritySuite, title: bytes, role: Role) -> Self:
+        """Draw them from the system's entropy, and certify them."""
+        found = cls({}, {})
+        for name, usage in USAGES.items():
+            key = fresh_private_key(suite, os.urandom)
+            number = key.private_numbers().private_value
+            found.private[name] = number.to_bytes(key.key_size // 8)
+            found.certificates[name] = certified(authority, key.public_key(), title, role, usage)
+        return found
 
 
 def certifies(authority: Authority, title: bytes, role: Role) -> Certify:

@@ -38,6 +38,7 @@ BACKOFF: Final[Mapping[str, Value]] = {
 STORE: Final[Mapping[str, Value]] = {"database": "../openami.db", "lake": "../lake"}
 FULL_METER: Final = 1
 HANDSHAKE_TIMEOUT_S: Final = 20.0
+PAIRS_FILE: Final = "keypairs.json"
 TOPOLOGY_FILE: Final = "topology.csv"
 METERS_A_TRANSFORMER: Final = 8
 TRANSFORMERS_A_FEEDER: Final = 4
@@ -124,6 +125,7 @@ def concentrator_toml(plan: Plan, region: str) -> bytes:
 
 def headend_toml(plan: Plan) -> bytes:
     """Return the head-end's `config.toml`, without the heading."""
+    pairs = {"pairs": PAIRS_FILE} if plan.suite else {}
     return toml(
         {
             "head_end": {"title": hexed(HEAD_END_TITLE), "zone": plan.zone},
@@ -132,7 +134,7 @@ def headend_toml(plan: Plan) -> bytes:
                 "max_connections": 1000,
                 "handshake_timeout_s": HANDSHAKE_TIMEOUT_S,
             },
-            "keys": {"keystore": "keystore", "shipment": "shipment.json"},
+            "keys": {"keystore": "keystore", "shipment": "shipment.json", **pairs},
             "topology": {"file": TOPOLOGY_FILE},
             "store": {"database": STORE["database"]},
             "tls": TLS,

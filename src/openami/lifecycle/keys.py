@@ -2,7 +2,8 @@
 """A meter's keys as they leave the factory: `keys.json` (docs/provisioning.md, 2.2)."""
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, Self
 
@@ -26,6 +27,8 @@ class MeterKeys:
         gak: Global authentication key.
         kek: Key-encryption key (master key), wraps new keys.
         lls: Secret of the reader (client 32), 16 octets.
+        pairs: Private keys of suites 1 and 2 by their names, signing and agreement.
+        certificates: Whom the meter believes, and its own (DER).
     """
 
     epoch: int
@@ -34,6 +37,8 @@ class MeterKeys:
     gak: bytes
     kek: bytes
     lls: bytes
+    pairs: Mapping[str, bytes] = field(default_factory=dict)
+    certificates: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
         return f"MeterKeys(epoch={self.epoch})"
@@ -60,8 +65,15 @@ class MeterKeys:
                 raise ConfigurationError(f"{path} belongs to {said['title']}: {REMEDY}")
             suite = SecuritySuite(said.get("suite", 0))
             secrets = {name: bytes.fromhex(said[name]) for name in SECRETS}
-            keys = cls(epoch=int(said["epoch"]), suite=suite, **secrets)
-        except (KeyError, TypeError, ValueError) as error:
+            pairs = {name: bytes.fromhex(each) for name, each in said.get("pairs", {}).items()}
+            keys = cls(
+                epoch=int(said["epoch"]),
+                suite=suite,
+                **secrets,
+                pairs=pairs,
+                certificates=tuple(map(bytes.fromhex, said.get("certificates", []))),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(f"{path} holds no keys ({error!r}): {REMEDY}") from error
         for name in SECRETS:
             size = PASSWORD_OCTETS if name == "lls" else keys.suite.key_octets
@@ -70,13 +82,17 @@ class MeterKeys:
                 raise ConfigurationError(sentence)
         return keys
 
-    def to_json(self, title: bytes) -> dict[str, str | int]:
+    def to_json(self, title: bytes) -> dict[str, object]:
         """Return what `keys.json` holds."""
         secrets = {name: getattr(self, name).hex() for name in SECRETS}
         suite = {"suite": int(self.suite)} if self.suite else {}
         head = {"format": FORMAT, "title": title.hex().upper()}
-        return {**head, "epoch": self.epoch, **suite, **secrets}
+        found: dict[str, object] = {**head, "epoch": self.epoch, **suite, **secrets}
+        if self.pairs or self.certificates:
+            found["pairs"] = {name: octets.hex() for name, octets in self.pairs.items()}
+            found["certificates"] = [octets.hex() for octets in self.certificates]
+        return found
 
 
-_NO_SECRETS: Final = frozenset({"epoch", "suite"})
+_NO_SECRETS: Final = frozenset({"epoch", "suite", "pairs", "certificates"})
 SECRETS: Final = tuple(row.name for row in fields(MeterKeys) if row.name not in _NO_SECRETS)

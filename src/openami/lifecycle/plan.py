@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from openami.dlms.security.suites import SecuritySuite
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json, write_json
 from openami.transport.url import Url
@@ -52,6 +53,7 @@ class Plan:
     uplink_port: int = 24050  # head-end, for concentrators
     concentrator_port: int = 24060  # first concentrator, for meters; then the next ports
     web_port: int = 8080
+    suite: int = 0  # security suite of the meters
     plain_listener: str = ""  # tcp://127.0.0.1:4059: the full meter's port for tools
 
     def __post_init__(self) -> None:
@@ -81,6 +83,7 @@ class Plan:
             self._check(1 <= getattr(self, name) <= 0xFF00, name, "a port from 1 to 65280")
         for name in ("web_port", "uplink_port"):
             self._check(ports.count(getattr(self, name)) == 1, name, "apart from other ports")
+        self._check(self.suite in set(SecuritySuite), "suite", "0, 1 or 2")
         if self.plain_listener:
             Url.parse(self.plain_listener, "plain_listener")
 
@@ -126,7 +129,7 @@ class Plan:
 
     def verify_successor(self, wanted: "Plan", path: Path) -> None:
         """Accept `wanted` in the place of this plan, or refuse what would contradict it."""
-        fixed = ("seed", "regions", "zone", "capture_period_s", "installed_us")
+        fixed = ("seed", "regions", "zone", "capture_period_s", "installed_us", "suite")
         assert set(fixed) <= {field.name for field in fields(self)}  # noqa: S101
         for name in fixed:
             if (had := getattr(self, name)) != (value := getattr(wanted, name)):

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from openami.access.keystore import KeyStore
+from openami.dlms.security.suites import SecuritySuite
 from openami.lifecycle.authority import Authority, Credentials
-from openami.lifecycle.configuration import device_toml, hexed, kind_of, write_configurations
+from openami.lifecycle.certifying import USAGES, Pairs
+from openami.lifecycle.configuration import (
+    PAIRS_FILE,
+    device_toml,
+    hexed,
+    kind_of,
+    write_configurations,
+)
 from openami.lifecycle.keys import SECRETS, MeterKeys
 from openami.lifecycle.plan import (
     HEAD_END_TITLE,
@@ -38,6 +47,7 @@ __all__ = ["Plan", "provision", "stored_plan"]
 Progress = Callable[[str, int, int], None]  # what is made, how many are done, of how many
 Wrap = Callable[[bytes], bytes]
 
+PAIRS_FORMAT: Final = "openami-keypairs-1"
 SHIPMENT_FORMAT: Final = "openami-shipment-1"
 AT_ONCE: Final = 16  # meters that are made at once
 STAGING: Final = ".new"  # folders that are not whole yet
@@ -79,6 +89,8 @@ def provision(layout: Layout, plan: Plan, progress: Progress = silent) -> list[s
         plan.store(plan_path(layout))
     authority = Authority.open(layout.authority)
     _provision_systems(layout, plan, authority)
+    if plan.suite:
+        _give_pairs(layout, plan, authority)
     _provision_meters(layout, plan, authority, progress)
     told = write_configurations(layout, plan)
     session_key = layout.web / "session.key"
@@ -110,6 +122,35 @@ def _give_keys(folder: Path, title: bytes) -> None:
         write_json(path, MeterKeys.generate().to_json(title), mode=PRIVATE)
 
 
+def _give_pairs(layout: Layout, plan: Plan, authority: Authority) -> None:
+    """Give the head-end its key pairs, wrapped, and their certificates."""
+    path = layout.headend / PAIRS_FILE
+    if path.exists():
+        _clients(layout)
+        return
+    pairs = Pairs.drawn(authority, SecuritySuite(plan.suite), HEAD_END_TITLE, Role.HEAD_END)
+    wrap = KeyStore(layout.headend / "keystore").wrap
+    told = {
+        "format": PAIRS_FORMAT,
+        "title": hexed(HEAD_END_TITLE),
+        "suite": plan.suite,
+        **{name: wrap(octets).hex() for name, octets in pairs.private.items()},
+        "certificates": {name: octets.hex() for name, octets in pairs.certificates.items()},
+    }
+    write_json(path, told, mode=PRIVATE)
+
+
+def _clients(layout: Layout) -> tuple[bytes, ...]:
+    """Return the head-end's certificates (DER), for the meters."""
+    path = layout.headend / PAIRS_FILE
+    remedy = "restore it from a backup: the meters believe the certificates in it"
+    said = read_json(path, remedy)
+    try:
+        return tuple(bytes.fromhex(said["certificates"][name]) for name in USAGES)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{path} holds no key pairs ({error!r}): {remedy}") from error
+
+
 def _certify(folder: Path, title: bytes, role: Role, authority: Authority) -> None:
     """Look through a device's certificate; issue one where there is none."""
     if (folder / "tls.crt").exists():
@@ -127,6 +168,8 @@ def _provision_meters(layout: Layout, plan: Plan, authority: Authority, progress
     if staging.exists():
         shutil.rmtree(staging)
 
+    clients = _clients(layout) if plan.suite else ()
+
     def make(meter_id: int) -> int:
         title = meter_title(meter_id)
         folder = layout.meter(title)
@@ -135,7 +178,7 @@ def _provision_meters(layout: Layout, plan: Plan, authority: Authority, progress
             if not _is_personalised(folder):
                 MeterKeys.load(folder / "keys.json", title)
         else:
-            _make_meter(staging / folder.name, plan, meter_id, authority)
+            _make_meter(staging / folder.name, plan, meter_id, authority, clients)
             (staging / folder.name).rename(folder)
         return meter_id
 
@@ -157,13 +200,25 @@ def _is_personalised(folder: Path) -> bool:
     return (folder / "attestation-pub.pem").exists()
 
 
-def _make_meter(folder: Path, plan: Plan, meter_id: int, authority: Authority) -> None:
+def _make_meter(
+    folder: Path, plan: Plan, meter_id: int, authority: Authority, clients: tuple[bytes, ...]
+) -> None:
     title = meter_title(meter_id)
     credentials = authority.issue(title, Role.METER)
-    keys = json.dumps(MeterKeys.generate().to_json(title), indent=1).encode() + b"\n"
+    suite = SecuritySuite(plan.suite)
+    drawn, certified = MeterKeys.generate(suite), {}
+    if suite:
+        pairs = Pairs.drawn(authority, suite, title, Role.METER)
+        root = authority.certificate.public_bytes(serialization.Encoding.DER)
+        own = tuple(pairs.certificates.values())
+        believed = (root, *clients, *own)
+        drawn = replace(drawn, pairs=pairs.private, certificates=believed)
+        certified = {f"{name}.crt": (pem(der), PUBLIC) for name, der in pairs.certificates.items()}
+    keys = json.dumps(drawn.to_json(title), indent=1).encode() + b"\n"
     _write_folder(
         folder,
         {
+            **certified,
             **_tls_files(authority, credentials),
             "keys.json": (keys, PRIVATE),
             "device.toml": (device_toml(plan, meter_id), PUBLIC),
@@ -270,4 +325,48 @@ def _shipped(layout: Layout, plan: Plan, meter_id: int, wrap: Wrap) -> dict[str,
         "capture_period_s": plan.capture_period_s,
         "key_epoch": keys.epoch,
         "keys": {name: wrap(getattr(keys, name)).hex() for name in SECRETS},
+        **_certificates(folder, keys.suite),
     }
+
+
+def _certificates(folder: Path, suite: SecuritySuite) -> dict[str, object]:
+    """Return what a shipment says of a meter's suite and certificates; in suite 0 nothing."""
+    if not suite:
+        return {}
+    found = {}
+    for name in USAGES:
+        path = folder / f"{name}.crt"
+        try:
+            read = x509.load_pem_x509_certificate(path.read_bytes())
+        except (OSError, ValueError) as error:
+            remedy = "restore it from a backup"
+            raise ConfigurationError(f"{path} cannot be used ({error}): {remedy}") from error
+        found[name] = read.public_bytes(serialization.Encoding.DER).hex()
+    return {"suite": int(suite), "certificates": found}
+
+
+def ship_again(layout: Layout, meter_id: int) -> None:
+    """Put the certificates of a meter into the shipment that were made when it was personalised.
+
+    Raises:
+        ConfigurationError: A file of them cannot be used.
+    """
+    path = layout.headend / "shipment.json"
+    remedy = "restore it from a backup"
+    said = read_json(path, remedy)
+    try:
+        row = next(each for each in said["meters"] if each["meter_id"] == meter_id)
+        suite = SecuritySuite(row.get("suite", 0))
+    except (KeyError, TypeError, ValueError, StopIteration) as error:
+        raise ConfigurationError(f"{path} has no meter {meter_id}: {remedy}") from error
+    fresh = _certificates(layout.meter(meter_title(meter_id)), suite)
+    if fresh.items() <= row.items():
+        return
+    row.update(fresh)
+    write_json(path, said, mode=PRIVATE)
+
+
+def pem(certificate: bytes) -> bytes:
+    """Return a certificate (DER) as PEM."""
+    found = x509.load_der_x509_certificate(certificate)
+    return found.public_bytes(serialization.Encoding.PEM)

@@ -34,7 +34,7 @@ from openami.device.secure.access import Caller
 from openami.device.secure.calls import BY_NAME
 from openami.device.secure.client import SecureClient
 from openami.device.secure.codec import Reply, Request, Value, write
-from openami.device.secure.personal import personalise_device
+from openami.device.secure.personal import Certify, personalise_device
 from openami.device.secure.service import Service, Session
 from openami.device.secure.world import World
 from openami.device.sharedflash import SharedFlash
@@ -244,7 +244,11 @@ def make_image(path: Path, firmware: Path) -> bytes:
     return octets
 
 
-def personalise_fleet(home: Path, progress: Callable[[int, int], None]) -> int:
+def personalise_fleet(
+    home: Path,
+    progress: Callable[[int, int], None],
+    certifier: Callable[[Path], Certify] | None = None,
+) -> int:
     """Bring the keys of a fleet's meters into their secure worlds; return how many had any.
 
     The fleet must not run.  It may be cut off anywhere and called again.
@@ -252,6 +256,7 @@ def personalise_fleet(home: Path, progress: Callable[[int, int], None]) -> int:
     Args:
         home: The fleet's folder.
         progress: Told how many of how many are done.
+        certifier: Gives who certifies the key pairs of the meter in a folder, in suites 1 and 2.
 
     Raises:
         UserError: A file cannot be used, or the disk refused.
@@ -265,7 +270,10 @@ def personalise_fleet(home: Path, progress: Callable[[int, int], None]) -> int:
     try:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             done: Iterable[None] = pool.map(
-                lambda config: _personalise(config, image, records), waiting
+                lambda config: _personalise(
+                    config, image, records, certifier and certifier(config.home)
+                ),
+                waiting,
             )
             for number, _ in enumerate(done, 1):
                 progress(number, len(waiting))
@@ -274,7 +282,9 @@ def personalise_fleet(home: Path, progress: Callable[[int, int], None]) -> int:
     return len(waiting)
 
 
-def _personalise(config: MeterConfig, image: bytes, records: FleetRecords) -> None:
+def _personalise(
+    config: MeterConfig, image: bytes, records: FleetRecords, certify: Certify | None = None
+) -> None:
     folder = config.home / SECURE
     folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -287,8 +297,8 @@ def _personalise(config: MeterConfig, image: bytes, records: FleetRecords) -> No
     try:
         if otp.read(BOOT, BOOT_ENTRIES) == BLANK * ENTRY_OCTETS * BOOT_ENTRIES:
             otp.burn(BOOT, BootRegion.read(flash).digest)
-        point = personalise_device(flash, otp, lambda: given(config, counters), os.urandom)
-    except (PsaError, StorageError) as error:
+        point = personalise_device(flash, otp, lambda: given(config, counters, certify), os.urandom)
+    except (PsaError, StorageError, SecurityError) as error:
         raise UserError(f"{config.name} cannot be personalised: {error}") from error
     finally:
         flash.close()

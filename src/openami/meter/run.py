@@ -23,6 +23,7 @@ from typing import Final
 from openami.device import factory, files, sealedimage
 from openami.device.payload.errors import PayloadError
 from openami.device.sealedimage import SealBrokenError
+from openami.device.secure.personal import Certify
 from openami.device.storage import StorageError
 from openami.firmware.errors import FirmwareError
 from openami.meter import modules
@@ -82,8 +83,12 @@ def from_factory(config: MeterConfig, firmware: Path) -> None:
         log.warning("%s was made with development keys from %s", config.name, firmware)
 
 
-def personalise(home: Path) -> None:
+def personalise(home: Path, certify: Certify | None = None) -> None:
     """Take the meter in `home` through its factory to the end.
+
+    Args:
+        home: The meter's.
+        certify: Certifies its key pairs, in suites 1 and 2.
 
     Raises:
         ConfigurationError: `device.toml` or `keys.json` cannot be used.
@@ -91,7 +96,7 @@ def personalise(home: Path) -> None:
     """
     config = MeterConfig.load(home)
     from_factory(config, Layout(home.parent.parent).firmware)
-    personalise_meter(config)
+    personalise_meter(config, certify)
 
 
 @contextmanager

@@ -33,6 +33,10 @@ from openami.psa.lifecycle import STAGES, LifeCycle, advance, of_fuses
 _BLANK: Final = b"\xff" * UNIQUE_KEY_OCTETS
 
 
+Certify = Callable[[int, bytes], bytes]
+"""Gives the certificate (DER) that a request (PKCS #10, DER) for a use asks for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Personality:
     """What a factory gives to one device.
@@ -50,7 +54,7 @@ class Personality:
     first_counter: int = 1
     window_expected: int = 0
     certificates: tuple[bytes, ...] = ()
-    certify: Callable[[int, bytes], bytes] | None = None
+    certify: Certify | None = None
 
 
 def state_of(folder: Path) -> LifeCycle:
