@@ -19,12 +19,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from openami.access.accounts import create_first_accounts
+from openami.cli.certifying import certifier
 from openami.cli.up import programs
 from openami.exchange.channels import Channel
 from openami.exchange.quality import Quality
+from openami.headend.config import HeadEndConfig
+from openami.headend.pairs import believing
 from openami.headend.registry_import import import_shipment, load_shipment
-from openami.lifecycle.plan import Plan
-from openami.lifecycle.provision import provision
+from openami.lifecycle.plan import Plan, meter_title
+from openami.lifecycle.provision import provision, ship_again
+from openami.meter import run as backplane
 from openami.meter.replay import ReplayedLoad
 from openami.runtime.calendar_owner import CalendarOwner
 from openami.runtime.clock import MICROSECONDS, Clock
@@ -119,7 +123,26 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 class Ami:
     """One AMI; use it as a context manager."""
 
-    def __init__(self, folder: Path, *, meters: int, speed: float, history_days: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        meters: int,
+        speed: float,
+        history_days: int = 1,
+        suite: int = 0,
+        walled: bool = False,
+    ) -> None:
+        """Plan an AMI.
+
+        Args:
+            folder: Where it is to be.
+            meters: How many; the first has processes of its own.
+            speed: Calendar seconds a real second.
+            history_days: How long the meters have hung on their walls.
+            suite: Security suite.
+            walled: Whether the keys of the first are in its secure world.
+        """
         self.layout = Layout(folder / "var")
         web, uplink, cable_north, cable_south, plain, north, _ = free_ports(7)
         self.speed, self.history_days = speed, history_days
@@ -130,7 +153,9 @@ class Ami:
             uplink_port=uplink,
             concentrator_port=north,
             plain_listener=f"tcp://127.0.0.1:{plain}",
+            suite=suite,
         )
+        self._walled = walled
         self.plain_url = self.plan.plain_listener
         self.address = f"http://127.0.0.1:{web}"
         self.cables = {
@@ -148,7 +173,12 @@ class Ami:
             text = config.read_text().replace(f":{self.plan.uplink_port}", f":{cable.port}")
             config.write_text(text)
         database = open_database(self.layout.database_url, create=True)
-        import_shipment(database, load_shipment(self.layout.headend / "shipment.json"))
+        if self._walled:
+            home = self.layout.meter(meter_title(1))
+            backplane.personalise(home, certifier(home))
+            ship_again(self.layout, 1)
+        believe = believing(HeadEndConfig.load(self.layout.headend))
+        import_shipment(database, load_shipment(self.layout.headend / "shipment.json"), believe)
         self.logins = {
             login.login: login.password
             for login in create_first_accounts(database, range(1, self.plan.meters + 1))
