@@ -58,7 +58,7 @@ ASKS_METERS: Final = frozenset({"openami.cosem.client", "openami.cosem.asking"})
 MANAGEMENT: Final = Program(
     name="management",
     entry="openami.meter.part:main",
-    room_octets=148 * 1024,
+    room_octets=150 * 1024,
     denied=MappingProxyType(
         NO_TOOLS
         | {
@@ -76,7 +76,7 @@ MANAGEMENT: Final = Program(
 SECURE: Final = Program(
     name="secure",
     entry="openami.device.secure.process:main",
-    room_octets=72 * 1024,
+    room_octets=70 * 1024,
     denied=MappingProxyType(
         NO_TOOLS
         | {
