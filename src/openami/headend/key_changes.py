@@ -41,6 +41,7 @@ from openami.store.registry import Meter
 
 log = logging.getLogger(__name__)
 
+KEY_OCTETS: Final = 16  # of the keys of groups, which are of suite 0 whatever a meter is of
 COUNTERS: Final = 8  # of a key transfer: the service, and some to spare
 KEY_IDS: Final = {
     "guek": KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY,
