@@ -41,6 +41,7 @@ class Holdings:
         self._books = books
         self.on_lapse: Callable[[], None] = lambda: None
         self._ends: dict[Lease, float] = {}
+        self._strays: set[Lease] = set()  # renewed last time, and not held here
 
     @property
     def count(self) -> int:
@@ -134,8 +135,25 @@ class Holdings:
                     " its own, by --worker or in [worker] of config.toml"
                 )
 
+            await self._give_back_strays(kept)
             if lapsed:
                 self.on_lapse()
+
+    async def _give_back_strays(self, kept: set[tuple[str, str, int]]) -> None:
+        """Give back what is renewed in our name twice in a row though we do not hold it.
+
+        So it is where the store did not answer when a lease was given back, or when it was taken.
+        Renewed for ever, it would keep its work from everybody.
+        """
+        renewed = {Lease(Kind(kind), item, self.worker.holder, at) for kind, item, at in kept}
+        strays = renewed - self._ends.keys()
+        again, self._strays = strays & self._strays, strays - self._strays
+        for lease in again:
+            log.warning("%s %s is given back late", lease.kind.value, lease.item)
+        try:
+            await asyncio.gather(*map(self._books.give_back, again))
+        except UserError as error:
+            log.info("%d leases are given back later: %s", len(again), error)
 
     async def stop(self) -> None:
         """Give everything back."""
