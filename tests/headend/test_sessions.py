@@ -378,6 +378,45 @@ async def test_a_long_job_gives_its_place_to_more_urgent_work_of_another_meter()
 
 
 @in_loop
+async def test_a_long_job_that_gave_up_its_place_waits_as_the_urgent_job_behind_it() -> None:
+    meters = Meters(parallel=1)
+    order: list[str] = []
+    begun, gate, holds = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def long(session: Fake) -> None:
+        begun.set()
+        await gate.wait()
+        await meters.sessions.give_way(session.meter_id, Urgency.BACKFILL)
+        order.append("block")
+
+    async def other(_session: Fake) -> None:
+        holds.set()
+        gate.clear()
+        await gate.wait()
+
+    def run(meter_id: int, urgency: Urgency, name: str) -> "asyncio.Task[None]":
+        async def job(_session: Fake) -> None:
+            await asyncio.sleep(0)
+            order.append(name)
+
+        return asyncio.create_task(meters.sessions.run(meter_id, urgency, job))
+
+    tasks = [asyncio.create_task(meters.sessions.run(1, Urgency.BACKFILL, long))]
+    await begun.wait()
+    tasks.append(asyncio.create_task(meters.sessions.run(2, Urgency.COMMAND, other)))
+    await asyncio.sleep(0)
+    gate.set()
+    await holds.wait()  # meter 1 waits in the middle of its job
+    tasks += [run(3, Urgency.SCHEDULE, "daily"), run(1, Urgency.URGENT, "disconnect")]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert order == ["disconnect", "block", "daily"]
+    assert meters.sessions._slots.free == 1
+    await meters.sessions.stop()
+
+
+@in_loop
 async def test_a_meter_that_waits_for_a_place_becomes_as_urgent_as_its_most_urgent_job() -> None:
     meters = Meters(parallel=1)
     order: list[str] = []

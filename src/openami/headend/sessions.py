@@ -141,7 +141,8 @@ class _Desk(Generic[S]):
     def put(self, task: _Task[S]) -> None:
         before = self.queue[0].urgency if self.queue else None
         heapq.heappush(self.queue, task)
-        if self.waits is not None and before is not None and task.urgency < before:
+        # Nothing else is queued where a long job of the meter waits for the places that it gave up.
+        if self.waits is not None and (before is None or task.urgency < before):
             self.waits.promote(task.urgency)
         self.arrived.set()
 
@@ -264,13 +265,18 @@ class Sessions(Generic[S]):
         desk = self._desks.get(meter_id)
         if desk is None:
             return
-        while desk.queue and desk.queue[0].urgency < urgency:
-            await self._do(desk, heapq.heappop(desk.queue))
+        await self._do_before(desk, urgency)
         if any(slots.wanted_before(urgency) for slots in desk.places):
             places, desk.places = desk.places, []
             for slots in reversed(places):
                 slots.release()
             await self._take_places(desk, urgency)
+            await self._do_before(desk, urgency)
+
+    async def _do_before(self, desk: _Desk[S], urgency: Urgency) -> None:
+        """Do the jobs of a desk that are more urgent."""
+        while desk.queue and desk.queue[0].urgency < urgency:
+            await self._do(desk, heapq.heappop(desk.queue))
 
     async def _take_places(self, desk: _Desk[S], urgency: Urgency) -> None:
         """Wait for the places that a job needs.
