@@ -12,9 +12,11 @@ from chain import NOW, Chain, running_chain, until
 from loops import in_loop
 from openami.cosem.classes.disconnect import ControlState
 from openami.exchange.commands import CommandKind, CommandState, Priority
+from openami.headend import clock_conduct
 from openami.headend.sessions import Urgency
 from openami.meter.limiter import NO_LIMIT_W
 from openami.runtime.clock import to_us
+from openami.runtime.errors import UserError
 from openami.store import commands
 from openami.store.commands import Command
 
@@ -165,6 +167,35 @@ async def test_a_clock_that_is_far_off_is_set_by_force_only(tmp_path: Path) -> N
 
 
 @in_loop
+async def test_a_clock_that_tells_no_time_is_set_by_force_and_never_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_chain(tmp_path, meters=1) as chain:
+        await chain.attach()
+        real = clock_conduct.measure
+        problem: list[UserError] = []
+
+        async def first_nothing(*given: Any) -> clock_conduct.Deviation:
+            if problem:
+                raise problem.pop()
+            return await real(*given)
+
+        monkeypatch.setattr(clock_conduct, "measure", first_nothing)
+        for argument, remedy in (
+            ({"action": "set"}, "set it, and ask with force"),
+            ({"action": "adjust_to_minute"}, "set it"),
+        ):
+            problem.append(clock_conduct.NoTimeError("the clock tells no time: set it"))
+            refused = await done(chain, CommandKind.CLOCK, argument, CommandState.FAILED)
+            assert remedy in note_of(chain, refused)
+        problem.append(clock_conduct.NoTimeError("the clock tells no time: set it"))
+        await done(chain, CommandKind.CLOCK, {"action": "set", "force": True})
+        problem.append(UserError("the line broke"))
+        broken = await done(chain, CommandKind.CLOCK, {"action": "set"}, CommandState.FAILED)
+        assert note_of(chain, broken) == "it was never sent: the line broke"
+
+
+@in_loop
 async def test_parameters_are_written_in_their_order_until_one_is_refused(tmp_path: Path) -> None:
     async with running_chain(tmp_path, meters=1) as chain:
         await chain.attach()
@@ -270,9 +301,10 @@ async def test_an_urgent_disconnect_goes_between_the_orders_of_a_bundle(tmp_path
         await chain.attach()
         meter = chain.meters[1]
         items = [{"kind": "read"} for _ in range(50)]
+        chain.headend.routes.answer_timeout_s = 60.0  # the meter is held for as long as it takes
         meter.hold(after=20)  # at one of the bundle's orders
         long = ask(chain, CommandKind.BUNDLE, {"items": items})
-        await until(lambda: (commands.command(chain.engine, long).result or {}) != {})
+        await until(lambda: bool(meter._held))  # before that it would go first, and be held
         urgent = commands.ask(
             chain.engine,
             meter_id=1,

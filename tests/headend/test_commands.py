@@ -16,6 +16,7 @@ from openami.headend.associations import MeterSession
 from openami.headend.config import CommandSettings
 from openami.store import commands, counters, live, registry
 from openami.store.commands import Command
+from openami.store.database import transaction
 from postgres import free_port
 
 
@@ -152,6 +153,51 @@ async def test_what_cannot_be_proven_is_in_doubt_until_the_meter_answers(tmp_pat
         meter.speak_again()
         await settled(chain, command_id, CommandState.CONFIRMED)
         assert path_of(chain, command_id)[-2:] == [CommandState.IN_DOUBT, CommandState.CONFIRMED]
+
+
+@in_loop
+async def test_a_command_in_doubt_takes_no_place_from_others(tmp_path: Path) -> None:
+    async with running_chain(tmp_path, meters=2) as chain:
+        chain.headend.commands.ask_first_s = 0.05
+        chain.headend.commands.doubt_after_s = 0.2
+        chain.headend.routes.answer_timeout_s = 0.3
+        chain.headend.commands.work._parallel = 1
+        meter = chain.meters[1]
+        await chain.attach()
+        meter.silence_at_command(arrives=True, for_good=True)
+        doubtful = ask(chain, CommandKind.DISCONNECT)
+        await settled(chain, doubtful, CommandState.IN_DOUBT)
+        await settled(chain, ask(chain, CommandKind.READ, 2), CommandState.CONFIRMED)
+        assert commands.command(chain.engine, doubtful).state is CommandState.IN_DOUBT
+        meter.speak_again()
+        await settled(chain, doubtful, CommandState.CONFIRMED)
+
+
+@in_loop
+async def test_a_command_that_cannot_be_proven_does_not_keep_the_meter_from_the_next(
+    tmp_path: Path,
+) -> None:
+    async with running_chain(tmp_path, meters=1) as chain:
+        with transaction(chain.engine) as connection:
+            unknown = commands.ask(
+                connection,
+                meter_id=1,
+                kind=CommandKind.CLOCK,
+                argument={"action": "of a later version"},
+                asked_by="utility",
+                reason="test",
+            )
+            for before, after in (
+                (CommandState.REQUESTED, CommandState.RESERVED),
+                (CommandState.RESERVED, CommandState.SENT),
+            ):
+                commands.advance(connection, unknown, {before}, after, "test")
+            commands.advance(
+                connection, unknown, {CommandState.SENT}, CommandState.IN_DOUBT, "test"
+            )
+        await chain.attach()
+        await settled(chain, ask(chain, CommandKind.DISCONNECT), CommandState.CONFIRMED)
+        assert commands.command(chain.engine, unknown).state is CommandState.IN_DOUBT
 
 
 @pytest.mark.parametrize("arrives", [True, False])

@@ -41,11 +41,15 @@ class Deviation(NamedTuple):
     uncertainty_s: float
 
 
+class NoTimeError(UserError):
+    """The clock tells no time."""
+
+
 async def measure(session: MeterSession, at: Obis, now_us: Callable[[], int]) -> Deviation:
     """Return how far the meter's clock is off.
 
     Raises:
-        UserError: It tells no time.
+        NoTimeError: It tells none.
     """
     asked_us = now_us()
     time = await session.run(session.client.get(Clock.time, at=at))
@@ -54,7 +58,7 @@ async def measure(session: MeterSession, at: Obis, now_us: Callable[[], int]) ->
         told_us = to_us(time.to_utc())
     except ValueError as error:
         problem = f"the clock of meter {session.meter.meter_id} tells no time ({error})"
-        raise UserError(f"{problem}: set it") from error
+        raise NoTimeError(f"{problem}: set it") from error
     middle_us = (asked_us + answered_us) / 2
     return Deviation(
         (told_us - middle_us) / MICROSECONDS, (answered_us - asked_us) / 2 / MICROSECONDS
@@ -81,7 +85,14 @@ class ClockConduct:
     changes = True
 
     async def before(self, session: MeterSession) -> Json:
-        found = await measure(session, self.at, self.now_us)
+        try:
+            found = await measure(session, self.at, self.now_us)
+        except NoTimeError as error:
+            if self.order.action != "set":
+                raise NotAllowedError(str(error)) from error
+            if not self.order.force:
+                raise NotAllowedError(f"{error}, and ask with force") from error
+            return {"at_us": self.now_us()}
         if abs(found.off_s) > self.most_s and not self.order.force:
             raise NotAllowedError(
                 f"the clock is {found.off_s:+.1f} s off, more than clock_most_s = {self.most_s:g}:"
@@ -125,14 +136,17 @@ class ClockConduct:
         await session.run(session.client.act(Clock.adjust_to_preset_time, 0, at=self.at))
 
     async def prove(self, session: MeterSession, before: Json | None) -> Outcome:
-        after = await measure(session, self.at, self.now_us)
+        try:
+            after = await measure(session, self.at, self.now_us)
+        except NoTimeError as error:
+            return Outcome(CommandState.FAILED, f"{error}{TOO_LATE}", dict(before or {}))
         result: Json = {
             **(before or {}),
             "deviation_after_s": round(after.off_s, 3),
             "uncertainty_after_s": round(after.uncertainty_s, 3),
         }
         note = f"the clock is {after.off_s:+.1f} s off"
-        if before is not None:
+        if before is not None and "deviation_before_s" in before:
             note = f"{note}, it was {before['deviation_before_s']:+.1f} s"
         if self._holds(after, before):
             return Outcome(CommandState.CONFIRMED, note, result)

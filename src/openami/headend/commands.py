@@ -127,11 +127,19 @@ class Commands:
                 log.exception("command %s", command.command_id)  # a fault of ours
             if began:
                 log.warning("command %s: %s; asking the meter", command.command_id, error)
-                now = await self._books.run(store.command, self._books.engine, command.command_id)
-                await self._settle(now, lease, str(error))
+                await self._broke_off(command, lease, str(error) or repr(error))
             else:
                 log.info("command %s waits: %s", command.command_id, error)
                 await self._postpone(command, lease, str(error))
+
+    async def _broke_off(self, command: Command, lease: Lease, cause: str) -> None:
+        """End what was never sent; ask the meter about what may have been."""
+        now = await self._books.run(store.command, self._books.engine, command.command_id)
+        if now.state is not CommandState.RESERVED:
+            await self._settle(now, lease, cause)
+            return
+        note = f"it was never sent: {cause}"
+        await self._step(now, {CommandState.RESERVED}, CommandState.FAILED, note, lease=lease)
 
     async def _postpone(self, command: Command, lease: Lease, cause: str) -> None:
         """Try later what reached no meter, with growing pauses; give up after many attempts."""
@@ -154,8 +162,16 @@ class Commands:
         )
         for found in reversed(known):
             # One that gives way to us in its own association has nothing open.
-            if found.command_id not in self._sending and found.kind is not CommandKind.READ:
+            if found.command_id in self._sending or found.kind is CommandKind.READ:
+                continue
+            try:
                 await self._judge(found, session, "it was settled before the next command")
+            except (UserError, DlmsError) as error:
+                if isinstance(error, LostLeaseError) or not session.usable:
+                    raise
+                # The meter answers, and does not tell: that must not keep it from all that follows.
+                note = f"neither proven done nor not done: {error}"
+                await self._step(found, BEGUN, CommandState.IN_DOUBT, note)
 
     async def _send(self, command: Command, session: MeterSession, lease: Lease) -> None:
         reserved = {CommandState.RESERVED}
@@ -266,7 +282,6 @@ class Commands:
             note = f"not read: {cause}"
             await self._step(command, BEGUN, CommandState.FAILED, note, lease=lease)
             return
-        doubtful = command.state is CommandState.IN_DOUBT
         rest_s = self.ask_first_s
 
         async def look(session: MeterSession) -> None:
@@ -285,15 +300,27 @@ class Commands:
                 cause = str(error) or repr(error)
             else:
                 return
-            doubt_us = real_us() - command.changed_real_us
-            if not doubtful and doubt_us >= self.doubt_after_s * MICROSECONDS:
-                doubtful = True
-                note = f"neither proven done nor not done: {cause}"
-                await self._step(command, BEGUN, CommandState.IN_DOUBT, note, lease=lease)
+            if await self._is_in_doubt(command, lease, cause):
+                return
             if not self._reachable(command.meter_id):
                 return  # whoever has the way to the meter asks it, or notes the doubt
             await asyncio.sleep(rest_s)
             rest_s = min(2 * rest_s, ASK_MOST_S)
+
+    async def _is_in_doubt(self, command: Command, lease: Lease, cause: str) -> bool:
+        """Tell whether its meter has been silent for long; its place is for others then.
+
+        It is asked again later, the later the longer it has been silent.
+        """
+        silent_s = (real_us() - command.changed_real_us) / MICROSECONDS
+        if command.state is not CommandState.IN_DOUBT:
+            if silent_s < self.doubt_after_s:
+                return False
+            note = f"neither proven done nor not done: {cause}"
+            await self._step(command, BEGUN, CommandState.IN_DOUBT, note, lease=lease)
+        rest_s = max(self.ask_first_s, min(silent_s / 4, ASK_MOST_S))
+        await self._books.run(store.rest, self._books.engine, command.command_id, rest_s, lease)
+        return True
 
     async def _step(  # noqa: PLR0913  a step has these fields
         self,

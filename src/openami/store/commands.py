@@ -254,13 +254,15 @@ def claim_unsettled(
     """Take commands that may have been sent and that nobody works on.
 
     Those are of a worker that died, or lost its way to the meter: whose meter this worker can
-    reach, and whose doubt is not written down though it lasts longer than `doubt_after_s`.
+    reach, and whose doubt is not written down though it lasts longer than `doubt_after_s`.  One in
+    doubt rests between two questions (`rest`).
     """
-    table = commands_table.c
-    states = [state.value for state in BEGUN | {CommandState.IN_DOUBT}]
+    table, now_us = commands_table.c, real_us()
     begun = table.state.in_([state.value for state in BEGUN])
-    overdue = begun & (table.changed_real_us < real_us() - round(doubt_after_s * MICROSECONDS))
-    wanted = table.state.in_(states) & (with_route(worker.name) | overdue)
+    overdue = begun & (table.changed_real_us < now_us - round(doubt_after_s * MICROSECONDS))
+    doubtful = table.state == CommandState.IN_DOUBT.value
+    asked = doubtful & (table.next_attempt_real_us <= now_us)
+    wanted = (begun | asked) & (with_route(worker.name) | overdue)
     return _claim(database, wanted, worker, seconds, limit)
 
 
@@ -301,6 +303,19 @@ def postpone(database: Database, command_id: str, pause_s: float) -> int:
             .returning(table.attempts)
         )
         return int(done.scalar_one())
+
+
+def rest(database: Database, command_id: str, pause_s: float, lease: Lease) -> None:
+    """Let a command in doubt rest before its meter is asked again.
+
+    Raises:
+        LostLeaseError: `lease` is another's by now; nothing is written.
+    """
+    wanted = commands_table.c.command_id == command_id
+    values = {"next_attempt_real_us": real_us() + round(pause_s * MICROSECONDS)}
+    with transaction(database) as connection:
+        require(connection, lease)
+        connection.execute(update(commands_table).where(wanted).values(values))
 
 
 def in_state(
