@@ -11,19 +11,24 @@ from chain import until
 from concentrator.booted import CRASH, HANG, bad_image, booted
 from loops import in_loop
 from openami.cli.concentrator import concentrator
+from openami.concentrator.own.banks import open_flash
 from openami.concentrator.own.objects import firmware_state
 from openami.cosem.asking import image as asking
 from openami.cosem.classes.measurement import Data
 from openami.cosem.refusals import AccessError
 from openami.device.images import FIRMWARE_SIGNATURE
 from openami.dlms.data import DoubleLongUnsigned
+from openami.firmware.bank import Bank
 from openami.firmware.state import UpdateState
+from openami.runtime.errors import UserError
 
 pytestmark = pytest.mark.faults
 
 
 @in_loop
-async def test_an_update_over_the_uplink_loses_nothing_that_meters_push(tmp_path: Path) -> None:
+async def test_an_update_over_the_uplink_loses_nothing_that_meters_push(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with booted(tmp_path, meters=2) as found:
         await found.says("0.1.0+0 in bank A")
         assert found.state.counter == 1
@@ -50,6 +55,7 @@ async def test_an_update_over_the_uplink_loses_nothing_that_meters_push(tmp_path
         assert bytes(digest) == found.told.digest
         values = [await session.run(client.get(Data.value, at=firmware_state(n))) for n in range(5)]
         assert values == [2, 1, False, UpdateState.UPDATED, ""]
+        assert "does not run" not in caplog.text
         with pytest.raises(AccessError):  # nothing else can be written
             await session.run(client.set(Data.value, DoubleLongUnsigned(0), at=firmware_state(0)))
         assert status.name == "ACTIVATION_SUCCESSFUL"
@@ -111,3 +117,36 @@ async def test_a_transfer_goes_on_after_the_concentrator_was_killed(tmp_path: Pa
         await until(lambda: found.chain.headend.uplinks.up == 1)
         assert await found.send(found.image("0.2.0", 2)) == blocks - 40
         await found.says("0.2.0+0 in bank B")
+
+
+@pytest.mark.long
+@in_loop
+async def test_a_launcher_says_why_nothing_runs_and_goes_on_when_it_may(tmp_path: Path) -> None:
+    async with booted(tmp_path, trial_s=30.0) as found:
+        await found.says("0.1.0+0 in bank A")
+        await found.launcher.end()
+        flash = found.home / "secure" / "flash.bin"
+        whole = flash.read_bytes()
+        spoiled = bytearray(whole)
+        _, flash_map = open_flash(found.home)
+        spoiled[flash_map.slot(Bank.A).offset + 0x210] ^= 1
+        flash.write_bytes(spoiled)
+        found.start()
+        await until(lambda: "none: no firmware runs" in str(found.figures.get("firmware")))
+        assert "openami concentrator install" in str(found.figures["alarm"])
+        file = tmp_path / "again.bin"
+        file.write_bytes(found.image("0.1.1", 1).encode())
+        words = ["install", "--home", str(found.home), str(file)]
+        done = await asyncio.to_thread(CliRunner().invoke, concentrator, words)
+        assert "tried at next start" in done.output, done.exception
+        await found.says("0.1.1+0 in bank B")
+
+        await found.launcher.end()
+        config = found.home / "config.toml"
+        config.write_text(config.read_text("utf-8") + "bank_octets = 1000001\n", "utf-8")
+        found.start()
+        with pytest.raises(UserError, match="bank_octets"):
+            await found.launcher.task
+        config.write_text(config.read_text("utf-8").replace("bank_octets = 1000001\n", ""), "utf-8")
+        found.start()
+        await found.says("0.1.1+0 in bank B")

@@ -190,6 +190,7 @@ async def test_the_status_says_what_matters(tmp_path: Path) -> None:
         "journal octets": 0,
         "meters known": 0,
         "collected": 0,
+        "broadcasts": 0,
         "sealed refused": 0,
         "lines": 0,
         "lines up": 0,

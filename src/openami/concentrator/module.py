@@ -149,14 +149,18 @@ class Module(Child):
 
     config: ConcentratorConfig = field(kw_only=True)
     record: Handover | None = None
-    _rom: bytes = b""
+    _asked_for_start: bool = False  # the program that ended last, as after an activation
 
     async def run_once(self, stop: asyncio.Event) -> int:
         """Verify, seal and run an image; return its exit status."""
         self.record = None
-        self._rom = self._rom or await asyncio.to_thread(rom.measure, rom.libraries())
         home = self.config.home
-        started = await asyncio.to_thread(start, home, self._rom)
+        measured = await asyncio.to_thread(rom.measure, rom.libraries())
+        try:
+            started = await asyncio.to_thread(start, home, measured)
+        except UserError:
+            self._asked_for_start = False
+            raise
         self.record = started.record
         image = sealed.seal(self.program.name, started.program)
         record = sealed.seal("record", started.record.encode())
@@ -171,6 +175,7 @@ class Module(Child):
         finally:
             os.close(image)
             os.close(record)
+        self._asked_for_start = status == ExitCode.RESTART
         if started.record.trial and status == ExitCode.ASKED_WRONGLY:
             return ExitCode.REFUSED  # what was confirmed may understand its configuration
         return status
@@ -205,7 +210,7 @@ class Module(Child):
     @property
     def trouble(self) -> str:
         """Why nothing runs, in the words of who refused; empty while the program runs."""
-        if self.state not in {ChildState.PAUSING, ChildState.REFUSED}:
+        if self._asked_for_start or self.state not in {ChildState.PAUSING, ChildState.REFUSED}:
             return ""
         return self.last_words.removeprefix(COMMAND) or "the program ended: see its log"
 
@@ -237,5 +242,5 @@ async def serve(home: Path, stop: asyncio.Event) -> None:
                 continue
     finally:
         await supervisor.stop()
-    if module.state is ChildState.REFUSED or (said and not stop.is_set()):
-        raise UserError(said or module.trouble, ExitCode.ASKED_WRONGLY)
+    if module.state is ChildState.REFUSED:
+        raise UserError(module.trouble, ExitCode.ASKED_WRONGLY)
