@@ -9,16 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.secure.worlds import ask, in_memory
+from device.secure.worlds import ask, in_memory, otp_in_memory
+from meter.house import HEAD_END
+from meter.suites import Suite
 from openami.device.secure.access import Caller
 from openami.device.secure.calls import BY_NAME
 from openami.device.secure.channels import WINDOW, Channels, bring_in
 from openami.device.secure.codec import OCTETS, Value
 from openami.device.secure.identity import Ground
 from openami.device.secure.keyring import Secrets
+from openami.device.secure.personal import personalise_device
 from openami.device.secure.service import Session
 from openami.device.secure.world import real_now
 from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.suites import SecuritySuite
 from openami.firmware.bank import M2351_FLASH_OCTETS
 from openami.firmware.flash import SimulatedFlash
 from openami.psa.status import PsaError, Status
@@ -32,24 +36,29 @@ NAMES = [name for name in BY_NAME if name.startswith("dlms_")]
 
 
 @cache
-def session() -> Session:
+def session(suite: int = 0) -> Session:
     flash = SimulatedFlash(M2351_FLASH_OCTETS)
+    if suite:
+        otp = otp_in_memory()
+        personalise_device(flash, otp, Suite(SecuritySuite(suite)).personality, os.urandom)
+        return in_memory(flash, otp=otp).connect(Caller.NON_SECURE)
     rooms = in_memory(flash).world.rooms
     bring_in(rooms.its, rooms.ps, SECRETS)
     return in_memory(flash).connect(Caller.NON_SECURE)
 
 
+@pytest.mark.parametrize("suite", [0, 1])
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_arguments_are_answered_or_refused(name: str, data: st.DataObject) -> None:
-    calls = session()
+def test_any_arguments_are_answered_or_refused(name: str, suite: int, data: st.DataObject) -> None:
+    calls = session(suite)
     with suppress(PsaError):
         ask(calls, "dlms_open", bytes(8))
     small = st.one_of(
         st.integers(0, 8), st.sampled_from([0x10, 0x20, 0x30, 0xFF, 0x100, 2**32 - 1])
     )
-    known = [b"", b"\xff", bytes(8), b"\xc0\1\xc1", b"\1\1\x10"]
+    known = [b"", b"\xff", bytes(8), b"\xc0\1\xc1", b"\1\1\x10", HEAD_END, bytes(32), bytes(129)]
     octets = st.one_of(st.binary(max_size=24), st.sampled_from(known))
     values: list[Value] = [
         data.draw(octets if field is OCTETS else small) for field in BY_NAME[name].arguments

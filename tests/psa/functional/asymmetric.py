@@ -45,7 +45,13 @@ def signing(
 
 
 WRONG: Final = {
-    "RSA": (signing(use_with=RSA), RSA, S.NOT_SUPPORTED),
+    **{
+        name: (signing(use_with=number), number, S.NOT_SUPPORTED)
+        for name, number in {
+            "RSA, PKCS #1 v1.5": RSA, "RSA, PKCS #1 v1.5 without a hash": 0x06000200,
+            "RSA, PSS": 0x06000309, "RSA, PSS with any salt": 0x06001309,
+        }.items()
+    },
     "no signature": (signing(use_with=alg.GCM), alg.GCM, S.INVALID_ARGUMENT),
     "any hash": (
         signing(use_with=alg.ecdsa(alg.ANY_HASH)), alg.ecdsa(alg.ANY_HASH), S.INVALID_ARGUMENT),
@@ -320,7 +326,8 @@ GROUPS: Final = (
     Group(
         "signatures",
         SIGNATURES,
-        "BUFFER_TOO_SMALL; RSA; c039, c040 (asymmetric encryption is not offered)",
+        "BUFFER_TOO_SMALL; RSA (refused, as cases show); c039, c040 (asymmetric encryption is not "
+        "offered)",
     ),
     Group("key agreement", AGREEMENTS, "BUFFER_TOO_SMALL; finite fields"),
     Group("key derivation", DERIVATIONS, "PBKDF2, PSK-to-MS"),
