@@ -2,6 +2,7 @@
 """Our own server passes every case; each defect is found by the case that is meant for it."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -152,6 +153,35 @@ def test_a_meter_may_hang_up_on_who_has_opened_nothing() -> None:
     result = subject.judge("APPL_CLIENTS_N", "reader")
     assert result.verdict is Verdict.PASS, result.reason
     assert result.reason.startswith("the end of the connection came to ")
+
+
+@pytest.mark.parametrize(
+    ("case", "at", "subject"),
+    [
+        ("SYMSEC_0_SecDataX_N1", "manager", Subject),
+        ("SYMSEC_0_DedKey_N1_NONE", "manager", Subject),
+        ("SYMSEC_0_DedKey_N1_OLD", "manager", Subject),
+        ("SYMSEC_0_DedKey_N1_GLOBAL", "manager", Subject),
+        ("SYMSEC_12_Sign_N1", PAIRS.associations[0].name, SUBJECTS["suite 1"]),
+        ("SYMSEC_12_GenCiph_N1", PAIRS.associations[0].name, SUBJECTS["suite 1"]),
+    ],
+)
+def test_a_meter_that_refuses_everything_is_not_judged_by_its_refusals(
+    case: str, at: str, subject: Callable[[], Subject]
+) -> None:
+    assert subject().judge(case, at).verdict is Verdict.PASS
+    broken = subject()
+    honest = broken.serve
+
+    def refuses(own: Subject, client: int, apdu: bytes) -> bytes | None:
+        standing = own.server._associations.get(client)
+        serves = standing is not None and standing._is_open and apdu[:1] != b"\x60"
+        return bytes.fromhex("D80101") if serves else honest(own, client, apdu)
+
+    broken.serve = refuses
+    result = broken.judge(case, at)
+    assert result.verdict is Verdict.INCONCLUSIVE, result.reason
+    assert "a sound GET too" in result.reason
 
 
 IS_COMPILED = not str(channel.__file__).endswith(".py")

@@ -21,7 +21,7 @@ from openami.cosem.conformance.case import (
     NotApplicable,
     Script,
 )
-from openami.cosem.conformance.symsec import GET_OWN_NAME, NO_DATA, no_data
+from openami.cosem.conformance.symsec import GET_OWN_NAME, NO_DATA, no_data, served
 from openami.cosem.conformance.trial import Trial, shown
 from openami.dlms.apdu.signed import GeneralSigning
 from openami.dlms.errors import DlmsError
@@ -49,6 +49,7 @@ NEEDED: Final[Mapping[KeyScheme, tuple[Need, ...]]] = MappingProxyType(
         KeyScheme.STATIC_UNIFIED: (Need.AGREEMENT,),
     }
 )
+SOUND: Final = "a sound GET"
 Forged = Callable[[Trial, SecureChannel], bytes]
 
 
@@ -141,6 +142,7 @@ def _wrongly(forged: Mapping[str, Forged], **changes: object) -> Callable[[Trial
             client = yield from trial.opened(**changes)
             answer = yield from trial.ask(make(trial, _channel(client)))
             last = no_data(client, answer, said)
+        yield from served(trial)
         return f"the last of {len(forged)}: {last}"
 
     return script
@@ -239,7 +241,7 @@ CASES: Final = (
         "Sign_N1",
         "a service that is signed wrongly",
         SIGNING,
-        "; ".join(WRONG_SIGNATURES),
+        "; ".join((*WRONG_SIGNATURES, SOUND)),
         NO_DATA,
         _wrongly(WRONG_SIGNATURES, sign=True),
         Need.GET,
@@ -270,7 +272,7 @@ CASES: Final = (
         "GenCiph_N1",
         "general-ciphering that is wrong",
         GENERAL,
-        "; ".join(WRONG_CIPHERING),
+        "; ".join((*WRONG_CIPHERING, SOUND)),
         NO_DATA,
         _wrongly(WRONG_CIPHERING),
         Need.GET,

@@ -14,7 +14,15 @@ from typing import Any, Final
 from openami.cosem.classes.access_control import SecuritySetup
 from openami.cosem.client import Client
 from openami.cosem.conformance import answers
-from openami.cosem.conformance.case import Failed, Family, Group, Need, NotApplicable, Script
+from openami.cosem.conformance.case import (
+    Failed,
+    Family,
+    Group,
+    Inconclusive,
+    Need,
+    NotApplicable,
+    Script,
+)
 from openami.cosem.conformance.data_ln import OWN_NAME
 from openami.cosem.conformance.data_writing import (
     WRITES,
@@ -68,6 +76,20 @@ GET_OWN_NAME: Final = GetRequestNormal(
 def no_data(client: Client, answer: bytes | None, said: str) -> str:
     """Hold the answer to a wrongly protected GET to not giving data."""
     return answers.no_data(client.channel, answer, said)
+
+
+def served(trial: Trial) -> Script[None]:
+    """See that a sound GET gives data in a fresh association.
+
+    Raises:
+        Inconclusive: It does not: then a refusal of a wrong one says nothing.
+    """
+    client = yield from trial.opened()
+    answer = yield from trial.ask(trial.sealed(GET_OWN_NAME))
+    plain = answers.opened_answer(client.channel, answer, "a sound GET")
+    if plain is None or plain[:1] != b"\xc4" or plain[3:4] != b"\x00":
+        sentence = f"{shown(plain)} came to a sound GET too, so that refusals say nothing"
+        raise Inconclusive(sentence)
 
 
 def _ciphering(policy: SecurityPolicy) -> int:
@@ -214,6 +236,7 @@ def _wrong(trial: Trial) -> Script[str | None]:
         client = yield from trial.opened()
         answer = yield from trial.ask(make(trial))
         last = no_data(client, answer, said)
+    yield from served(trial)
     return f"the last of {len(WRONG)}: {last}"
 
 
@@ -358,7 +381,8 @@ CASES: Final = (
         "SecDataX_N1",
         "a GET that is ciphered wrongly",
         CLAUSE,
-        "GET under other keys, with a wrong tag, with an altered body, under a broadcast key",
+        "GET under other keys, with a wrong tag, with an altered body, under a broadcast key; "
+        "a sound GET",
         NO_DATA,
         _wrong,
         Need.GET,

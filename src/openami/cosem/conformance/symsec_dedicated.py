@@ -17,6 +17,7 @@ from openami.cosem.conformance.symsec import (
     NO_DATA,
     no_data,
     security_case,
+    served,
 )
 from openami.cosem.conformance.trial import BOTH, Trial, shown
 from openami.dlms.security.ciphering import Cipher
@@ -105,20 +106,25 @@ def _offered(trial: Trial) -> Script[str | None]:
         yield from trial.connect()
         answer = yield from trial.ask(trial.aarq(user_information=sealed))
         last = not_opened(answer, said)
+    yield from trial.opened()  # who opens for nobody refuses nothing
     return f"the last of {len(WRONG_OFFERS)}: {last}"
 
 
 def _without(trial: Trial) -> Script[str | None]:
     client = yield from trial.opened()
     answer = yield from trial.ask(_get(trial, trial.entropy(_key_octets(trial))))
-    return no_data(client, answer, "ded-get-request without a dedicated key")
+    said = no_data(client, answer, "ded-get-request without a dedicated key")
+    yield from served(trial)
+    return said
 
 
 def _old(trial: Trial) -> Script[str | None]:
     _, old = yield from _opened(trial)
     client, _ = yield from _opened(trial)
     answer = yield from trial.ask(_get(trial, old))
-    return no_data(client, answer, "ded-get-request under the key of the association before")
+    said = no_data(client, answer, "ded-get-request under the key of the association before")
+    yield from served(trial)
+    return said
 
 
 def _global(trial: Trial) -> Script[str | None]:
@@ -128,7 +134,9 @@ def _global(trial: Trial) -> Script[str | None]:
     client, _ = yield from _opened(trial)
     octets = trial.sealed(GET_OWN_NAME, cipher=Cipher(replace(keys)), dedicated=True)
     answer = yield from trial.ask(octets)
-    return no_data(client, answer, "ded-get-request under the global key")
+    said = no_data(client, answer, "ded-get-request under the global key")
+    yield from served(trial)
+    return said
 
 
 CASES: Final = (
@@ -154,7 +162,7 @@ CASES: Final = (
         "DedKey_N1_OFFER",
         "a dedicated key that is offered wrongly",
         CLAUSE,
-        "AARQ " + "; ".join(WRONG_OFFERS),
+        "AARQ " + "; ".join(WRONG_OFFERS) + "; a sound AARQ",
         "the association does not open",
         _offered,
     ),
@@ -162,7 +170,7 @@ CASES: Final = (
         "DedKey_N1_NONE",
         "ded- without a dedicated key",
         CLAUSE,
-        "AARQ without a dedicated key; ded-GET",
+        "AARQ without a dedicated key; ded-GET; a sound GET",
         NO_DATA,
         _without,
         Need.GET,
@@ -171,7 +179,7 @@ CASES: Final = (
         "DedKey_N1_OLD",
         "a dedicated key ends with its association",
         CLAUSE,
-        "AARQ with a dedicated key; AARQ with another; ded-GET under the first",
+        "AARQ with a dedicated key; AARQ with another; ded-GET under the first; a sound GET",
         NO_DATA,
         _old,
         Need.GET,
@@ -180,7 +188,7 @@ CASES: Final = (
         "DedKey_N1_GLOBAL",
         "ded- under the global key",
         CLAUSE,
-        "AARQ with a dedicated key; ded-GET under GUEK",
+        "AARQ with a dedicated key; ded-GET under GUEK; a sound GET",
         NO_DATA,
         _global,
         Need.GET,
