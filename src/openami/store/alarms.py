@@ -53,6 +53,13 @@ class Alarm:
     cleared_us: int | None = None
     cleared_by: str | None = None
 
+    @property
+    def state(self) -> str:
+        """Return one word: standing, over (nobody has cleared it), cleared."""
+        if self.cleared_us is not None:
+            return "cleared"
+        return "standing" if self.standing else "over"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
@@ -140,16 +147,20 @@ def tell(connection: Connection, pictures: Sequence[tuple[Picture, Name]]) -> li
             known[alarm.meter_id][alarm.register, alarm.bit] = alarm
     changed: dict[tuple[int, int, int], Alarm] = {}
     newest: dict[int, Picture] = {}
+    words: dict[int, dict[int, Word]] = {}
     for picture, name in pictures:
         if picture.as_of_us < as_of[picture.meter_id]:
             continue  # late, out of a journal
         as_of[picture.meter_id] = picture.as_of_us
         newest[picture.meter_id] = picture
+        kept = words.setdefault(picture.meter_id, {})
+        for register, word in picture.words.items():
+            kept[register] = kept.get(register, {}) | word
         for alarm in after(known[picture.meter_id], picture, name):
             known[picture.meter_id][alarm.register, alarm.bit] = alarm
             changed[alarm.meter_id, alarm.register, alarm.bit] = alarm
     upsert(connection, alarms_table, [asdict(each) for each in changed.values()])
-    _keep_words(connection, list(newest.values()))
+    _keep_words(connection, [replace(newest[each], words=words[each]) for each in newest])
     return list(changed.values())
 
 

@@ -28,6 +28,7 @@ from openami.web.guards import (
 )
 from openami.web.rendering import STATIC, render
 from openami.web.routes import (
+    alarms,
     api,
     campaigns,
     commands,
@@ -86,6 +87,7 @@ def create_app(context: Context) -> FastAPI:
         app.include_router(part.router)
     app.include_router(commands.api)
     app.include_router(commands.pages)
+    app.include_router(alarms.api)
     app.include_router(outages.api)
     app.include_router(outages.pages)
     app.include_router(sla.api)

@@ -21,6 +21,7 @@ TITLES: Final[Mapping[CommandKind, str]] = {
     CommandKind.LIMIT: "Limit the load",
     CommandKind.TARIFF: "Give it a tariff",
     CommandKind.CLOCK: "Set its clock",
+    CommandKind.ALARMS: "Read or clear its alarms",
     CommandKind.PARAMETERS: "Write parameters",
     CommandKind.BUNDLE: "Send a bundle",
     CommandKind.ARM: "Let a person reconnect",
@@ -99,6 +100,22 @@ def _clock(form: Form, _zone: ZoneInfo) -> Json:
     return said
 
 
+def _alarms(form: Form, _zone: ZoneInfo) -> Json:
+    said: Json = {"action": form.get("action", "")}
+    if "register" in form:
+        said["register"] = _whole(form, "register")
+    if "bits" in form and said["action"] == "clear":
+        words = form["bits"].replace(",", " ").split()
+        said["bits"] = [_whole({"bits": word}, "bits") for word in words]
+    if "value" in form and said["action"] == "filter":
+        try:
+            said["value"] = int(form["value"], 0)
+        except ValueError:
+            sentence = f"value is {form['value']!r}: give a number such as 0xFFFFFFFF"
+            raise OrderError(sentence) from None
+    return said
+
+
 def _parameters(form: Form, _zone: ZoneInfo) -> Json:
     lines = form.get("parameters", "").splitlines()
     return {"set": [attribute_row(line.strip()) for line in lines if line.strip()]}
@@ -116,6 +133,7 @@ _READERS: Final[Mapping[CommandKind, Callable[[Form, ZoneInfo], Json]]] = {
     CommandKind.LIMIT: _limit,
     CommandKind.TARIFF: _tariff,
     CommandKind.CLOCK: _clock,
+    CommandKind.ALARMS: _alarms,
     CommandKind.PARAMETERS: _parameters,
     CommandKind.BUNDLE: _bundle,
 }

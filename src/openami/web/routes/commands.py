@@ -367,6 +367,7 @@ def asked_of(at: Context, meter: registry.Meter, visitor: Visitor) -> Json:
         "any_open": any(each.state in OPEN for each in due),
         "may": {kind.value for kind in may},
         "may_cancel": visitor.account.role in policy.MAY_CANCEL,
+        "may_filter": visitor.account.role in policy.MAY_FILTER,
         "may_force": visitor.account.role in policy.MAY_FORCE,
         "forms": {kind.value: title for kind, title in TITLES.items() if kind in may},
         "clock_actions": CLOCK_ACTIONS,

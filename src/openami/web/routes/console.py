@@ -12,6 +12,7 @@ from openami.exchange.commands import OPEN, CommandState
 from openami.exchange.events import ALARMS
 from openami.runtime.status import read_statuses
 from openami.store import (
+    alarms,
     campaign_meters,
     commands,
     data_quality,
@@ -145,6 +146,8 @@ def meter(
         missing=shown.count(State.MISSING),
         events=eventbook.search(at.engine, meter_id=number, limit=50),
         rate=at.severities.rate,
+        alarms=alarms.of(at.engine, number),
+        alarm_picture=alarms.last_picture(at.engine, number),
         supply=supply.of(at.engine, [number]).get(number),
         interruptions=outages.of_meter(at.engine, number),
         gaps=data_quality.gaps(

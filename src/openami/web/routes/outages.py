@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from openami.access.accounts import record
 from openami.exchange.events import event_text
 from openami.runtime.clock import real_us
-from openami.store import eventbook, outages, registry, supply
+from openami.store import alarms, eventbook, outages, registry, supply
 from openami.store.outages import Outage, UnknownOutageError
 from openami.web import outageview
 from openami.web.context import At, Context
@@ -113,6 +113,8 @@ def events_page(  # noqa: PLR0913, PLR0917  a table has these filters
         region=region,
         acknowledged=acknowledged,
         most=PAGE,
+        alarms=alarms.open_ones(at.engine, region=region, limit=PAGE),
+        alarm_counts=alarms.by_region(at.engine, [region] if region else ()),
     )
 
 
