@@ -130,7 +130,11 @@ class Concentrator:
         self.lines = [HdlcLine(line, self.relay, self.registry) for line in config.lines]
         self.observer.began(self.journal.set_aside)
         if self.firmware is not None:
-            self.firmware.bind(self.checks(), lambda: self.uplink.is_up)
+            self.firmware.bind(
+                self.checks(),
+                lambda: self.uplink.is_up,
+                lambda code, text: self.registry.note(code, datetime.now(UTC), text=text),
+            )
 
     async def run(self, stop: asyncio.Event, run_folder: Path | None = None) -> None:
         """Serve until `stop` is set; what meters sent until then is journalled and receipted.

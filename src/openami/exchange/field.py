@@ -69,6 +69,8 @@ class NoticeCode(IntEnum):
     METER_WITHOUT_TITLE = 22
     METER_TWICE = 23
     REQUEST_REFUSED = 30
+    FIRMWARE_CONFIRMED = 40
+    FIRMWARE_REJECTED = 41
 
 
 NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
@@ -87,6 +89,8 @@ NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
     NoticeCode.METER_WITHOUT_TITLE: "a meter on a line does not say its system title",
     NoticeCode.METER_TWICE: "a meter on a line says a title that is attached elsewhere",
     NoticeCode.REQUEST_REFUSED: "a meter did not take a sealed request",
+    NoticeCode.FIRMWARE_CONFIRMED: "the concentrator's new firmware works and stays",
+    NoticeCode.FIRMWARE_REJECTED: "the concentrator's new firmware failed a check and is left",
 }
 
 

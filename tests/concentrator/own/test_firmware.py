@@ -10,6 +10,7 @@ from openami.concentrator.installing import install_image
 from openami.concentrator.module import start
 from openami.concentrator.own.firmware import BEFORE_FILE, OwnFirmware, note_uplink, uplink_was_up
 from openami.cosem.behaviour.image import Verdict
+from openami.exchange.field import NoticeCode
 from openami.firmware.state import UpdateState
 from openami.runtime.errors import ConfigurationError
 
@@ -41,7 +42,8 @@ def test_a_trial_ends_with_what_the_uplink_was_before(
     verdict: str,
 ) -> None:
     own = on_trial(tmp_path, uplink_before=before)
-    own.bind({"journal": lambda: journal}, lambda: now)
+    notes: list[NoticeCode] = []
+    own.bind({"journal": lambda: journal}, lambda: now, lambda code, _: notes.append(code))
     assert own.on_trial
     own.tick(0.0)  # what works is confirmed at once, what does not has its time
     assert own.trial is not None
@@ -50,6 +52,8 @@ def test_a_trial_ends_with_what_the_uplink_was_before(
     assert own.trial.failed == verdict
     assert own.restarting is bool(verdict)
     assert own.on_trial is bool(verdict)
+    left, stays = NoticeCode.FIRMWARE_REJECTED, NoticeCode.FIRMWARE_CONFIRMED
+    assert notes == [left if verdict else stays]
     assert own.update.standing().security_counter == (1 if verdict else 2)
     own.close()
 
@@ -57,7 +61,7 @@ def test_a_trial_ends_with_what_the_uplink_was_before(
 def test_an_activation_keeps_how_the_uplink_stood(tmp_path: Path) -> None:
     make(tmp_path)
     own = OwnFirmware(tmp_path, start(tmp_path, ROM).record, trial_until_s=10.0)
-    own.bind({}, lambda: False)
+    own.bind({}, lambda: False, lambda *_: None)
     octets, sink = image("1.1.0", 2).encode(), own.firmware.sink
     sink.begin(b"next", len(octets), 1024)
     for number, at in enumerate(range(0, len(octets), 1024)):

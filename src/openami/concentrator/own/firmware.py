@@ -22,7 +22,7 @@ from openami.device.handover import Component, Handover
 from openami.device.images import Firmware
 from openami.device.payload.identity import CONCENTRATOR_SW_TYPE
 from openami.device.trial import Checks, Trial
-from openami.exchange.field import FirmwareState
+from openami.exchange.field import FirmwareState, NoticeCode
 from openami.firmware.errors import FirmwareError
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import PRIVATE, read_json, write_json
@@ -31,6 +31,7 @@ from openami.runtime.status import Figures
 log = logging.getLogger(__name__)
 
 BEFORE_FILE: Final = "before.json"
+Note = Callable[[NoticeCode, str], None]
 
 
 def note_uplink(home: Path, *, is_up: bool) -> None:
@@ -91,10 +92,17 @@ class OwnFirmware:
         self._until_s = trial_until_s
         self._needs_uplink = uplink_was_up(home)
         self._is_up: Callable[[], bool] = lambda: False
+        self._note: Note = lambda _code, _text: None
 
-    def bind(self, checks: Checks, is_up: Callable[[], bool]) -> None:
-        """Say what must work before firmware on trial is confirmed; the uplink is added here."""
-        self._is_up = is_up
+    def bind(self, checks: Checks, is_up: Callable[[], bool], note: Note) -> None:
+        """Bind what is known by whoever runs.
+
+        Args:
+            checks: What must work before firmware on trial is confirmed, beside the uplink.
+            is_up: Tells whether the uplink stands.
+            note: Keeps what a trial came to for the event log.
+        """
+        self._is_up, self._note = is_up, note
         if self.record.trial:
             uplink = {"uplink": lambda: is_up() or not self._needs_uplink}
             self.trial = Trial(self.update, {**checks, **uplink}, self._until_s)
@@ -106,9 +114,11 @@ class OwnFirmware:
         self.trial.tick(now_s)
         if self.trial.failed:
             log.error("the firmware on trial failed its check %r", self.trial.failed)
+            self._note(NoticeCode.FIRMWARE_REJECTED, f"{self.image.version}: {self.trial.failed}")
             self.restarting = True
         elif self.trial.failed is not None:
             log.info("the firmware on trial is confirmed: %s", self.image.version)
+            self._note(NoticeCode.FIRMWARE_CONFIRMED, self.image.version)
 
     @property
     def on_trial(self) -> bool:
