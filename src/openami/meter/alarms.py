@@ -203,48 +203,12 @@ class Alarms:
 
     def objects(self, cleared: Callable[[EventCode], object]) -> list[InterfaceClass]:
         """Return the COSEM objects; `cleared` is told when a client has cleared a register."""
-        code = EventCode.ALARM_REGISTER_CLEARED
-        fault = EventCode.ERROR_REGISTER_CLEARED
+        return [_Shown(self, word, cleared).as_data() for word in WORDS]
 
-        def mask_register(value: int) -> None:
-            held = self.record
-            self._write(
-                replace(
-                    held,
-                    register=held.register & value,
-                    told_register=held.told_register & value,
-                )
-            )
-            cleared(code)
-
-        def mask_descriptor(value: int) -> None:
-            held = self.record
-            self._write(
-                replace(
-                    held,
-                    descriptor=held.descriptor & value,
-                    told_descriptor=held.told_descriptor & value,
-                )
-            )
-
-        def mask_error(value: int) -> None:
-            self._write(replace(self.record, error=self.record.error & value))
-            cleared(fault)
-
-        def set_filter(value: int) -> None:
-            self._write(replace(self.record, filter=value))
-
-        return [
-            _word(ALARM_REGISTER, lambda: self.record.register, mask_register),
-            _word(ALARM_FILTER, lambda: self.record.filter, set_filter),
-            _word(ALARM_DESCRIPTOR, lambda: self.record.descriptor, mask_descriptor),
-            _word(ERROR_REGISTER, lambda: self.record.error, mask_error),
-        ]
-
-    def _write(self, record: AlarmRecord) -> None:
+    def write(self, **fields: int) -> None:
         """Keep what a client wrote, or refuse it."""
         before = self.record
-        self._keep(record, always=True)
+        self._keep(replace(before, **fields), always=True)
         if self.failing:
             self.record = before
             raise Refused(DataAccessResult.TEMPORARY_FAILURE)
@@ -287,17 +251,56 @@ class Alarms:
         )
 
 
-def _word(at: Obis, read: Callable[[], int], write: Callable[[int], None]) -> Data:
-    word = Data(at)
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of the record as a client sees it.
 
-    def value() -> CosemData:
-        return DoubleLongUnsigned(read())
+    Attributes:
+        at: Its object.
+        field: Of `AlarmRecord`.
+        told: The field of what the next hop has of it, which follows; empty without one.
+        event: Logged when a client clears it; None: none is.
+        is_cleared: What is written clears the bits that are 0 in it; otherwise it is the value.
+    """
 
-    def take(said: CosemData) -> None:
+    at: Obis
+    field: str
+    told: str = ""
+    event: EventCode | None = None
+    is_cleared: bool = True
+
+
+WORDS: Final = (
+    Word(ALARM_REGISTER, "register", "told_register", EventCode.ALARM_REGISTER_CLEARED),
+    Word(ALARM_FILTER, "filter", is_cleared=False),
+    Word(ALARM_DESCRIPTOR, "descriptor", "told_descriptor"),
+    Word(ERROR_REGISTER, "error", event=EventCode.ERROR_REGISTER_CLEARED),
+)
+
+
+class _Shown:
+    """Gives and takes a word; thousands of meters hold four each."""
+
+    __slots__ = ("_alarms", "_cleared", "_word")
+
+    def __init__(self, alarms: Alarms, word: Word, cleared: Callable[[EventCode], object]) -> None:
+        self._alarms, self._word, self._cleared = alarms, word, cleared
+
+    def as_data(self) -> Data:
+        shown = Data(self._word.at)
+        shown.bind(Data.value, self._value, self._take)
+        return shown
+
+    def _value(self) -> CosemData:
+        return DoubleLongUnsigned(getattr(self._alarms.record, self._word.field))
+
+    def _take(self, said: CosemData) -> None:
         if not isinstance(said, DoubleLongUnsigned):
             raise Refused(DataAccessResult.TYPE_UNMATCHED)
-        write(int(said))
-
-    word.bind(Data.value, value)
-    word.bind_sink(Data.value, take)
-    return word
+        word, held, value = self._word, self._alarms.record, int(said)
+        names = filter(None, (word.field, word.told))
+        self._alarms.write(
+            **{name: getattr(held, name) & value if word.is_cleared else value for name in names}
+        )
+        if word.event is not None:
+            self._cleared(word.event)

@@ -21,6 +21,13 @@ POWER: Final = Obis(1, 0, 1, 7, 0, 255)
 DISCONNECTOR_SCRIPTS: Final = Obis(0, 0, 10, 0, 106, 255)
 
 NO_LIMIT_W: Final = 2**32 - 1
+NO_LIMIT: Final = DoubleLongUnsigned(NO_LIMIT_W)
+NO_EMERGENCY: Final = EmergencyProfile(0, NEVER, 0)
+MONITORED: Final = AttributeReference(3, POWER, 2)
+ACTIONS: Final = Crossing(
+    ScheduledScript(DISCONNECTOR_SCRIPTS, 1), ScheduledScript(DISCONNECTOR_SCRIPTS, 0)
+)
+"""Values are immutable: all meters of a process share them."""
 OVER_S: Final = 60
 LONGEST_LOOK_US: Final = 60 * MICROSECONDS  # no gap between two looks counts as more
 
@@ -47,16 +54,14 @@ class LoadLimit:
         self._looked_us: int | None = None  # when it was over the limit last
         self.row = Limiter(
             LIMITER,
-            monitored_value=AttributeReference(3, POWER, 2),
-            threshold_normal=DoubleLongUnsigned(NO_LIMIT_W),
-            threshold_emergency=DoubleLongUnsigned(NO_LIMIT_W),
+            monitored_value=MONITORED,
+            threshold_normal=NO_LIMIT,
+            threshold_emergency=NO_LIMIT,
             min_over_threshold_duration=OVER_S,
             min_under_threshold_duration=0,
-            emergency_profile=EmergencyProfile(0, NEVER, 0),
+            emergency_profile=NO_EMERGENCY,
             emergency_profile_group_id_list=(),
-            actions=Crossing(
-                ScheduledScript(DISCONNECTOR_SCRIPTS, 1), ScheduledScript(DISCONNECTOR_SCRIPTS, 0)
-            ),
+            actions=ACTIONS,
         )
         settings.keep(
             self.row,
@@ -89,7 +94,7 @@ class LoadLimit:
         row = self.row
         held = row.threshold_emergency if self._is_emergency(now_us) else row.threshold_normal
         # A CHOICE keeps the type that it has at first.
-        return held if isinstance(held, DoubleLongUnsigned) else DoubleLongUnsigned(NO_LIMIT_W)
+        return held if isinstance(held, DoubleLongUnsigned) else NO_LIMIT
 
     def _is_emergency(self, now_us: int) -> bool:
         profile = self.row.emergency_profile

@@ -7,6 +7,7 @@ what a stranger needs to find its way: clock, name, logical devices and the fram
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Protocol
 
 from openami.cosem.classes.access_control import (
@@ -229,8 +230,13 @@ def _security_setup(config: MeterConfig, sources: Sources) -> InterfaceClass:
     return security_setup_v1(setup_v1, sources.keys, sources.certificates)
 
 
+@cache
+def _scaler_unit(scaler: int, unit: str) -> ScalerUnit:
+    return ScalerUnit(scaler, UNITS[unit])
+
+
 def _register(at: Obis, scaler: int, unit: str, source: Callable[[], FixedInteger]) -> Register:
-    register = Register(at, scaler_unit=ScalerUnit(scaler, UNITS[unit]))
+    register = Register(at, scaler_unit=_scaler_unit(scaler, unit))
     register.bind(Register.value, source)
     return register
 
