@@ -131,7 +131,10 @@ def seconds(text: str) -> float:
 
 def secret(text: str) -> bytes:
     """Read a password: text, or octets in hex after 0x."""
-    return bytes.fromhex(text[2:]) if text[:2].lower() == "0x" else text.encode()
+    try:
+        return bytes.fromhex(text[2:]) if text[:2].lower() == "0x" else text.encode()
+    except ValueError:  # nor is what the shell could not decode
+        raise ValueError("must be text in UTF-8, or octets in hex after 0x") from None
 
 
 def octets(*sizes: int) -> Callable[[str], bytes]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What no option takes: numbers and times that are none, from whichever command."""
+"""What no option takes: numbers, times and secrets that are none, from whichever command."""
 
 import pytest
 
@@ -35,3 +35,12 @@ def test_a_time_lies_in_a_year_that_a_clock_can_show(
     outcome = openami(*command, option, time)
     assert outcome.status == 2
     assert outcome.sentence.startswith(f"openami: {option} {time!r} is no time: write 2026-03-01")
+
+
+@pytest.mark.parametrize("secret", ["0xzz", "0x123", "\udcff"])
+def test_a_secret_is_text_or_octets_and_is_not_shown(secret: str, openami: Run) -> None:
+    outcome = openami("read", METER, "--secret", secret, "0.0.1.0.0.255")
+    assert outcome.status == 2
+    assert outcome.sentence == (
+        "openami: --secret must be text in UTF-8, or octets in hex after 0x"
+    )
