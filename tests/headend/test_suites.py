@@ -25,7 +25,13 @@ pytestmark = pytest.mark.faults
 FLEET = range(2, METERS + 1)  # meter 1 is the full meter, which has processes of its own
 
 
-@pytest.mark.parametrize(("suite", "walled"), [(1, False), (2, True)], ids=["1", "2 walled"])
+@pytest.mark.parametrize(
+    ("suite", "walled"),
+    [
+        pytest.param(1, False, id="1"),
+        pytest.param(2, True, id="2 walled, commissioned", marks=pytest.mark.long),
+    ],
+)
 def test_a_fleet_of_a_suite_is_read_and_gets_new_keys(
     tmp_path: Path, *, suite: int, walled: bool
 ) -> None:
@@ -45,10 +51,19 @@ def test_a_fleet_of_a_suite_is_read_and_gets_new_keys(
         words = ("--reason", "test", "--follow", "--json")
         told = json.loads(openami("headend", "command", "send", "read", *home, *meters, *words))
         assert {each["state"] for each in told["commands"]} == {"confirmed"}, told
+        if walled:
+            stages = json.loads(
+                openami("headend", "commission", "begin", *home, "--meter", FLEET[0], *words)
+            )
+            reached = {stage for stage, counted in stages["stages"].items() if counted}
+            assert reached == {"operating"}, stages
+            meters = [word for meter_id in FLEET[1:] for word in ("--meter", meter_id)]
         told = json.loads(
             openami("headend", "keys", "rotate", *home, *meters, "--master-key", *words)
         )
-        assert told["meters"]["changed"] == len(FLEET), "\n".join(each.words() for each in services)
+        assert told["meters"]["changed"] == len(meters) // 2, "\n".join(
+            each.words() for each in services
+        )
         unwrap = KeyStore(ami.layout.headend / "keystore", create=False).unwrap
         directory = Directory(ami.engine, unwrap)
         for meter_id in FLEET:
