@@ -2,7 +2,7 @@
 """Firmware campaigns over a real chain: waves, canaries, stop rules, resume, hand-over, caps."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +10,18 @@ from typing import Final
 
 import pytest
 
-from chain import NOW, Chain, running_chain, until
+from chain import NOW, Chain, TestMeter, running_chain, until
 from headend.updatable import BLOCKS, FIRST, UpdatableMeter, add_release, make_updatable
 from loops import in_loop
+from openami.cosem.classes.measurement import Data
+from openami.cosem.model import InterfaceClass
+from openami.dlms.data import VisibleString
 from openami.exchange.campaign import Act, CampaignState, MeterState, Reason
 from openami.exchange.commands import CommandKind, CommandState
 from openami.exchange.events import EventCode
 from openami.exchange.waves import Plan, Share, StopRules, Tries, Window
 from openami.headend.sessions import Urgency
+from openami.meter.objects import FIRMWARE
 from openami.runtime.errors import UserError
 from openami.store import campaign_meters, campaigns, commands, releases
 from openami.store.campaign_meters import Target
@@ -312,6 +316,29 @@ async def test_meters_that_run_it_or_what_it_may_not_follow_are_skipped(tmp_path
         await comes_to(chain, other, CampaignState.DONE)
         assert target(chain, other, 2).reason == Reason.OTHER_VERSION.value
         assert made[1].came == made[2].came == []
+
+
+class Showing(TestMeter):
+    """Shows its firmware, as a fleet's meter does, and takes no other."""
+
+    __test__ = False
+
+    def _objects(self) -> Iterator[InterfaceClass]:
+        yield from super()._objects()
+        yield Data(FIRMWARE, value=VisibleString(OLD))
+
+
+@in_loop
+async def test_meters_that_have_no_image_transfer_are_skipped_at_once(tmp_path: Path) -> None:
+    async with running_chain(tmp_path, 2) as chain:
+        chain.meters[2] = Showing(chain.layout, 2)
+        await chain.attach()
+        campaign_id = started(chain)
+        await comes_to(chain, campaign_id, CampaignState.DONE)
+        for number, lacks in ((1, "1.0.0.2.0.255"), (2, "0.0.44.0.0.255")):
+            found = target(chain, campaign_id, number)
+            assert (found.state, found.reason) == (S.SKIPPED, Reason.NO_OBJECT.value)
+            assert lacks in found.note
 
 
 @in_loop

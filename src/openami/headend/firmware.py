@@ -13,6 +13,7 @@ from openami.cosem.asking import image as asking
 from openami.cosem.classes.image_transfer import ImageTransfer, ImageTransferStatus
 from openami.cosem.classes.measurement import Data
 from openami.cosem.client import Client, Steps
+from openami.cosem.refusals import AccessError
 from openami.dlms.obis import Obis
 from openami.exchange.campaign import Progress, Runs
 from openami.exchange.waves import Plan
@@ -85,15 +86,24 @@ def shows(text: str, version: str) -> bool:
     return re.search(digits, text) is not None
 
 
+def is_missing(error: AccessError) -> bool:
+    """Tell whether a meter says that it has no such object."""
+    return error.result.name in {"OBJECT_UNDEFINED", "OBJECT_UNAVAILABLE"}
+
+
 async def read_said(session: Asked, at: Objects) -> Said:
-    """Ask which firmware runs."""
+    """Ask which firmware runs; a meter may lack the hash that its kind has."""
     client = session.client
     shown = await session.run(client.get(Data.value, at=at.version))
     version = _text(shown)
     signature = b""
     if at.signature is not None:
-        value = await session.run(client.get(Data.value, at=at.signature))
-        signature = bytes(value) if isinstance(value, bytes | bytearray) else b""
+        try:
+            value = await session.run(client.get(Data.value, at=at.signature))
+            signature = bytes(value) if isinstance(value, bytes | bytearray) else b""
+        except AccessError as error:
+            if not is_missing(error):
+                raise
     return Said(version, signature)
 
 

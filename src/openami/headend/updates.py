@@ -179,10 +179,17 @@ class Updates:
         async def look(session: MeterSession) -> firmware.Said:
             job.reached = True
             said = await firmware.read_said(session, job.at)
+            await firmware.read_progress(session, job.at)
             await self._note_firmware(job, said)
             return said
 
-        said = await self._in_session(job, look)
+        try:
+            said = await self._in_session(job, look)
+        except AccessError as error:
+            if not firmware.is_missing(error):
+                raise
+            await self._advance(job, S.SKIPPED, str(error), reason=Reason.NO_OBJECT)
+            return False
         plan = job.plan
         seen = {"version_before": said.version}
         if said.runs(job.release, plan, "") is Runs.RELEASE:
