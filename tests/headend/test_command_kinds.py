@@ -162,8 +162,14 @@ async def test_a_clock_that_is_far_off_is_set_by_force_only(tmp_path: Path) -> N
             CommandState.RESERVED,
             CommandState.FAILED,  # never sent
         ]
+        preset = ask(chain, CommandKind.CLOCK, {"action": "preset", "force": True})
+        await until(lambda: chain.meters[1].clock._preset is not None)
+        chain.now += timedelta(seconds=3)
+        command = await ended(chain, preset)
+        assert command.state is CommandState.CONFIRMED, note_of(chain, command)
+        chain.meters[1].clock._turn(-7200 * 10**6)
         await done(chain, CommandKind.CLOCK, {"action": "set", "force": True})
-        assert chain.meters[1].clock.now_us() == to_us(NOW)
+        assert chain.meters[1].clock.now_us() == to_us(chain.now)
 
 
 @in_loop

@@ -123,10 +123,11 @@ class ClockConduct:
 
     async def _preset(self, session: MeterSession) -> None:
         """Hand over a time that is to come, and let it hold when it has come."""
+        found = await measure(session, self.at, self.now_us)
         due_us = self.now_us() + round(PRESET_AHEAD_S * MICROSECONDS)
         moment = from_us(due_us)
-        # The window is checked by the meter's clock, which may be off by all that is allowed.
-        margin = PRESET_WINDOW + timedelta(seconds=2 * self.most_s)
+        # The window is checked by the meter's clock, however far off that is.
+        margin = PRESET_WINDOW + timedelta(seconds=abs(found.off_s))
         preset = PresetTime(
             *map(CosemDateTime.from_utc, (moment, moment - margin, moment + margin))
         )
