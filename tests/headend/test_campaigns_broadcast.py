@@ -40,29 +40,35 @@ from openami.dlms.security.counters import InvocationCounter
 from openami.exchange.campaign import Act, CampaignState, MeterState
 from openami.exchange.orders import Broadcast, encode_broadcast
 from openami.exchange.uplink import BROADCAST_CLIENT
-from openami.exchange.waves import Plan, PlanError, Share
+from openami.exchange.waves import Plan, PlanError, Share, Tries
 from openami.headend.campaign_report import Report, report
+from openami.headend.config import HeadEndConfig
 from openami.lifecycle.plan import HEAD_END_TITLE
 from openami.store import broadcasts, campaigns
 from openami.store.broadcasts import GroupState, Listens
 
 TOGETHER: Final = replace(QUICK, waves=(Share(percent=100),), per_concentrator=8, broadcast=2)
+UNTIRING: Final = Tries(first_s=0.05, most_s=0.1, attempts_most=10_000)
 BAUD: Final = 460_800  # the line gives the pace, and these tests little time
 S: Final = MeterState
 
 
 @asynccontextmanager
 async def street(
-    folder: Path, meters: int = 3, on_line: int | None = None
+    folder: Path,
+    meters: int = 3,
+    on_line: int | None = None,
+    prepare: Callable[[Chain], None] = lambda _chain: None,
 ) -> AsyncIterator[tuple[Chain, SharedLine, dict[int, UpdatableMeter]]]:
     """Start a chain whose meters can be updated, the first `on_line` of them on one line."""
     made: dict[int, UpdatableMeter] = {}
 
-    def prepare(chain: Chain) -> None:
+    def make(chain: Chain) -> None:
         made.update(make_updatable(chain))
+        prepare(chain)
 
     async with chain_with_line(
-        folder, meters, on_line=on_line, prepare=prepare, baud=BAUD, poll_events_s=0.0
+        folder, meters, on_line=on_line, prepare=make, baud=BAUD, poll_events_s=0.0
     ) as (chain, shared):
         for number, meter in made.items():
             online = shared.online.get(FIRST + number - 1)
@@ -285,6 +291,66 @@ async def test_other_keys_reach_each_meter_before_it_listens_again(
         assert told_then["blocks_sent"] == 0
         assert all(meter.group.keys == changed for meter in made.values())
         assert broadcasts.members_of(chain.engine, CONCENTRATOR, epoch) == 2
+
+
+def impatient(chain: Chain, seconds: float = 0.3) -> None:
+    """Let the head-end wait for nobody for long."""
+    made = chain.headend_config
+
+    def config() -> HeadEndConfig:
+        whole = made()
+        return replace(whole, campaigns=replace(whole.campaigns, broadcast_wait_s=seconds))
+
+    chain.headend_config = config  # type: ignore[method-assign]
+
+
+@in_loop
+async def test_a_meter_that_is_away_is_not_waited_for_and_gets_all_alone(tmp_path: Path) -> None:
+    patient = replace(
+        TOGETHER, broadcast=1, tries=Tries(first_s=0.05, most_s=0.1, attempts_most=10_000)
+    )
+    prepare = partial(impatient, seconds=0.5)
+    async with street(tmp_path, prepare=prepare) as (chain, shared, made):
+        shared.drops[FIRST + 2].is_cut = True
+        gone = made[3].title
+        campaign_id = begin(chain, patient)
+        await until(lambda: not chain.headend.uplinks.has_route(gone), chain.running_headend)
+
+        def is_over() -> bool:
+            found = broadcasts.runs_of(chain.engine, campaign_id)
+            return bool(found) and found[0].state is GroupState.DONE
+
+        await until(is_over, chain.running_headend)
+        assert target(chain, campaign_id, 3).blocks_there == 0
+        shared.drops[FIRST + 2].is_cut = False
+        told = await done(chain, campaign_id)
+        late = target(chain, campaign_id, 3)
+        assert (late.blocks_heard, late.blocks_sent) == (0, BLOCKS)
+        assert told["blocks_heard"] + told["blocks_sent"] == 3 * BLOCKS
+        assert all(meter.version == NEW for meter in made.values())
+
+
+@in_loop
+async def test_a_concentrator_that_stays_away_ends_the_broadcast_and_gaps_are_filled(
+    tmp_path: Path,
+) -> None:
+    patient = replace(TOGETHER, tries=UNTIRING)
+    async with street(tmp_path, prepare=impatient) as (chain, _, made):
+        campaign_id = begin(chain, patient)
+        await until(lambda: len(made[1].came) >= 3, chain.running_headend)
+        await chain.concentrator_ends()
+
+        def is_over() -> bool:
+            return broadcasts.runs_of(chain.engine, campaign_id)[0].state is GroupState.DONE
+
+        await until(is_over, chain.running_headend)
+        (run,) = broadcasts.runs_of(chain.engine, campaign_id)
+        assert run.note == "its concentrator did not come back"
+        await chain.start_concentrator()
+        told = await done(chain, campaign_id)
+        assert told["blocks_heard"] + told["blocks_sent"] == 3 * BLOCKS
+        assert min(told["blocks_heard"], told["blocks_sent"]) > 0
+        assert all(meter.version == NEW for meter in made.values())
 
 
 @pytest.mark.parametrize("rounds", [-1, 10])

@@ -2,6 +2,7 @@
 """kill -9 of head-ends in the middle of transfers: what a meter has is never sent to it again."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,8 @@ from headend.updatable import UpdatableMeter, add_release, image
 from loops import in_loop
 from openami.exchange.campaign import Act, CampaignState, MeterState
 from openami.exchange.waves import Plan, Share, Tries
-from openami.store import campaign_meters, campaigns
+from openami.store import broadcasts, campaign_meters, campaigns
+from openami.store.broadcasts import GroupState
 from openami.store.campaign_meters import Target
 from postgres import Postgres, running_server
 
@@ -53,13 +55,13 @@ def workers_of(folder: Path, database: str, names: tuple[str, ...]) -> Workers:
     return made
 
 
-def started(engine: Engine, meters: int) -> str:
+def started(engine: Engine, meters: int, plan: Plan = PLAN) -> str:
     campaign_id, _ = campaigns.plan_campaign(
         engine,
         name="spring",
         release_id=add_release(engine, BIG).release_id,
         meter_ids=range(1, meters + 1),
-        plan=PLAN,
+        plan=plan,
         asked_by="ada",
         reason="test",
     )
@@ -125,6 +127,52 @@ def test_a_killed_head_end_sends_only_what_is_missing(
             assert {meter.version for meter in (canary, *others)} == {"openami 1.1.0+0"}
             steps = [step.state.value for step in campaigns.history(made.engine, campaign_id)]
             assert steps == ["planned", "running", "running", "done"]  # each wave opened once
+
+    try:
+        test()
+    finally:
+        made.close()
+
+
+@pytest.mark.long
+def test_a_killed_head_end_goes_on_with_its_broadcast(tmp_path: Path) -> None:
+    made = workers_of(tmp_path, f"sqlite:///{tmp_path}/store.db", ("east",))
+    plan = replace(PLAN, waves=(Share(percent=100),), broadcast=1)
+    killed_at = (40, 100)
+
+    @in_loop
+    async def test() -> None:
+        first, *others = updatable(made)
+        async with made.running():
+            await made.come_up()
+            killed: list[int] = []
+
+            def kill(count: int) -> None:
+                if len(killed) < len(killed_at) and count >= killed_at[len(killed)]:
+                    killed.append(count)
+                    made.workers["east"].kill()
+
+            first.receiver.on_block = kill
+            campaign_id = started(made.engine, len(made.meters), plan)
+            for number in range(1, len(killed_at) + 1):
+                await until(lambda number=number: len(killed) >= number, timeout_s=120.0)  # type: ignore[misc]
+                await made.start_again("east")
+            await until(
+                lambda: campaigns.campaign(made.engine, campaign_id).state is CampaignState.DONE,
+                timeout_s=120.0,
+            )
+            found = targets(made.engine, campaign_id)
+            assert {each.state for each in found} == {MeterState.CONFIRMED}
+            assert {each.initiated for each in found} == {1}
+            for meter in (first, *others):
+                assert set(meter.came) == set(range(BLOCKS))
+                assert meter.version == "openami 1.1.0+0"
+            runs = broadcasts.runs_of(made.engine, campaign_id)
+            assert {run.state for run in runs} == {GroupState.DONE}
+            # What was said since the last note is said again, and is noted once.
+            assert {run.blocks_sent for run in runs} == {BLOCKS}
+            for each in found:
+                assert each.blocks_heard + each.blocks_sent == BLOCKS
 
     try:
         test()

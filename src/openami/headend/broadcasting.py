@@ -38,6 +38,7 @@ from openami.store.leases import Kind, Lease
 log = logging.getLogger(__name__)
 
 COUNTERS: Final = 64  # reserved at a time
+LEAST: Final = 2  # meters; one is told as well alone, and answers
 
 
 class Broadcasting:
@@ -171,7 +172,7 @@ class Broadcasting:
         await run(store.note_run, engine, one, lease)
         log.info("broadcast %d: %d meters, from %d", one.group_id, len(titles), one.position)
         counters, noted_s = range(0), loop.time()
-        while titles and one.position < one.blocks * campaign.plan.broadcast:
+        while len(titles) >= LEAST and one.position < one.blocks * campaign.plan.broadcast:
             if not counters:
                 first = await run(store.reserve, engine, keys.concentrator, keys.epoch, COUNTERS)
                 counters = range(first, first + COUNTERS)

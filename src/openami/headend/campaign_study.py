@@ -5,7 +5,7 @@ Waves, rules and tries are the product's own (`exchange.waves`).  Modelled are t
 block: request and answer, losses, sleep, outages, and that meters share a medium.  Meters of a
 medium are taken a few at a time.  Where a bearer is one shared wire, blocks may be broadcast to all
 meters of the wave first, unacknowledged, and what a meter missed is sent to it alone.  The
-product's transfers are by unicast: broadcast is in this study only.
+product does so through its concentrators (`headend.broadcasting`).
 """
 
 import heapq

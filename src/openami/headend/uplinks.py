@@ -151,6 +151,9 @@ class Uplinks:
             del self._carriers[carrier.title]
             self.on_carrier(carrier.title, False)  # noqa: FBT003
             self._end_sessions(carrier.title, reason)
+            for (title, _), done in self._orders.items():
+                if title == carrier.title and not done.done():
+                    done.set_exception(WireError(f"{carrier.wire.name} is gone: {reason}"))
         for title in list(carrier.attached):
             self._detach(carrier, title, reason)
 

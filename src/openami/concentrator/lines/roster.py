@@ -125,6 +125,11 @@ class Roster:
         self._search_s = now_s
         self._first = set(self._search)  # not looked at since the start
 
+    @property
+    def has_requests(self) -> bool:
+        """Whether a meter is to be asked, or told, something of the head-end's."""
+        return bool(self._waiting)
+
     def ask(self, station: Station, request: Request) -> bool:
         """Queue a request; False when too many of that meter wait."""
         if len(station.requests) >= MOST_REQUESTS:

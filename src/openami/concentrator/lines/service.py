@@ -16,7 +16,7 @@ from openami.concentrator.lines.asking import Asker, NoAnswerError
 from openami.concentrator.lines.bus import Bus
 from openami.concentrator.lines.config import LineConfig
 from openami.concentrator.lines.port import port_of
-from openami.concentrator.lines.roster import Request, Roster, Station, Turn, What
+from openami.concentrator.lines.roster import ROW, Request, Roster, Station, Turn, What
 from openami.concentrator.registry import Registry, Seen
 from openami.concentrator.relay import Relay
 from openami.dlms.errors import DlmsError
@@ -93,6 +93,8 @@ class HdlcLine:
         self._asker = Asker(config, self._bus)
         self._lines: dict[bytes, StationLine] = {}  # attached, by title
         self._wake = asyncio.Event()
+        self._ended = False
+        self._row = 0  # words for all since anything else had its turn
         self._announcements: deque[tuple[int, bytes, asyncio.Future[bool]]] = deque()
         self._down_s: float | None = self._loop.time()
         self._told_down = False
@@ -123,6 +125,9 @@ class HdlcLine:
     def announce(self, client: int, apdu: bytes) -> asyncio.Future[bool]:
         """Queue a word for all meters; its future tells whether it went out."""
         gone: asyncio.Future[bool] = self._loop.create_future()
+        if self._ended:
+            gone.set_result(False)
+            return gone
         self._announcements.append((client, apdu, gone))
         self._wake.set()
         return gone
@@ -143,27 +148,39 @@ class HdlcLine:
                     await asyncio.sleep(CLOSED_S)
                     continue
                 self._line_up()
-                await self._announce()  # one at a time: between two of them others have their turn
+                if await self._announce():
+                    continue
                 turn = self.roster.next(self._loop.time())
                 if turn is not None:
                     await self._take(turn)
                 elif not self._announcements:
                     await self._rest(self.roster.due_s())
         finally:
+            self._ended = True
             self._drop_announcements()
             self._bus.port.close()
             self._detach_all()
 
-    async def _announce(self) -> None:
-        if not self._announcements:
-            return
+    async def _announce(self) -> bool:
+        """Say what is for all, unless it is somebody else's turn; tell whether it was ours.
+
+        A request goes between any two words, and what else is due after a row of them.
+        """
+        if not self._announcements or self._row >= (1 if self.roster.has_requests else ROW):
+            self._row = 0
+            return False
+        self._row += 1
         client, apdu, gone = self._announcements.popleft()
+        went = False
         try:
             await self._asker.announce(client, apdu)
+            went = True
         except WireError as error:
             log.info("line %s: a broadcast is lost: %s", self.name, error)
-        if not gone.done():
-            gone.set_result(self._bus.port.is_open)
+        finally:  # also where the line ends meanwhile: somebody waits for it
+            if not gone.done():
+                gone.set_result(went)
+        return True
 
     def _drop_announcements(self) -> None:
         for _, _, gone in self._announcements:
