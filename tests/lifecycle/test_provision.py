@@ -397,3 +397,19 @@ def test_a_lost_file_of_key_pairs_or_a_lost_certificate_is_told(tmp_path: Path) 
     (layout.headend / "keypairs.json").write_text('{"format": "openami-keypairs-1"}')
     with pytest.raises(ConfigurationError, match="holds no key pairs"):
         provision(layout, Plan(meters=1, installed_us=0, suite=1))
+
+
+def test_meters_join_one_whose_keys_are_in_its_secure_world(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "var")
+    plan = Plan(meters=1, installed_us=0)
+    provision(layout, plan)
+    home = layout.meter(meter_title(1))
+    (home / "attestation-pub.pem").write_text("as of a meter that was personalised")
+    (home / "keys.json").unlink()
+    before = json.loads((layout.headend / "shipment.json").read_text())["meters"]
+
+    provision(layout, replace(plan, meters=3))
+
+    after = json.loads((layout.headend / "shipment.json").read_text())["meters"]
+    assert after[:1] == before
+    assert len(after) == 3

@@ -274,21 +274,25 @@ def _verify_device(folder: Path, title: bytes, role: Role) -> None:
 
 
 def _ship(layout: Layout, plan: Plan, progress: Progress) -> None:
-    """Write `shipment.json`, unless it lists these very meters already."""
+    """Write `shipment.json`, unless it lists these very meters already.
+
+    Rows of meters that were shipped stay: the keys of one that was personalised are nowhere else.
+    """
     path = layout.headend / "shipment.json"
     titles = [hexed(meter_title(meter_id)) for meter_id in range(1, plan.meters + 1)]
+    shipped: dict[str, dict[str, object]] = {}
     if path.exists():
         remedy = "remove it; it is written again from the meters' folders"
         try:
-            shipped = [row["title"] for row in read_json(path, remedy)["meters"]]
+            shipped = {row["title"]: row for row in read_json(path, remedy)["meters"]}
         except (KeyError, TypeError) as error:
             raise ConfigurationError(f"{path} is no shipment: {remedy}") from error
-        if shipped == titles:
+        if list(shipped) == titles:
             return
     wrap = KeyStore(layout.headend / "keystore").wrap
     rows = []
-    for meter_id in range(1, plan.meters + 1):
-        rows.append(_shipped(layout, plan, meter_id, wrap))
+    for meter_id, title in enumerate(titles, start=1):
+        rows.append(shipped.get(title) or _shipped(layout, plan, meter_id, wrap))
         progress("keys", meter_id, plan.meters)
     concentrators = [
         {"name": name, "title": hexed(plan.concentrator_of(name)), "region": name}
