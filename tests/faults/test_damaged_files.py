@@ -68,6 +68,7 @@ CASES = [
     Case(f"{FULL}/profile.ring", "meter", FULL, "set aside", goes_on=True, damages=("random",)),
     Case(f"{FULL}/counters.cell", "meter", FULL, "set aside", goes_on=True, damages=("random",)),
     Case(f"{FULL}/management.cell", "meter", FULL, "set aside", goes_on=True, damages=()),
+    Case(f"{FULL}/alarms.cell", "meter", FULL, "set aside", goes_on=True, damages=()),
     Case(
         f"{FULL}/metrology/metrology.journal",
         "meter",
