@@ -350,7 +350,7 @@ def _bundle(said: Mapping[str, Any]) -> BundleOrder:
     refuse_unknown(said, ("items", "on_failure"), "bundle")
     rows = _some(said.get("items"), "bundle.items")
     on_failure = said.get("on_failure", "stop")
-    if on_failure not in {"stop", "continue"}:
+    if on_failure not in ("stop", "continue"):  # a tuple: it may be a list
         raise OrderError(f"bundle.on_failure is {on_failure!r}: give stop or continue")
     items = tuple(_item(row, f"bundle.items[{n}]") for n, row in enumerate(rows))
     return BundleOrder(items=items, goes_on=on_failure == "continue")

@@ -145,7 +145,7 @@ def tariff_order(said: Mapping[str, Any]) -> TariffOrder:
 
 
 def _activate(said: object) -> datetime | str:
-    if said in {"now", "later"}:
+    if said in ("now", "later"):  # a tuple: it may be a list
         return str(said)
     try:
         found = datetime.fromisoformat(str(said))
@@ -227,9 +227,11 @@ def _rows(
 
 
 def _name(said: object, place: str) -> bytes:
-    if not isinstance(said, str) or not 1 <= len(said.encode()) <= MOST_LETTERS:
+    # JSON may hold half a letter, which has no octets.
+    octets = said.encode(errors="ignore") if isinstance(said, str) else b""
+    if octets.decode() != said or not 1 <= len(octets) <= MOST_LETTERS:
         raise TariffError(f"{place} is {said!r}: give a name of 1 to {MOST_LETTERS} letters")
-    return said.encode()
+    return octets
 
 
 def _number(said: object, place: str, least: int, most: int) -> int:
