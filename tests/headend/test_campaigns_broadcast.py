@@ -304,6 +304,7 @@ def impatient(chain: Chain, seconds: float = 0.3) -> None:
     chain.headend_config = config  # type: ignore[method-assign]
 
 
+@pytest.mark.long
 @in_loop
 async def test_a_meter_that_is_away_is_not_waited_for_and_gets_all_alone(tmp_path: Path) -> None:
     patient = replace(
