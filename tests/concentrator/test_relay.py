@@ -106,6 +106,33 @@ def test_a_full_quota_gives_no_receipt_and_one_warning(caplog: pytest.LogCapture
     assert len(caplog.records) == 2  # room in between: a new alarm
 
 
+def test_room_is_told_of_by_a_new_push_and_for_what_was_full() -> None:
+    it = Setting()
+    told: list[tuple[str, Outcome]] = []
+    it.relay.on_full = lambda _title, outcome: told.append(("full", outcome))
+    it.relay.on_room = lambda _title, outcome: told.append(("room", outcome))
+    for outcome in (Outcome.FULL, Outcome.KNOWN, Outcome.FULL, Outcome.NO_ROOM, Outcome.STORED):
+        it.push()
+        it.answer(outcome)
+    assert told == [  # one that lies in a full journal already makes no room there
+        ("full", Outcome.FULL),
+        ("full", Outcome.NO_ROOM),
+        ("room", Outcome.NO_ROOM),
+        ("room", Outcome.FULL),
+    ]
+
+
+def test_a_journal_has_room_again_whoever_finds_it() -> None:
+    it = Setting()
+    told: list[tuple[bytes, Outcome]] = []
+    it.relay.on_room = lambda title, outcome: told.append((title, outcome))
+    it.push()
+    it.answer(Outcome.NO_ROOM)
+    it.relay.from_meter(OTHER, Line(), 1, 64, PUSH)
+    it.answer(Outcome.STORED)
+    assert told == [(OTHER, Outcome.NO_ROOM)]
+
+
 def test_a_journal_that_cannot_be_written_gives_no_receipt() -> None:
     it = Setting()
     it.push()

@@ -46,7 +46,6 @@ class Observer:
         self._relay = relay
         self._writer = writer
         self._bearer = config.bearer or config.meters_listen.scheme
-        self._no_room = False
         self._failing = False
         relay.own_title = config.title
         relay.on_line = self._line
@@ -98,14 +97,12 @@ class Observer:
         now = datetime.now(UTC)
         if outcome is Outcome.FULL:
             self._registry.note(NoticeCode.QUOTA_FULL, now, title)
-        elif not self._no_room:
-            self._no_room = True
+        else:
             self._registry.note(NoticeCode.JOURNAL_FULL, now)
 
-    def _room(self, title: bytes) -> None:
+    def _room(self, title: bytes, outcome: Outcome) -> None:
         now = datetime.now(UTC)
-        if self._no_room:
-            self._no_room = False
-            self._registry.note(NoticeCode.JOURNAL_FREE, now)
-        else:
+        if outcome is Outcome.FULL:
             self._registry.note(NoticeCode.QUOTA_FREE, now, title)
+        else:
+            self._registry.note(NoticeCode.JOURNAL_FREE, now)

@@ -73,8 +73,9 @@ class Relay:
         on_confirm: Called with meter and long-invoke-id of an end receipt.
         on_change: Called when a meter came or went.
         on_line: Called with a meter and its new connection, or None when it is gone.
-        on_full: Called with a meter and why when its push found no room, once until there is room.
-        on_room: Called with a meter whose push found room again.
+        on_full: Called with a meter and why when its push found no room: once a meter for its
+            quota, and once for all when the journal has no room.
+        on_room: Called with a meter and which of both is over when a new push of it was stored.
         on_collected: Called with a meter and what it answered to a sealed request.
         own_title: The concentrator's; frames for it go to `on_own`.
         on_own: Called with source, destination and APDU of a frame for the concentrator itself.
@@ -88,7 +89,7 @@ class Relay:
         self.on_change: Callable[[Attachment], None] = lambda _attachment: None
         self.on_line: Callable[[bytes, Line | None], None] = lambda _title, _line: None
         self.on_full: Callable[[bytes, Outcome], None] = lambda _title, _outcome: None
-        self.on_room: Callable[[bytes], None] = lambda _title: None
+        self.on_room: Callable[[bytes, Outcome], None] = lambda _title, _outcome: None
         self.own_title = b""
         self.on_collected: Callable[[bytes, bytes], None] = lambda _title, _apdu: None
         self.on_own: Callable[[int, int, bytes], None] = lambda _source, _destination, _apdu: None
@@ -96,7 +97,8 @@ class Relay:
         self._real_us = real_us
         self._now = now
         self._meters: dict[bytes, tuple[Line, datetime]] = {}
-        self._full: set[bytes] = set()
+        self._full: set[bytes] = set()  # meters at their quota
+        self._no_room = False  # for anybody
 
     @property
     def attached(self) -> int:
@@ -217,9 +219,7 @@ class Relay:
                 return
             case Outcome.STORED:
                 self.on_kept()
-        if title in self._full:
-            self._full.discard(title)
-            self.on_room(title)
+                self._note_room(title)
         confirm = DataNotificationConfirm(
             long_invoke_id_and_priority=LongInvokeIdAndPriority(invoke_id)
         )
@@ -228,16 +228,29 @@ class Relay:
 
     def _note_full(self, title: bytes, outcome: Outcome) -> None:
         self.tally.full += 1
-        if title not in self._full:
+        by_quota = outcome is Outcome.FULL
+        if title in self._full if by_quota else self._no_room:
+            return
+        if by_quota:
             self._full.add(title)
-            self.on_full(title, outcome)
-            by_quota = outcome is Outcome.FULL
-            log.warning(
-                "meter %s: %s, it keeps its readings itself; bring the head-end back or raise %s",
-                title.hex().upper(),
-                "its quota in the journal is used up" if by_quota else "the journal has no room",
-                "quota_per_meter" if by_quota else "most_octets",
-            )
+        else:
+            self._no_room = True
+        self.on_full(title, outcome)
+        log.warning(
+            "meter %s: %s, it keeps its readings itself; bring the head-end back or raise %s",
+            title.hex().upper(),
+            "its quota in the journal is used up" if by_quota else "the journal has no room",
+            "quota_per_meter" if by_quota else "most_octets",
+        )
+
+    def _note_room(self, title: bytes) -> None:
+        """Learn that a new push was stored; one that lay there already says nothing of room."""
+        if self._no_room:
+            self._no_room = False
+            self.on_room(title, Outcome.NO_ROOM)
+        if title in self._full:
+            self._full.discard(title)
+            self.on_room(title, Outcome.FULL)
 
     def _tell(self, title: bytes, *, attached: bool) -> None:
         self.on_change(Attachment(title=title, attached=attached, since=self._now()))
