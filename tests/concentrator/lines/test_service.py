@@ -14,6 +14,7 @@ from concentrator.lines.sharedline import SharedLine
 from loops import in_loop
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.registry import read_notices
+from openami.concentrator.relay import NOT_ATTACHED
 from openami.concentrator.sqlitefile import open_reader
 from openami.cosem.classes.disconnect import ControlState
 from openami.exchange.field import Notice, NoticeCode
@@ -168,6 +169,20 @@ async def test_a_dead_meter_does_not_hold_up_the_line_and_is_found_again(tmp_pat
         dead.due_s = 0.0  # its pause is over
         await all_found(chain)
         assert await chain.headend.sessions.run(1, Urgency.COMMAND, state_of)
+
+
+@in_loop
+async def test_a_client_that_no_frame_can_name_is_answered_for(tmp_path: Path) -> None:
+    async with chain_with_line(tmp_path, meters=1) as (chain, _):
+        await all_found(chain)
+        said: list[bytes] = []
+        title = chain.meters[1].title
+        send = chain.headend.uplinks.open_session(title, 300, said.append, lambda _reason: None)
+        send(bytes.fromhex("C0 01 C1 00 08 00 00 01 00 00 FF 02 00"))
+        await until(lambda: said, chain.running_concentrator)
+        assert said == [NOT_ATTACHED]
+        state = await chain.headend.sessions.run(1, Urgency.COMMAND, state_of)
+        assert state is ControlState.CONNECTED
 
 
 @in_loop

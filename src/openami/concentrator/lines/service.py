@@ -28,6 +28,7 @@ from openami.transport.wire import WireError
 log = logging.getLogger(__name__)
 
 CLOSED_S: Final = 0.05  # from one look to the next at a line that is not there
+MOST_CLIENT: Final = 0x7F  # the address of a client has 7 bits (IEC 62056-46, 6.4.2.2)
 DOWN_AFTER_S: Final = 5.0  # a line that was gone for less is no news
 
 
@@ -113,7 +114,7 @@ class HdlcLine:
 
     def ask(self, station: Station, request: Request) -> bool:
         """Queue an APDU for a meter; False where it cannot be asked."""
-        if not station.is_there or not self.is_up:
+        if not station.is_there or not self.is_up or request.client > MOST_CLIENT:
             return False
         if request.client == PUSH_CLIENT:
             self.roster.tell(station, request)  # a receipt: nobody answers it
@@ -135,7 +136,7 @@ class HdlcLine:
     def leave(self, station: Station) -> None:
         """Forget that a meter hangs here: it came elsewhere."""
         self._lines.pop(station.title, None)
-        self.roster.missed(station, self._loop.time())
+        self._give_up(station)
 
     async def run(self) -> None:
         """Give turns until cancelled."""
@@ -211,21 +212,21 @@ class HdlcLine:
                     await self._search(station)
         except NoAnswerError as error:
             self._missed(station, str(error))
-        except WireError as error:
+        except (WireError, DlmsError) as error:
             self._say(station, str(error))
             if turn.what is What.LOOK:  # something is there, and it is not known to be the meter
-                self.roster.missed(station, self._loop.time())
+                self._give_up(station)
             else:
                 self.roster.answered(station, self._loop.time())
         if station.is_there and station.title not in self._lines:
             # It came elsewhere while it had its turn: here it is looked for, and not asked.
-            self.roster.missed(station, self._loop.time())
+            self._give_up(station)
 
     async def _request(self, station: Station, request: Request) -> None:
         line = self._lines.get(station.title)
         try:
             answers = await self._asker.request(station, request)
-        except WireError:
+        except (WireError, DlmsError):
             self._relay.unreachable(station.title, request.server, request.client)
             raise
         self.roster.answered(station, self._loop.time())
@@ -287,11 +288,14 @@ class HdlcLine:
         self._relay.attach(title, line)
 
     def _missed(self, station: Station, why: str) -> None:
-        left = self.roster.missed(station, self._loop.time())
         self._detach(station)
-        for request in left:
-            self._relay.unreachable(station.title, request.server, request.client)
+        self._give_up(station)
         self._say(station, why)
+
+    def _give_up(self, station: Station) -> None:
+        """Look for a meter again later, and answer for it what waited."""
+        for request in self.roster.missed(station, self._loop.time()):
+            self._relay.unreachable(station.title, request.server, request.client)
 
     def _detach(self, station: Station) -> None:
         line = self._lines.pop(station.title, None)
