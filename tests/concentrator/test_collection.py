@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sealed requests: handed in advance, carried out while the head-end is away, opened there."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -104,6 +105,25 @@ async def test_a_killed_concentrator_still_has_its_plans(tmp_path: Path) -> None
         chain.concentrator.collection.look_s = 0.02
         await chain.meters[1].connect(chain.meters_url)
         await until(lambda: chain.concentrator.collection.collected >= 2)
+        await start_headend(chain)
+
+
+@in_loop
+async def test_an_answer_that_comes_late_is_kept(tmp_path: Path) -> None:
+    async with planned_chain(tmp_path, meters=1) as chain:
+        collection, meter = chain.concentrator.collection, chain.meters[1]
+        collection.answer_s = 0.0  # whoever was asked is late at the next look
+        collection.look_s = 3600.0  # the looks are ours
+        meter.hold()
+        await chain.headend_ends()
+        while not collection._asked:
+            await collection.look()
+            await asyncio.sleep(0.02)
+        (last,) = collection._plans.due(2**62, offline=True, most=1)
+        collection._plans.note(last.title, last.number, RequestState.SENT)  # no other is due now
+        await collection.look()
+        meter.go_on()
+        await until(lambda: collection.collected == 1, chain.running_concentrator)
         await start_headend(chain)
 
 

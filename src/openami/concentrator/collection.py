@@ -28,7 +28,7 @@ from openami.runtime.clock import real_us
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
-ANSWER_S: Final = 60.0  # an answer that takes longer will not come
+ANSWER_S: Final = 60.0  # after it a meter holds up no other; on a slow line an answer may come yet
 MOST_AT_ONCE: Final = 32  # meters that are asked at a time
 
 
@@ -46,11 +46,14 @@ class Collection:
 
     Attributes:
         look_s: From one look for what is due to the next.
+        answer_s: How long an answer is waited for before others are asked instead; one that comes
+            later is kept all the same, as the meter takes that request no second time.
         collected: Answers that are in the journal.
         refused: Requests that a meter refused, or answered with something else.
     """
 
     look_s = LOOK_S
+    answer_s = ANSWER_S
 
     def __init__(
         self,
@@ -102,13 +105,13 @@ class Collection:
 
     async def look(self) -> None:
         """Ask what is due now."""
-        late_s = self._loop.time() - ANSWER_S
-        self._asked = {t: one for t, one in self._asked.items() if one.since_s > late_s}
-        most = MOST_AT_ONCE - len(self._asked)
+        late_s = self._loop.time() - self.answer_s
+        waited_for = {title for title, one in self._asked.items() if one.since_s > late_s}
+        most = MOST_AT_ONCE - len(waited_for)
         due = await asyncio.to_thread(
             self._plans.due, real_us(), offline=not self._is_online(), most=MOST_AT_ONCE * 8
         )
-        ready = [d for d in due if d.title not in self._asked and self._relay.is_attached(d.title)]
+        ready = [d for d in due if d.title not in waited_for and self._relay.is_attached(d.title)]
         for each in ready[:most]:
             await self._ask(each)
 
