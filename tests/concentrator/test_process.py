@@ -15,6 +15,7 @@ from loops import in_loop
 from openami.cli.concentrator import concentrator as command
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
+from openami.exchange.field import NoticeCode
 from openami.runtime.errors import ConfigurationError, UserError
 from openami.runtime.status import read_statuses
 from openami.transport.endpoint import dial
@@ -198,6 +199,24 @@ async def test_the_status_says_what_matters(tmp_path: Path) -> None:
     }
     stop.set()
     await task
+    chain.close()
+
+
+@in_loop
+async def test_the_head_end_is_told_of_every_damaged_file(tmp_path: Path) -> None:
+    chain = Chain(tmp_path, meters=1)
+    config = chain.concentrator_config()
+    for path in (config.journal, config.plans, config.registry):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"no database" * 1000)
+    service = Concentrator(config)
+    told = {notice.code: notice.text for notice in service.registry.untold(10)}
+    assert told == {
+        NoticeCode.STARTED: "",
+        NoticeCode.JOURNAL_SET_ASIDE: f"{config.journal.name}.damaged-1",
+        NoticeCode.PLANS_SET_ASIDE: f"{config.plans.name}.damaged-1",
+        NoticeCode.REGISTRY_SET_ASIDE: f"{config.registry.name}.damaged-1",
+    }
     chain.close()
 
 

@@ -2,6 +2,7 @@
 """Enters into the registry what goes on: who came, how good the links are, what failed."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -52,12 +53,13 @@ class Observer:
         relay.on_full = self._full
         relay.on_room = self._room
 
-    def began(self, set_aside: str) -> None:
-        """Note that the process began."""
+    def began(self, set_aside: Mapping[NoticeCode, str]) -> None:
+        """Note that the process began, and under which names it kept damaged files, if any."""
         now = datetime.now(UTC)
         self._registry.note(NoticeCode.STARTED, now)
-        if set_aside:
-            self._registry.note(NoticeCode.JOURNAL_SET_ASIDE, now, text=set_aside)
+        for code, name in set_aside.items():
+            if name:
+                self._registry.note(code, now, text=name)
 
     def ended(self) -> None:
         """Note that the process was stopped in order."""

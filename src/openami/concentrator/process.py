@@ -32,7 +32,7 @@ from openami.device.alone import alone
 from openami.device.files import SECURE
 from openami.device.handover import Handover
 from openami.device.trial import Checks
-from openami.exchange.field import Heartbeat, Notice
+from openami.exchange.field import Heartbeat, Notice, NoticeCode
 from openami.exchange.orders import Broadcast, decode_order
 from openami.runtime.clock import real_us, to_us
 from openami.runtime.errors import ConfigurationError, ExitCode
@@ -128,7 +128,13 @@ class Concentrator:
         self.uplink.on_order = self._order
         self._orders: set[asyncio.Task[None]] = set()
         self.lines = [HdlcLine(line, self.relay, self.registry) for line in config.lines]
-        self.observer.began(self.journal.set_aside)
+        self.observer.began(
+            {
+                NoticeCode.JOURNAL_SET_ASIDE: self.journal.set_aside,
+                NoticeCode.PLANS_SET_ASIDE: self.plans.set_aside,
+                NoticeCode.REGISTRY_SET_ASIDE: self.registry.set_aside,
+            }
+        )
         if self.firmware is not None:
             self.firmware.bind(
                 self.checks(),

@@ -82,6 +82,7 @@ class Registry:
 
     Attributes:
         failing: Why it cannot be written; empty when it can.
+        set_aside: Name of a damaged file that was found in its place; empty: there was none.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,7 +93,7 @@ class Registry:
         """
         self.path = path
         self.failing = ""
-        self._connection, _ = open_file(path, LAYOUT)
+        self._connection, self.set_aside = open_file(path, LAYOUT)
         left = read_links(self._connection)
         self._links = {link.title: replace(link, attached=False) for link in left}
         self._untold = deque(read_notices(self._connection, told=False))

@@ -64,6 +64,8 @@ class NoticeCode(IntEnum):
     JOURNAL_FAILING = 14
     JOURNAL_WRITTEN_AGAIN = 15
     JOURNAL_SET_ASIDE = 16
+    PLANS_SET_ASIDE = 17
+    REGISTRY_SET_ASIDE = 18
     LINE_DOWN = 20
     LINE_UP = 21
     METER_WITHOUT_TITLE = 22
@@ -84,6 +86,8 @@ NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
     NoticeCode.JOURNAL_FAILING: "the journal cannot be written; nothing is receipted",
     NoticeCode.JOURNAL_WRITTEN_AGAIN: "the journal is written again",
     NoticeCode.JOURNAL_SET_ASIDE: "a damaged journal was set aside; an empty one goes on",
+    NoticeCode.PLANS_SET_ASIDE: "damaged plans were set aside; meters are read by new ones only",
+    NoticeCode.REGISTRY_SET_ASIDE: "a damaged list of meters was set aside; an empty one goes on",
     NoticeCode.LINE_DOWN: "a line of meters is gone",
     NoticeCode.LINE_UP: "a line of meters is back",
     NoticeCode.METER_WITHOUT_TITLE: "a meter on a line does not say its system title",
