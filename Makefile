@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UP_ARGS ?=
 PURE ?=
-JOBS ?= 2
+# Many tests wait for processes that they started: three at once keep two cores busy.
+JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 .PHONY: help up firmware setup setup-dev setup-peers check format test test-compiled test-long compiled use-compiled use-source bench lock clean

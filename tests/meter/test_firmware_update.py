@@ -212,9 +212,10 @@ def test_a_transfer_goes_on_after_the_management_was_killed(tmp_path: Path) -> N
             "not-confirmed",
             marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             lambda text: text.replace("def main(", "def main(_):\n    while 1: pass\ndef other("),
             "not-confirmed",
+            marks=pytest.mark.long,
         ),
         (
             lambda text: text.replace(
