@@ -18,9 +18,10 @@ from openami.access.accounts import record
 from openami.cli.headend_campaign_report import report
 from openami.cli.headend_campaign_study import study
 from openami.cli.headend_store import HOME_OPTION, meters_text, opened
-from openami.cli.image_files import FILE, NUMBER, image_of, key_of, octets_of
+from openami.cli.image_files import FILE, NUMBER, key_of, octets_of
 from openami.cli.progress import Bar, bar
 from openami.cli.ranges import FiniteRange
+from openami.cli.release_files import release_of
 from openami.device.payload.identity import CONCENTRATOR_CLASS_ID
 from openami.exchange.campaign import ENDED, Act, CampaignState
 from openami.exchange.waves import (
@@ -39,7 +40,7 @@ from openami.firmware.errors import ImageError, Reason
 from openami.firmware.image import Image
 from openami.firmware.keys import public_key
 from openami.firmware.tlv import TlvType
-from openami.firmware.verify import Policy, verify
+from openami.firmware.verify import Policy
 from openami.headend.campaign_report import Report, summary
 from openami.runtime.errors import ExitCode, UserError
 from openami.store import campaigns, registry, releases
@@ -184,23 +185,10 @@ def _for_meters(image: Image) -> None:
 
 
 def _release(given: dict[str, Any]) -> tuple[Release, bytes]:
-    file: Path = given["file"]
-    octets, image = octets_of(file), image_of(file)
     keys = tuple(key_of(path, public_key) for path in given["keys"])
-    try:
-        good = verify(image, Policy(keys=keys, counter=given["counter"], judge=_for_meters))
-    except ImageError as error:
-        remedy = "plan with an image that `openami image verify` accepts"
-        raise UserError(f"{file} is not sent to anybody: {error}; {remedy}") from None
-    release = Release.of(
-        octets,
-        name=file.name,
-        version=str(good.version),
-        digest=good.digest,
-        keyhash=good.keyhash,
-        by=getpass.getuser(),
-    )
-    return release, octets
+    demanded = Policy(keys=keys, counter=given["counter"], judge=_for_meters)
+    remedy = "plan with an image that `openami image verify` accepts"
+    return release_of(given["file"], demanded, remedy)
 
 
 def _plan(given: dict[str, Any]) -> Plan:

@@ -8,7 +8,7 @@ it.
 import getpass
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,14 +17,13 @@ import click
 from openami.access.accounts import record
 from openami.access.custody import Custody
 from openami.cli.headend_store import HOME_OPTION, opened, time_text
-from openami.cli.image_files import FILE, NUMBER, image_of, key_of, octets_of
+from openami.cli.image_files import FILE, NUMBER, key_of
+from openami.cli.release_files import release_of
 from openami.concentrator.own.banks import KIND
 from openami.concentrator.own.keys import load_keys
 from openami.device.payload.judge import policy
 from openami.exchange.campaign import ENDED, SENDING, MeterState
-from openami.firmware.errors import ImageError
 from openami.firmware.keys import public_key
-from openami.firmware.verify import verify
 from openami.headend.config import HeadEndConfig
 from openami.headend.registry_import import load_shipment
 from openami.runtime.errors import ExitCode, UserError
@@ -147,6 +146,8 @@ def status(*, home: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_plain(row) for row in found], indent=1))
         return
+    if not found:
+        click.echo("no update of a concentrator was asked for")
     for row in found:
         click.echo(f"{_line(row)} (by {row.asked_by}, {time_text(row.asked_real_us)}: {row.why})")
 
@@ -180,23 +181,7 @@ def _title(home: Path, which: str) -> bytes:
 
 
 def _release(file: Path, keys: tuple[Path, ...], counter: int | None) -> tuple[Release, bytes]:
-    octets, image = octets_of(file), image_of(file)
     trusted = tuple(key_of(path, public_key) for path in keys)
-    demanded = policy(trusted, kind=KIND)
-    try:
-        good = verify(image, demanded)
-        if counter is not None and (good.security_counter or 0) < counter:
-            found = f"security counter {good.security_counter}, at least {counter} is demanded"
-            raise UserError(f"{file} is not sent to anybody: {found}")
-    except ImageError as error:
-        remedy = "give a concentrator's image that is signed with one of the keys"
-        raise UserError(f"{file} is not sent to anybody: {error}; {remedy}") from None
-    release = Release.of(
-        octets,
-        name=file.name,
-        version=str(good.version),
-        digest=good.digest,
-        keyhash=good.keyhash,
-        by=getpass.getuser(),
-    )
-    return release, octets
+    demanded = replace(policy(trusted, kind=KIND), counter=counter)
+    remedy = "give a concentrator's image that is signed with one of the keys"
+    return release_of(file, demanded, remedy)
