@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from openami.runtime.clock import to_us
-from openami.web.rendering import Shown, channel
+from openami.web.rendering import Shown, channel, outcome
 from web.ami import Ami
 
 
@@ -37,3 +37,24 @@ def test_every_channel_has_words() -> None:
         "import register",
         "export register",
     ]
+
+
+def test_alarms_are_named_and_registers_are_hexadecimal() -> None:
+    result = {
+        "registers": {
+            "1": {"register": 0x2001, "filter": 0xFFFFFFFF, "descriptor": 0},
+            "0": {"register": 0},
+        },
+        "alarms": [
+            {"register": 1, "bit": 0, "kind": "terminal-cover", "text": "terminal cover removed"},
+            {"register": 1, "bit": 13, "kind": "unknown", "text": ""},
+        ],
+    }
+    assert outcome(result) == (
+        "alarm register 1 00002001 · error register 00000000 · terminal cover removed"
+        " · register 1, bit 13"
+    )
+
+
+def test_what_a_read_says_has_units() -> None:
+    assert outcome({"voltage_dv": 2304}).startswith("230.4")

@@ -111,12 +111,26 @@ def outcome(result: Mapping[str, object]) -> str:
         if name == "items" and isinstance(value, list):
             parts += [f"{item['kind']} {item['state'] or 'waits'}" for item in value]
             continue
+        if name == "alarms" and isinstance(value, list):
+            parts += [
+                each["text"] or f"register {each['register']}, bit {each['bit']}" for each in value
+            ]
+            continue
+        if name == "registers" and isinstance(value, Mapping):
+            parts += [
+                f"{_register(number)} {word['register']:08X}" for number, word in value.items()
+            ]
+            continue
         if name in OUTCOMES and isinstance(value, int):
             divisor, digits, unit = OUTCOMES[name]
             parts.append(f"{Decimal(value) / divisor:,.{digits}f}{THIN}{unit}")
         else:
             parts.append(f"{name.replace('_', ' ')} {value}")
     return " · ".join(parts)
+
+
+def _register(number: str) -> str:
+    return f"alarm register {number}" if number != "0" else "error register"
 
 
 class Shown:
