@@ -16,11 +16,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
-from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
-from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 from openami.exchange.events import EventCode
-from openami.exchange.notice import ALARM_PUSH_SETUP, BODY
+from openami.exchange.notice import ALARM_PUSH_SETUP, BODY, packed, unpacked
 
 CLAUSE: Final = "docs/alarms.md, 2"
 BITS: Final = 32
@@ -141,44 +139,23 @@ class AlarmNotice:
     confirmed: bool = True
 
     def encode(self) -> bytes:
-        return self.FORMAT.pack(
-            0x0F,
-            LongInvokeIdAndPriority.of(0, confirmed=self.confirmed),
-            0,
-            b"\x02\x06",
-            b"\x09\x06",
-            self.push_setup.encode(),
-            0x06,
-            self.at_s,
-            0x11,
-            self.code,
-            0x06,
-            self.descriptor,
-            0x06,
-            self.register,
-            0x06,
-            self.error,
-        )
+        told = self.at_s, self.code, self.descriptor, self.register, self.error
+        return packed(self.FORMAT, self.TAGS, self.push_setup, told, confirmed=self.confirmed)
 
     @classmethod
     def decode(cls, octets: bytes) -> Self:
         """Read a whole notice; raises `DecodeError`."""
-        if len(octets) != cls.FORMAT.size:
-            problem = f"an alarm notice has {cls.FORMAT.size} octets, not {len(octets)}"
-            raise DecodeError(problem, octets, 0, CLAUSE)
-        tag, invoke_id, date_time, body, name, setup, *rest = cls.FORMAT.unpack(octets)
-        if (tag, date_time, body, name, *rest[::2]) != cls.TAGS:
-            problem = "an alarm notice is {push setup, UNIX time, code, descriptor, registers}"
-            raise DecodeError(problem, octets, 0, CLAUSE)
-        at_s, code, descriptor, register, error = rest[1::2]
+        problem = "an alarm notice is {push setup, UNIX time, code, descriptor, registers}"
+        confirmed, push_setup, told = unpacked(cls.FORMAT, cls.TAGS, octets, problem, CLAUSE)
+        at_s, code, descriptor, register, error = told
         return cls(
             at_s=at_s,
             code=code,
             descriptor=descriptor,
             register=register,
             error=error,
-            push_setup=Obis.decode(setup),
-            confirmed=LongInvokeIdAndPriority(invoke_id).confirmed,
+            push_setup=push_setup,
+            confirmed=confirmed,
         )
 
 

@@ -10,7 +10,9 @@ for how long there was no supply.
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar, Final, Self
 
 from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
@@ -20,6 +22,35 @@ from openami.dlms.obis import Obis
 CLAUSE: Final = "docs/outages.md, 2"
 ALARM_PUSH_SETUP: Final = Obis(0, 4, 25, 9, 0, 255)
 BODY: Final = slice(5, 8)  # date-time absent, structure of four
+
+
+Tags = tuple[int | bytes, ...]
+
+
+def packed(
+    form: struct.Struct, tags: Tags, push_setup: Obis, told: Iterable[int], *, confirmed: bool
+) -> bytes:
+    """Return a notice: `tags` are of its head, then one before each number that is told."""
+    tag, date_time, body, name, *kinds = tags
+    numbers = chain.from_iterable(zip(kinds, told, strict=True))
+    invoke_id = LongInvokeIdAndPriority.of(0, confirmed=confirmed)
+    return form.pack(tag, invoke_id, date_time, body, name, push_setup.encode(), *numbers)
+
+
+def unpacked(
+    form: struct.Struct, tags: Tags, octets: bytes, problem: str, clause: str
+) -> tuple[bool, Obis, list[int]]:
+    """Return whether a notice is confirmed, its push setup, and the numbers that it tells.
+
+    Raises:
+        DecodeError: `problem`, or that it has another length.
+    """
+    if len(octets) != form.size:
+        raise DecodeError(f"{problem}, {form.size} octets, not {len(octets)}", octets, 0, clause)
+    tag, invoke_id, date_time, body, name, setup, *rest = form.unpack(octets)
+    if (tag, date_time, body, name, *rest[::2]) != tags:
+        raise DecodeError(problem, octets, 0, clause)
+    return LongInvokeIdAndPriority(invoke_id).confirmed, Obis.decode(setup), rest[1::2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,38 +81,17 @@ class EventNotice:
     push_setup: Obis = ALARM_PUSH_SETUP
 
     def encode(self) -> bytes:
-        return self.FORMAT.pack(
-            0x0F,
-            LongInvokeIdAndPriority.of(0, confirmed=self.confirmed),
-            0,
-            b"\x02\x04",
-            b"\x09\x06",
-            self.push_setup.encode(),
-            0x06,
-            self.at_s,
-            0x11,
-            self.code,
-            0x06,
-            self.seconds,
-        )
+        told = self.at_s, self.code, self.seconds
+        return packed(self.FORMAT, self.TAGS, self.push_setup, told, confirmed=self.confirmed)
 
     @classmethod
     def decode(cls, octets: bytes) -> Self:
         """Read a whole notice; raises `DecodeError`."""
-        if len(octets) != cls.FORMAT.size:
-            problem = f"an event notice has {cls.FORMAT.size} octets, not {len(octets)}"
-            raise DecodeError(problem, octets, 0, CLAUSE)
-        tag, invoke_id, date_time, body, name, setup, *rest = cls.FORMAT.unpack(octets)
-        at_tag, at_s, code_tag, code, seconds_tag, seconds = rest
-        if (tag, date_time, body, name, at_tag, code_tag, seconds_tag) != cls.TAGS:
-            problem = "an event notice is {push setup, UNIX time, code, seconds}"
-            raise DecodeError(problem, octets, 0, CLAUSE)
+        problem = "an event notice is {push setup, UNIX time, code, seconds}"
+        confirmed, push_setup, told = unpacked(cls.FORMAT, cls.TAGS, octets, problem, CLAUSE)
+        at_s, code, seconds = told
         return cls(
-            confirmed=LongInvokeIdAndPriority(invoke_id).confirmed,
-            at_s=at_s,
-            code=code,
-            seconds=seconds,
-            push_setup=Obis.decode(setup),
+            confirmed=confirmed, at_s=at_s, code=code, seconds=seconds, push_setup=push_setup
         )
 
 
