@@ -66,6 +66,15 @@ def test_meter_id_and_octets_all_tell_entries_apart(tmp_path: Path, other: Put) 
     journal.close()
 
 
+def test_the_next_entry_of_a_name_is_found_between_two_numbers(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db", quota=9)
+    journal.apply([Put(METER, n % 2, b"%d" % n, 0) for n in range(1, 7)])
+    found = [journal.next_of((METER, 1), *between) for between in ((0, 6), (1, 6), (5, 6), (1, 2))]
+    assert [entry and entry.sequence for entry in found] == [1, 3, None, None]
+    assert journal.next_of((METER, 7), 0, 6) is None
+    journal.close()
+
+
 def test_a_full_quota_refuses_new_knows_old_and_spares_others(tmp_path: Path) -> None:
     journal = open_journal(tmp_path, quota=2)
     outcomes = journal.apply([put(1), put(2), put(3), put(1), put(3, OTHER)])

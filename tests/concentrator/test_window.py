@@ -2,12 +2,13 @@
 """The window: order, room, time-outs, and confirms that cannot mean the wrong entry."""
 
 from collections import deque
+from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openami.concentrator.journal import Entry
-from openami.concentrator.window import Window
+from openami.concentrator.window import Find, Window
 
 METER = bytes.fromhex("4F414D0000000001")
 
@@ -42,31 +43,80 @@ def test_overdue_entries_are_sent_again_oldest_first() -> None:
     assert window.due(20.0) == [entry(1)]
 
 
+def finding(journal: Iterable[Entry]) -> Find:
+    """Return what finds the next entry of a name, as the journal does."""
+
+    def find(key: tuple[bytes, int], after: int, until: int) -> Entry | None:
+        found = (e for e in journal if e.key == key and after < e.sequence <= until)
+        return min(found, key=lambda entry: entry.sequence, default=None)
+
+    return find
+
+
 def test_a_second_entry_of_the_same_name_waits_for_the_first() -> None:
     window = Window()
     first, second = entry(1, invoke_id=7), entry(2, invoke_id=7)
+    find = finding([first, second])
     assert window.take([first, second], 0.0) == [first]
-    assert window.take([], 0.0) == []
+    assert window.take_passed(9, find, 0.0) == []
     assert window.confirmed(METER, 7) == first
-    assert window.take([], 0.0) == [second]
+    assert window.take_passed(9, find, 0.0) == [second]
     assert window.confirmed(METER, 7) == second
 
 
 def test_a_late_confirm_of_a_sending_again_never_removes_the_next_entry() -> None:
     window = Window(receipt_timeout_s=1.0)
     first, second = entry(1, invoke_id=7), entry(2, invoke_id=7)
+    find = finding([first, second])
     window.take([first, second], 0.0)
     assert window.due(1.0) == [first]  # sent twice: two confirms may come
     assert window.confirmed(METER, 7) == first
-    assert window.take([], 1.0) == []  # the second confirm of the first is still out
+    assert window.take_passed(9, find, 1.0) == []  # the second confirm of the first is still out
     assert window.confirmed(METER, 7) is None
-    assert window.take([], 1.0) == [second]
+    assert window.take_passed(9, find, 1.0) == [second]
+
+
+def test_many_entries_of_one_name_take_no_place_from_others() -> None:
+    window = Window(most_entries=8)
+    flood = [entry(n, invoke_id=7) for n in range(1, 301)]
+    others = [entry(n) for n in range(301, 321)]
+    find = finding(flood)
+    assert window.take(flood, 0.0) == flood[:1]
+    assert window.room == 7
+    sent = window.take(others[:7], 0.0)
+    assert sent == others[:7]
+    rest, done = others[7:], 0
+    while rest:  # each receipt of another makes room for another, those of the flood for its next
+        assert window.confirmed(METER, 7) is not None
+        assert window.confirmed(METER, sent.pop(0).long_invoke_id) is not None
+        passed = window.take_passed(2, find, 0.0)
+        assert passed == [flood[done := done + 1]]
+        sent += window.take([rest.pop(0)], 0.0)
+
+
+def test_a_single_place_is_given_in_turns() -> None:
+    window = Window(most_entries=1)
+    journal = [entry(1, 7), *(entry(n, 7) for n in range(2, 6)), *(entry(n) for n in range(6, 10))]
+    find = finding(journal)
+    order = window.take(journal[:5], 0.0)
+    while window.under_way:
+        assert window.confirmed(*order[-1].key) is not None
+        for _ in range(2):
+            if window.room:
+                order += window.take_passed(1, find, 0.0)
+            if window.room:
+                order += window.take([e for e in journal if e.sequence > window.cursor][:1], 0.0)
+    assert len(order) == len(journal)
+    assert {e.sequence for e in order[:5]} & {6, 7}  # the others did not wait for the flood's end
 
 
 def test_a_new_connection_begins_anew() -> None:
     window = Window()
     window.take([entry(1), entry(2, invoke_id=1)], 0.0)
+    assert window.confirmed(METER, 1) is not None
+    assert window.names_wait
     window.restart()
+    assert not window.names_wait
     assert (window.cursor, window.under_way, window.room) == (0, 0, window.most_entries)
     assert window.confirmed(METER, 1) is None
 
@@ -84,6 +134,7 @@ def test_nothing_leaves_the_journal_unless_the_head_end_has_it(data: st.DataObje
         nonlocal now_s
         match action:
             case "send":
+                line.extend(window.take_passed(window.room, finding(journal.values()), now_s))
                 behind = [journal[n] for n in sorted(journal) if n > window.cursor]
                 line.extend(window.take(behind[: window.room], now_s))
             case "wait":
@@ -106,4 +157,5 @@ def test_nothing_leaves_the_journal_unless_the_head_end_has_it(data: st.DataObje
     for _ in range(200):
         step("send")
         step("answer")
+    assert not line
     assert not journal

@@ -166,6 +166,17 @@ class Journal:
             ).fetchall()
         return [Entry(*row) for row in rows]
 
+    def next_of(self, key: tuple[bytes, int], after: int, until: int) -> Entry | None:
+        """Return the first entry of a name behind `after`, up to `until`; None for none."""
+        with self._reading:
+            row = self._reader.execute(
+                "SELECT sequence, title, long_invoke_id, octets FROM entries WHERE sequence ="
+                " (SELECT min(sequence) FROM entries WHERE title = ? AND long_invoke_id = ?"
+                " AND sequence > ? AND sequence <= ?)",
+                (*key, after, until),
+            ).fetchone()
+        return None if row is None else Entry(*row)
+
     def oldest_real_us(self) -> int | None:
         """Return when the oldest entry was received; None when nothing waits."""
         with self._reading:

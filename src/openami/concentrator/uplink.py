@@ -160,12 +160,15 @@ class Uplink:
         if not self._wire.writable:
             await self._wire.drain()
             return True
-        limit = min(PORTION, self._window.room)
-        entries = self._journal.after(self._window.cursor, limit)
-        for entry in self._window.take(entries, self._monotonic_s()):
+        window, now_s = self._window, self._monotonic_s()
+        most = min(PORTION, window.room)
+        passed = window.take_passed(most, self._journal.next_of, now_s)
+        limit = most - len(passed)
+        entries = self._journal.after(window.cursor, limit) if limit else []
+        for entry in passed + window.take(entries, now_s):
             self._send_up(entry.title, entry.octets)
         await asyncio.sleep(0)  # commands that came in meanwhile go first
-        return len(entries) == limit
+        return len(entries) == limit or window.names_wait
 
     def _forward_again(self) -> None:
         if self._wire is None:
