@@ -25,11 +25,12 @@ from chainparts import (
     column,
     functions_of,
     identity,
+    own_security,
     sealed_client,
+    setup_of,
 )
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
-from openami.cosem.classes.access_control import SecuritySetup
 from openami.cosem.classes.disconnect import Disconnector, disconnect_control
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.push import PushMessage
@@ -37,8 +38,6 @@ from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import ALL, FULL_ACCESS, Grant
 from openami.cosem.serving.profile import MemoryBuffer, profile_generic
-from openami.cosem.serving.security_setup import security_setup
-from openami.cosem.serving.soft_keys import SoftKeyStore
 from openami.dlms import data
 from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.bulk.columns import decode_profile
@@ -155,8 +154,13 @@ class TestMeter:
         self.identity = TlsIdentity(*(self.home / n for n in ("ca.crt", "tls.crt", "tls.key")))
         self.master_key = MasterKey(self.keys.kek)
         self.counters = CounterBlock.reserving(Counter(), 100)  # type: ignore[arg-type]
+        self.security = own_security(self) if self.keys.suite else None
         keys = KeySet(encryption_key=self.keys.guek, authentication_key=self.keys.gak)
-        self.ciphering = Ciphering(cipher=Cipher(keys), counters=self.counters)
+        self.ciphering = (
+            Ciphering(cipher=Cipher(keys), counters=self.counters)
+            if self.security is None
+            else self.security.ciphering
+        )
         self.switch = Switch()
         self.breaker = Disconnector(self.switch, mode=4)
         self.outbox: dict[int, bytes] = {}  # not yet receipted
@@ -267,8 +271,9 @@ class TestMeter:
         self.events = MemoryBuffer(100)
         policy = AssociationPolicy(
             client_sap=1,
-            mechanism=Mechanism.HLS_GMAC,
+            mechanism=Mechanism.HLS_GMAC if self.security is None else Mechanism.HLS_ECDSA,
             ciphering=self.ciphering,
+            credentials=None if self.security is None else self.security.credentials(),
             grants=FULL_ACCESS,
         )
         public = AssociationPolicy(
@@ -319,15 +324,7 @@ class TestMeter:
         counter = Data(FRAME_COUNTER)
         counter.bind(Data.value, lambda: DoubleLongUnsigned(self.ciphering.window.expected))
         yield counter
-        setup = SecuritySetup(
-            SECURITY_SETUP,
-            security_policy=3,
-            security_suite=0,
-            client_system_title=HEAD_END_TITLE,
-            server_system_title=self.title,
-        )
-        durable = SoftKeyStore(self.ciphering, self.master_key, record=lambda *_: None)
-        yield security_setup(setup, durable)
+        yield setup_of(self, SECURITY_SETUP, HEAD_END_TITLE)
 
     def log_event(self, at: datetime, code: int) -> None:
         clock = OctetString(CosemDateTime.from_utc(at).encode())
@@ -356,9 +353,10 @@ QUICK_SCHEDULE: Final = ScheduleSettings(look_s=0.05, retry_first_s=0.1)
 class Chain:
     """One concentrator and one head-end below a provisioned folder."""
 
-    def __init__(self, folder: Path, meters: int = 3) -> None:
+    def __init__(self, folder: Path, meters: int = 3, suite: int = 0) -> None:
         self.layout = Layout(folder / "var")
-        plan = Plan(meters=meters, regions=(REGION,), installed_us=to_us(INSTALLED))
+        installed_us = to_us(INSTALLED)
+        plan = Plan(meters=meters, regions=(REGION,), installed_us=installed_us, suite=suite)
         provision(self.layout, plan)
         self.now = NOW
         self.meters = {
@@ -462,9 +460,9 @@ class Chain:
 
 
 @asynccontextmanager
-async def running_chain(folder: Path, meters: int = 3) -> AsyncIterator[Chain]:
+async def running_chain(folder: Path, meters: int = 3, suite: int = 0) -> AsyncIterator[Chain]:
     """Start head-end and concentrator; stop them at the end."""
-    chain = Chain(folder, meters)
+    chain = Chain(folder, meters, suite)
     await chain.start_headend()
     await chain.start_concentrator()
     try:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from openami.cosem.classes.access_control import SecuritySetup, SecuritySetupV1
 from openami.cosem.classes.disconnect import ControlState, Disconnector, Trigger
 from openami.cosem.classes.measurement import Data
 from openami.cosem.classes.push import (
@@ -19,6 +20,8 @@ from openami.cosem.device import AssociationPolicy, Ciphering, PreEstablished
 from openami.cosem.model import InterfaceClass
 from openami.cosem.rights import ALL, Grant
 from openami.cosem.server import ServerConnection
+from openami.cosem.serving.security_setup import security_setup, security_setup_v1
+from openami.cosem.serving.soft_keys import SoftKeyStore
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import OctetString, VisibleString
 from openami.dlms.obis import Obis
@@ -26,7 +29,9 @@ from openami.dlms.sap import ALL_STATION
 from openami.exchange.alarms import AlarmNotice
 from openami.exchange.uplink import BROADCAST_CLIENT, COLLECTION_CLIENT
 from openami.meter.alarms import AlarmRecord, Alarms, AlarmSettings
+from openami.meter.config import MeterConfig, MeterKeys
 from openami.meter.functions import Functions
+from openami.meter.keys import OwnSecurity
 from openami.meter.settings import Settings
 from openami.transport.wire import Wire
 
@@ -55,6 +60,25 @@ def identity(ldn: str, pushed: Obis) -> Iterator[InterfaceClass]:
 def column(class_id: int, at: Obis) -> CaptureObject:
     """Return the value of an object as a column of a profile."""
     return CaptureObject(class_id=class_id, instance_id=at, attribute_id=2)
+
+
+def own_security(meter: "TestMeter") -> OwnSecurity:
+    """Return keys and key pairs of suites 1 and 2, which are kept in the meter's files."""
+    config = MeterConfig.load(meter.home)
+    keys = MeterKeys.load(config.keys_file, meter.title)
+    return OwnSecurity(config, keys, meter.counters, 0, os.urandom)
+
+
+def setup_of(meter: "TestMeter", at: Obis, client_title: bytes) -> InterfaceClass:
+    """Return a security setup: of version 1 where there are key pairs."""
+    titles = {"client_system_title": client_title, "server_system_title": meter.title}
+    held = meter.security
+    if held is not None and held.certificates is not None:
+        setup_v1 = SecuritySetupV1(at, security_suite=int(meter.keys.suite), **titles)
+        return security_setup_v1(setup_v1, held.keys, held.certificates)
+    setup = SecuritySetup(at, security_policy=3, security_suite=0, **titles)
+    durable = SoftKeyStore(meter.ciphering, meter.master_key, record=lambda *_: None)
+    return security_setup(setup, durable)
 
 
 class Switch:

@@ -49,6 +49,14 @@ def test_a_folder_adds_profiles_and_their_models(tmp_path: Path) -> None:
     assert third.clock_settable  # the longest beginning counts, and only that
 
 
+def test_a_model_says_how_its_master_key_is_changed() -> None:
+    text = OWN.replace("[[model]]", '[keys]\nmaster_key = "agreed"\n[[model]]', 1)
+    kind = Companion.parse("maker", text + '[model.keys]\nmaster_key = "transferred"\n')
+    assert kind.of("XYZ1").agrees
+    assert not kind.of("XYZ27").agrees
+    assert not Companion.parse("maker", OWN).agrees
+
+
 def test_a_folder_replaces_a_profile_of_the_same_name(tmp_path: Path) -> None:
     (tmp_path / f"{DEFAULT}.toml").write_text(OWN)
     assert Companions.load(tmp_path).of("anything").title == "Meters of a maker"
@@ -64,6 +72,7 @@ def test_a_folder_replaces_a_profile_of_the_same_name(tmp_path: Path) -> None:
         ('title = "a"\n[objects]\nclock = "1.2"', "'1.2' is no OBIS code"),
         ('title = "a"\n[clock]\nlimit_s = "much"', "'much'"),
         ('title = "a"\nclock = 3', "correct its file"),
+        ('title = "a"\n[keys]\nmaster_key = "sent"', "'sent' is none of transferred, agreed"),
         ('title = "a"\n[[model]]\n[model.clock]\nlimit_s = 3', "'begins'"),
         ('title = "a"\n[[model]]\nbegins = "X"\nobjects = {clock = "1"}', "'1' is no OBIS"),
     ],

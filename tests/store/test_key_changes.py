@@ -126,11 +126,10 @@ def test_what_did_not_arrive_is_withdrawn(engine: Engine) -> None:
     assert key_changes.withdraw(engine, rotation, "not now") == 1
 
 
-def test_a_key_that_is_not_transferred_is_refused(engine: Engine) -> None:
-    with pytest.raises(UserError, match="choose of"):
-        key_changes.ask(engine, [1], asked_by="a", reason="b", key_names=("lls",))
-    with pytest.raises(UserError, match="choose of"):
-        key_changes.ask(engine, [1], asked_by="a", reason="b", key_names=())
+@pytest.mark.parametrize("names", [(), ("lls", "guek"), ("kek",), ("gak", "kek")])
+def test_keys_that_cannot_be_changed_so_are_refused(engine: Engine, names: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="are not changed: give guek"):
+        key_changes.ask(engine, [1], asked_by="a", reason="b", key_names=names)
 
 
 def test_a_worker_takes_the_meters_that_it_can_reach(engine: Engine) -> None:

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import Engine
 
 from openami.runtime.errors import UserError
-from openami.store import counters, keys, registry
+from openami.store import counters, keys, leases, registry
 from openami.store.keys import TRANSITIONS, KeysChangingError, KeyState
+from openami.store.leases import Kind, Lease, LostLeaseError, Worker
 from openami.store.registry import Meter, MeterKey
 
 NAMES = ("gak", "guek", "kek", "lls")
@@ -125,3 +126,56 @@ def test_every_state_meets_every_state(engine: Engine, before: KeyState, after: 
         with pytest.raises(UserError, match="prepare another epoch"):
             keys.step(engine, 1, 9, {before}, after, "why")
         assert states(engine)[9] is before
+
+
+def lease(engine: Engine, life: str = "1") -> Lease:
+    """Take the meter; another life of the worker takes it over from the one before."""
+    (given,) = leases.take(engine, Kind.METER, ["1"], Worker("a", life), 60)
+    return given
+
+
+def test_a_master_key_is_in_doubt_from_before_an_agreement_until_an_epoch_with_it(
+    engine: Engine,
+) -> None:
+    mine, epoch = lease(engine), prepare(engine)
+    keys.begin_agreement(engine, mine, 1, "agreeing")
+    keys.begin_agreement(engine, mine, 1, "agreeing anew")
+    fresh, active = keys.epochs(engine, 1)
+    assert active.master_key_in_doubt
+    assert active.master_key == b"1kek"
+    assert keys.end_agreement(engine, mine, 1, epoch, b"agreed", "agreed")
+    send(engine, epoch)
+    keys.prove(engine, 1, epoch, "answered")
+    fresh, active = keys.epochs(engine, 1)
+    assert not fresh.master_key_in_doubt
+    assert fresh.master_key == b"agreed"
+    assert active.master_key == b"1kek"
+
+
+def test_an_epoch_after_an_unheard_agreement_has_the_former_master_key(engine: Engine) -> None:
+    keys.begin_agreement(engine, lease(engine), 1, "agreeing")
+    prepare(engine)
+    fresh, active = keys.epochs(engine, 1)
+    assert set(fresh.wrapped) == set(NAMES)
+    assert fresh.master_key == active.master_key == b"1kek"
+
+
+def test_an_agreement_for_an_epoch_that_is_no_longer_prepared_is_not_kept(engine: Engine) -> None:
+    mine, epoch = lease(engine), prepare(engine)
+    keys.begin_agreement(engine, mine, 1, "agreeing")
+    keys.void_unsent(engine, 1, epoch, "withdrawn")
+    assert not keys.end_agreement(engine, mine, 1, epoch, b"agreed", "agreed")
+    assert keys.epochs(engine, 1)[0].master_key == b"1kek"
+
+
+def test_a_worker_that_lost_the_meter_writes_no_agreement(engine: Engine) -> None:
+    late, epoch = lease(engine), prepare(engine)
+    keys.begin_agreement(engine, late, 1, "agreeing")
+    lease(engine, "2")
+    for write in (
+        lambda: keys.begin_agreement(engine, late, 1, "late"),
+        lambda: keys.end_agreement(engine, late, 1, epoch, b"late", "late"),
+    ):
+        with pytest.raises(LostLeaseError):
+            write()
+    assert keys.epochs(engine, 1)[0].master_key == b"1kek"

@@ -140,6 +140,11 @@ class MeterSession:
             self._broken = True
             raise
 
+    @property
+    def lease(self) -> Lease:
+        """By which the meter is ours to speak with."""
+        return self._held.lease
+
     async def reserve(self, count: int) -> range:
         """Reserve a block of counters for a command; from now on it is sent with these.
 

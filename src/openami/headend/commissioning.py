@@ -246,4 +246,6 @@ class Commissionings:
 
 def _replaced(shipped: KeyEpoch, active: KeyEpoch) -> bool:
     """Tell whether no key of the shipment is in use any more; a key has one wrapping only."""
-    return all(active.wrapped[name] != shipped.wrapped[name] for name in KEY_NAMES)
+    return active.master_key != shipped.master_key and all(
+        active.wrapped[name] != shipped.wrapped[name] for name in ("guek", "gak")
+    )

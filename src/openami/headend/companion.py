@@ -34,13 +34,15 @@ OBJECTS: Final = (
     "special_days",
 )
 TABLES: Final = {
-    "": ("title", "provenance", "meters", "objects", "clock", "alarms", "model"),
+    "": ("title", "provenance", "meters", "objects", "clock", "keys", "alarms", "model"),
     "objects": OBJECTS,
     "clock": ("limit_s", "settable"),
+    "keys": ("master_key",),
     "alarms": ("number", "register", "filter", "descriptor", "clears", "bits"),
     "bits": tuple(map(str, range(32))),
-    "model": ("begins", "objects", "clock", "alarms"),
+    "model": ("begins", "objects", "clock", "keys", "alarms"),
 }
+MASTER_KEYS: Final = ("transferred", "agreed")
 CLEARS: Final = ("all", "zeros")
 MOST_REGISTERS: Final = 10  # 0.x.97.98.0 to .9
 
@@ -75,6 +77,7 @@ class Companion:
         objects: Logical names by what they are; what the kind does not have is left out.
         clock_limit_s: The most that its clock may be wrong before it is set.
         clock_settable: Whether it is set at all.
+        agrees: Whether a new master key is agreed on in suites 1 and 2, and not transferred.
         alarms: Alarm registers by number.
         meters: What logical device names of such meters begin with.
         models: Deviations, by what a logical device name begins with.
@@ -85,6 +88,7 @@ class Companion:
     objects: Mapping[str, Obis]
     clock_limit_s: int = 60
     clock_settable: bool = True
+    agrees: bool = False
     alarms: Mapping[int, AlarmRegister] = field(default_factory=dict)
     meters: tuple[str, ...] = ()
     models: Mapping[str, Mapping[str, Any]]
@@ -119,11 +123,17 @@ class Companion:
         """Return the kind with what tables say otherwise."""
         objects = {**self.objects, **_objects(said.get("objects", {}))}
         clock = said.get("clock", {})
+        master_key = said.get("keys", {}).get("master_key", MASTER_KEYS[self.agrees])
+        if master_key not in MASTER_KEYS:
+            raise ValueError(
+                f"[keys] master_key {master_key!r} is none of {', '.join(MASTER_KEYS)}"
+            )
         return replace(
             self,
             objects={name: at for name, at in objects.items() if at is not None},
             clock_limit_s=int(clock.get("limit_s", self.clock_limit_s)),
             clock_settable=bool(clock.get("settable", self.clock_settable)),
+            agrees=master_key == "agreed",
             alarms={**self.alarms, **{a.number: a for a in map(_alarms, said.get("alarms", []))}},
         )
 

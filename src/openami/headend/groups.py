@@ -98,7 +98,7 @@ class Groups:
         known = await self._books.run(keys.epochs, self._books.engine, meter_id)
         held = next(each for each in known if each.epoch == session.epoch)
         argument = wrap_keys(
-            MasterKey(self._custody.unwrap(held.wrapped["kek"])),
+            MasterKey(self._custody.unwrap(held.master_key)),
             {
                 KeyId.GLOBAL_BROADCAST_ENCRYPTION_KEY: encryption,
                 KeyId.AUTHENTICATION_KEY: authentication,

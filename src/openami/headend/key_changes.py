@@ -6,6 +6,11 @@
     nothing -> prepared -> sent -> active       DLMS UA 1000-1 Ed. 12, 4.4.7 (key_transfer)
                (durable)   (CAS)   (proven by an association under the new keys)
 
+In suites 1 and 2 a new master key is agreed on (key_agreement) where the companion profile says
+that the meter does so, and wraps the keys that are transferred next, in the same association.  An
+answer that is lost leaves a master key that only the meter knows.  Nothing but a transfer needs
+it: the keys of associations hold, and the next try agrees anew.
+
 A change goes on where its epoch stands (`store.keys`), whoever began it.  Nothing is concluded from
 a refusal, a lost answer or an answer that does not open: once keys were sent, the next association
 is tried under both epochs, and what the meter answers under is what it holds.  So a head-end that
@@ -19,11 +24,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
-from openami.cosem.classes.access_control import KeyId, SecuritySetup
+from openami.cosem.classes.access_control import KeyId, SecuritySetup, SecuritySetupV1
 from openami.cosem.refusals import AccessError
-from openami.cosem.serving.security_setup import wrap_keys
+from openami.cosem.serving.security_setup import KeyOffer, wrap_keys
 from openami.dlms.errors import DlmsError
+from openami.dlms.obis import Obis
+from openami.dlms.security.agreement import Parties
 from openami.dlms.security.credentials import MasterKey
+from openami.dlms.security.suites import SecuritySuite
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
 from openami.headend.config import WorklistSettings
@@ -42,7 +50,7 @@ from openami.store.registry import Meter
 log = logging.getLogger(__name__)
 
 KEY_OCTETS: Final = 16  # of the keys of groups, which are of suite 0 whatever a meter is of
-COUNTERS: Final = 8  # of a key transfer: the service, and some to spare
+COUNTERS: Final = 8  # of a transfer or an agreement: the service, and some to spare
 KEY_IDS: Final = {
     "guek": KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY,
     "gak": KeyId.AUTHENTICATION_KEY,
@@ -177,15 +185,27 @@ class KeyChanges:
         if held.state is not KeyState.ACTIVE:
             session.retire()
             raise UserError(f"meter {change.meter_id}: the association is under former keys")
-        argument = wrap_keys(
-            MasterKey(self._custody.unwrap(held.wrapped["kek"])),
-            {KEY_IDS[name]: self._custody.unwrap(fresh.wrapped[name]) for name in change.key_names},
-        )
         setup = self._directory.companion(session.meter).objects.get("security_setup")
         if setup is None:
             raise UserError(
                 f"the companion profile of meter {change.meter_id} has no security setup"
             )
+        master_key, names = self._custody.unwrap(held.master_key), change.key_names
+        if self._agrees(change, session, held):
+            try:
+                master_key = await self._agree(session, fresh, setup)
+            except AccessError as refusal:
+                attempt.refusal = str(refusal)
+                note = f"the meter agrees on no master key: {refusal}"
+                await self._books.run(
+                    keys.void_unsent, self._books.engine, fresh.meter_id, fresh.epoch, note
+                )
+                return
+            names = tuple(name for name in names if name != keys.MASTER_KEY)
+        argument = wrap_keys(
+            MasterKey(master_key),
+            {KEY_IDS[name]: self._custody.unwrap(fresh.wrapped[name]) for name in names},
+        )
         block = await session.reserve(COUNTERS)
         note = f"sent through {session.hops}, invocation counters from {block.start}"
         if not await self._sent(fresh, note):
@@ -199,6 +219,39 @@ class KeyChanges:
         except (DlmsError, UserError) as error:
             # Lost, or answered under keys that we did not expect: which hold is looked at next.
             log.info("key transfer to meter %d: %s", change.meter_id, error)
+
+    def _agrees(self, change: KeyChange, session: MeterSession, held: KeyEpoch) -> bool:
+        """Tell whether a master key is agreed on: it is to be new, or nobody here knows it."""
+        cipher = session.client.parameters.cipher
+        able = cipher is not None and cipher.keys.suite != SecuritySuite.AES_GCM_128
+        wanted = keys.MASTER_KEY in change.key_names or held.master_key_in_doubt
+        return able and wanted and self._directory.companion(session.meter).agrees
+
+    async def _agree(self, session: MeterSession, fresh: KeyEpoch, setup: Obis) -> bytes:
+        """Agree on a master key, and put it into the epoch `fresh`.
+
+        Raises:
+            AccessError: The meter refuses.
+            DlmsError: Its half is not signed by it.
+            UserError: Its answer is lost, or another worker was first.
+        """
+        channel = session.client.channel
+        if channel is None or channel.credentials is None:
+            raise UserError(f"meter {fresh.meter_id}: the association has no key pairs to agree by")
+        parties = Parties(u=channel.own_title, v=channel.peer_title)
+        offer = KeyOffer.of(KeyId.MASTER_KEY, parties, channel.credentials)
+        engine, meter_id = self._books.engine, fresh.meter_id
+        block = await session.reserve(COUNTERS)
+        note = f"agreeing on a master key through {session.hops}, counters from {block.start}"
+        await self._books.run(keys.begin_agreement, engine, session.lease, meter_id, note)
+        act = session.client.act(SecuritySetupV1.key_agreement, (offer.data,), at=setup)
+        master_key = offer.key(await session.run(act))
+        wrapped, note = self._custody.wrap(master_key), "its master key is agreed on"
+        if not await self._books.run(
+            keys.end_agreement, engine, session.lease, meter_id, fresh.epoch, wrapped, note
+        ):
+            raise UserError(f"the key change of meter {meter_id} was withdrawn: ask anew")
+        return master_key
 
     async def _sent(self, fresh: KeyEpoch, note: str) -> bool:
         return await self._books.run(

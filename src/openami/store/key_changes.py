@@ -78,11 +78,12 @@ def ask(
     Meters whose keys are being changed already stay with the earlier rotation.
 
     Raises:
-        UserError: A key of that name is not transferred.
+        UserError: A key of that name is not changed, or the GUEK is not among them: each epoch counts
+            its invocations by itself, so no two may have the same.
     """
-    if not key_names or any(name not in KEY_NAMES for name in key_names):
-        sentence = f"keys {' '.join(key_names) or 'none'} are not changed by transfer: choose of"
-        raise UserError(f"{sentence} {' '.join(KEY_NAMES)}")
+    if "guek" not in key_names or any(name not in KEY_NAMES for name in key_names):
+        sentence = f"keys {' '.join(key_names) or 'none'} are not changed: give guek, and of"
+        raise UserError(f"{sentence} {' '.join(KEY_NAMES)} what else is to be new")
     rotation = str(uuid.uuid4())
     rows = [
         {

@@ -25,6 +25,7 @@ from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.store import counters, registry
 from openami.store.database import Database, insert_all, reading, transaction
+from openami.store.leases import Lease, require
 from openami.store.registry import MeterKey
 from openami.store.tables import key_history, meter_keys, meters
 
@@ -54,6 +55,10 @@ OPENS: Final = (KeyState.ACTIVE, KeyState.SENT, KeyState.RETIRED)
 
 ROOM_FOR_COUNTERS: Final = counters.LIMIT // 2
 
+MASTER_KEY: Final = "kek"
+FORMER_MASTER_KEY: Final = "kek_was"
+"""Stands for the master key while an agreement on another may have come about unheard."""
+
 
 class KeysChangingError(UserError):
     """Another change of this meter's keys is under way."""
@@ -61,12 +66,22 @@ class KeysChangingError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyEpoch:
-    """The keys of one epoch, wrapped, by their names (guek, gak, kek, lls)."""
+    """The keys of one epoch, wrapped, by their names (guek, gak, kek or kek_was, lls)."""
 
     meter_id: int
     epoch: int  # counts changes of the meter's keys, from 1
     state: KeyState
     wrapped: Mapping[str, bytes]
+
+    @property
+    def master_key(self) -> bytes:
+        """The master key; while that is in doubt, the one before."""
+        return self.wrapped[FORMER_MASTER_KEY if self.master_key_in_doubt else MASTER_KEY]
+
+    @property
+    def master_key_in_doubt(self) -> bool:
+        """Whether the meter may have agreed on another one, with nobody to hear its answer."""
+        return FORMER_MASTER_KEY in self.wrapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +149,12 @@ def prepare(database: Database, meter_id: int, wrapped: Mapping[str, bytes], not
             raise UserError(f"meter {meter_id} has no active keys: import its shipment")
         epoch = known[0].epoch + 1
         state = KeyState.PREPARED.value
+        kept = dict(before.wrapped)
+        if before.master_key_in_doubt:
+            kept[MASTER_KEY] = kept.pop(FORMER_MASTER_KEY)
         rows = [
             MeterKey(meter_id=meter_id, key_name=name, epoch=epoch, state=state, wrapped=octets)
-            for name, octets in {**before.wrapped, **wrapped}.items()
+            for name, octets in {**kept, **wrapped}.items()
         ]
         registry.put_keys(connection, rows)
         following = counters.next_counter(connection, meter_id, before.epoch)
@@ -174,6 +192,52 @@ def step(  # noqa: PLR0913, PLR0917  a step has these fields
         if done.rowcount == 0:
             return False
         _note(connection, meter_id, epoch, to_state, note)
+    return True
+
+
+def begin_agreement(database: Database, lease: Lease, meter_id: int, note: str) -> None:
+    """Put the master key of the active epoch in doubt, before an agreement on another is sent.
+
+    Raises:
+        LostLeaseError: `lease`, of the meter, is another worker's by now.
+    """
+    active = (
+        (meter_keys.c.meter_id == meter_id)
+        & (meter_keys.c.state == KeyState.ACTIVE.value)
+        & (meter_keys.c.key_name == MASTER_KEY)
+    )
+    with transaction(database) as connection:
+        require(connection, lease)
+        _lock(connection, meter_id)
+        known = epochs(connection, meter_id)
+        epoch = next(each.epoch for each in known if each.state is KeyState.ACTIVE)
+        connection.execute(update(meter_keys).where(active).values(key_name=FORMER_MASTER_KEY))
+        _note(connection, meter_id, epoch, KeyState.ACTIVE, note)
+
+
+def end_agreement(  # noqa: PLR0913, PLR0917  a step has these fields
+    database: Database, lease: Lease, meter_id: int, epoch: int, wrapped: bytes, note: str
+) -> bool:
+    """Put the master key that was agreed on into a prepared epoch; tell whether it was prepared.
+
+    The active epoch stays in doubt: the prepared one takes its place.
+
+    Raises:
+        LostLeaseError: `lease`, of the meter, is another worker's by now.
+    """
+    wanted = (
+        (meter_keys.c.meter_id == meter_id)
+        & (meter_keys.c.epoch == epoch)
+        & (meter_keys.c.state == KeyState.PREPARED.value)
+        & (meter_keys.c.key_name == MASTER_KEY)
+    )
+    with transaction(database) as connection:
+        require(connection, lease)
+        _lock(connection, meter_id)
+        done = connection.execute(update(meter_keys).where(wanted).values(wrapped=wrapped))
+        if done.rowcount == 0:
+            return False
+        _note(connection, meter_id, epoch, KeyState.PREPARED, note)
     return True
 
 

@@ -96,7 +96,7 @@ meter_keys = Table(
     "meter_keys",
     metadata,
     Column("meter_id", Integer, primary_key=True),
-    Column("key_name", String(8), primary_key=True),  # guek, gak, kek, lls
+    Column("key_name", String(8), primary_key=True),  # guek, gak, kek or kek_was, lls
     Column("epoch", Integer, primary_key=True),
     Column("state", String(8), nullable=False),  # store.keys.KeyState
     Column("wrapped", LargeBinary, nullable=False),  # RFC 3394 under the key-encryption key
