@@ -78,8 +78,8 @@ def ask(
     Meters whose keys are being changed already stay with the earlier rotation.
 
     Raises:
-        UserError: A key of that name is not changed, or the GUEK is not among them: each epoch counts
-            its invocations by itself, so no two may have the same.
+        UserError: A key of that name is not changed, or the GUEK is not among them: each epoch
+            counts its invocations by itself, so no two may have the same.
     """
     if "guek" not in key_names or any(name not in KEY_NAMES for name in key_names):
         sentence = f"keys {' '.join(key_names) or 'none'} are not changed: give guek, and of"
