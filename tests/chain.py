@@ -30,7 +30,7 @@ from chainparts import (
     setup_of,
 )
 from openami.concentrator.config import ConcentratorConfig
-from openami.concentrator.process import Concentrator
+from openami.concentrator.process import THIS_HOST, Concentrator
 from openami.cosem.classes.disconnect import Disconnector, disconnect_control
 from openami.cosem.classes.measurement import Data, ProfileGeneric, Register, ScalerUnit
 from openami.cosem.classes.push import PushMessage
@@ -367,6 +367,7 @@ class Chain:
         self.schedule = NO_SCHEDULE
         self.sessions = QUICK_SESSIONS
         self.collection = CollectionSettings()
+        self.host = THIS_HOST  # clocks of the concentrator's machine
         self.headend: HeadEnd
         self.concentrator: Concentrator
         self.running_headend: Running
@@ -409,7 +410,7 @@ class Chain:
         return running
 
     async def start_concentrator(self) -> Running:
-        self.concentrator = Concentrator(self.concentrator_config())
+        self.concentrator = Concentrator(self.concentrator_config(), host=self.host)
         running = self.running_concentrator = self._start(self.concentrator.run)
         await until(lambda: self.concentrator.listener is not None, running)
         assert self.concentrator.listener is not None

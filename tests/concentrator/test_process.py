@@ -177,6 +177,8 @@ async def test_the_status_says_what_matters(tmp_path: Path) -> None:
     await until((tmp_path / "run" / f"concentrator-{REGION}.json").exists)
     (status,) = read_statuses(tmp_path / "run")
     assert status.process == f"concentrator-{REGION}"
+    kept = status.figures.pop("clock kept", 0)  # not everywhere does a kernel tell
+    assert kept in {0, 1}
     assert status.figures == {
         "meters attached": 0,
         "journal": 0,
@@ -195,6 +197,8 @@ async def test_the_status_says_what_matters(tmp_path: Path) -> None:
         "sealed refused": 0,
         "lines": 0,
         "lines up": 0,
+        "clock past limit": 0,
+        "times refused": 0,
         "alarm": "",
     }
     stop.set()

@@ -14,12 +14,14 @@ from openami.dlms.data import Enum, Structure
 from openami.dlms.errors import DecodeError
 from openami.exchange.field import (
     NOTICE_TEXT,
+    ClockState,
     FirmwareState,
     Heartbeat,
     LinkState,
     Notice,
     NoticeCode,
     decode_word,
+    encode_clock,
     encode_firmware,
     encode_heartbeat,
     encode_links,
@@ -84,6 +86,25 @@ firmwares = st.builds(
     trial=st.booleans(),
     problem=texts,
 )
+
+
+clocks = st.builds(
+    lambda near, **fields: ClockState(
+        offset_us=near and near[0], uncertainty_us=near and near[1], **fields
+    ),
+    near=st.none() | st.tuples(st.integers(-(2**63), 2**63 - 1), counts),
+    round_trip_us=st.none() | counts,
+    limit_us=counts,
+    past_limit=st.booleans(),
+    kept=st.none() | st.booleans(),
+)
+
+
+@given(clocks, confirmed)
+def test_how_the_clock_is_comes_back(clock: ClockState, number: int) -> None:
+    apdu = encode_clock(clock, number)
+    assert not tells_attachments(apdu)
+    assert decode_word(apdu) == (number | 1 << 30, clock)
 
 
 @given(firmwares, confirmed)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from openami.dlms.errors import DecodeError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
+from openami.exchange.field import ClockState, encode_clock
+from openami.exchange.orders import TimeAnswer, decode_order
 from openami.exchange.uplink import Attachment, encode_attachments
 from openami.headend.uplinks import Carrier, Uplinks
 from openami.transport.wire import PeerIdentity, WireError
@@ -191,3 +193,29 @@ def test_any_date_time_of_an_announcement_is_read_or_refused(since: bytes) -> No
 def test_a_plain_connection_is_no_concentrator() -> None:
     with pytest.raises(WireError, match="certificate"):
         Setting().uplinks.accept(cast("Any", FakeWire(None)))
+
+
+def test_a_question_for_the_time_is_answered_at_once_and_confirmed_when_it_is_stored() -> None:
+    it = Setting()
+    it.uplinks.real_us = lambda: 1_800_000_000_000_000
+    stored: list[Callable[[], None]] = []
+    it.uplinks.on_word = lambda _title, _word, confirm: stored.append(confirm)
+    it.carrier.frame(1, 64, encode_clock(ClockState(limit_us=5, past_limit=False), 7))
+    ((source, destination, octets),) = it.wire.sent
+    assert (source, destination) == (64, 1)
+    request = GatewayRequest.decode(octets)
+    assert request.physical_address == NORTH
+    _, answer = decode_order(request.apdu)
+    assert isinstance(answer, TimeAnswer)
+    assert answer.asked == 7 | 1 << 30
+    assert answer.received_us == 1_800_000_000_000_000
+    assert 0 <= answer.answered_us - answer.received_us < 60_000_000
+    stored[0]()  # only now, so that who hears a confirm alone knows that no answer comes
+    assert it.wire.sent[1][2] == b"\xe6\x00\x08" + NORTH + bytes.fromhex("10 40000007 00")
+
+
+def test_a_question_over_a_connection_that_is_gone_is_not_answered() -> None:
+    it = Setting()
+    it.wire.reason = "gone"
+    it.carrier.frame(1, 64, encode_clock(ClockState(limit_us=5, past_limit=False), 7))
+    assert it.wire.sent == []

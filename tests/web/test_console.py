@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from openami.exchange.commands import CommandState
-from openami.exchange.field import FirmwareState
+from openami.exchange.field import ClockState, FirmwareState
 from openami.store import commands, data_quality, field, registry, tables
 from openami.store.database import transaction
 from openami.store.registry import set_breaker
@@ -79,6 +79,39 @@ def test_today_shows_what_a_concentrator_runs(fresh: Ami) -> None:
     assert "concentrator-firmware" not in page.get("/console").text
     field.store(fresh.engine, [field.Said(title, runs, 8)])
     assert "firmware 1.1.0 in bank B, counter 3, on trial" in words(page.get("/console").text)
+
+
+def clock_of(offset_us: int, *, kept: bool | None = None) -> ClockState:
+    return ClockState(
+        offset_us=offset_us,
+        uncertainty_us=4000,
+        limit_us=5_000_000,
+        past_limit=abs(offset_us) > 5_000_000,
+        kept=kept,
+    )
+
+
+def test_today_shows_whose_clock_is_off(fresh: Ami) -> None:
+    north, south = b"OAM\xc0\x00\x00\x00\x01", b"OAM\xc0\x00\x00\x00\x02"
+    page = sign_in(fresh, "utility")
+
+    def said(concentrator: bytes, clock: ClockState) -> str:
+        field.store(fresh.engine, [field.Said(concentrator, clock, 8)])
+        return words(page.get("/console").text)
+
+    text = said(north, ClockState(limit_us=5_000_000, past_limit=False))
+    assert "clock not compared with the head-end's" in text
+    text = said(north, clock_of(12_000))
+    assert "clock 12 ms behind the head-end's, ±4 ms" in text
+    assert "Clock off" not in text
+    text = said(north, clock_of(-7_260_000_000))
+    assert "clock 2 h ahead of the head-end's, ±4 ms" in text
+    assert "the host of north has another time than the head-end" in text
+    text = said(south, clock_of(-7_260_500_000))
+    assert "north, south agree against the head-end" in text
+    text = said(south, clock_of(1_300_000, kept=True))
+    assert "clock 1.3 s behind" in text
+    assert "the host of north has" in text
 
 
 def test_an_ami_without_troubles_is_normal(seen: Ami, empty: Ami) -> None:

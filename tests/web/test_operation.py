@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Key epochs and commissioning over REST: states and histories, never a key."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from openami.access.accounts import audit_trail
-from openami.exchange.field import FirmwareState, Heartbeat, LinkState, Notice
+from openami.exchange.field import ClockState, FirmwareState, Heartbeat, LinkState, Notice
 from openami.store import (
     commissioning,
     concentrator_devices,
@@ -145,6 +146,20 @@ def test_concentrators_are_told_with_links_and_notices(fresh: Ami) -> None:
     assert (shown["version"], shown["counter"], shown["bank"]) == ("1.1.0", 3, "B")
     assert (shown["digest"], shown["trial"]) == ("07" * 32, True)
     assert told["update"] is None
+    assert told["clock"] is None  # as of a concentrator that does not say the word
+    off = ClockState(
+        offset_us=-9_000_000,
+        uncertainty_us=4000,
+        round_trip_us=8000,
+        limit_us=5_000_000,
+        past_limit=True,
+        kept=False,
+    )
+    field.store(fresh.engine, [Said(title, ClockState(limit_us=5, past_limit=False), 9)])
+    field.store(fresh.engine, [Said(title, off, 10)])
+    (told,) = client.get("/api/concentrators").json()
+    assert told["clock"] == asdict(off) | {"heard_real_us": 10}
+    assert client.get(path).json()["clock"] == told["clock"]
     concentrator_devices.want(fresh.engine, title, "0" * 64, by="ann", why="leap second")
     assert client.get(path).json()["update"]["state"] == "planned"
     one = client.get(path).json()

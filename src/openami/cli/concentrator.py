@@ -15,6 +15,7 @@ from openami.concentrator.standing import Standing, stand
 from openami.exchange.field import notice_text
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
+from openami.runtime.status import Figures
 
 home_option = click.option(
     "--home",
@@ -82,6 +83,22 @@ def status(home: Path, *, as_json: bool) -> None:
         click.echo(line)
 
 
+def _clock(figures: Figures) -> str:
+    """Say how the host's clock is."""
+    known = {name: value for name, value in figures.items() if not isinstance(value, str)}
+    offset_s, near_s = (known.get(f"clock {name} seconds") for name in ("offset", "uncertainty"))
+    if offset_s is None or near_s is None:
+        said = "not compared with the head-end's yet"
+    else:
+        side = "behind" if offset_s >= 0 else "ahead of"
+        said = f"{abs(offset_s):.3f} s {side} the head-end's, ±{near_s:.3f} s"
+    past = ", past its limit" if known.get("clock past limit") else ""
+    if "clock kept" not in known:
+        return said + past
+    kept = "a time daemon" if known["clock kept"] else "no time daemon that the kernel knows of"
+    return f"{said}{past}, kept by {kept}"
+
+
 def _lines(found: Standing) -> list[str]:
     lines = [f"concentrator {found.name}: {'runs' if found.figures else 'does not run'}"]
     lines.append(
@@ -89,6 +106,7 @@ def _lines(found: Standing) -> list[str]:
         f"of one meter at most {found.most_of_one} of {found.quota}"
     )
     if found.figures:
+        lines.append(f"clock: {_clock(found.figures)}")
         lines.append(", ".join(f"{name} {value}" for name, value in found.figures.items()))
     lines.append(
         f"{'meter':16}  {'here':4}  {'waits':>5}  {'round trip':>10}  {'loss':>6}  last seen"

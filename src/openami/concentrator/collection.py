@@ -13,17 +13,16 @@ import logging
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from openami.concentrator.journal import Outcome, Put, long_invoke_id
+from openami.concentrator.owntime import OwnTime
 from openami.concentrator.plans import Due, Plans, RequestState
 from openami.concentrator.registry import Registry
 from openami.concentrator.relay import Keep, Relay
 from openami.exchange.field import NoticeCode
 from openami.exchange.orders import Plan
 from openami.exchange.uplink import COLLECTION_CLIENT, MANAGEMENT_SERVER
-from openami.runtime.clock import real_us
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Collection:
     look_s = LOOK_S
     answer_s = ANSWER_S
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  its ports
         self,
         plans: Plans,
         relay: Relay,
@@ -63,6 +62,7 @@ class Collection:
         *,
         keep: Keep,
         is_online: Callable[[], bool],
+        time: OwnTime,
     ) -> None:
         """Bind the ports; call inside a running loop.
 
@@ -72,6 +72,7 @@ class Collection:
             registry: Takes notices.
             keep: Queues an answer for the journal.
             is_online: Tells whether the head-end is in reach.
+            time: Tells what is due, in the time of the head-end that said when.
         """
         self.collected = self.refused = 0
         self._plans = plans
@@ -79,6 +80,7 @@ class Collection:
         self._registry = registry
         self._keep = keep
         self._is_online = is_online
+        self._time = time
         self._loop = asyncio.get_running_loop()
         self._asked: dict[bytes, _Asked] = {}
         self._noting: set[asyncio.Task[None]] = set()
@@ -109,7 +111,10 @@ class Collection:
         waited_for = {title for title, one in self._asked.items() if one.since_s > late_s}
         most = MOST_AT_ONCE - len(waited_for)
         due = await asyncio.to_thread(
-            self._plans.due, real_us(), offline=not self._is_online(), most=MOST_AT_ONCE * 8
+            self._plans.due,
+            self._time.now_us(),
+            offline=not self._is_online(),
+            most=MOST_AT_ONCE * 8,
         )
         ready = [d for d in due if d.title not in waited_for and self._relay.is_attached(d.title)]
         for each in ready[:most]:
@@ -132,7 +137,7 @@ class Collection:
             self.refused += 1
             said = apdu[:8].hex(" ").upper()
             text = f"it answered {said}" + (" …" if len(apdu) > 8 else "")
-            self._registry.note(NoticeCode.REQUEST_REFUSED, datetime.now(UTC), title, text)
+            self._registry.note(NoticeCode.REQUEST_REFUSED, self._time.now(), title, text)
             self._note(title, asked.number, RequestState.REFUSED)
             return
 
@@ -142,7 +147,7 @@ class Collection:
                 self._relay.on_kept()
                 self._note(title, asked.number, RequestState.ANSWERED)
 
-        self._keep(Put(title, asked.transaction, apdu, real_us()), kept)
+        self._keep(Put(title, asked.transaction, apdu, self._time.now_us()), kept)
 
     def _note(self, title: bytes, number: int, state: RequestState) -> None:
         async def note() -> None:

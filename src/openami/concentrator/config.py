@@ -37,6 +37,8 @@ class ConcentratorConfig:
     plans: Path
     bearer: str  # of the meters that dial; empty: the scheme of `meters_listen`
     heartbeat_s: float  # to the head-end
+    time_every_s: float  # from one question for the time to the next; 0: never asked
+    clock_limit_s: float  # the host's clock may be off so far from the head-end's
     window_entries: int  # pushes under way to the head-end
     receipt_timeout_s: float  # after it a push is sent again
     identity: TlsIdentity
@@ -56,7 +58,7 @@ class ConcentratorConfig:
         file = ConfigFile(home / "config.toml")
         own, meters, uplink = (file.table(n) for n in ("concentrator", "meters", "uplink"))
         journal, registry = file.table("journal"), file.table("registry")
-        firmware = file.table("firmware")
+        firmware, clock = file.table("firmware"), file.table("clock")
         bank_octets = firmware.whole(
             "bank_octets", BANK_OCTETS, least=LEAST_BANK_OCTETS, most=MOST_BANK_OCTETS
         )
@@ -82,6 +84,8 @@ class ConcentratorConfig:
             plans=registry.path("plans", "plans.db"),
             bearer=meters.text("bearer", ""),
             heartbeat_s=uplink.number("heartbeat_s", 30.0, least=0.01),
+            time_every_s=clock.number("every_s", 64.0, least=0.0),
+            clock_limit_s=clock.number("limit_s", 5.0, least=0.01),
             window_entries=journal.whole("window_entries", 256, least=1),
             receipt_timeout_s=journal.number("receipt_timeout_s", 30.0),
             identity=TlsIdentity.of(file.table("tls")),

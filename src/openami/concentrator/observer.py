@@ -3,11 +3,11 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol, runtime_checkable
 
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.journal import Outcome
+from openami.concentrator.owntime import OwnTime
 from openami.concentrator.registry import Registry, Seen
 from openami.concentrator.relay import Line, Relay
 from openami.exchange.field import NoticeCode
@@ -42,7 +42,9 @@ class Observer:
         relay: Relay,
         writer: GroupCommit[Any, Any],
         config: ConcentratorConfig,
+        time: OwnTime,
     ) -> None:
+        self._time = time
         self._registry = registry
         self._relay = relay
         self._writer = writer
@@ -55,7 +57,7 @@ class Observer:
 
     def began(self, set_aside: Mapping[NoticeCode, str]) -> None:
         """Note that the process began, and under which names it kept damaged files, if any."""
-        now = datetime.now(UTC)
+        now = self._time.now()
         self._registry.note(NoticeCode.STARTED, now)
         for code, name in set_aside.items():
             if name:
@@ -63,10 +65,10 @@ class Observer:
 
     def ended(self) -> None:
         """Note that the process was stopped in order."""
-        self._registry.note(NoticeCode.STOPPED, datetime.now(UTC))
+        self._registry.note(NoticeCode.STOPPED, self._time.now())
 
     async def run(self) -> None:
-        """Look at the links, and whether the journal is written, until cancelled."""
+        """Look at the links, the journal and the clock until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(LOOK_S)
@@ -74,14 +76,15 @@ class Observer:
     async def look(self) -> None:
         """Look once."""
         self._look_at_journal()
+        self.look_at_clock()
         for number, (title, line) in enumerate(self._relay.lines()):
             if isinstance(line, Observable):
-                self._registry.see(title, line.look(), datetime.now(UTC))
+                self._registry.see(title, line.look(), self._time.now())
             if number % PORTION == PORTION - 1:
                 await asyncio.sleep(0)
 
     def _line(self, title: bytes, line: Line | None) -> None:
-        now = datetime.now(UTC)
+        now = self._time.now()
         if line is None:
             self._registry.detach(title, now)
             return
@@ -93,17 +96,22 @@ class Observer:
         if failing != self._failing:
             self._failing = failing
             code = NoticeCode.JOURNAL_FAILING if failing else NoticeCode.JOURNAL_WRITTEN_AGAIN
-            self._registry.note(code, datetime.now(UTC), text=self._writer.failing)
+            self._registry.note(code, self._time.now(), text=self._writer.failing)
+
+    def look_at_clock(self) -> None:
+        """Note what there is to be told of the host's clock."""
+        for code, text in self._time.look():
+            self._registry.note(code, self._time.now(), text=text)
 
     def _full(self, title: bytes, outcome: Outcome) -> None:
-        now = datetime.now(UTC)
+        now = self._time.now()
         if outcome is Outcome.FULL:
             self._registry.note(NoticeCode.QUOTA_FULL, now, title)
         else:
             self._registry.note(NoticeCode.JOURNAL_FULL, now)
 
     def _room(self, title: bytes, outcome: Outcome) -> None:
-        now = datetime.now(UTC)
+        now = self._time.now()
         if outcome is Outcome.FULL:
             self._registry.note(NoticeCode.QUOTA_FREE, now, title)
         else:

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,9 @@ from openami.concentrator.observer import Observer
 from openami.concentrator.own.device import OwnConnection, OwnDevice, OwnWire
 from openami.concentrator.own.firmware import OwnFirmware
 from openami.concentrator.own.objects import Sources
+from openami.concentrator.owntime import HostClock, OwnTime
 from openami.concentrator.plans import Plans
+from openami.concentrator.questions import Questions
 from openami.concentrator.registry import Registry, read_notices
 from openami.concentrator.relay import Relay
 from openami.concentrator.sqlitefile import open_reader
@@ -33,7 +35,8 @@ from openami.device.files import SECURE
 from openami.device.handover import Handover
 from openami.device.trial import Checks
 from openami.exchange.field import Heartbeat, Notice, NoticeCode
-from openami.exchange.orders import Broadcast, decode_order
+from openami.exchange.orders import Broadcast, Plan, TimeAnswer, decode_order
+from openami.runtime import hostclock
 from openami.runtime.clock import real_us, to_us
 from openami.runtime.errors import ConfigurationError, ExitCode
 from openami.runtime.groupcommit import GroupCommit
@@ -48,6 +51,7 @@ log = logging.getLogger(__name__)
 STATUS_S: Final = 1.0
 FIRMWARE_S: Final = 0.2
 ANSWER_S: Final = 0.3
+THIS_HOST: Final = HostClock(real_us, lambda: time.monotonic_ns() // 1000, hostclock.is_kept)
 TOOLS: Final = Expected(roles=frozenset({Role.CLIENT, Role.HEAD_END}))
 
 
@@ -56,6 +60,7 @@ class Concentrator:
 
     Attributes:
         config: As loaded.
+        time: Its own.
         relay: Its decisions and what it counted.
         uplink: The way to the head-end.
         lines: HDLC lines with meters.
@@ -66,19 +71,26 @@ class Concentrator:
     listener: Listener | None = None
     tools: Listener | None = None
 
-    def __init__(self, config: ConcentratorConfig, record: Handover | None = None) -> None:
+    def __init__(
+        self,
+        config: ConcentratorConfig,
+        record: Handover | None = None,
+        host: HostClock = THIS_HOST,
+    ) -> None:
         """Open the journal; call inside a running loop.
 
         Args:
             config: As loaded.
             record: Of this start, where firmware was booted; None where the package runs.
+            host: The clocks of the machine.
 
         Raises:
             ConfigurationError: The journal cannot be opened, or the flash holds no state.
             StorageError: The flash cannot be opened.
         """
         self.config = config
-        self.started = datetime.now(UTC)
+        self.time = OwnTime(host, config.clock_limit_s)
+        self._started_s = time.monotonic()
         self.firmware: OwnFirmware | None = None
         if record is not None:
             until_s = time.monotonic() + config.trial_s
@@ -94,7 +106,7 @@ class Concentrator:
         self.writer: GroupCommit[Put | Remove, Outcome] = GroupCommit(
             str(config.journal), self.journal.apply, expected=(sqlite3.Error,)
         )
-        self.relay = Relay(self.writer.submit, real_us, lambda: datetime.now(UTC))
+        self.relay = Relay(self.writer.submit, self.time.now_us, self.time.now)
         window = Window(
             most_entries=config.window_entries, receipt_timeout_s=config.receipt_timeout_s
         )
@@ -105,6 +117,7 @@ class Concentrator:
             config.heartbeat_s,
             lambda: None if self.firmware is None else self.firmware.told(),
         )
+        self.questions = self.words.questions = Questions(self.time, config.time_every_s)
         self.own = OwnDevice(config.name, config.title, config.keys, self._sources(), self.firmware)
         self.uplink = Uplink(
             self.relay,
@@ -115,7 +128,7 @@ class Concentrator:
             time.monotonic,
             OwnConnection(self.own),
         )
-        self.observer = Observer(self.registry, self.relay, self.writer, config)
+        self.observer = Observer(self.registry, self.relay, self.writer, config, self.time)
         self.plans = Plans(config.plans)
         self.collection = Collection(
             self.plans,
@@ -123,11 +136,14 @@ class Concentrator:
             self.registry,
             keep=self.writer.submit,
             is_online=lambda: self.uplink.is_up,
+            time=self.time,
         )
         self.broadcasts = Broadcasts(self.relay)
         self.uplink.on_order = self._order
         self._orders: set[asyncio.Task[None]] = set()
-        self.lines = [HdlcLine(line, self.relay, self.registry) for line in config.lines]
+        self.lines = [
+            HdlcLine(line, self.relay, self.registry, self.time.now) for line in config.lines
+        ]
         self.observer.began(
             {
                 NoticeCode.JOURNAL_SET_ASIDE: self.journal.set_aside,
@@ -139,7 +155,7 @@ class Concentrator:
             self.firmware.bind(
                 self.checks(),
                 lambda: self.uplink.is_up,
-                lambda code, text: self.registry.note(code, datetime.now(UTC), text=text),
+                lambda code, text: self.registry.note(code, self.time.now(), text=text),
             )
 
     async def run(self, stop: asyncio.Event, run_folder: Path | None = None) -> None:
@@ -229,6 +245,7 @@ class Concentrator:
             is_up=lambda: self.uplink.is_up,
             collected=lambda: self.collection.collected,
             window_expected=lambda: 0,
+            clock=self.time.state,
         )
 
     def figures(self) -> Figures:
@@ -253,16 +270,17 @@ class Concentrator:
             "lines": len(self.lines),
             "lines up": sum(line.is_up for line in self.lines),
             "alarm": self.writer.trouble or self.registry.failing,
+            **self.time.figures(),
             **({} if self.firmware is None else self.firmware.figures()),
         }
 
     def heartbeat(self) -> Heartbeat:
         """Return how the concentrator is now."""
-        now = datetime.now(UTC)
+        now = self.time.now()
         oldest_us = self.journal.oldest_real_us()
         return Heartbeat(
             at=now,
-            started=self.started,
+            started=now - timedelta(seconds=time.monotonic() - self._started_s),
             entries=self.journal.depth,
             octets=self.journal.octets,
             most_octets=self.journal.most_octets,
@@ -283,18 +301,22 @@ class Concentrator:
     def _order(self, apdu: bytes, done: Callable[[], None]) -> None:
         """Take an order of the head-end; it is confirmed when it is stored, or done."""
         _, order = decode_order(apdu)
+        if isinstance(order, TimeAnswer):
+            self.questions.answered(order)
+            self.observer.look_at_clock()
+            return
         if order is None:
             done()  # of a later version: there is nothing to be done
             return
 
-        async def take() -> None:
+        async def take(order: Plan | Broadcast) -> None:
             if isinstance(order, Broadcast):
                 await self.broadcasts.take(order)
                 done()
             elif await self.collection.take(order):
                 done()
 
-        task = asyncio.create_task(take())
+        task = asyncio.create_task(take(order))
         self._orders.add(task)
         task.add_done_callback(self._orders.discard)
 

@@ -153,7 +153,7 @@ class Registry:
         round_trip = known.round_trip_us if seen.round_trip_us is None else seen.round_trip_us
         self._links[title] = replace(
             known,
-            last_seen=max(known.last_seen, now),
+            last_seen=now,
             round_trip_us=round_trip,
             sent=known.sent + seen.sent,
             lost=known.lost + seen.lost,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the concentrator tells the head-end of itself: heartbeat, links, notices, firmware.
+"""What the concentrator tells the head-end of itself: heartbeat, links, notices, firmware, clock.
 
 A notice is told until it is confirmed; a heartbeat, and the state of links and firmware where it
 changed, are told anew and never repeated.  Without a confirm of anything for three heartbeats the
@@ -8,7 +8,7 @@ or output and is told the time.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from openami.concentrator.registry import Registry
 from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
@@ -24,6 +24,9 @@ from openami.exchange.field import (
     encode_notices,
 )
 
+if TYPE_CHECKING:
+    from openami.concentrator.questions import Questions
+
 LINKS_EVERY: Final = 2  # heartbeats
 DEAD_AFTER: Final = 3  # heartbeats without a confirm
 
@@ -34,6 +37,7 @@ class Words:
     Attributes:
         heartbeat_s: From one heartbeat to the next.
         round_trip_s: From the last heartbeat to its confirm; None before the first.
+        questions: Tell of the clock and ask for the time; None: nobody does.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Words:
             heartbeat_s: From one heartbeat to the next.
             firmware: Says what runs; None where nothing was booted.
         """
+        self.questions: Questions | None = None
         self._firmware = firmware
         self._said_firmware: FirmwareState | None = None
         self.heartbeat_s = heartbeat_s
@@ -75,6 +80,8 @@ class Words:
         self._beat = self._notices = None
         self._said.clear()
         self._said_firmware = None
+        if self.questions is not None:
+            self.questions.begin()
 
     @property
     def is_dead(self) -> bool:
@@ -102,6 +109,10 @@ class Words:
             invoke_id = self._number()
             self._notices = _confirmed(invoke_id), [notice.number for notice in notices]
             apdus.append(encode_notices(notices, invoke_id))
+        if self.questions is not None:
+            question = self.questions.due(self._number, _confirmed)
+            if question is not None:
+                apdus.insert(0, question)  # its time was taken just now: nothing goes before it
         return apdus
 
     def confirmed(self, long_invoke_id: int) -> None:
@@ -113,6 +124,8 @@ class Words:
         elif self._notices is not None and self._notices[0] == long_invoke_id:
             self._registry.told(self._notices[1])
             self._notices = None
+        elif self.questions is not None:
+            self.questions.confirmed(long_invoke_id)
 
     def _links(self) -> list[bytes]:
         """Return the APDUs of the links that are not as they were said last."""

@@ -12,6 +12,7 @@ kind    value       structure behind it
 2       links       array of the fields of `LinkState`
 3       notices     array of the fields of `Notice`
 4       firmware    the fields of `FirmwareState`
+5       clock       the fields of `ClockState`
 ======  ==========  ==================================================================
 """
 
@@ -28,6 +29,7 @@ from openami.dlms.data import (
     Data,
     DoubleLongUnsigned,
     Enum,
+    Long64,
     Long64Unsigned,
     OctetString,
     Structure,
@@ -49,6 +51,7 @@ class Kind(IntEnum):
     LINKS = 2
     NOTICES = 3
     FIRMWARE = 4
+    CLOCK = 5
 
 
 class NoticeCode(IntEnum):
@@ -73,6 +76,9 @@ class NoticeCode(IntEnum):
     REQUEST_REFUSED = 30
     FIRMWARE_CONFIRMED = 40
     FIRMWARE_REJECTED = 41
+    CLOCK_OFF = 50
+    CLOCK_WELL = 51
+    HEAD_END_CLOCK_SET = 52
 
 
 NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
@@ -95,6 +101,9 @@ NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
     NoticeCode.REQUEST_REFUSED: "a meter did not take a sealed request",
     NoticeCode.FIRMWARE_CONFIRMED: "the concentrator's new firmware works and stays",
     NoticeCode.FIRMWARE_REJECTED: "the concentrator's new firmware failed a check and is left",
+    NoticeCode.CLOCK_OFF: "the clock of the concentrator's host is not the head-end's",
+    NoticeCode.CLOCK_WELL: "the clock of the concentrator's host is the head-end's again",
+    NoticeCode.HEAD_END_CLOCK_SET: "the head-end's clock jumped, as the concentrator sees it",
 }
 
 
@@ -224,7 +233,39 @@ class FirmwareState:
         )
 
 
-Word: TypeAlias = Heartbeat | list[LinkState] | list[Notice] | FirmwareState
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockState:
+    """How far the clock of a concentrator's host is off; it asks for the time in the same breath.
+
+    The head-end answers with a `TimeAnswer` (`exchange.orders`) at once, and confirms the word as
+    any other when it is stored.  One that does not know the word confirms it and answers nothing.
+    """
+
+    offset_us: int | None = None  # to be added to the host's UTC to have the head-end's
+    uncertainty_us: int | None = None  # the true offset is so near; None as long as none is known
+    round_trip_us: int | None = None  # of the exchange that told it
+    limit_us: int  # beyond which the clock is called wrong
+    past_limit: bool  # it is beyond, and was not seen to be well again
+    kept: bool | None = None  # the host's kernel says that something keeps it; None: does not tell
+
+    def body(self) -> Structure:
+        offset = None if self.offset_us is None else Long64(self.offset_us)
+        return Structure(
+            (
+                Enum(Kind.CLOCK),
+                offset,
+                *(
+                    None if number is None else Long64Unsigned(number)
+                    for number in (self.uncertainty_us, self.round_trip_us)
+                ),
+                Long64Unsigned(self.limit_us),
+                self.past_limit,
+                self.kept,
+            )
+        )
+
+
+Word: TypeAlias = Heartbeat | list[LinkState] | list[Notice] | FirmwareState | ClockState
 
 
 def notice_text(code: int) -> str:
@@ -254,6 +295,11 @@ def encode_firmware(firmware: FirmwareState, long_invoke_id: int) -> bytes:
     return _notification(firmware.body(), long_invoke_id)
 
 
+def encode_clock(clock: ClockState, long_invoke_id: int) -> bytes:
+    """Return the APDU that tells how the clock is, and asks for the time."""
+    return _notification(clock.body(), long_invoke_id)
+
+
 def decode_word(apdu: bytes) -> tuple[int, Word | None]:
     """Read what a concentrator said: its long-invoke-id, to be confirmed, and the word.
 
@@ -281,6 +327,8 @@ def _word(body: Data) -> Word | None:
             return [_notice(row) for row in rows]
         case Structure((Enum() as kind, *rest)) if int(kind) == Kind.FIRMWARE:
             return _firmware(rest)
+        case Structure((Enum() as kind, *rest)) if int(kind) == Kind.CLOCK:
+            return _clock(rest)
         case Structure((Enum() as kind, *_)) if int(kind) > max(Kind):
             return None
     raise ValueError("the body is no structure that begins with its kind")
@@ -327,6 +375,22 @@ def _firmware(fields: Sequence[Data]) -> FirmwareState:
                 problem=str(problem),
             )
     raise ValueError("firmware is not {version, hash, signer, counter, bank, trial, problem}")
+
+
+def _clock(fields: Sequence[Data]) -> ClockState:
+    match fields:
+        case [offset, uncertainty, round_trip, limit, bool() as past, (bool() | None) as kept] if (
+            offset is None
+        ) == (uncertainty is None):
+            return ClockState(
+                offset_us=None if offset is None else _signed(offset),
+                uncertainty_us=None if uncertainty is None else _whole(uncertainty),
+                round_trip_us=None if round_trip is None else _whole(round_trip),
+                limit_us=_whole(limit),
+                past_limit=past,
+                kept=kept,
+            )
+    raise ValueError("a clock is not {offset, uncertainty, round trip, limit, past it, kept}")
 
 
 def _link(row: Data) -> LinkState:
@@ -376,6 +440,12 @@ def _notice(row: Data) -> Notice:
 def _whole(value: Data) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise ValueError(f"{value!r} is no count")
+    return int(value)
+
+
+def _signed(value: Data) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value!r} is no number of microseconds")
     return int(value)
 
 

@@ -4,13 +4,16 @@
 Each order is a DataNotification behind a gateway header (E6) with the concentrator's own title,
 from client 64, whose body is a structure that begins with an enum, its kind.  It asks for a
 confirm: the concentrator gives one, behind a header (E7) with its title, once a plan is stored
-there, or a broadcast has left it.
+there, or a broadcast has left it.  A time is no order but the answer to a concentrator's question
+(`exchange.field`, clock); nothing confirms it.
 
 ======  =========  ===============================================================================
 kind    value      structure behind it
 ======  =========  ===============================================================================
 65      plan       octet-string title, boolean offline_only, array of {date-time due, octet-string}
 66      broadcast  long-unsigned client, octet-string APDU, octet-string titles, 8 octets each
+67      time       double-long-unsigned asked, long64-unsigned received, long64-unsigned answered,
+                   boolean kept, or null-data
 ======  =========  ===============================================================================
 
 A sealed request is a request of the head-end in general-ciphering whose transaction-id has four
@@ -26,7 +29,16 @@ from typing import Final
 
 from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification
-from openami.dlms.data import Array, Data, Enum, LongUnsigned, OctetString, Structure
+from openami.dlms.data import (
+    Array,
+    Data,
+    DoubleLongUnsigned,
+    Enum,
+    Long64Unsigned,
+    LongUnsigned,
+    OctetString,
+    Structure,
+)
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DecodeError
 
@@ -44,6 +56,7 @@ class Order(IntEnum):
 
     PLAN = 65
     BROADCAST = 66
+    TIME = 67
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +105,16 @@ class Broadcast:
     titles: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeAnswer:
+    """What the head-end's clock showed (RFC 5905, 8: T2 and T3), microseconds UTC since 1970."""
+
+    asked: int  # long-invoke-id-and-priority of the question, four octets as a number
+    received_us: int  # when the question was there
+    answered_us: int  # when the answer left
+    kept: bool | None  # the kernel says that something keeps this clock; None: it does not tell
+
+
 def is_sealed(transaction_id: bytes) -> bool:
     """Tell whether an answer belongs to a sealed request, by its transaction-id."""
     return len(transaction_id) == TRANSACTION_OCTETS and (
@@ -128,7 +151,25 @@ def encode_broadcast(broadcast: Broadcast, long_invoke_id: int) -> bytes:
     ).encode()
 
 
-def decode_order(apdu: bytes) -> tuple[int, Plan | Broadcast | None]:
+def encode_time(answer: TimeAnswer) -> bytes:
+    """Return the APDU that answers a question for the time; it asks for no confirm."""
+    return DataNotification(
+        long_invoke_id_and_priority=LongInvokeIdAndPriority.of(
+            answer.asked & LongInvokeIdAndPriority.LARGEST_ID, confirmed=False
+        ),
+        notification_body=Structure(
+            (
+                Enum(Order.TIME),
+                DoubleLongUnsigned(answer.asked),
+                Long64Unsigned(answer.received_us),
+                Long64Unsigned(answer.answered_us),
+                answer.kept,
+            )
+        ),
+    ).encode()
+
+
+def decode_order(apdu: bytes) -> tuple[int, Plan | Broadcast | TimeAnswer | None]:
     """Read an order: its long-invoke-id, to be confirmed, and what is to be done.
 
     None stands for a kind that a later version may send.
@@ -151,6 +192,21 @@ def decode_order(apdu: bytes) -> tuple[int, Plan | Broadcast | None]:
                 meters = [bytes(titles[at : at + 8]) for at in range(0, len(titles), TITLE_OCTETS)]
                 return invoke_id, Broadcast(
                     client=int(client), apdu=bytes(said), titles=tuple(meters)
+                )
+            case Structure(
+                (
+                    Enum() as kind,
+                    DoubleLongUnsigned() as asked,
+                    Long64Unsigned() as received,
+                    Long64Unsigned() as answered,
+                    (bool() | None) as kept,
+                )
+            ) if int(kind) == Order.TIME:
+                return invoke_id, TimeAnswer(
+                    asked=int(asked),
+                    received_us=int(received),
+                    answered_us=int(answered),
+                    kept=kept,
                 )
             case Structure((Enum() as kind, *_)) if int(kind) > max(Order):
                 return invoke_id, None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from openami.access.custody import Custody
+from openami.exchange.field import ClockState, Word
 from openami.headend.associations import Associations, MeterSession
 from openami.headend.books import Books
 from openami.headend.campaigns import Campaigns
@@ -31,6 +32,7 @@ from openami.headend.routes import Routes
 from openami.headend.schedule import Schedule
 from openami.headend.sealing import Sealing
 from openami.headend.sessions import Group, Sessions
+from openami.headend.uplink_time import UplinkTime
 from openami.headend.uplinks import Uplinks, listen_for_concentrators
 from openami.headend.watch import Watch
 from openami.runtime.clock import Clock
@@ -196,7 +198,8 @@ class HeadEnd:
             speed=speed,
         )
         self.notifications.on_collected = self.sealing.answered
-        self.uplinks.on_word = self.books.word
+        self.uplink_time = UplinkTime(self.uplinks.stands)
+        self.uplinks.on_word = self._word
         self.notifications.on_push = self.presence.heard
         self.holdings.on_lapse = self.presence.tell_again
         self.uplinks.on_attachment = self.presence.meter
@@ -278,6 +281,7 @@ class HeadEnd:
             "sealed plans": self.sealing.plans,
             "leases": self.holdings.count,
             "alarm": self.books.arrivals.trouble,
+            **self.uplink_time.figures(),
         }
 
     async def _report(self, run_folder: Path | None) -> None:
@@ -287,6 +291,11 @@ class HeadEnd:
             write_status(run_folder, process, self.figures())
             await asyncio.sleep(STATUS_S)
         await asyncio.Event().wait()
+
+    def _word(self, concentrator: bytes, word: Word, confirm: Callable[[], None]) -> None:
+        if isinstance(word, ClockState):
+            self.uplink_time.said(concentrator, word)
+        self.books.word(concentrator, word, confirm)
 
     def _belongs(self, title: bytes, concentrator: bytes) -> bool:
         meter = self.directory.by_title(title)

@@ -3,11 +3,13 @@
 
 A frame behind a gateway header (E7) is a push or an answer of a meter.  A push goes to
 `notifications`; an answer goes to the session that asked, and to no other.  A frame without a
-header is the concentrator's own word on who came and went.
+header is the concentrator's own word, on who came and went or on how it is; its question for the
+time is answered here, at once.
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -15,7 +17,8 @@ from openami.dlms.apdu.invocation import LongInvokeIdAndPriority
 from openami.dlms.apdu.notification import DataNotification, DataNotificationConfirm
 from openami.dlms.errors import DecodeError
 from openami.dlms.gateway import GatewayRequest, GatewayResponse
-from openami.exchange.field import Word, decode_word
+from openami.exchange.field import ClockState, Word, decode_word
+from openami.exchange.orders import TimeAnswer, encode_time
 from openami.exchange.uplink import (
     MANAGEMENT_SERVER,
     PUSH_CLIENT,
@@ -24,6 +27,8 @@ from openami.exchange.uplink import (
 )
 from openami.headend.config import HeadEndConfig
 from openami.headend.notifications import Notifications
+from openami.runtime import hostclock
+from openami.runtime.clock import real_us
 from openami.transport.endpoint import Listener, listen
 from openami.transport.tls import Expected, Role, Secured, server_tls
 from openami.transport.wire import Limits, Wire, WireError
@@ -85,6 +90,7 @@ class Uplinks:
     Attributes:
         on_attachment: Called with a meter's title and whether it is attached now.
         on_carrier: Called with a concentrator's title when its uplink came up or was lost.
+        real_us: The clock that answers concentrators which ask for the time.
         on_word: Called with a concentrator's title, what it said of itself, and what confirms it.
     """
 
@@ -102,6 +108,7 @@ class Uplinks:
         self.on_word: Callable[[bytes, Word, Callable[[], None]], None] = (
             lambda _title, _word, _confirm: None
         )
+        self.real_us: Callable[[], int] = real_us
         self._orders: dict[tuple[bytes, int], asyncio.Future[None]] = {}
         self._order_id = 0
         self._notifications = notifications
@@ -264,7 +271,10 @@ class Uplinks:
 
     def _announced(self, carrier: Carrier, apdu: bytes) -> None:
         if not tells_attachments(apdu):
+            received_us, since_ns = self.real_us(), time.monotonic_ns()
             invoke_id, word = decode_word(apdu)
+            if isinstance(word, ClockState):
+                self._tell_time(carrier, invoke_id, received_us, since_ns)
             if word is None:  # of a later version: there is nothing to wait for
                 carrier.confirm(carrier.title, invoke_id)
                 return
@@ -275,6 +285,20 @@ class Uplinks:
                 self._attach(carrier, attachment.title)
             else:
                 self._detach(carrier, attachment.title, "the meter left its concentrator")
+
+    def _tell_time(self, carrier: Carrier, asked: int, received_us: int, since_ns: int) -> None:
+        """Answer a question for the time; the clock is read once, lest it be set meanwhile."""
+        kept = hostclock.is_kept()
+        answer = TimeAnswer(
+            asked=asked,
+            received_us=received_us,
+            answered_us=received_us + (time.monotonic_ns() - since_ns) // 1000,
+            kept=kept,
+        )
+        try:
+            carrier.send(carrier.title, PUSH_CLIENT, MANAGEMENT_SERVER, encode_time(answer))
+        except WireError as error:
+            log.debug("a question for the time is not answered: %s", error)
 
     def _attach(self, carrier: Carrier, title: bytes) -> None:
         if self._carriers.get(carrier.title) is not carrier:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from openami.exchange.field import FirmwareState, Heartbeat, LinkState, Notice, Word
+from openami.exchange.field import ClockState, FirmwareState, Heartbeat, LinkState, Notice, Word
 from openami.runtime.clock import from_us, to_us
 from openami.store.database import Database, insert_or, reading, transaction, upsert
+from openami.store.field_tables import concentrator_clocks as clocks_table
 from openami.store.field_tables import concentrator_firmware as firmware_table
 from openami.store.field_tables import concentrators as concentrators_table
 from openami.store.field_tables import links as links_table
@@ -30,6 +31,10 @@ def store(database: Database, group: Sequence[Said]) -> list[bool]:
         for concentrator, word, heard_us in group:
             if isinstance(word, Heartbeat):
                 upsert(connection, concentrators_table, [_heartbeat(concentrator, word, heard_us)])
+                continue
+            if isinstance(word, ClockState):
+                row = {"title": concentrator, "heard_real_us": heard_us, **asdict(word)}
+                upsert(connection, clocks_table, [row])
                 continue
             if isinstance(word, FirmwareState):
                 row = {"title": concentrator, "heard_real_us": heard_us, **asdict(word)}
@@ -63,6 +68,25 @@ def firmwares(database: Database) -> dict[bytes, FirmwareState]:
     for row in rows:
         del row["heard_real_us"]
     return {row.pop("title"): FirmwareState(**row) for row in rows}
+
+
+class HeardClock(NamedTuple):
+    """What a concentrator said last of its host's clock, and when."""
+
+    state: ClockState
+    heard_real_us: int
+
+
+def clocks(database: Database) -> dict[bytes, HeardClock]:
+    """Return what each concentrator said last of its host's clock; none of those that said none."""
+    with reading(database) as connection:
+        rows = [dict(row) for row in connection.execute(select(clocks_table)).mappings()]
+    return {
+        row.pop("title"): HeardClock(
+            heard_real_us=row.pop("heard_real_us"), state=ClockState(**row)
+        )
+        for row in rows
+    }
 
 
 def links(database: Database, concentrator: bytes) -> list[LinkState]:

@@ -36,6 +36,19 @@ concentrator_firmware = Table(  # what each said last that it runs
     Column("problem", Text, nullable=False),
 )
 
+concentrator_clocks = Table(  # how far off each said last that its host's clock is
+    "concentrator_clocks",
+    metadata,
+    Column("title", LargeBinary(8), primary_key=True),
+    Column("heard_real_us", BigInteger, nullable=False),
+    Column("offset_us", BigInteger),  # to be added to have the head-end's; NULL: not known
+    Column("uncertainty_us", BigInteger),
+    Column("round_trip_us", BigInteger),
+    Column("limit_us", BigInteger, nullable=False),
+    Column("past_limit", Boolean, nullable=False),
+    Column("kept", Boolean),  # NULL: its kernel does not tell
+)
+
 links = Table(  # the way from a concentrator to each meter that it ever met
     "links",
     metadata,

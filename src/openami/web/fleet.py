@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 
 from openami.exchange.channels import Channel
 from openami.exchange.commands import OPEN, CommandState
-from openami.exchange.field import FirmwareState
+from openami.exchange.field import ClockState, FirmwareState
 from openami.exchange.supply import Scope
+from openami.exchange.timesync import is_head_end_suspect
 from openami.runtime.status import FRESH_S, Status, read_statuses
 from openami.store import (
     commands,
@@ -79,6 +80,7 @@ class Region:
     load_at_us: int | None  # its end
     concentrator: Status | None
     firmware: FirmwareState | None  # that the concentrator said last
+    clock: ClockState | None  # of its host, as it said last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,8 @@ def today(context: Context, now_us: int) -> Today:
     regions = _regions(context, meters, attached, processes, now_us)
     current = now_us // DAY_US
     return Today(
-        alarms=_alarms(context, now_us, meters, attachments, gaps, processes),
+        alarms=_alarms(context, now_us, meters, attachments, gaps, processes)
+        + _clock_alarms(regions),
         rate=_total([region.rate for region in regions]),
         since_us=current * DAY_US,
         days=_days(context, meters, now_us),
@@ -217,11 +220,12 @@ def _regions(
     settled_us = context.settled_us(now_us)
     counts = {row.region: row for row in data_quality.region_coverage(context.engine, day, day + 1)}
     said = {status.process: status for status in processes}
-    firmwares = field.firmwares(context.engine)
+    firmwares, clocks = field.firmwares(context.engine), field.clocks(context.engine)
     found = []
     for name in sorted({meter.region for meter in meters}):
         own = [meter for meter in meters if meter.region == name]
         load_w, load_at_us = load_now(context, own)
+        titles = [meter.concentrator for meter in own]
         found.append(
             Region(
                 name=name,
@@ -231,9 +235,8 @@ def _regions(
                 load_w=load_w,
                 load_at_us=load_at_us,
                 concentrator=said.get(f"concentrator-{name}"),
-                firmware=next(
-                    (firmwares[m.concentrator] for m in own if m.concentrator in firmwares), None
-                ),
+                firmware=next((firmwares[each] for each in titles if each in firmwares), None),
+                clock=next((clocks[each].state for each in titles if each in clocks), None),
             )
         )
     return found
@@ -386,6 +389,19 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
         ),
     )
     return [alarm for number, alarm in causes if number]
+
+
+def _clock_alarms(regions: Sequence[Region]) -> list[Alarm]:
+    """Return whose clock needs a look: those of concentrators' hosts, or the head-end's."""
+    said = {region.name: region.clock for region in regions if region.clock is not None}
+    off = [name for name, clock in said.items() if clock.past_limit]
+    if is_head_end_suspect(list(said.values())):
+        sentence = f"{_list(off)} agree against the head-end: its own clock is to be looked at"
+    elif off:
+        sentence = f"the host of {_list(off)} has another time than the head-end"
+    else:
+        return []
+    return [Alarm(cause="Clock off", sentence=sentence, severity="look", href="#regions")]
 
 
 def _is_attached(attachments: dict[int, registry.Attachment], meter: registry.Meter) -> bool:

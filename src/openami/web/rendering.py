@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from openami.exchange.channels import Channel
 from openami.exchange.events import event_text
+from openami.exchange.field import ClockState
 from openami.runtime.clock import from_us
 from openami.web import times
 from openami.web.context import Context, context_of
@@ -51,6 +52,7 @@ def environment() -> Environment:
         "outcome": outcome,
         "channel": channel,
         "span": times.duration,
+        "clock": clock_off,
         "hex": lambda octets: octets.hex().upper(),
     }
     made.globals["static"] = static_url
@@ -88,6 +90,22 @@ def percent(part: int, whole: int) -> str:
     share = Decimal(100 * part) / whole
     shown = min(share, Decimal("99.9")) if part < whole else Decimal(100)
     return f"{shown:.0f}{THIN}%" if part >= whole else f"{shown:.1f}{THIN}%"
+
+
+def clock_off(clock: ClockState) -> str:
+    """Return how far the clock of a concentrator's host is off, and how surely."""
+    if clock.offset_us is None or clock.uncertainty_us is None:
+        return "not compared with the head-end's"
+    side = "behind" if clock.offset_us >= 0 else "ahead of"
+    return (
+        f"{_seconds(abs(clock.offset_us))} {side} the head-end's, ±{_seconds(clock.uncertainty_us)}"
+    )
+
+
+def _seconds(us: int) -> str:
+    if us < 1_000_000:
+        return f"{us / 1000:.0f}{THIN}ms"
+    return f"{us / 1_000_000:.1f}{THIN}s" if us < 60_000_000 else times.duration(us)
 
 
 def channel(number: int) -> str:

@@ -21,16 +21,19 @@ from openami.dlms.data import (
     Array,
     DoubleLongUnsigned,
     Enum,
+    Long64,
     Long64Unsigned,
     OctetString,
     Structure,
+    Unsigned,
     Utf8String,
     VisibleString,
 )
 from openami.dlms.data import Data as CosemData
-from openami.dlms.datetimes import CosemDateTime
+from openami.dlms.datetimes import ClockStatus, CosemDateTime
 from openami.dlms.obis import Obis
-from openami.exchange.field import Heartbeat, LinkState, Notice
+from openami.exchange.field import ClockState, Heartbeat, LinkState, Notice
+from openami.exchange.timesync import EARLIEST_US
 from openami.runtime.clock import to_us
 
 CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
@@ -91,6 +94,8 @@ STATE: Final[Sequence[tuple[str, Callable[[Heartbeat], CosemData]]]] = (
 """What `state(n)` holds, n from 0, out of the heartbeat."""
 UPLINK_UP: Final = len(STATE)
 COLLECTED: Final = UPLINK_UP + 1
+CLOCK_OFFSET: Final = UPLINK_UP + 2
+CLOCK_UNCERTAINTY: Final = UPLINK_UP + 3
 
 
 class Sources(NamedTuple):
@@ -102,6 +107,7 @@ class Sources(NamedTuple):
     is_up: Callable[[], bool]
     collected: Callable[[], int]
     window_expected: Callable[[], int]
+    clock: Callable[[], ClockState]
 
 
 class Rows:
@@ -147,6 +153,11 @@ def own_objects(
         ),
         _live(state(UPLINK_UP), sources.is_up),
         _live(state(COLLECTED), lambda: Long64Unsigned(sources.collected())),
+        _live(state(CLOCK_OFFSET), lambda: _or_null(Long64, sources.clock().offset_us)),
+        _live(
+            state(CLOCK_UNCERTAINTY),
+            lambda: _or_null(Long64Unsigned, sources.clock().uncertainty_us),
+        ),
         _links(sources),
         _event_log(sources),
         *([] if firmware is None else _firmware(firmware)),
@@ -179,6 +190,10 @@ def _firmware(own: OwnFirmware) -> list[InterfaceClass]:
     ]
 
 
+def _or_null(kind: Callable[[int], CosemData], number: int | None) -> CosemData:
+    return None if number is None else kind(number)
+
+
 def _live(at: Obis, source: Callable[[], CosemData]) -> Data:
     thing = Data(at)
     thing.bind(Data.value, source)
@@ -189,12 +204,33 @@ def _clock(sources: Sources) -> Clock:
     clock = Clock(
         CLOCK,
         time_zone=0,
-        status=0,
         daylight_savings_enabled=False,
         clock_base=ClockBase.UNDEFINED,
     )
-    clock.bind(Clock.time, lambda: CosemDateTime.from_utc(sources.heartbeat().at))
+
+    def status() -> ClockStatus:
+        return clock_status(sources.clock(), to_us(sources.heartbeat().at))
+
+    clock.bind(
+        Clock.time,
+        lambda: CosemDateTime.from_utc(sources.heartbeat().at, clock_status=status()),
+    )
+    clock.bind(Clock.status, lambda: Unsigned(status()))
     return clock
+
+
+def clock_status(clock: ClockState, now_us: int) -> ClockStatus:
+    """Return how far own time can be trusted (DLMS UA 1000-1, 4.1.6.1).
+
+    Invalid: nobody has told the time, and the host shows one from before this program was made.
+    Doubtful: host and head-end differ by more than the limit, so that one of them is wrong; or
+    nobody vouches for it, neither the head-end lately nor a time daemon.
+    """
+    near_us = clock.uncertainty_us
+    if near_us is None and now_us < EARLIEST_US:
+        return ClockStatus.INVALID_VALUE
+    vouched = clock.kept or (near_us is not None and near_us <= clock.limit_us)
+    return ClockStatus(0) if vouched and not clock.past_limit else ClockStatus.DOUBTFUL_VALUE
 
 
 def _links(sources: Sources) -> ProfileGeneric:

@@ -25,9 +25,9 @@ Limit = Annotated[int, Query(ge=1, le=10_000)]
 @router.get("/concentrators")
 def concentrators(at: At, _visitor: UtilityVisitor) -> list[Json]:
     """Return what each concentrator last said of itself; times are of real life."""
-    firmware = _firmware(at.engine)
+    firmware, clock = _firmware(at.engine), _clock(at.engine)
     found = sorted(field.heartbeats(at.engine).items())
-    return [_standing(row) | firmware(title) for title, row in found]
+    return [_standing(row) | firmware(title) | clock(title) for title, row in found]
 
 
 @router.get("/concentrators/{title}")
@@ -40,6 +40,7 @@ def concentrator(title: Title, at: At, _visitor: UtilityVisitor) -> Json:
     return (
         _standing(row)
         | _firmware(at.engine)(name)
+        | _clock(at.engine)(name)
         | {
             "links": [
                 {
@@ -84,6 +85,21 @@ def _firmware(database: Database) -> Callable[[bytes], Json]:
             "update": None
             if update is None
             else asdict(update) | {"title": title.hex().upper(), "state": update.state.value},
+        }
+
+    return of
+
+
+def _clock(database: Database) -> Callable[[bytes], Json]:
+    """Return what tells what a concentrator says of its host's clock; None: it never said."""
+    told = field.clocks(database)
+
+    def of(title: bytes) -> Json:
+        heard = told.get(title)
+        return {
+            "clock": None
+            if heard is None
+            else asdict(heard.state) | {"heard_real_us": heard.heard_real_us}
         }
 
     return of
