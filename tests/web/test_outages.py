@@ -2,14 +2,17 @@
 """The rooms of outages and events, and their twins over REST."""
 
 import re
+from datetime import datetime
 
 import pytest
 
-from blackout import NORTH, Street, hang
+from blackout import NORTH, S, Street, hang
 from openami.access.accounts import audit_trail
 from openami.exchange.events import EventCode
+from openami.runtime.clock import to_us
 from openami.store import outages
 from openami.store.supply import UplinkState, set_uplinks
+from openami.web import outageview
 from web.ami import Ami
 from web.clients import TestClient, sign_in
 
@@ -81,6 +84,33 @@ def test_outages_over_rest(client: TestClient, street: Street) -> None:
     assert feeder["saidi_min"] == pytest.approx(700 / 60 * 4 / 8)
 
 
+def test_the_reliability_of_an_earlier_month(fresh: Ami, client: TestClient) -> None:
+    """Midnights are the zone's: an interruption of the last hour of a month belongs to it."""
+    zone = fresh.context.config.zone
+    began = datetime(2026, 2, 28, 23, 30, tzinfo=zone)
+    hang(fresh.engine, range(1, 9))
+    street = Street(fresh.engine, to_us(began))
+    street.gasp([5])
+    street.sit(2.1)
+    street.answer(lit=[6, 7, 8])
+    street.now_s = 7200.0
+    street.back([5], 7200)
+    street.sit()
+
+    def sustained(month: str) -> int:
+        (feeder,) = client.get(f"/api/outages/reliability?month={month}").json()
+        return int(feeder["sustained"])
+
+    assert [sustained(month) for month in ("2026-01", "2026-02", "2026-03")] == [0, 1, 0]
+    page = client.get("/console/outages?month=2026-02").text
+    assert "February 2026 by feeder" in page
+    assert 'hx-get="/console/outages/state?month=2026-02"' in page
+    assert "?month=2026-01" in page
+    assert "?month=2026-03" in page
+    for wrong in ("2026-13", "2026-00", "0000-01", "2026-2", "2026-02%0A", "x"):
+        assert client.get(f"/api/outages/reliability?month={wrong}").status_code == 422
+
+
 def test_unknown_outages_are_not_here(client: TestClient) -> None:
     for path in ("/console/outages/99", "/api/outages/99"):
         assert client.get(path).status_code == 404
@@ -150,3 +180,29 @@ def test_the_empty_rooms_say_what_to_do(empty: Ami) -> None:
     assert "No topology yet" in client.get("/console/outages").text
     assert "No event fits" in client.get("/console/events").text
     assert outages.open_outages(empty.engine) == []
+
+
+def test_the_line_of_a_day_counts_who_was_without_supply_in_each_quarter_hour(fresh: Ami) -> None:
+    """Also who lost it forty days before; one that ends as a step begins is not in that."""
+    hang(fresh.engine, range(1, 9))
+    day_s = 86_400
+    for number, began_s, ended_s in (
+        (1, -40 * day_s, None),
+        (5, 450.0, 500.0),
+        (6, 900.0, 1800.0),
+        (7, day_s - 100.0, None),
+        (8, -5000.0, -4000.0),
+    ):
+        street = Street(fresh.engine, fresh.now_us - day_s * S)
+        street._counter = number * 100
+        street.now_s = began_s
+        street.gasp([number])
+        street.sit(2.1)
+        street.answer(lit={*range(2, 9)} - {number})
+        if ended_s is not None:
+            street.tell(
+                number, EventCode.POWER_RETURNED, seconds=round(ended_s - began_s), at_s=ended_s
+            )
+            street.sit()
+    counts = outageview.state(fresh.context, fresh.now_us).line.counts
+    assert counts == [2, 2, *[1] * 93, 2]

@@ -103,6 +103,20 @@ class Supply:
         return replace(self, lost_us=told.lost_us, evidence=Evidence.GASP)
 
 
+def passed(before: Supply, told: "Told") -> Supply | None:
+    """Return an interruption that is over and that `before.after(told)` no longer remembers.
+
+    It is the one of `before`, with its outage, where another has begun since; or that of a notice
+    which came late.
+    """
+    after = before.after(told)
+    if before.returned_us is not None and after.lost_us > before.returned_us:
+        return before
+    if told.returned_us is not None and after is before and told.returned_us <= before.lost_us:
+        return told.first()
+    return None
+
+
 LATE_US: Final = 86_400 * 1_000_000  # a gasp that is older belongs to another outage
 
 

@@ -12,7 +12,15 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
-from openami.exchange.supply import NONE, OPEN_PINGS, Evidence, PingState, Scope, Supply
+from openami.exchange.supply import (
+    DARK_PINGS,
+    NONE,
+    OPEN_PINGS,
+    Evidence,
+    PingState,
+    Scope,
+    Supply,
+)
 from openami.headend.config import OutageSettings
 from openami.headend.directory import Directory
 from openami.headend.grouping import (
@@ -29,14 +37,12 @@ from openami.headend.grouping import (
 )
 from openami.headend.sitting import Sitting, named
 from openami.runtime.clock import MICROSECONDS
-from openami.store import live, outages, supply, topology
+from openami.store import interruptions, live, outages, supply, topology
 from openami.store.database import reading
 from openami.store.outages import Member, Outage
 from openami.store.registry import UnknownMeterError
 
 GROUPS: Final = frozenset({Scope.TRANSFORMER, Scope.AREA})
-JOIN_US: Final = 300 * MICROSECONDS  # calendar: how much earlier a member may have lost its supply
-JOIN_ENDED: Final = 50  # outages that ended last, which a late notice may belong to
 
 Key = tuple[Scope, str]
 
@@ -92,6 +98,7 @@ class Bench:
         self, connection: Connection, losses: Sequence[Supply]
     ) -> dict[Key, dict[int, Supply]]:
         places = topology.places(connection, [loss.meter_id for loss in losses])
+        homeless: list[int] = []
         found: dict[Key, dict[int, Supply]] = defaultdict(dict)
         for loss in losses:
             place = places.get(loss.meter_id)
@@ -100,8 +107,10 @@ class Bench:
             elif (concentrator := self._concentrator(loss.meter_id)) is not None:
                 key = (Scope.AREA, self._directory.place(concentrator))
             else:
-                continue  # it has left the registry
+                homeless.append(loss.meter_id)
+                continue
             found[key][loss.meter_id] = loss
+        supply.put_aside(connection, homeless)  # the registry does not have them
         return found
 
     def _concentrator(self, meter_id: int) -> bytes | None:
@@ -123,6 +132,11 @@ class Bench:
         losses = self._join(sitting, key, losses)
         if not losses:
             return
+        if any((each.scope, each.place) == key for each in sitting.open):
+            # Over before that outage began: what neighbours say now tells nothing of it.
+            for loss in losses.values():
+                self._begin_single(sitting, loss, Verdict(sentence=interruptions.SENTENCE))
+            return
         meters = self._meters(connection, key, next(iter(losses)))
         singles = self._singles(sitting, meters)
         losses |= {number: loss for number, (_, loss) in singles.items()}
@@ -142,23 +156,28 @@ class Bench:
 
     def _join(self, sitting: Sitting, key: Key, losses: dict[int, Supply]) -> dict[int, Supply]:
         """Add losses to an outage of their place that they are part of; return the others."""
-        late = outages.ended(sitting.connection, limit=JOIN_ENDED)
-        mine = [each for each in [*sitting.open, *late] if (each.scope, each.place) == key]
+        first_us = min(loss.lost_us for loss in losses.values())
+        last_us = max(loss.lost_us for loss in losses.values()) + interruptions.EARLIER_US
+        late = outages.of_place(sitting.connection, *key, first_us, last_us)
+        mine = [each for each in sitting.open if (each.scope, each.place) == key]
         left = dict(losses)
-        for outage in mine:
-            ends_us = sitting.now_us if outage.ended_us is None else outage.ended_us
-            own = [
-                loss
-                for loss in left.values()
-                if outage.began_us - JOIN_US <= loss.lost_us <= ends_us
-            ]
+        for outage in [*mine, *(each for each in late if each.ended_us is not None)]:
+            own = {number: loss for number, loss in left.items() if _is_part(loss, outage, sitting)}
             if own:
-                sitting.put([_member(outage.outage_id, loss) for loss in own])
-                sitting.note(
-                    outage.outage_id, f"also without supply: {named(o.meter_id for o in own)}"
-                )
-                left = {number: loss for number, loss in left.items() if loss not in own}
+                self._set_apart(sitting, outage.outage_id, own)
+                sitting.put([_member(outage.outage_id, loss) for loss in own.values()])
+                sitting.note(outage.outage_id, f"also without supply: {named(own)}")
+                left = {number: loss for number, loss in left.items() if number not in own}
         return left
+
+    def _set_apart(self, sitting: Sitting, outage_id: int, own: dict[int, Supply]) -> None:
+        """Keep what members that lost their supply again had of it before."""
+        for member in outages.members(sitting.connection, [outage_id])[outage_id]:
+            again = own.get(member.meter_id)
+            if again and member.returned_us is not None and member.returned_us <= again.lost_us:
+                region = self._region(member.meter_id)
+                connection, now_us = sitting.connection, sitting.now_real_us
+                interruptions.set_apart(connection, member, now_us, region)
 
     def _singles(
         self, sitting: Sitting, meters: Collection[int]
@@ -192,13 +211,13 @@ class Bench:
             )
             for number in numbers
         ]
-        supply.put(sitting.connection, states)
+        supply.end(sitting.connection, states)
 
     def _begin_group(self, sitting: Sitting, key: Key, group: Group, verdict: Verdict) -> None:
         scope, place = key
         began_us = min(loss.lost_us for loss in group.losses.values())
         known = supply.of(sitting.connection, verdict.dark)
-        states = []
+        states, new = [], []
         for number, evidence in verdict.dark.items():
             loss = group.losses.get(number)
             if loss is None:  # nothing was heard of it
@@ -211,8 +230,9 @@ class Bench:
                     evidence=evidence,
                     found_real_us=sitting.now_real_us,
                 )
+                new.append(loss)
             states.append(loss)
-        supply.put(sitting.connection, states)
+        supply.put(sitting.connection, new)
         outage_id = sitting.begin(
             Outage(
                 scope=scope,
@@ -330,7 +350,7 @@ class Bench:
         if ending.ended_us is None:
             return
         why = Verdict(sentence=f"supply is back on {outage.place}, and not here")
-        for number in ending.left:
+        for number in known.keys() & set(ending.left):
             self._begin_single(sitting, known[number], why, outage.outage_id)
         back = f"supply is back at {len(members) - len(ending.left)} of {len(members)} meters"
         left = f"; {named(ending.left)} left behind" if ending.left else ""
@@ -369,18 +389,16 @@ class Bench:
         }
         known = supply.of(sitting.connection, dark)
         pings = supply.pings(sitting.connection, dark)
+        silent = []
         for number, member in dark.items():
             ping, state = pings.get(number), known.get(number)
             if ping is None or state is None or ping.asked_real_us < state.found_real_us:
                 continue
             if ping.state is PingState.ANSWERED:
                 self._hear_answer(sitting, member, state)
-            elif state.evidence is Evidence.PRESUMED and ping.state in {
-                PingState.SILENT,
-                PingState.NO_VOLTAGE,
-            }:
-                silent = replace(state, evidence=Evidence.SILENT)
-                supply.put(sitting.connection, [silent])
+            elif state.evidence is Evidence.PRESUMED and ping.state in DARK_PINGS:
+                silent.append(number)
+        supply.confirm_silent(sitting.connection, silent)
 
     def _hear_answer(self, sitting: Sitting, member: Member, state: Supply) -> None:
         if state.evidence is Evidence.PRESUMED:
@@ -427,14 +445,13 @@ class Bench:
         for uplink in supply.uplinks(sitting.connection):
             place = self._directory.place(uplink.concentrator)
             outage = known.get(place)
-            meters = self._directory.of_concentrator(uplink.concentrator)
             if outage is not None and uplink.up:
                 sitting.end(outage, max(outage.began_us, uplink.since_us), "its uplink is back")
             elif (
                 outage is None
                 and not uplink.up
-                and meters
                 and sitting.now_real_us - uplink.since_real_us >= patience_us
+                and (meters := self._directory.of_concentrator(uplink.concentrator))
             ):
                 sitting.begin(
                     Outage(
@@ -450,6 +467,14 @@ class Bench:
                         ),
                     )
                 )
+
+
+def _is_part(loss: Supply, outage: Outage, sitting: Sitting) -> bool:
+    """Tell whether a loss is part of an outage of its place."""
+    if outage.ended_us is None and loss.is_lost:
+        return True  # whatever the meter's clock says
+    ends_us = sitting.now_us if outage.ended_us is None else outage.ended_us
+    return outage.began_us - interruptions.EARLIER_US <= loss.lost_us <= ends_us
 
 
 def _member(outage_id: int, loss: Supply) -> Member:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from openami.exchange.alarms import AlarmNotice
 from openami.exchange.supply import Told
 from openami.runtime.clock import MICROSECONDS
-from openami.store import alarms, inbox, live, publishing, registry, supply
+from openami.store import alarms, inbox, interruptions, live, publishing, registry, supply
 from openami.store.accepted import Origin
 from openami.store.alarms import Name, Picture
 from openami.store.registry import Event
@@ -69,7 +69,8 @@ def store_noticed(
         Told.of(each.meter_id, each.code, each.at_us, each.seconds, each.received_real_us)
         for each in new
     ]
-    supply.tell(connection, [each for each in told if each is not None])
+    over = supply.tell(connection, [each for each in told if each is not None])
+    interruptions.keep(connection, over)
     live.append_feed(
         connection,
         [

@@ -48,9 +48,12 @@ class Sitting:
     def put(self, members: Sequence[Member]) -> None:
         """Write members."""
         outages.put_members(self.connection, members)
+        by_outage: dict[int, dict[int, Member]] = {}
         for member in members:
-            kept = [each for each in self.members.get(member.outage_id, []) if each != member]
-            self.members[member.outage_id] = [*kept, member]
+            by_outage.setdefault(member.outage_id, {})[member.meter_id] = member
+        for outage_id, new in by_outage.items():
+            kept = [each for each in self.members.get(outage_id, []) if each.meter_id not in new]
+            self.members[outage_id] = [*kept, *new.values()]
 
     def end(self, outage: Outage, ended_us: int, sentence: str) -> None:
         """Close an outage."""

@@ -15,6 +15,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 )
 
 from openami.exchange.reliability import Span
-from openami.exchange.supply import Evidence, Scope
+from openami.exchange.supply import Evidence, Scope, Supply
 from openami.runtime.errors import UserError
 from openami.store.database import Database, insert_all, reading, transaction, upsert
 from openami.store.supply_tables import outage_history as history_table
@@ -106,6 +107,11 @@ def forget(connection: Connection, outage_id: int) -> None:
     """Remove an outage that became part of a greater one, which has its meters now."""
     for table in (members_table, history_table, outages_table):
         connection.execute(delete(table).where(table.c.outage_id == outage_id))
+
+
+def add_member(connection: Connection, member: Member) -> None:
+    """Write that a meter was in an outage; what is known of its supply now is another matter."""
+    upsert(connection, members_table, [asdict(member)])
 
 
 def put_members(connection: Connection, members: Sequence[Member]) -> None:
@@ -245,18 +251,64 @@ def acknowledge(
 def interruptions(database: Database, from_us: int, to_us: int) -> list[Span]:
     """Return what began in [from_us, to_us), by meter and time; lost concentrators are none."""
     table = members_table.c
+    return _spans(
+        database, _not_ended_before(from_us), table.lost_us >= from_us, table.lost_us < to_us
+    )
+
+
+def without_supply(database: Database, from_us: int, to_us: int) -> list[Span]:
+    """Return interruptions that lasted into [from_us, to_us), whenever they began."""
+    table = members_table.c
+    lasted = or_(table.returned_us.is_(None), table.returned_us > from_us)
+    return _spans(database, _not_ended_before(from_us), lasted, table.lost_us < to_us)
+
+
+def of_place(
+    database: Database, scope: Scope, place: str, from_us: int, to_us: int
+) -> list[Outage]:
+    """Return outages of a place that had begun by `to_us` and were not over before `from_us`."""
+    table = outages_table.c
+    query = select(outages_table).where(
+        table.scope == scope.value,
+        table.place == place,
+        table.began_us <= to_us,
+        _not_ended_before(from_us),
+    )
+    return _outages(database, query.order_by(table.outage_id))
+
+
+def keep_return(connection: Connection, outage_id: int, loss: Supply) -> None:
+    """Write when a meter of an outage came back, before another loss takes its place."""
+    table = members_table.c
+    connection.execute(
+        update(members_table)
+        .where(table.outage_id == outage_id, table.meter_id == loss.meter_id)
+        .values(lost_us=loss.lost_us, returned_us=loss.returned_us, evidence=loss.evidence.value)
+    )
+
+
+def is_kept(connection: Connection, loss: Supply, beside: int | None) -> bool:
+    """Tell whether an interruption that is over lies in an outage of its meter.
+
+    Args:
+        connection: Of the store.
+        loss: The interruption.
+        beside: An outage that does not count: what its meter last told is not yet in it.
+    """
+    table = members_table.c
+    ended_us = func.coalesce(table.returned_us, outages_table.c.ended_us)
     query = (
-        select(table.meter_id, table.lost_us, table.returned_us)
+        select(table.outage_id)
         .join_from(members_table, outages_table, table.outage_id == outages_table.c.outage_id)
         .where(
-            table.lost_us >= from_us,
-            table.lost_us < to_us,
-            outages_table.c.scope != Scope.CONCENTRATOR.value,
+            table.meter_id == loss.meter_id,
+            table.outage_id.is_distinct_from(beside),
+            table.lost_us < loss.returned_us,
+            or_(ended_us.is_(None), ended_us > loss.lost_us),
         )
-        .order_by(table.meter_id, table.lost_us)
+        .limit(1)
     )
-    with reading(database) as connection:
-        return [Span(*row) for row in connection.execute(query)]
+    return connection.execute(query).first() is not None
 
 
 def _outages(database: Database, query: "Select[Any]") -> list[Outage]:
@@ -267,3 +319,24 @@ def _outages(database: Database, query: "Select[Any]") -> list[Outage]:
 
 def _member(row: RowMapping) -> Member:
     return Member(**{**row, "evidence": Evidence(row["evidence"])})
+
+
+def _spans(database: Database, *wanted: "ColumnElement[bool]") -> list[Span]:
+    table = members_table.c
+    query = (
+        select(table.meter_id, table.lost_us, table.returned_us)
+        .join_from(members_table, outages_table, table.outage_id == outages_table.c.outage_id)
+        .where(
+            outages_table.c.scope != Scope.CONCENTRATOR.value,
+            # Who was left behind by an outage that is over has one of its own, which counts.
+            or_(table.returned_us.is_not(None), outages_table.c.ended_us.is_(None)),
+            *wanted,
+        )
+        .order_by(table.meter_id, table.lost_us)
+    )
+    with reading(database) as connection:
+        return [Span(*row) for row in connection.execute(query)]
+
+
+def _not_ended_before(moment_us: int) -> "ColumnElement[bool]":
+    return or_(outages_table.c.ended_us.is_(None), outages_table.c.ended_us >= moment_us)

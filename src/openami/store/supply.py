@@ -10,7 +10,15 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, RowMapping, and_, func, select, update
 
-from openami.exchange.supply import OPEN_PINGS, Evidence, PingState, Supply, Told
+from openami.exchange.supply import (
+    NONE,
+    OPEN_PINGS,
+    Evidence,
+    PingState,
+    Supply,
+    Told,
+    passed,
+)
 from openami.store.database import Database, insert_or, reading, transaction, upsert
 from openami.store.supply_tables import pings as pings_table
 from openami.store.supply_tables import supply as supply_table
@@ -40,10 +48,15 @@ class UplinkState:
     since_real_us: int
 
 
-def tell(connection: Connection, notices: Sequence[Told]) -> None:
-    """Write what notices say, in the order in which they came."""
+def tell(connection: Connection, notices: Sequence[Told]) -> list[Supply]:
+    """Write what notices say, in the order in which they came.
+
+    Returns:
+        Interruptions that are over and that the table no longer holds: it has the last of a meter.
+    """
+    over: list[Supply] = []
     if not notices:
-        return
+        return over
     ids = sorted({notice.meter_id for notice in notices})
     query = select(supply_table).where(supply_table.c.meter_id.in_(ids))
     rows = connection.execute(query.order_by(supply_table.c.meter_id).with_for_update())
@@ -51,13 +64,48 @@ def tell(connection: Connection, notices: Sequence[Told]) -> None:
     for notice in notices:
         before = known.get(notice.meter_id)
         known[notice.meter_id] = notice.first() if before is None else before.after(notice)
+        if before is not None and (gone := passed(before, notice)) is not None:
+            over.append(gone)
     put(connection, [known[meter_id] for meter_id in ids])
+    return over
 
 
 def put(database: Database, states: Sequence[Supply]) -> None:
     """Replace what is known of meters."""
     with transaction(database) as connection:
         upsert(connection, supply_table, [asdict(state) for state in states])
+
+
+def end(connection: Connection, states: Sequence[Supply]) -> None:
+    """Write that losses are over, where the meters have not told so themselves meanwhile."""
+    table = supply_table.c
+    for state in states:
+        connection.execute(
+            update(supply_table)
+            .where(table.meter_id == state.meter_id, table.returned_us.is_(None))
+            .values(
+                returned_us=state.returned_us,
+                returned_real_us=state.returned_real_us,
+                outage_id=state.outage_id,
+            )
+        )
+
+
+def confirm_silent(connection: Connection, meter_ids: Collection[int]) -> None:
+    """Write that meters that were presumed to be dark did not answer."""
+    table = supply_table.c
+    for some in pieces(meter_ids):
+        wanted = table.meter_id.in_(some) & (table.evidence == Evidence.PRESUMED.value)
+        connection.execute(
+            update(supply_table).where(wanted).values(evidence=Evidence.SILENT.value)
+        )
+
+
+def put_aside(connection: Connection, meter_ids: Collection[int]) -> None:
+    """Judge that losses are of no outage."""
+    for some in pieces(meter_ids):
+        wanted = supply_table.c.meter_id.in_(some)
+        connection.execute(update(supply_table).where(wanted).values(outage_id=NONE))
 
 
 def of(database: Database, meter_ids: Collection[int]) -> dict[int, Supply]:

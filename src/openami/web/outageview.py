@@ -3,6 +3,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import accumulate
 from typing import Final
 
 from openami.exchange.reliability import Indices, Span, indices
@@ -114,17 +116,31 @@ class State:
     quiet_feeders: int
     dark: int
     meters: int
+    month: date  # the first of the month that `months` tells of
+    is_running: bool  # that month
     months: list[FeederMonth]
 
+    @property
+    def earlier(self) -> str:
+        """The month before, as addresses name it."""
+        return f"{self.month - timedelta(days=1):%Y-%m}"
 
-def state(context: Context, now_us: int) -> State:
-    """Return the page's figures."""
+    @property
+    def later(self) -> str:
+        return f"{self.month + timedelta(days=31):%Y-%m}"
+
+
+def state(context: Context, now_us: int, month: date | None = None) -> State:
+    """Return the page's figures, with the reliability of a month, by default the running one."""
+    running, _ = month_of(context.calendar.date_of(now_us))
+    first, _ = month_of(month or running)
     engine = context.engine
     known = outages.open_outages(engine)
     power = [each for each in known if each.scope is not Scope.CONCENTRATOR]
     open_ids = {each.outage_id for each in power}
     roots = [each for each in power if each.parent_id not in open_ids]
-    ended = [each for each in outages.ended(engine, limit=SHOWN_ENDED) if each.parent_id is None]
+    late = outages.ended(engine, limit=5 * SHOWN_ENDED)
+    ended = [each for each in late if each.parent_id is None][:SHOWN_ENDED]
     lost = {each.meter_id: each.evidence for each in supply.lost(engine)}
     places = topology.read(engine)
     tree, quiet = _tree(places.values(), lost, {each.place for each in power})
@@ -137,7 +153,9 @@ def state(context: Context, now_us: int) -> State:
         quiet_feeders=quiet,
         dark=len(lost),
         meters=len(places),
-        months=months(context, now_us),
+        month=first,
+        is_running=first >= running,
+        months=months(context, now_us, first),
     )
 
 
@@ -185,17 +203,15 @@ def _tree(
 
 
 def _line(context: Context, now_us: int) -> Line:
-    from_us = now_us - DAY_US
-    spans = outages.interruptions(context.engine, from_us - 30 * DAY_US, now_us + 1)
-    step_us = DAY_US // STEPS
-    counts = [
-        sum(
-            span.lost_us < from_us + (n + 1) * step_us
-            and (span.returned_us is None or span.returned_us > from_us + n * step_us)
-            for span in spans
-        )
-        for n in range(STEPS)
-    ]
+    from_us, step_us = now_us - DAY_US, DAY_US // STEPS
+    changes = [0] * (STEPS + 1)
+    for span in outages.without_supply(context.engine, from_us, now_us):
+        # In every step that it touches: from that in which it begins to that in which it ends.
+        ends_us = now_us if span.returned_us is None else min(span.returned_us, now_us)
+        first = max(0, span.lost_us - from_us) // step_us
+        changes[first] += 1
+        changes[max(first + 1, -(-(ends_us - from_us) // step_us))] -= 1
+    counts = list(accumulate(changes[:STEPS]))
     most = max(1, *counts)
     points = []
     for n, number in enumerate(counts):
@@ -206,12 +222,11 @@ def _line(context: Context, now_us: int) -> Line:
     return Line(from_us=from_us, to_us=now_us, counts=counts, path=path, area=area)
 
 
-def months(context: Context, now_us: int) -> list[FeederMonth]:
-    """Return each feeder's indices of the local month of `now_us`."""
-    today = context.calendar.date_of(now_us)
-    first, _ = month_of(today)
-    from_us = context.calendar.midnight_us(first)
-    spans = outages.interruptions(context.engine, from_us, now_us + 1)
+def months(context: Context, now_us: int, month: date | None = None) -> list[FeederMonth]:
+    """Return each feeder's indices of the local month of a day, by default that of `now_us`."""
+    first, last = month_of(month or context.calendar.date_of(now_us))
+    from_us, to_us = context.calendar.days(first, last)
+    spans = outages.interruptions(context.engine, from_us, min(to_us, now_us + 1))
     places = topology.read(context.engine)
     customers: dict[str, int] = {}
     for place in places.values():

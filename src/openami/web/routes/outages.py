@@ -2,6 +2,7 @@
 # ruff: noqa: FAST003  the dependency VisibleMeter takes meter_id
 """Outages and events: the pages of the console, and the same over REST."""
 
+from datetime import date
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Path, Query, Request, Response
@@ -38,6 +39,9 @@ SeverityName = Literal["", "harm", "look", "info"]
 Acknowledged = Literal["", "yes", "no"]
 Name = Annotated[str, Query(max_length=64)]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
+Month = Annotated[  # such as 2026-03; empty: the running one
+    str, Query(pattern=r"\A((19[7-9]\d|2\d{3})-(0[1-9]|1[0-2]))?\z", max_length=7)
+]
 Note = Annotated[str, Form(min_length=3, max_length=400)]
 
 
@@ -57,21 +61,21 @@ class AcknowledgeEvents(Acknowledge):
 
 
 @pages.get("/outages")
-def outages_page(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
-    """Show who is without supply."""
+def outages_page(request: Request, at: At, _visitor: UtilityVisitor, month: Month = "") -> Response:
+    """Show who is without supply, and how reliable it was in a month."""
     now_us = at.clock.now_us()
-    return render(
-        request, "console/outages.html", now_us=now_us, state=outageview.state(at, now_us)
-    )
+    state = outageview.state(at, now_us, _first(month))
+    return render(request, "console/outages.html", now_us=now_us, state=state)
 
 
 @pages.get("/outages/state")
-def outages_state(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
+def outages_state(
+    request: Request, at: At, _visitor: UtilityVisitor, month: Month = ""
+) -> Response:
     """Return the part of the page that is renewed every second."""
     now_us = at.clock.now_us()
-    return render(
-        request, "console/outages_state.html", now_us=now_us, state=outageview.state(at, now_us)
-    )
+    state = outageview.state(at, now_us, _first(month))
+    return render(request, "console/outages_state.html", now_us=now_us, state=state)
 
 
 @pages.get("/outages/{outage_id}")
@@ -151,19 +155,19 @@ def list_outages(
 
 
 @api.get("/outages/reliability")
-def reliability(at: At, _visitor: UtilityVisitor) -> list[Json]:
-    """Return SAIDI, SAIFI and CAIDI of each feeder in the local month (docs/outages.md, 6)."""
+def reliability(at: At, _visitor: UtilityVisitor, month: Month = "") -> list[Json]:
+    """Return SAIDI, SAIFI and CAIDI of each feeder in a local month (docs/outages.md, 6)."""
     return [
         {
-            "feeder": month.feeder,
-            "customers": month.indices.customers,
-            "sustained": month.indices.sustained,
-            "momentary": month.indices.momentary,
-            "saifi": month.indices.saifi,
-            "saidi_min": month.indices.saidi_min,
-            "caidi_min": month.indices.caidi_min,
+            "feeder": each.feeder,
+            "customers": each.indices.customers,
+            "sustained": each.indices.sustained,
+            "momentary": each.indices.momentary,
+            "saifi": each.indices.saifi,
+            "saidi_min": each.indices.saidi_min,
+            "caidi_min": each.indices.caidi_min,
         }
-        for month in outageview.months(at, at.clock.now_us())
+        for each in outageview.months(at, at.clock.now_us(), _first(month))
     ]
 
 
@@ -249,6 +253,10 @@ def meter_supply(meter: VisibleMeter, at: At) -> Json:
 
 
 # Both ---------------------------------------------------------------------------------------------
+
+
+def _first(month: str) -> date | None:
+    return date.fromisoformat(f"{month}-01") if month else None
 
 
 def _known(at: Context, outage_id: int) -> outageview.Shown:
