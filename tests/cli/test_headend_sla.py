@@ -63,3 +63,26 @@ def test_mistakes_are_one_sentence(openami: Run, rules: Path, tmp_path: Path) ->
     nowhere = openami("headend", "sla", "check", "--home", tmp_path, "--rules", rules)
     assert nowhere.status
     assert "config.toml" in nowhere.sentence
+
+
+def test_a_rule_that_nothing_is_due_for_is_told(openami: Run, rules: Path) -> None:
+    """A region written wrongly would be kept for ever."""
+    rules.write_text('[r]\ndata = "read"\npercent = 90.0\nwithin_h = 1.0\nregions = ["nroth"]\n')
+    none = openami("headend", "sla", "study", "lte", "--rules", rules)
+    assert none.status == 2
+    assert "has no rule for values" in none.sentence
+
+
+def test_exclusions_are_of_what_happened_and_not_of_a_model(openami: Run, rules: Path) -> None:
+    rules.write_text(
+        RULES
+        + """
+[exclusion-storm]
+begins = "2026-03-01T00:00:00+00:00"
+ends = "2026-03-02T00:00:00+00:00"
+reason = "storm"
+"""
+    )
+    words = ("headend", "sla", "study", "lte", "lte", "--meters", 5, "--rules", rules, "--json")
+    (level,) = json.loads(openami(*words).out)
+    assert (level["due"], level["excluded"]) == (240, 0)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Service levels against observations whose result was worked out by hand."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -20,6 +22,8 @@ from openami.headend.sla import (
     Rule,
     Start,
     Window,
+    begun_since,
+    first_day,
     levels,
     read_rules,
 )
@@ -253,3 +257,48 @@ def test_a_crowded_medium_is_later() -> None:
         return float((found["done_us"] - found["from_us"]).median())  # type: ignore[arg-type]
 
     assert median(600) > 2 * median(20)
+
+
+@pytest.mark.parametrize(("due", "percent"), [(22_700_000, 86.891), (59_000_000, 36.331)])
+def test_a_share_of_many_is_what_was_written(due: int, percent: float) -> None:
+    """No float is between the percentage in the file and the number of things."""
+    wanted = int(due * Decimal(str(percent)) / 100)
+    level = Level(
+        rule=replace(RULE, percent=percent, penalty=Penalty(each_point=1.0)),
+        begins=date(2026, 3, 1),
+        due=due,
+        on_time=wanted,
+        missing=0,
+        excluded=0,
+        reached_s=None,
+    )
+    assert level.kept
+    assert not replace(level, on_time=wanted - 1).kept
+    assert replace(level, on_time=wanted - 1).penalty == 1.0
+
+
+def test_a_file_without_a_rule_keeps_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text("")
+    with pytest.raises(ConfigurationError, match="has no rule"):
+        read_rules(path)
+
+
+def test_a_deadline_beyond_time_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text('[r]\ndata = "read"\npercent = 90.0\nwithin_h = 1e15\n')
+    with pytest.raises(
+        ConfigurationError, match=r"within_h is 1000000000000000\.0, not a number of"
+    ):
+        read_rules(path)
+
+
+def test_windows_that_begin_since() -> None:
+    """The interval that ends at the first midnight belongs to the day before."""
+    rule = replace(RULE, window=Window.MONTH)
+    frame = rows(0, 0, 0, begins="2026-02-28T23:00+01:00")
+    since_us = us("2026-03-01T00:00+01:00")
+    assert begun_since(rule, frame, since_us).height == 1
+    assert begun_since(replace(rule, data=Data.READ), frame, since_us).height == 2
+    assert first_day(rule, date(2024, 2, 29)) == date(2024, 2, 1)
+    assert first_day(RULE, date(2024, 2, 29)) == date(2024, 2, 29)

@@ -2,8 +2,13 @@
 """The room of service levels: each rule's state, its windows, and the same over REST."""
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
+import pytest
+
+from openami.store import registry
+from openami.web import slaview
 from openami.web.slaview import PRESETS, count
 from web.ami import Ami
 from web.clients import TestClient, sign_in
@@ -58,3 +63,25 @@ def test_rules_that_cannot_be_read_are_named(fresh: Ami) -> None:
 def test_households_do_not_see_it(home: TestClient) -> None:
     assert home.get("/console/sla").status_code == 403
     assert home.get("/api/sla").status_code == 403
+
+
+def test_a_month_is_counted_from_its_first_day_or_says_that_it_is_not(
+    fresh: Ami, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fresh.folder / "rules.toml"
+    path.write_text(RULES.format(percent=1.0) + 'window = "month"\n')
+    fresh.context.config = replace(fresh.context.config, sla_rules=path)
+    monkeypatch.setattr(slaview, "DAYS", 3)
+    meters = len(registry.meters(fresh.engine))
+    (ruled,) = count(fresh.context).rules
+    (whole,) = ruled.windows
+    assert (ruled.since, ruled.is_whole(whole)) == (date(2026, 10, 1), True)
+    assert whole.due > 12 * 48 * meters
+    monkeypatch.setattr(slaview, "MOST_DUE", 5 * 48 * meters)
+    (ruled,) = count(fresh.context).rules
+    (part,) = ruled.windows
+    assert (ruled.since, ruled.is_whole(part)) == (date(2026, 10, 13), False)
+    assert part.due < 3 * 48 * meters
+    assert (
+        "not from the beginning of the month" in sign_in(fresh, "utility").get("/console/sla").text
+    )

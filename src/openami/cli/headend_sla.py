@@ -22,7 +22,9 @@ from openami.headend.sla import (
     Level,
     Rule,
     Window,
+    begun_since,
     days_back,
+    first_day,
     levels,
     local_day_us,
     read_rules,
@@ -31,7 +33,7 @@ from openami.headend.slaobserved import KINDS, observed
 from openami.headend.slastudy import Study, studied
 from openami.mdm.config import MdmConfig
 from openami.runtime.clock import MICROSECONDS, Clock, real_us
-from openami.runtime.errors import ExitCode
+from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.files import write_durably
 from openami.runtime.layout import Layout
 from openami.store.database import open_database
@@ -80,7 +82,10 @@ def rules(rules_file: Path) -> int:
 def check(
     *, home: Path, days: int, rules_file: Path, chart_file: Path | None, as_json: bool
 ) -> int:
-    """Hold the rules to what happened in the last days; status 1 where one is not kept."""
+    """Hold the rules to what happened in the last days; status 1 where one is not kept.
+
+    A month is looked at whole, from its first day.
+    """
     rules_, exclusions = read_rules(rules_file)
     config = MdmConfig.load(home)
     database, lake = open_database(config.database), Lake(config.lake)
@@ -93,12 +98,14 @@ def check(
         # Commands are dated in real time: a person waits for them.
         now_us = real_us() if data in KINDS else calendar_us
         today = datetime.fromtimestamp(now_us / MICROSECONDS, config.zone).date()
-        from_us = local_day_us(days_back(today, days), config.zone)
-        frame = observed(database, lake, data, from_us, now_us)
+        first = days_back(today, days)
+        begins = {rule.name: local_day_us(first_day(rule, first), config.zone) for rule in mine}
+        frame = observed(database, lake, data, min(begins.values()), now_us)
         if data is Data.INTERVAL and chart_file is not None and frame.height:
             write_durably(chart_file, chart(frame, mine, "How soon values were there").encode())
         for rule in mine:
-            found += levels(rule, frame, zone=config.zone, now_us=now_us, exclusions=exclusions)
+            part = begun_since(rule, frame, begins[rule.name])
+            found += levels(rule, part, zone=config.zone, now_us=now_us, exclusions=exclusions)
     return _report(found, rules_, as_json=as_json)
 
 
@@ -143,8 +150,12 @@ def study(  # noqa: PLR0913  one parameter an option
     \b
     openami headend sla study plc-prime nb-iot rf-mesh --meters 200 --chart soon.svg
     """  # noqa: D301  click wants the character itself before lines that stay as they are
-    rules_, exclusions = read_rules(rules_file)
+    rules_, _ = read_rules(rules_file)  # what is excluded has happened; a model has no storms
     mine = [rule for rule in rules_ if rule.data is Data.INTERVAL]
+    if not mine:
+        sentence = f'{rules_file} has no rule for values (data = "interval"): add one to study'
+        raise UserError(sentence, ExitCode.ASKED_WRONGLY)
+    bearers = tuple(dict.fromkeys(bearers))
     begins_us = round(datetime(2026, 3, 1, tzinfo=UTC).timestamp() * MICROSECONDS)
     frames = []
     with bar(wanted=not as_json) as shown:
@@ -172,7 +183,6 @@ def study(  # noqa: PLR0913  one parameter an option
             frame.filter(pl.col("region") == name),
             zone=ZoneInfo("UTC"),
             now_us=begins_us + (days + 31) * DAY_US,
-            exclusions=exclusions,
         )
     ]
     return _report(found, mine, as_json=as_json)
@@ -184,8 +194,10 @@ def _report(found: Sequence[Level], rules_: Sequence[Rule], *, as_json: bool) ->
     else:
         for level in found:
             click.echo(_line(level))
-        if not found:
-            click.echo("nothing was due")
+        for rule in rules_:
+            if all(level.rule.name != rule.name for level in found):
+                whose = f" in {', '.join(rule.regions)}" if rule.regions else ""
+                click.echo(f"– {rule.title}: nothing was due{whose}")
         if any(rule.illustrative for rule in rules_):
             click.echo("(rules marked ~ are illustrative: not checked against a binding text)")
     kept = all(level.kept for level in found)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ import polars as pl
 
 from openami.runtime.clock import MICROSECONDS
 from openami.runtime.config import ConfigFile, Table
+from openami.runtime.errors import ConfigurationError
 
 REMEDY: Final = "correct it; `openami headend sla rules` shows rules that hold"
 OBSERVATIONS: Final = pl.Schema(
@@ -28,6 +30,7 @@ OBSERVATIONS: Final = pl.Schema(
 )
 """What is due: whose, since when (UTC), and when it was done; null while it is not."""
 HOUR_S: Final = 3600.0
+MOST_HOURS: Final = 87_660.0  # ten years
 
 
 class Data(Enum):
@@ -61,9 +64,9 @@ class Penalty:
     most: float = math.inf
     unit: str = ""
 
-    def of(self, short_points: float) -> float:
+    def of(self, short_points: Fraction) -> float:
         """Return the penalty for so many percentage points, begun ones counted whole."""
-        return min(self.most, self.each_point * math.ceil(short_points - 1e-9))
+        return min(self.most, self.each_point * math.ceil(short_points))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,12 +137,25 @@ class Level:
 
     @property
     def kept(self) -> bool:
-        # Compared in whole numbers of the due: 98 % of 50 are 49, whatever floats say.
-        return self.on_time >= math.ceil(self.due * self.rule.percent / 100 - 1e-9)
+        return self.on_time >= share_of(self.due, self.rule.percent)
 
     @property
     def penalty(self) -> float:
-        return 0.0 if self.kept else self.rule.penalty.of(self.rule.percent - self.percent)
+        if self.kept:
+            return 0.0
+        return self.rule.penalty.of(
+            _exact(self.rule.percent) - Fraction(100 * self.on_time, self.due)
+        )
+
+
+def share_of(due: int, percent: float) -> int:
+    """Return how many of the due are so many percent, in whole things: 98 % of 50 are 49."""
+    return math.ceil(due * _exact(percent) / 100)
+
+
+def _exact(percent: float) -> Fraction:
+    """Return what was written: 99.9 is no binary fraction, and of a million things that counts."""
+    return Fraction(str(percent))
 
 
 def read_rules(path: Path) -> tuple[tuple[Rule, ...], tuple[Exclusion, ...]]:
@@ -158,7 +174,23 @@ def read_rules(path: Path) -> tuple[tuple[Rule, ...], tuple[Exclusion, ...]]:
         else:
             rules.append(_rule(name, table))
     file.refuse_unknown()
+    if not rules:
+        raise ConfigurationError(
+            f"{path} has no rule, and what nobody asks is always kept: {REMEDY}"
+        )
     return tuple(rules), tuple(exclusions)
+
+
+def first_day(rule: Rule, day: date) -> date:
+    """Return the day with which the window of a day begins."""
+    return day if rule.window is Window.DAY else day.replace(day=1)
+
+
+def begun_since(rule: Rule, observations: pl.DataFrame, since_us: int) -> pl.DataFrame:
+    """Return what belongs to windows that begin at a local midnight or later."""
+    # An interval that ends at midnight belongs to the day before.
+    edge = pl.col("from_us") - (1 if rule.data is Data.INTERVAL else 0)
+    return observations.filter(edge >= since_us)
 
 
 def levels(
@@ -230,7 +262,7 @@ def levels(
 def _reached_s(took_us: Sequence[int | None], percent: float) -> float | None:
     if not took_us:
         return None
-    place = max(0, math.ceil(len(took_us) * percent / 100 - 1e-9) - 1)
+    place = max(0, share_of(len(took_us), percent) - 1)
     found = took_us[place]
     return None if found is None else max(0.0, found / MICROSECONDS)
 
@@ -249,12 +281,15 @@ def _rule(name: str, table: Table) -> Rule:
     percent = table.number("percent")
     if not 0 < percent <= 100:
         raise table.refused("percent", "above 0 and at most 100")
+    within_h = table.number("within_h")
+    if within_h > MOST_HOURS:
+        raise table.refused("within_h", f"a number of at most {MOST_HOURS:g}")
     return Rule(
         name=name,
         title=table.text("title", name),
         data=table.parsed("data", Data, _one_of(Data)),
         percent=percent,
-        within_s=table.number("within_h") * HOUR_S,
+        within_s=within_h * HOUR_S,
         start=table.parsed("from", Start, _one_of(Start), Start.MOMENT.value),
         window=table.parsed("window", Window, _one_of(Window), Window.DAY.value),
         regions=tuple(table.texts("regions", [])),

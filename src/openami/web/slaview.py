@@ -2,17 +2,29 @@
 """Are the service levels kept?  The page's figures; the rules are those of `headend.sla`.
 
 What is due in the shown days is counted anew at most every `FRESH_S`; where that would be more than
-`MOST_DUE` values fewer days are shown, and below one day none: the command line has the time.
+`MOST_DUE` values fewer days are shown, and below one day none: the command line has the time.  A
+month is counted from its first day, unless that is too much: then from `Ruled.since`.
 """
 
 import threading
 import time
 from dataclasses import dataclass
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from openami.headend.sla import Data, Level, Rule, days_back, levels, local_day_us, read_rules
+from openami.headend.sla import (
+    Data,
+    Level,
+    Rule,
+    begun_since,
+    days_back,
+    first_day,
+    levels,
+    local_day_us,
+    read_rules,
+)
 from openami.headend.slaobserved import KINDS, observed
 from openami.runtime.clock import real_us
 from openami.store import registry
@@ -33,6 +45,11 @@ class Ruled:
 
     rule: Rule
     windows: list[Level]
+    since: date
+
+    def is_whole(self, level: Level) -> bool:
+        """Tell whether a window was counted from its beginning."""
+        return level.begins >= self.since
 
     @property
     def newest(self) -> Level | None:
@@ -77,26 +94,41 @@ class Counted:
             return self._state
 
 
+def _since(rule: Rule, today: date, days: int, most_days: int) -> date:
+    """Return the first day that is counted for a rule: of whole windows, where they fit."""
+    first = days_back(today, days)
+    for wanted in (first_day(rule, first), first_day(rule, today)):
+        if (today - wanted).days < most_days:
+            return min(wanted, first)
+    return first
+
+
 def count(context: Context) -> State:
     """Hold every rule to what happened."""
     begun_s = time.perf_counter()
     rules, exclusions = read_rules(context.config.sla_rules or PRESETS)
     meters = max(1, len(registry.meters(context.engine)))
-    days = min(DAYS, MOST_DUE // (A_DAY * meters))
+    most_days = MOST_DUE // (A_DAY * meters)
+    days = min(DAYS, most_days)
     zone, lake = context.config.zone, Lake(context.config.lake)
-    of: dict[str, list[Level]] = {rule.name: [] for rule in rules}
+    of = {rule.name: Ruled(rule=rule, windows=[], since=date.min) for rule in rules}
     for data in Data if days else ():
         mine = [rule for rule in rules if rule.data is data]
         if not mine:
             continue
         now_us = real_us() if data in KINDS else context.clock.now_us()
         today = context.calendar.date_of(now_us)
-        from_us = local_day_us(days_back(today, days), zone)
-        frame = observed(context.engine, lake, data, from_us, now_us)
+        most = most_days if data is Data.INTERVAL else MOST_DUE
+        since = {rule.name: _since(rule, today, days, most) for rule in mine}
+        first_us = local_day_us(min(since.values()), zone)
+        frame = observed(context.engine, lake, data, first_us, now_us)
         for rule in mine:
-            of[rule.name] = levels(rule, frame, zone=zone, now_us=now_us, exclusions=exclusions)
+            part = begun_since(rule, frame, local_day_us(since[rule.name], zone))
+            windows = levels(rule, part, zone=zone, now_us=now_us, exclusions=exclusions)
+            kept = windows[-BARS:]
+            of[rule.name] = Ruled(rule=rule, windows=kept, since=since[rule.name])
     return State(
-        rules=[Ruled(rule=rule, windows=of[rule.name][-BARS:]) for rule in rules],
+        rules=list(of.values()),
         days=days,
         examples=context.config.sla_rules is None,
         counted_s=time.perf_counter() - begun_s,

@@ -44,6 +44,7 @@ def sla(request: Request, at: At, _visitor: UtilityVisitor) -> Json:
                 "windows": [
                     {
                         "begins": level.begins.isoformat(),
+                        "whole": ruled.is_whole(level),
                         "due": level.due,
                         "on_time": level.on_time,
                         "missing": level.missing,
