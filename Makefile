@@ -13,6 +13,8 @@ PURE ?=
 # Many tests wait for processes that they started: three at once keep two cores busy.
 JOBS ?= 3
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+# Tests start hundreds of processes: each finds our modules compiled, whatever the shell says of it.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help up firmware setup setup-dev setup-peers check format test test-compiled test-long compiled use-compiled use-source bench lock clean
 
@@ -65,6 +67,7 @@ format: setup-dev
 
 # What the tests show of the PSA's security goals is written beside their results.
 test: check firmware setup-peers
+	$(BIN)/python -m compileall -q -j 2 src
 	$(PYTEST) --junitxml .cache/results.xml
 	$(BIN)/openami psa-evidence .cache/results.xml --html .cache/psa-l1-evidence.html \
 		--json .cache/psa-l1-evidence.json
