@@ -17,7 +17,7 @@ import pytest
 from mdm.made import DAY_US, PERIOD_US, T0, fleet, load, message, wh
 from openami.exchange.quality import Quality
 from openami.mdm.config import MdmConfig
-from openami.mdm.process import Mdm, run
+from openami.mdm.process import BATCHES_A_ROUND, FILES_A_DAY, ROUND_S, Mdm, run
 from openami.runtime.clock import CalendarState, FixedClock, boot_id
 from openami.runtime.errors import ConfigurationError, UserError
 from openami.store import data_quality, due, inbox, live, registry
@@ -210,6 +210,63 @@ def test_settled_days_are_put_in_order(mdm: Mdm, clock: FixedClock) -> None:
     assert mdm.writer.lake.sizes()["readings"].files == 1
     assert [value for value, _, _ in day(mdm)] == [wh(slot) for slot in range(8)]
     assert mdm.figures()["compactions"]
+
+
+def test_files_are_put_in_order_where_the_inbox_never_rests(mdm: Mdm, clock: FixedClock) -> None:
+    for slot in range(FILES_A_DAY):
+        put(mdm, range(slot, slot + 1))
+        clock.set(T0 + (slot + 1) * PERIOD_US)
+        assert mdm.round()
+
+    assert mdm.writer.lake.sizes()["readings"].files == 1
+    assert [value for value, _, _ in day(mdm)] == [wh(slot) for slot in range(FILES_A_DAY)]
+
+
+def test_messages_gather_between_two_looks_at_the_inbox(
+    mdm: Mdm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(mdm, "_monotonic_s", lambda: now_s)
+    put(mdm, range(1))
+    mdm.round()
+    for slot in range(1, 4):
+        put(mdm, range(slot, slot + 1))
+        mdm.round()
+    before = mdm.progress.commits, mdm.progress.messages
+    now_s += ROUND_S
+    mdm.round()
+
+    assert (before, (mdm.progress.commits, mdm.progress.messages)) == ((1, 1), (2, 4))
+
+
+def test_what_a_full_batch_left_is_drained_at_once(
+    mdm: Mdm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mdm, "_monotonic_s", lambda: 100.0)
+    mdm.intake.batch_messages = 1
+    for slot in range(BATCHES_A_ROUND + 1):
+        put(mdm, range(slot, slot + 1))
+    mdm.round()
+    assert inbox.depth(mdm.engine) == 1
+    mdm.round()
+    assert inbox.depth(mdm.engine) == 0
+
+
+def test_a_day_is_validated_and_estimated_without_the_registry_of_all_meters(
+    mdm: Mdm, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(mdm, range(20, 48))
+    clock.set(T0 + 2 * DAY_US)
+    mdm.intake.drain()
+    mdm.gaps.run()
+    clock.set(T0 + 3 * DAY_US)
+
+    def unwanted(*_: object, **__: object) -> list[registry.Meter]:
+        raise AssertionError("all meters were read")
+
+    monkeypatch.setattr(registry, "meters", unwanted)
+    assert mdm.validator.run().days == 1
+    assert mdm.estimator.run() > 0
 
 
 def test_gaps_are_looked_up_again_after_a_restart(mdm: Mdm, clock: FixedClock) -> None:

@@ -79,7 +79,7 @@ class Estimator:
         return gap.from_us + max(0, old_us - gap.from_us) // DAY_US * DAY_US
 
     def _fill(self, gap: Gap, after_us: int, now_us: int) -> int:
-        meters = {meter.meter_id: meter for meter in registry.meters(self.engine)}
+        meters = {each.meter_id: each for each in registry.some(self.engine, [gap.meter_id])}
         versions: list[pl.DataFrame] = []
         findings: list[Finding] = []
         frame, grid = self._around(gap)

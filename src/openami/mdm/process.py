@@ -35,9 +35,10 @@ from openami.store.publishing import publish_all
 log = logging.getLogger(__name__)
 
 PROCESS: Final = "mdm"
-ROUND_S: Final = 0.5  # between two looks at the inbox
+ROUND_S: Final = 0.5  # between two looks at the inbox, unless a batch was full
 GAPS_S: Final = 3.0  # between two looks for gaps, at least
 GAPS_PAUSE: Final = 60  # ... and so many times as long as a look takes
+COMPACT_PAUSE: Final = 20  # between two rewrites, so many times as long as one takes
 TIDY_S: Final = 60.0
 STATUS_S: Final = 1.0
 BACK_OFF_MOST_S: Final = 30.0
@@ -83,7 +84,7 @@ class Mdm:
         self.clock = clock
         self.progress = Progress()
         self._monotonic_s = monotonic_s
-        self._gaps_due_s = self._tidy_due_s = 0.0
+        self._drain_due_s = self._gaps_due_s = self._compact_due_s = self._tidy_due_s = 0.0
         self.engine = open_database(config.database, create=True)
         self.writer = IntervalWriter(config.lake)
         count_anew_if_apart(self.engine, self.writer, clock.now_us())
@@ -127,8 +128,8 @@ class Mdm:
 
     def round(self) -> bool:
         """Do one round of work; tell whether there was any, so that the next may follow at once."""
-        drained = self._drain()
         now_s = self._monotonic_s()
+        drained = self._drain(now_s) if now_s >= self._drain_due_s else 0
         if now_s >= self._gaps_due_s:
             began_s = time.monotonic()
             self.gaps.run()
@@ -141,22 +142,32 @@ class Mdm:
         estimated = self.estimator.run()
         self.progress.estimated += estimated
         busy = bool(drained or validated.days or estimated)
-        if not busy:
-            busy = self._compact()
+        # Where the inbox never rests, files would become so many that each batch reads them long.
+        if now_s >= self._compact_due_s:
+            began_s = time.monotonic()
+            busy |= self._compact()
+            took_s = time.monotonic() - began_s
+            self._compact_due_s = now_s + COMPACT_PAUSE * took_s
         if now_s >= self._tidy_due_s:
             live.prune_feed(self.engine)
             self.writer.maintain()
             self._tidy_due_s = now_s + TIDY_S
         return busy
 
-    def _drain(self) -> int:
+    def _drain(self, now_s: float) -> int:
+        """Drain what waits; where all of it was drained, let some gather before the next look.
+
+        A batch looks for what the lake has already: that costs a few messages as much as many.
+        """
         messages = 0
         for _ in range(BATCHES_A_ROUND):
             drained = self.intake.drain()
-            if not drained.messages:
-                break
             messages += drained.messages
-            self._count(drained)
+            if drained.messages:
+                self._count(drained)
+            if drained.messages < self.intake.batch_messages:
+                self._drain_due_s = now_s + ROUND_S
+                break
         return messages
 
     def _count(self, drained: Drained) -> None:

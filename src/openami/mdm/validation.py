@@ -69,7 +69,8 @@ class Validator:
             return Validated()
         day = waiting[0].day
         mine = [each for each in waiting if each.day == day]
-        meters = {meter.meter_id: meter for meter in registry.meters(self.engine)}
+        whose = {each.meter_id for each in mine}
+        meters = {meter.meter_id: meter for meter in registry.some(self.engine, whose)}
         findings, suspects, ended_us = self._day(day, mine, meters, now_us)
         self.writer.append_versions(suspects)
         touched = set()

@@ -110,6 +110,8 @@ class IntervalWriter:
         self, rows: pl.DataFrame, kept: pl.DataFrame, partition: dict[str, str]
     ) -> None:
         """Write superseded versions to the history, those that are not there yet."""
+        if kept.height == rows.height:
+            return
         key = [*IDENTITY, "version"]
         old = rows.unique(key, keep="first").join(kept, on=key, how="anti")
         if old.is_empty():
