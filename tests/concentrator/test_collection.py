@@ -2,7 +2,7 @@
 """Sealed requests: handed in advance, carried out while the head-end is away, opened there."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,16 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from chain import Chain, decode_rows, until
+from chain import CONCENTRATOR, REGION, Chain, decode_rows, until
 from loops import in_loop
-from openami.concentrator.plans import Plans, RequestState
+from openami.concentrator.collection import Collection
+from openami.concentrator.journal import Outcome, Put
+from openami.concentrator.owntime import HostClock, OwnTime
+from openami.concentrator.plans import Due, Plans, RequestState
+from openami.concentrator.registry import Registry
+from openami.concentrator.relay import Relay
 from openami.cosem.classes.disconnect import ControlState
 from openami.dlms.errors import DecodeError
+from openami.exchange.field import Notice, NoticeCode
 from openami.exchange.orders import Plan, SealedRequest, decode_order, encode_plan
 from openami.headend.associations import MeterSession
 from openami.headend.config import CollectionSettings
 from openami.headend.reading import EMPTY_ARRAY, read_control_state
 from openami.headend.sessions import Urgency
+from openami.runtime.clock import real_us
 from openami.store import inbox
 
 METER = bytes.fromhex("4F414D0000000001")
@@ -128,6 +135,41 @@ async def test_an_answer_that_comes_late_is_kept(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_a_late_answer_after_a_newer_request_is_kept_and_refuses_nothing(
+    tmp_path: Path,
+) -> None:
+    service = Alone(tmp_path)
+    collection = service.collection
+    collection.answer_s = 0.0
+    await collection.take(plan(offline_only=True, count=2, due=NOW))
+    asked = []
+    for number in (0, 1):
+        await collection._ask(Due(METER, number, b"\xdd\x04\0\0\0" + bytes([number, 9])))
+        asked.append(service.line.sent[-1])
+    stranger = b"\xdd\x04\0\0\0\x63\x09"
+    for apdu in (asked[0], stranger, asked[1]):
+        service.relay.from_meter(METER, service.line, 1, 65, apdu)
+    assert [put.long_invoke_id for put in service.kept] == [0, 1]
+    assert (collection.collected, collection.refused) == (2, 1)  # the stranger's
+    await collection.close()
+    plans = Plans(tmp_path / "plans.db")
+    assert plans.counts() == {RequestState.ANSWERED: 2}
+    plans.close()
+    await service.registry.close()
+
+
+@in_loop
+async def test_a_meter_that_answers_nothing_fills_no_memory(tmp_path: Path) -> None:
+    service = Alone(tmp_path)
+    for number in range(20):
+        octets = b"\xdd\x04\0\0\0" + bytes([number, 9])
+        await service.collection._ask(Due(METER, number, octets))
+    assert [asking[1] for asking in service.collection._asked] == list(range(12, 20))
+    await service.collection.close()
+    await service.registry.close()
+
+
+@in_loop
 async def test_a_meter_that_does_not_know_the_client_is_told_of(tmp_path: Path) -> None:
     chain = Chain(tmp_path, meters=1)
     meter = chain.meters[1]
@@ -145,6 +187,41 @@ async def test_a_meter_that_does_not_know_the_client_is_told_of(tmp_path: Path) 
     meter.wire.close()
     await chain.concentrator_ends()
     chain.close()
+
+
+class Alone:
+    """Collection with one meter on a line that answers when the test says so."""
+
+    class Line:
+        def __init__(self) -> None:
+            self.sent: list[bytes] = []
+
+        def send(self, source: int, destination: int, apdu: bytes) -> bool:
+            del source, destination
+            self.sent.append(apdu)
+            return True
+
+        def supersede(self) -> None: ...
+
+    def __init__(self, folder: Path) -> None:
+        self.kept: list[Put] = []
+        self.line = self.Line()
+        self.registry = Registry(folder / "meters.db")
+        self.relay = Relay(self._keep, lambda: 0, lambda: NOW)
+        self.relay.attach(METER, self.line)
+        self.collection = Collection(
+            Plans(folder / "plans.db"),
+            self.relay,
+            self.registry,
+            keep=self._keep,
+            is_online=lambda: False,
+            time=OwnTime(HostClock(real_us, real_us, lambda: None), 5.0),
+        )
+
+    def _keep(self, put: Put, done: Callable[[Outcome | None], None]) -> bool:
+        self.kept.append(put)
+        done(Outcome.STORED)
+        return True
 
 
 def plan(*, offline_only: bool, count: int, due: datetime) -> Plan:
@@ -192,3 +269,46 @@ def test_the_latest_that_is_due_goes_and_those_before_it_pass(tmp_path: Path) ->
     assert plans.counts() == {RequestState.WAITING: 1}
     assert len(plans.due(third_us, offline=False, most=9)) == 1
     plans.close()
+
+
+@in_loop
+async def test_plans_that_are_lost_are_handed_over_at_once(tmp_path: Path) -> None:
+    async with planned_chain(tmp_path, settings=replace(QUICK, every_s=3600.0)) as chain:
+        sealing = chain.headend.sealing
+        await chain.concentrator_ends()
+        (chain.layout.concentrator(REGION) / "plans.db").write_bytes(b"rubbish" * 1000)
+        await chain.start_concentrator()
+        for meter in chain.meters.values():
+            await meter.connect(chain.meters_url)
+        await until(lambda: sealing.plans == 4, chain.running_headend)
+        counts = chain.concentrator.plans.counts()
+        assert counts == {RequestState.WAITING: 2 * QUICK.readings}
+        # The same notice, told again, hands nothing over a second time.
+        (lost,) = [n for n in sealing._told.items() if n[0] == CONCENTRATOR]
+        sealing.heard(CONCENTRATOR, [notice(lost[1])])
+        assert len(sealing._handed) == 2
+        sealing.heard(CONCENTRATOR, [notice(lost[1] + 1)])
+        assert not sealing._handed
+
+
+def notice(number: int) -> Notice:
+    return Notice(number=number, at=NOW, code=int(NoticeCode.PLANS_SET_ASIDE))
+
+
+@in_loop
+async def test_a_plan_that_cannot_be_sealed_is_tried_again_ever_more_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with planned_chain(tmp_path, meters=1) as chain:
+        sealing, (meter,) = chain.headend.sealing, chain.headend.directory.meters()
+        sealing._later_s[meter.meter_id] = float("inf")  # the looks of the head-end are over
+        monkeypatch.setattr(sealing, "_seal", lambda _session: 1 / 0)  # a fault of ours
+        loop = asyncio.get_running_loop()
+        for pause_s in (60, 120, 240, 480, 900, 900):
+            began_s = loop.time()
+            await sealing._hand_over(meter)
+            assert began_s + pause_s <= sealing._later_s[meter.meter_id] <= loop.time() + pause_s
+        before = sealing.plans
+        sealing._look()
+        assert not sealing._under_way
+        assert sealing.plans == before

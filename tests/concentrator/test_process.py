@@ -195,6 +195,7 @@ async def test_the_status_says_what_matters(tmp_path: Path) -> None:
         "collected": 0,
         "broadcasts": 0,
         "sealed refused": 0,
+        "strangers refused": 0,
         "lines": 0,
         "lines up": 0,
         "clock past limit": 0,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from loops import in_loop
+from openami.concentrator import registry as module
 from openami.concentrator.registry import TOLD_KEPT, Registry, Seen, read_links, read_notices
 from openami.concentrator.sqlitefile import open_reader
 from openami.exchange.field import NoticeCode
@@ -84,6 +85,34 @@ async def test_told_notices_are_pruned_and_untold_ones_never(tmp_path: Path) -> 
     assert len(read_notices(connection, told=True)) == TOLD_KEPT
     assert [n.number for n in read_notices(connection, newest=1)] == [TOLD_KEPT + 50]
     connection.close()
+
+
+@in_loop
+async def test_notices_for_a_head_end_that_is_away_for_ever_are_bounded_and_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNTOLD_MOST", 20)
+    monkeypatch.setattr(module, "DROPPED_AT_ONCE", 5)
+    registry = Registry(tmp_path / "meters.db")
+    for number in range(1, 31):
+        registry.note(NoticeCode.QUOTA_FULL, NOW, METER)
+        if number == 12:
+            await registry.flush()  # some of what is dropped later lies in the file by then
+    waiting = registry.untold(100)
+    assert [n.text for n in waiting if n.code == NoticeCode.NOTICES_DROPPED] == [
+        "5 notices, numbers 1 to 5; 5 since the start",
+        "5 notices, numbers 6 to 10; 10 since the start",
+        "5 notices, numbers 11 to 15; 15 since the start",
+    ]
+    kept = list(range(16, 34))  # 30 and the three that tell of the others
+    assert [n.number for n in waiting] == kept
+    await registry.close()
+    registry = Registry(tmp_path / "meters.db")
+    assert [n.number for n in registry.untold(100)] == kept
+    monkeypatch.setattr(module, "UNTOLD_MOST", 10)  # an earlier version left more
+    registry.note(NoticeCode.QUOTA_FULL, NOW, METER)
+    assert len(registry.untold(100)) <= 10
+    await registry.close()
 
 
 @in_loop

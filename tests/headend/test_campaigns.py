@@ -116,6 +116,8 @@ async def test_a_canary_then_the_others_each_proven_by_what_it_runs(tmp_path: Pa
         assert all(first.changed_real_us <= (other.began_real_us or 0) for other in others)
         steps = [(s.state.value, s.wave) for s in campaigns.history(chain.engine, campaign_id)]
         assert steps == [("planned", -1), ("running", 0), ("running", 1), ("done", 1)]
+        assert not chain.headend.campaigns._places  # nothing is kept of what is over
+        assert not chain.headend.campaigns._carrying
 
 
 @in_loop

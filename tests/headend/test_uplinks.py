@@ -58,9 +58,10 @@ class FakeNotifications:
 class Setting:
     def __init__(self) -> None:
         self.notifications = FakeNotifications()
+        self.belongs = dict(BELONGS)
         self.uplinks = Uplinks(
             cast("Any", self.notifications),
-            lambda title, concentrator: BELONGS.get(title) == concentrator,
+            lambda title, concentrator: self.belongs.get(title) == concentrator,
         )
         self.changes: list[tuple[bytes, bool]] = []
         self.uplinks.on_attachment = lambda title, up: self.changes.append((title, up))
@@ -131,6 +132,42 @@ def test_a_concentrator_cannot_announce_the_meters_of_another() -> None:
 def test_a_meter_without_a_route_cannot_be_asked() -> None:
     with pytest.raises(WireError, match="not attached"):
         Setting().session()
+
+
+def test_a_meter_that_comes_over_loses_its_session_on_the_old_way_at_once() -> None:
+    it = Setting()
+    it.announce(it.carrier, METER)
+    it.session()
+    wire, south = it.connect(SOUTH)
+    it.belongs[METER] = SOUTH  # as the registry says now
+    it.announce(south, METER)
+    assert it.lost == ["the meter has come over to concentrator"]
+    assert it.uplinks.attached(NORTH) == set()
+    assert it.uplinks.attached(SOUTH) == {METER}
+    it.announce(it.carrier, METER, attached=False)  # the old way notices last
+    assert it.uplinks.has_route(METER)
+    it.session()(b"\x60\x00")
+    assert len(wire.sent) == 1
+    it.carrier.frame(1, 1, GatewayResponse(physical_address=METER, apdu=b"late").encode())
+    assert it.answers == []
+    it.announce(south, METER)  # said again: nothing has changed
+    assert len(it.lost) == 1
+
+
+def test_nobody_takes_a_meter_by_answering_pushing_or_announcing_for_it() -> None:
+    it = Setting()
+    it.announce(it.carrier, METER)
+    send = it.session()
+    wire, south = it.connect(SOUTH)
+    for destination in (1, 64):
+        told = GatewayResponse(physical_address=METER, apdu=b"\xdd\x04forged")
+        south.frame(1, destination, told.encode())
+    it.announce(south, METER)
+    it.announce(south, METER, attached=False)
+    assert (it.lost, it.answers) == ([], [])
+    send(b"\xc0")
+    assert (len(it.wire.sent), [sent[2][-1:] for sent in wire.sent]) == (1, [b"\x00"])
+    assert it.uplinks.attached(SOUTH) == set()
 
 
 def test_a_meter_that_leaves_ends_its_sessions() -> None:

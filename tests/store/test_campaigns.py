@@ -11,7 +11,7 @@ from sqlalchemy import Engine, update
 from openami.exchange.campaign import Act, CampaignState, MeterState, Reason
 from openami.exchange.waves import Next, Plan, Share
 from openami.runtime.errors import UserError
-from openami.store import campaign_meters, campaigns, registry, releases
+from openami.store import campaign_meters, campaigns, leases, registry, releases
 from openami.store.campaign_meters import NotRunningError, Target
 from openami.store.database import transaction
 from openami.store.leases import Lease, LostLeaseError, Worker
@@ -71,7 +71,12 @@ def do(engine: Engine, campaign_id: str, act: Act) -> CampaignState:
 
 
 def claim(
-    engine: Engine, campaign_id: str, worker: Worker = HERE, *, full: tuple[bytes, ...] = ()
+    engine: Engine,
+    campaign_id: str,
+    worker: Worker = HERE,
+    *,
+    full: tuple[bytes, ...] = (),
+    follow: bool | None = None,
 ) -> Claimed:
     return campaign_meters.claim(
         engine,
@@ -81,6 +86,7 @@ def claim(
         sending=[campaign_id],
         calendar_us=0,
         full=full,
+        follow=follow,
     )
 
 
@@ -89,6 +95,22 @@ def goes(engine: Engine, given: tuple[Target, Lease], *states: MeterState) -> Ta
     for state in states:
         target = campaign_meters.advance(engine, target, state, "", lease=lease, activate_us=0)
     return target
+
+
+def test_those_that_were_started_take_no_place_from_others(
+    engine: Engine, release: Release
+) -> None:
+    campaign_id = planned(engine, release, 1, 2, plan=Plan(waves=(Share(count=2),)))
+    do(engine, campaign_id, Act.START)
+    given = {target.meter_id: (target, lease) for target, lease in claim(engine, campaign_id)}
+    goes(engine, given[1], S.TRANSFERRING, S.TRANSFERRED, S.VERIFIED, S.ACTIVATING)
+    leases.release(engine, [lease for _, lease in given.values()])
+    found = {}
+    for follow in (False, True):
+        kept = claim(engine, campaign_id, follow=follow)
+        found[follow] = [target.meter_id for target, _ in kept]
+        leases.release(engine, [lease for _, lease in kept])
+    assert found == {False: [2], True: [1]}
 
 
 def test_only_meters_of_opened_waves_are_given_and_each_once(

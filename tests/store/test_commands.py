@@ -9,7 +9,7 @@ from openami.exchange.commands import OPEN, TRANSITIONS, CommandKind, CommandSta
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.store import commands, registry
-from openami.store.leases import LostLeaseError, Worker, release
+from openami.store.leases import Lease, LostLeaseError, Worker, release
 from store.test_registry import meter
 
 HERE, THERE = Worker("here", "1"), Worker("there", "1")
@@ -21,10 +21,14 @@ def attach(engine: Engine, worker: Worker, *meter_ids: int) -> None:
     registry.set_attached(engine, dict.fromkeys(meter_ids, True), 1, worker.name)
 
 
+def claimed(engine: Engine, worker: Worker) -> list[tuple[commands.Command, Lease]]:
+    return list(commands.claim_requested(engine, worker, seconds=60, limit=100))
+
+
 def due(engine: Engine, worker: Worker = HERE) -> list[str]:
-    claimed = commands.claim_requested(engine, worker, seconds=60, limit=100)
-    release(engine, [lease for _, lease in claimed])
-    return [command.command_id for command, _ in claimed]
+    given = claimed(engine, worker)
+    release(engine, [lease for _, lease in given])
+    return [command.command_id for command, _ in given]
 
 
 def ask(
@@ -163,9 +167,22 @@ def test_the_most_urgent_is_first_within_its_window(engine: Engine) -> None:
     assert due(engine) == [urgent, normal, low]
     assert commands.command(engine, later).valid_until_real_us - real_us() > 3600e6
 
-    assert commands.postpone(engine, urgent, 3600) == 1
-    assert commands.postpone(engine, normal, -1) == 1
+    leases = {c.command_id: lease for c, lease in claimed(engine, HERE)}
+    assert commands.postpone(engine, urgent, 3600, leases[urgent]) == 1
+    assert commands.postpone(engine, normal, -1, leases[normal]) == 1
+    release(engine, list(leases.values()))
     assert due(engine) == [normal, low]
+
+
+def test_who_lost_its_lease_postpones_nothing(engine: Engine) -> None:
+    attach(engine, HERE, 1)
+    command_id = ask(engine)
+    ((_, lease),) = claimed(engine, HERE)
+    release(engine, [lease])
+    claimed(engine, HERE)  # another life of ours, with a lease of its own
+    with pytest.raises(LostLeaseError):
+        commands.postpone(engine, command_id, 3600, lease)
+    assert commands.command(engine, command_id).attempts == 0
 
 
 def test_an_urgent_command_does_not_wait_for_the_end_of_another(engine: Engine) -> None:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
 ANSWER_S: Final = 60.0  # after it a meter holds up no other; on a slow line an answer may come yet
 MOST_AT_ONCE: Final = 32  # meters that are asked at a time
+MOST_OF_ONE: Final = 8  # requests of a meter whose answers may yet come
 
 
 @dataclass(slots=True)
@@ -36,8 +37,10 @@ class _Asked:
     """A request under way."""
 
     number: int
-    transaction: int
     since_s: float
+
+
+Asking = tuple[bytes, int]  # meter and transaction-id: two requests of a meter may be under way
 
 
 class Collection:
@@ -82,7 +85,7 @@ class Collection:
         self._is_online = is_online
         self._time = time
         self._loop = asyncio.get_running_loop()
-        self._asked: dict[bytes, _Asked] = {}
+        self._asked: dict[Asking, _Asked] = {}
         self._noting: set[asyncio.Task[None]] = set()
         relay.on_collected = self._answered
 
@@ -93,7 +96,8 @@ class Collection:
         except sqlite3.Error as error:
             log.error("plan of meter %s is not stored: %s", plan.title.hex().upper(), error)  # noqa: TRY400
             return False
-        self._asked.pop(plan.title, None)
+        for asking in [each for each in self._asked if each[0] == plan.title]:
+            del self._asked[asking]
         return True
 
     async def run(self) -> None:
@@ -108,7 +112,7 @@ class Collection:
     async def look(self) -> None:
         """Ask what is due now."""
         late_s = self._loop.time() - self.answer_s
-        waited_for = {title for title, one in self._asked.items() if one.since_s > late_s}
+        waited_for = {title for (title, _), one in self._asked.items() if one.since_s > late_s}
         most = MOST_AT_ONCE - len(waited_for)
         due = await asyncio.to_thread(
             self._plans.due,
@@ -123,31 +127,42 @@ class Collection:
     async def _ask(self, due: Due) -> None:
         """Send one request, once it is noted that it goes."""
         await asyncio.to_thread(self._plans.note, due.title, due.number, RequestState.SENT)
-        transaction = int.from_bytes(due.octets[2:6])
-        self._asked[due.title] = _Asked(due.number, transaction, self._loop.time())
+        asking = due.title, int.from_bytes(due.octets[2:6])
+        self._forget_oldest(due.title)
+        self._asked[asking] = _Asked(due.number, self._loop.time())
         if not self._relay.ask(due.title, COLLECTION_CLIENT, MANAGEMENT_SERVER, due.octets):
-            del self._asked[due.title]
+            del self._asked[asking]
+
+    def _forget_oldest(self, title: bytes) -> None:
+        """Keep room for one more request of a meter that answers none."""
+        own = [each for each in self._asked if each[0] == title]
+        for asking in own[: max(0, len(own) + 1 - MOST_OF_ONE)]:
+            del self._asked[asking]
 
     def _answered(self, title: bytes, apdu: bytes) -> None:
         """Take what a meter said to the client of sealed requests."""
-        asked = self._asked.pop(title, None)
-        if asked is None:
+        own = [asking for asking in self._asked if asking[0] == title]
+        if not own:
             return  # nobody waits for it any more
-        if apdu[:1] != b"\xdd" or long_invoke_id(apdu) != asked.transaction:
+        sealed = apdu[:1] == b"\xdd"
+        asking = (title, long_invoke_id(apdu) if sealed else None)
+        found = next((each for each in own if each == asking), None)
+        if found is None:
             self.refused += 1
-            said = apdu[:8].hex(" ").upper()
-            text = f"it answered {said}" + (" …" if len(apdu) > 8 else "")
+            text = f"it answered {apdu[:8].hex(' ').upper()}" + (" …" if len(apdu) > 8 else "")
             self._registry.note(NoticeCode.REQUEST_REFUSED, self._time.now(), title, text)
-            self._note(title, asked.number, RequestState.REFUSED)
+            if not sealed:  # it names no request: it is about the newest
+                self._note(title, self._asked.pop(own[-1]).number, RequestState.REFUSED)
             return
+        number = self._asked.pop(found).number
 
         def kept(outcome: Outcome | None) -> None:
             if outcome in {Outcome.STORED, Outcome.KNOWN}:
                 self.collected += 1
                 self._relay.on_kept()
-                self._note(title, asked.number, RequestState.ANSWERED)
+                self._note(title, number, RequestState.ANSWERED)
 
-        self._keep(Put(title, asked.transaction, apdu, self._time.now_us()), kept)
+        self._keep(Put(title, found[1], apdu, self._time.now_us()), kept)
 
     def _note(self, title: bytes, number: int, state: RequestState) -> None:
         async def note() -> None:

@@ -10,6 +10,7 @@ from openami.concentrator.lines.config import LineConfig
 from openami.concentrator.own.banks import BANK_OCTETS, LEAST_BANK_OCTETS, MOST_BANK_OCTETS
 from openami.firmware.flash import PAGE_OCTETS
 from openami.runtime.config import ConfigFile
+from openami.transport.doors import Network, doors_of
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import Url
 
@@ -25,6 +26,8 @@ class ConcentratorConfig:
     meters_listen: Url
     max_connections: int
     handshake_timeout_s: float
+    half_open_per_address: int
+    gateways: tuple[Network, ...]
     uplink: Url
     head_end_title: bytes
     connect_timeout_s: float
@@ -59,6 +62,7 @@ class ConcentratorConfig:
         own, meters, uplink = (file.table(n) for n in ("concentrator", "meters", "uplink"))
         journal, registry = file.table("journal"), file.table("registry")
         firmware, clock = file.table("firmware"), file.table("clock")
+        half_open, gateways = doors_of(meters)
         bank_octets = firmware.whole(
             "bank_octets", BANK_OCTETS, least=LEAST_BANK_OCTETS, most=MOST_BANK_OCTETS
         )
@@ -72,6 +76,8 @@ class ConcentratorConfig:
             meters_listen=Url.of(meters, "listen"),
             max_connections=meters.whole("max_connections", 20_000, least=1),
             handshake_timeout_s=meters.number("handshake_timeout_s", 20.0),
+            half_open_per_address=half_open,
+            gateways=gateways,
             uplink=Url.of(uplink, "url"),
             head_end_title=uplink.title("head_end_title"),
             connect_timeout_s=uplink.number("connect_timeout_s", 10.0),

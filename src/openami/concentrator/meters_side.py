@@ -79,7 +79,10 @@ async def listen_for_meters(config: ConcentratorConfig, relay: Relay) -> Listene
         return line
 
     limits = Limits(
-        handshake_timeout_s=config.handshake_timeout_s, max_connections=config.max_connections
+        handshake_timeout_s=config.handshake_timeout_s,
+        max_connections=config.max_connections,
+        half_open_per_address=config.half_open_per_address,
+        gateways=config.gateways,
     )
     secured = Secured(server_tls(config.identity), METERS)
     return await listen(config.meters_listen, accept, secured=secured, limits=limits)

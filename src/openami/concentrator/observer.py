@@ -2,7 +2,9 @@
 """Enters into the registry what goes on: who came, how good the links are, what failed."""
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final, Protocol, runtime_checkable
 
 from openami.concentrator.config import ConcentratorConfig
@@ -15,6 +17,9 @@ from openami.runtime.groupcommit import GroupCommit
 
 LOOK_S: Final = 5.0  # from one look at a link to the next
 PORTION: Final = 500  # links between two looks at other work
+ROOM_S: Final = 60.0  # for which there is room before that is told: a full journal frees an entry
+# with each end receipt and is full again with the next push
+JOURNAL: Final = b""  # what is full where it is no meter's quota
 
 
 @runtime_checkable
@@ -36,20 +41,26 @@ class Observable(Protocol):
 class Observer:
     """Binds the registry to what happens."""
 
-    def __init__(
+    _room_since: dict[bytes, tuple[float, datetime]]
+
+    def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
         self,
         registry: Registry,
         relay: Relay,
         writer: GroupCommit[Any, Any],
         config: ConcentratorConfig,
-        time: OwnTime,
+        own_time: OwnTime,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._time = time
+        self._time = own_time
         self._registry = registry
         self._relay = relay
         self._writer = writer
         self._bearer = config.bearer or config.meters_listen.scheme
+        self._monotonic_s = monotonic_s
         self._failing = False
+        self._full_told: set[bytes] = set()
+        self._room_since = {}
         relay.own_title = config.title
         relay.on_line = self._line
         relay.on_full = self._full
@@ -77,6 +88,7 @@ class Observer:
         """Look once."""
         self._look_at_journal()
         self.look_at_clock()
+        self._look_at_room()
         for number, (title, line) in enumerate(self._relay.lines()):
             if isinstance(line, Observable):
                 self._registry.see(title, line.look(), self._time.now())
@@ -104,15 +116,23 @@ class Observer:
             self._registry.note(code, self._time.now(), text=text)
 
     def _full(self, title: bytes, outcome: Outcome) -> None:
-        now = self._time.now()
-        if outcome is Outcome.FULL:
-            self._registry.note(NoticeCode.QUOTA_FULL, now, title)
-        else:
-            self._registry.note(NoticeCode.JOURNAL_FULL, now)
+        full = title if outcome is Outcome.FULL else JOURNAL
+        self._room_since.pop(full, None)
+        if full not in self._full_told:
+            self._full_told.add(full)
+            code = NoticeCode.QUOTA_FULL if full else NoticeCode.JOURNAL_FULL
+            self._registry.note(code, self._time.now(), full)
 
     def _room(self, title: bytes, outcome: Outcome) -> None:
-        now = self._time.now()
-        if outcome is Outcome.FULL:
-            self._registry.note(NoticeCode.QUOTA_FREE, now, title)
-        else:
-            self._registry.note(NoticeCode.JOURNAL_FREE, now)
+        full = title if outcome is Outcome.FULL else JOURNAL
+        self._room_since.setdefault(full, (self._monotonic_s(), self._time.now()))
+
+    def _look_at_room(self) -> None:
+        """Tell that there is room where there has been some for a while."""
+        long_ago_s = self._monotonic_s() - ROOM_S
+        for free, (since_s, since) in list(self._room_since.items()):
+            if since_s <= long_ago_s:
+                del self._room_since[free]
+                self._full_told.discard(free)
+                code = NoticeCode.QUOTA_FREE if free else NoticeCode.JOURNAL_FREE
+                self._registry.note(code, since, free)

@@ -43,6 +43,7 @@ from openami.runtime.groupcommit import GroupCommit
 from openami.runtime.layout import Layout
 from openami.runtime.process import until_stopped
 from openami.runtime.status import Figures, write_status
+from openami.transport.doors import Doors
 from openami.transport.endpoint import Listener, listen
 from openami.transport.tls import Expected, Role, Secured, server_tls
 
@@ -138,6 +139,7 @@ class Concentrator:
             is_online=lambda: self.uplink.is_up,
             time=self.time,
         )
+        self.own.on_failing = self._counters_failing
         self.broadcasts = Broadcasts(self.relay)
         self.uplink.on_order = self._order
         self._orders: set[asyncio.Task[None]] = set()
@@ -174,6 +176,7 @@ class Concentrator:
                     url, lambda wire: OwnWire(wire, self.own), secured=secured
                 )
             self.listener = listener = await listen_for_meters(self.config, self.relay)
+            self._watch_doors(listener.doors)
         except BaseException:
             if self.tools is not None:
                 await self.tools.close()
@@ -267,9 +270,10 @@ class Concentrator:
             "collected": self.collection.collected,
             "broadcasts": self.broadcasts.said,
             "sealed refused": self.collection.refused,
+            "strangers refused": 0 if self.listener is None else self.listener.doors.refused,
             "lines": len(self.lines),
             "lines up": sum(line.is_up for line in self.lines),
-            "alarm": self.writer.trouble or self.registry.failing,
+            "alarm": self.alarm,
             **self.time.figures(),
             **({} if self.firmware is None else self.firmware.figures()),
         }
@@ -289,7 +293,7 @@ class Concentrator:
             attached=self.relay.attached,
             at_quota=self.journal.full_meters(),
             refused=self.relay.tally.full + self.relay.tally.unkept,
-            alarm=self.writer.trouble or self.registry.failing,
+            alarm=self.alarm,
         )
 
     async def _report(self, run_folder: Path | None) -> None:
@@ -297,6 +301,25 @@ class Concentrator:
             write_status(run_folder, f"concentrator-{self.config.name}", self.figures())
             await asyncio.sleep(STATUS_S)
         await asyncio.Event().wait()
+
+    def _watch_doors(self, doors: Doors) -> None:
+        """Tell the head-end, too, whose handshakes crowd the port for meters."""
+        told = doors.on_crowd
+
+        def crowded(address: str) -> None:
+            told(address)
+            self.registry.note(NoticeCode.STRANGERS_REFUSED, self.time.now(), text=address)
+
+        doors.on_crowd = crowded
+
+    def _counters_failing(self, sentence: str) -> None:
+        code = NoticeCode.COUNTERS_FAILING if sentence else NoticeCode.COUNTERS_WRITTEN_AGAIN
+        self.registry.note(code, self.time.now(), text=sentence)
+
+    @property
+    def alarm(self) -> str:
+        """The sentence of what fails now; empty for nothing."""
+        return self.writer.trouble or self.registry.failing or self.own.failing
 
     def _order(self, apdu: bytes, done: Callable[[], None]) -> None:
         """Take an order of the head-end; it is confirmed when it is stored, or done."""

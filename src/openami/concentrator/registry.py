@@ -49,6 +49,8 @@ LAYOUT: Final = Layout(
     name="registry", schema=SCHEMA, version=1, loss="meters are found again as they call"
 )
 FLUSH_S: Final = 1.0
+UNTOLD_MOST: Final = 10_000  # notices for a head-end that is away
+DROPPED_AT_ONCE: Final = 100  # the oldest, where there would be more
 TOLD_KEPT: Final = 1000  # notices that the head-end has, kept for `openami concentrator status`
 NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,13 +70,14 @@ class _Writes:
     meters: set[bytes]
     notices: list[Notice]
     told: list[int]
+    dropped: list[int]
 
     @classmethod
     def none(cls) -> "_Writes":
-        return cls(set(), [], [])
+        return cls(set(), [], [], [])
 
     def __bool__(self) -> bool:
-        return bool(self.meters or self.notices or self.told)
+        return bool(self.meters or self.notices or self.told or self.dropped)
 
 
 class Registry:
@@ -83,6 +86,7 @@ class Registry:
     Attributes:
         failing: Why it cannot be written; empty when it can.
         set_aside: Name of a damaged file that was found in its place; empty: there was none.
+        dropped: How many notices the head-end will never have, since this was opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,6 +97,7 @@ class Registry:
         """
         self.path = path
         self.failing = ""
+        self.dropped = 0
         self._connection, self.set_aside = open_file(path, LAYOUT)
         left = read_links(self._connection)
         self._links = {link.title: replace(link, attached=False) for link in left}
@@ -163,7 +168,25 @@ class Registry:
     # Notices ----------------------------------------------------------------------------------
 
     def note(self, code: NoticeCode, now: datetime, title: bytes = b"", text: str = "") -> None:
-        """Keep a notice until the head-end has confirmed it."""
+        """Keep a notice until the head-end has confirmed it.
+
+        Of too many the oldest are dropped, and a notice says so.
+        """
+        if len(self._untold) >= UNTOLD_MOST:
+            self._drop(len(self._untold) - UNTOLD_MOST + DROPPED_AT_ONCE, now)
+        self._keep(code, now, title, text)
+
+    def _drop(self, count: int, now: datetime) -> None:
+        gone = [self._untold.popleft() for _ in range(count)]
+        numbers = {notice.number for notice in gone}
+        self._writes.notices = [n for n in self._writes.notices if n.number not in numbers]
+        self._writes.dropped.extend(numbers)
+        self.dropped += count
+        span = f"numbers {gone[0].number} to {gone[-1].number}"
+        text = f"{count} notices, {span}; {self.dropped} since the start"
+        self._keep(NoticeCode.NOTICES_DROPPED, now, b"", text)
+
+    def _keep(self, code: NoticeCode, now: datetime, title: bytes, text: str) -> None:
         notice = Notice(number=self._next, at=now, code=int(code), title=title, text=text)
         self._next += 1
         self._untold.append(notice)
@@ -213,6 +236,7 @@ class Registry:
         self._writes.meters |= writes.meters
         self._writes.notices[:0] = writes.notices
         self._writes.told[:0] = writes.told
+        self._writes.dropped[:0] = writes.dropped
 
     def _write(self, writes: _Writes, rows: list[tuple[object, ...]]) -> None:
         connection = self._connection
@@ -224,6 +248,9 @@ class Registry:
             connection.executemany(
                 "INSERT OR REPLACE INTO notices VALUES (?, ?, ?, ?, ?, 0)",
                 [(n.number, to_us(n.at), n.code, n.title, n.text) for n in writes.notices],
+            )
+            connection.executemany(
+                "DELETE FROM notices WHERE number = ?", [(n,) for n in writes.dropped]
             )
             connection.executemany(
                 "UPDATE notices SET told = 1 WHERE number = ?", [(n,) for n in writes.told]

@@ -60,6 +60,7 @@ class NoticeCode(IntEnum):
     STARTED = 1
     STOPPED = 2
     METER_FOUND = 3
+    NOTICES_DROPPED = 4
     QUOTA_FULL = 10
     QUOTA_FREE = 11
     JOURNAL_FULL = 12
@@ -73,7 +74,10 @@ class NoticeCode(IntEnum):
     LINE_UP = 21
     METER_WITHOUT_TITLE = 22
     METER_TWICE = 23
+    STRANGERS_REFUSED = 24
     REQUEST_REFUSED = 30
+    COUNTERS_FAILING = 34
+    COUNTERS_WRITTEN_AGAIN = 35
     FIRMWARE_CONFIRMED = 40
     FIRMWARE_REJECTED = 41
     CLOCK_OFF = 50
@@ -85,6 +89,7 @@ NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
     NoticeCode.STARTED: "the concentrator started",
     NoticeCode.STOPPED: "the concentrator was stopped in order",
     NoticeCode.METER_FOUND: "a meter was seen for the first time",
+    NoticeCode.NOTICES_DROPPED: "too many notices waited for the head-end; the oldest are gone",
     NoticeCode.QUOTA_FULL: "the meter's quota in the journal is used up; it keeps its readings",
     NoticeCode.QUOTA_FREE: "the meter's quota has room again",
     NoticeCode.JOURNAL_FULL: "the journal has no room; meters keep their readings",
@@ -98,7 +103,10 @@ NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
     NoticeCode.LINE_UP: "a line of meters is back",
     NoticeCode.METER_WITHOUT_TITLE: "a meter on a line does not say its system title",
     NoticeCode.METER_TWICE: "a meter on a line says a title that is attached elsewhere",
+    NoticeCode.STRANGERS_REFUSED: "one address has too many handshakes under way; more are refused",
     NoticeCode.REQUEST_REFUSED: "a meter did not take a sealed request",
+    NoticeCode.COUNTERS_FAILING: "counters of its own keys cannot be written; it lets nobody in",
+    NoticeCode.COUNTERS_WRITTEN_AGAIN: "counters of its own keys are written again",
     NoticeCode.FIRMWARE_CONFIRMED: "the concentrator's new firmware works and stays",
     NoticeCode.FIRMWARE_REJECTED: "the concentrator's new firmware failed a check and is left",
     NoticeCode.CLOCK_OFF: "the clock of the concentrator's host is not the head-end's",

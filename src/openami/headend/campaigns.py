@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from openami.exchange.campaign import FOLLOWED, CampaignState, MeterState, Reason
@@ -46,6 +47,8 @@ class Campaigns:
 
     Attributes:
         work: The meters under way.
+        following: Those that were told to start an image: many that are silent keep no place
+            from those that are still to get it.
         updates: Speaks with them.
         broadcasting: Speaks to many of them at once.
     """
@@ -85,10 +88,18 @@ class Campaigns:
         self._places: dict[tuple[str, bytes], asyncio.Semaphore] = {}
         self.work: Worklist[Target] = Worklist(
             "firmware",
-            [Sort(self._claim, self._try)],
+            [Sort(partial(self._claim, follow=False), self._try)],
             books,
             holdings,
             parallel=settings.parallel,
+            look_s=settings.look_s,
+        )
+        self.following: Worklist[Target] = Worklist(
+            "firmware that was started",
+            [Sort(partial(self._claim, follow=True), self._try)],
+            books,
+            holdings,
+            parallel=settings.follow_parallel,
             look_s=settings.look_s,
         )
 
@@ -96,6 +107,7 @@ class Campaigns:
         """Conduct and work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.work.run())
+            tasks.create_task(self.following.run())
             tasks.create_task(self.broadcasting.run())
             tasks.create_task(self._conduct())
 
@@ -121,7 +133,7 @@ class Campaigns:
     # Which meters ------------------------------------------------------------------------------
 
     def _claim(
-        self, database: Database, worker: Worker, *, seconds: float, limit: int
+        self, database: Database, worker: Worker, *, seconds: float, limit: int, follow: bool
     ) -> list[tuple[Target, Lease]]:
         running = {found.campaign_id: found.plan for found in self._running(database)}
         return store.claim(
@@ -129,6 +141,7 @@ class Campaigns:
             worker,
             seconds=seconds,
             limit=limit,
+            follow=follow,
             sending=[name for name, plan in running.items() if self._hours.allow(plan)],
             calendar_us=self._hours.now_us(),
             full=[
@@ -153,6 +166,8 @@ class Campaigns:
                 await self.updates.attempt(job)
         finally:
             self._carrying[place] -= 1
+            if not self._carrying[place]:  # nobody has a place, or waits for one
+                del self._carrying[place], self._places[place]
 
     async def _job(self, target: Target, lease: Lease) -> Job | None:
         run, engine = self._books.run, self._books.engine

@@ -145,7 +145,7 @@ class Commands:
         """Try later what reached no meter, with growing pauses; give up after many attempts."""
         rest_s = pause_s(self.settings, command.attempts)
         engine = self._books.engine
-        attempts = await self._books.run(store.postpone, engine, command.command_id, rest_s)
+        attempts = await self._books.run(store.postpone, engine, command.command_id, rest_s, lease)
         if attempts >= self.settings.attempts_most:
             note = f"given up after {attempts} attempts to reach the meter; the last: {cause}"
             requested = {CommandState.REQUESTED}

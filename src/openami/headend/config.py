@@ -13,6 +13,7 @@ from typing import Protocol, Self
 from openami.access.custody import Places
 from openami.runtime.config import ConfigFile, Table, setting
 from openami.store.database import url_of
+from openami.transport.doors import Network, doors_of
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import Url
 
@@ -80,7 +81,8 @@ class CommandSettings:
 class CampaignSettings:
     """How firmware campaigns are carried out; what a campaign is about stands in its plan."""
 
-    parallel: int = setting(50, least=1)  # meters at once
+    parallel: int = setting(50, least=1)  # meters at once that are sent an image, or start it
+    follow_parallel: int = setting(50, least=1)  # ... that are asked what came of it
     look_s: float = setting(1.0, least=0.01)  # real seconds between two looks
     flush_s: float = setting(1.0, least=0.0)  # between two notes of how far a transfer is
     burst_s: float = setting(5.0, least=0.1)  # of blocks, then others of the same rank may go
@@ -139,6 +141,8 @@ class HeadEndConfig:
     listen: Url
     max_connections: int
     handshake_timeout_s: float
+    half_open_per_address: int
+    gateways: tuple[Network, ...]
     silence_s: float  # an uplink without a frame for so long is closed
     keystore: Places
     shipment: Path
@@ -168,12 +172,15 @@ class HeadEndConfig:
         file = ConfigFile(home / "config.toml")
         own, uplink, keys = (file.table(name) for name in ("head_end", "uplink", "keys"))
         worker = file.table("worker")
+        half_open, gateways = doors_of(uplink)
         config = cls(
             title=own.title("title"),
             zone=own.zone("zone").key,
             listen=Url.of(uplink, "listen"),
             max_connections=uplink.whole("max_connections", 1000, least=1),
             handshake_timeout_s=uplink.number("handshake_timeout_s", 20.0),
+            half_open_per_address=half_open,
+            gateways=gateways,
             silence_s=uplink.number("silence_s", 120.0, least=0.1),
             keystore=Places(keys.text("keystore"), keys.texts("former_keystores", []), home),
             shipment=keys.path("shipment"),

@@ -71,16 +71,18 @@ def store_noticed(
     ]
     over = supply.tell(connection, [each for each in told if each is not None])
     interruptions.keep(connection, over)
+    # The last word of a group on an event has how long it took, where an alarm told it first.
+    last = {(each.meter_id, each.at_us, each.code): each.seconds for each in happened}
     live.append_feed(
         connection,
         [
             live.Entry(
                 kind="event",
-                meter_id=each.meter_id,
-                at_us=each.at_us,
-                body={"code": each.code, "seconds": each.seconds},
+                meter_id=event.meter_id,
+                at_us=event.at_us,
+                body={"code": event.code, "seconds": last[event.meter_id, event.at_us, event.code]},
             )
-            for each in happened
+            for event in unknown  # what is known was told: by its alarm, or under another counter
         ],
     )
     if publish:

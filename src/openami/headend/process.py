@@ -260,6 +260,7 @@ class HeadEnd:
         pushes = self.notifications
         return {
             "uplinks up": self.uplinks.up,
+            "strangers refused": 0 if self.listener is None else self.listener.doors.refused,
             "meters reachable": self.uplinks.reachable,
             "meters": len(self.directory),
             "pushes": pushes.accepted,
@@ -274,7 +275,9 @@ class HeadEnd:
             "commands open": self.commands.work.under_way,
             "key changes open": self.key_changes.work.under_way,
             "commissionings open": self.commissionings.work.under_way,
-            "firmware updates open": self.campaigns.work.under_way,
+            "firmware updates open": (
+                self.campaigns.work.under_way + self.campaigns.following.under_way
+            ),
             "firmware blocks": self.campaigns.updates.blocks,
             "firmware broadcasts": self.campaigns.broadcasting.blocks,
             "outages open": self.outages.open,
@@ -295,6 +298,7 @@ class HeadEnd:
     def _word(self, concentrator: bytes, word: Word, confirm: Callable[[], None]) -> None:
         if isinstance(word, ClockState):
             self.uplink_time.said(concentrator, word)
+        self.sealing.heard(concentrator, word)
         self.books.word(concentrator, word, confirm)
 
     def _belongs(self, title: bytes, concentrator: bytes) -> bool:

@@ -6,12 +6,14 @@ its own, and handed to its concentrator, which can neither read nor change it.  
 back through its journal and are opened like pushes.  Each read asks for the time since the one
 before the last, so that one that is lost costs nothing.
 
-A plan is made anew when it reaches less far than half, when the meter's keys have changed, and
-when our own counters have passed those that it holds (docs/decisions/0020).
+A plan is made anew when it reaches less far than half, when the meter's keys have changed, when
+our own counters have passed those that it holds (docs/decisions/0020), when the meter hangs on
+another concentrator, and when the one that held it says that its plans are lost.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +28,7 @@ from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.errors import DlmsError
 from openami.dlms.obis import Obis
 from openami.dlms.security.envelopes import GeneralTerms, seal_general
+from openami.exchange.field import Notice, NoticeCode, Word
 from openami.exchange.orders import UNCONFIRMED, Plan, SealedRequest, encode_plan
 from openami.headend.associations import Associations, MeterSession
 from openami.headend.config import CollectionSettings
@@ -40,7 +43,8 @@ from openami.store.registry import Meter
 log = logging.getLogger(__name__)
 
 CLOCK: Final = Obis(0, 0, 1, 0, 0, 255)
-RETRY_S: Final = 60.0  # real seconds before a meter that failed is tried again
+RETRY_S: Final = 60.0  # real seconds before a meter that failed is tried again; doubled each time
+RETRY_MOST_S: Final = 900.0
 CONFIRMED_NORMAL: Final = 0xC1  # invoke-id and priority
 
 
@@ -48,6 +52,7 @@ CONFIRMED_NORMAL: Final = 0xC1  # invoke-id and priority
 class Handed:
     """The plan of a meter that its concentrator holds."""
 
+    concentrator: bytes
     epoch: int
     first: int  # invocation counter
     last: int
@@ -96,6 +101,8 @@ class Sealing:
         self._speed = speed
         self._handed: dict[int, Handed] = {}
         self._later_s: dict[int, float] = {}
+        self._told: dict[bytes, int] = {}  # number of the last notice of a loss
+        self._failures: Counter[int] = Counter()  # in a row
         self._under_way: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -116,6 +123,25 @@ class Sealing:
         if handed is not None:
             self._associations.give_up_counters(meter.meter_id, handed.last)
 
+    def heard(self, concentrator: bytes, word: Word) -> None:
+        """Learn from a concentrator's notices that its plans are lost; each tells it once."""
+        told = self._told.get(concentrator, 0)
+        newest = max((n.number for n in _losses(word)), default=0)
+        if newest > told:
+            self._told[concentrator] = newest
+            self._lost(concentrator)
+
+    def _lost(self, concentrator: bytes) -> None:
+        """Hand the plans of a concentrator over anew, from the next look on."""
+        gone = [n for n, handed in self._handed.items() if handed.concentrator == concentrator]
+        for meter_id in gone:
+            del self._handed[meter_id]
+        log.warning(
+            "concentrator %s has lost the plans of %d meters: they are handed over anew",
+            concentrator.hex().upper(),
+            len(gone),
+        )
+
     def _look(self) -> None:
         now_s = asyncio.get_running_loop().time()
         for meter in self._directory.meters():
@@ -123,7 +149,7 @@ class Sealing:
                 return
             meter_id = meter.meter_id
             idle = meter_id not in self._under_way and self._later_s.get(meter_id, 0.0) <= now_s
-            if idle and self._uplinks.has_route(meter.title) and self._is_stale(meter_id):
+            if idle and self._uplinks.has_route(meter.title) and self._is_stale(meter):
                 task = asyncio.create_task(self._hand_over(meter))
                 self._under_way[meter_id] = task
                 task.add_done_callback(partial(self._ended, meter_id))
@@ -131,7 +157,8 @@ class Sealing:
     def _ended(self, meter_id: int, _task: "asyncio.Task[None]") -> None:
         del self._under_way[meter_id]
 
-    def _is_stale(self, meter_id: int) -> bool:
+    def _is_stale(self, meter: Meter) -> bool:
+        meter_id = meter.meter_id
         handed = self._handed.get(meter_id)
         if handed is None:
             return True
@@ -139,7 +166,8 @@ class Sealing:
         half_us = round(settings.every_s * settings.readings * MICROSECONDS / 2)
         ours = self._associations.following(meter_id, handed.epoch)
         return (
-            handed.until_us - real_us() < half_us
+            handed.concentrator != meter.concentrator
+            or handed.until_us - real_us() < half_us
             or (ours is not None and ours > handed.first)
             or handed.epoch not in {c.epoch for c in self._directory.sealing_ciphers(meter_id)}
         )
@@ -149,10 +177,16 @@ class Sealing:
             handed, plan = await self._sessions.run(meter.meter_id, Urgency.BACKFILL, self._seal)
             encode = partial(encode_plan, plan)
             await self._uplinks.order(meter.concentrator, encode, self._settings.confirm_s)
-        except (DlmsError, UserError) as error:
+        except Exception as error:
+            if not isinstance(error, UserError | DlmsError):
+                log.exception("meter %d: plan of sealed requests", meter.meter_id)  # ours
             log.info("meter %d: no plan of sealed requests: %s", meter.meter_id, error)
-            self._later_s[meter.meter_id] = asyncio.get_running_loop().time() + RETRY_S
+            pause_s = min(RETRY_S * 2.0 ** min(self._failures[meter.meter_id], 9), RETRY_MOST_S)
+            self._failures[meter.meter_id] += 1
+            self._later_s[meter.meter_id] = asyncio.get_running_loop().time() + pause_s
         else:
+            self._later_s.pop(meter.meter_id, None)
+            self._failures.pop(meter.meter_id, None)
             self._handed[meter.meter_id] = handed
             self.plans += 1
 
@@ -180,9 +214,19 @@ class Sealing:
             octets = seal_general(cipher, counter, profile_request(first_us, last_us), terms)
             due_us = real + number * step_us
             requests.append(SealedRequest(due=from_us(due_us), octets=octets))
-        handed = Handed(session.epoch, counters.start, counters.stop - 1, due_us)
+        handed = Handed(
+            meter.concentrator, session.epoch, counters.start, counters.stop - 1, due_us
+        )
         plan = Plan(title=meter.title, offline_only=True, requests=tuple(requests))
         return handed, plan
+
+
+def _losses(word: Word) -> list[Notice]:
+    """Return the notices of plans that are lost."""
+    if not isinstance(word, list | tuple):
+        return []
+    notices = [each for each in word if isinstance(each, Notice)]
+    return [each for each in notices if each.code == NoticeCode.PLANS_SET_ASIDE]
 
 
 def profile_request(first_us: int, last_us: int) -> bytes:

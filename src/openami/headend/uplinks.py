@@ -310,6 +310,10 @@ class Uplinks:
                 title.hex().upper(),
             )
             return
+        before = self._routes.get(title)
+        if before is not None and before is not carrier:
+            before.attached.discard(title)
+            self._end_sessions(title, f"the meter has come over to {carrier.wire.name}")
         carrier.attached.add(title)
         self._routes[title] = carrier
         self.on_attachment(title, True)  # noqa: FBT003
@@ -337,6 +341,8 @@ async def listen_for_concentrators(config: HeadEndConfig, uplinks: Uplinks) -> L
         handshake_timeout_s=config.handshake_timeout_s,
         idle_timeout_s=config.silence_s,
         max_connections=config.max_connections,
+        half_open_per_address=config.half_open_per_address,
+        gateways=config.gateways,
     )
     secured = Secured(server_tls(config.identity), CONCENTRATORS)
     return await listen(config.listen, uplinks.accept, secured=secured, limits=limits)

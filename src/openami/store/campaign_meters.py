@@ -76,6 +76,7 @@ def claim(  # noqa: PLR0913  which, for whom, how long, how many
     *,
     seconds: float,
     limit: int,
+    follow: bool | None = None,
     sending: Collection[str],
     calendar_us: int,
     full: Collection[bytes] = (),
@@ -87,6 +88,7 @@ def claim(  # noqa: PLR0913  which, for whom, how long, how many
         worker: Who asks; meters that hang on another worker are left to that one.
         seconds: How long they are given.
         limit: How many at most.
+        follow: Only those that were told to start an image, or only the others; None: both.
         sending: Campaigns in whose window we are.
         calendar_us: Now, of the metering calendar: whose image is to be started.
         full: Concentrators that carry no more transfers now.
@@ -114,6 +116,8 @@ def claim(  # noqa: PLR0913  which, for whom, how long, how many
         )
         .order_by(case((asked, 0), else_=1), case((here, 0), else_=1), columns.target_id)
     )
+    if follow is not None:
+        query = query.where(asked if follow else ~asked)
     key = columns.target_id
     given = leases.claim(database, Kind.UPDATE, key, query, worker, seconds=seconds, limit=limit)
     if not given:

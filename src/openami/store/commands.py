@@ -289,10 +289,15 @@ def _claim(
     return [(command, leases[command.command_id]) for command in found]
 
 
-def postpone(database: Database, command_id: str, pause_s: float) -> int:
-    """Record an attempt that reached no meter, and when to try next; return how many there were."""
+def postpone(database: Database, command_id: str, pause_s: float, lease: Lease) -> int:
+    """Record an attempt that reached no meter, and when to try next; return how many there were.
+
+    Raises:
+        LostLeaseError: `lease` is another's by now; nothing is written.
+    """
     table = commands_table.c
     with transaction(database) as connection:
+        require(connection, lease)
         done = connection.execute(
             update(commands_table)
             .where(table.command_id == command_id)

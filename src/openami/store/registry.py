@@ -312,7 +312,8 @@ def add_new_events(database: Database, events: Sequence[Event]) -> list[Event]:
         statement = insert_or(connection, events_table).on_conflict_do_nothing()
         rows = [_event_row(event) for event in events]
         new = {tuple(row) for row in connection.execute(statement.returning(*columns), rows)}
-    return [event for event in events if (event.meter_id, event.at_us, event.code) in new]
+    first = {(event.meter_id, event.at_us, event.code): event for event in reversed(events)}
+    return [event for key, event in reversed(first.items()) if key in new]
 
 
 def _event_row(event: Event) -> dict[str, object]:

@@ -4,14 +4,19 @@
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
+from functools import partial
 from typing import Final
 
 from openami.runtime.errors import ExitCode, UserError
+from openami.transport.doors import Doors
 from openami.transport.tls import Secured
 from openami.transport.tlswire import TlsWire
 from openami.transport.url import Url
 from openami.transport.wire import DEFAULT_LIMITS, Accept, Limits, Wire, WireError
+
+log = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
 FAREWELL_S: Final = 1.0
@@ -19,12 +24,13 @@ FAREWELL_S: Final = 1.0
 
 
 class Listener:
-    """An open port and the wires that came in through it."""
+    """An open port, the wires that came in through it, and who stands at its doors."""
 
-    def __init__(self, server: asyncio.Server, url: Url, wires: set[Wire]) -> None:
+    def __init__(self, server: asyncio.Server, url: Url, wires: set[Wire], doors: Doors) -> None:
         self._server = server
         self.url = url  # with the port the system chose
         self.wires = wires
+        self.doors = doors
 
     async def close(self) -> None:
         """Stop listening and close every wire."""
@@ -64,10 +70,12 @@ async def listen(
         UserError: The port is taken or may not be opened; the sentence says what to do.
     """
     wires: set[Wire] = set()
+    doors = Doors(limits.half_open_per_address, limits.gateways)
+    doors.on_crowd = partial(_crowded, url, doors.most)
 
     def factory() -> Wire:
         wire = _wire(url, accept, limits, secured)
-        wire.siblings = wires
+        wire.siblings, wire.doors = wires, doors
         return wire
 
     factory()  # refuses a missing certificate now, not at the first connection
@@ -77,7 +85,17 @@ async def listen(
     except OSError as error:
         raise UserError(cannot_listen(url, error)) from error
     port = server.sockets[0].getsockname()[1]
-    return Listener(server, Url(url.scheme, url.host, port), wires)
+    return Listener(server, Url(url.scheme, url.host, port), wires, doors)
+
+
+def _crowded(url: Url, most: int | None, address: str) -> None:
+    log.warning(
+        "%s: %d TLS handshakes of %s are under way, it begins no more of them; where many peers "
+        "share that address, name it under `gateways`",
+        url,
+        most or 0,
+        address,
+    )
 
 
 def cannot_listen(url: Url, error: OSError) -> str:

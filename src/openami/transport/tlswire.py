@@ -32,6 +32,7 @@ class TlsWire(Wire):
         self._tls = secured.tls
         self._expected = secured.expected
         self._connection: SSL.Connection
+        self._host = ""  # whose place at the doors is ours
         self._half_open = False  # whether the tally counts us among the handshakes under way
         self._secured = False
         self._spoken = False  # whether the peer has said anything after the handshake
@@ -77,6 +78,11 @@ class TlsWire(Wire):
     def _start(self) -> None:
         if self._tls.server_side and not self._tls.has_room(self._limits):
             self.refuse(f"{self._tls.tally.half_open} TLS handshakes are under way already")
+            return
+        self._host = self.address.rpartition(":")[0].strip("[]")
+        if self.doors is not None and not self.doors.enter(self._host):
+            # Not a line each: the doors tell of a flood once.
+            self.close(f"{self.doors.most} TLS handshakes of its address are under way already")
             return
         self._tls.tally.half_open += 1
         self._half_open = True
@@ -183,6 +189,8 @@ class TlsWire(Wire):
         if self._half_open:
             self._half_open = False
             self._tls.tally.half_open -= 1
+            if self.doors is not None:
+                self.doors.leave(self._host)
 
     def _shut(self) -> None:
         try:

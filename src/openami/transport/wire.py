@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 from openami.dlms.errors import DlmsError
 from openami.dlms.wrapper import WrapperReader
 from openami.runtime.errors import UserError
+from openami.transport.doors import Doors, Network
 from openami.transport.tcpinfo import TcpFigures, tcp_figures
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Limits:
     max_apdu_octets: int = 65_535  # the wrapper can say no more
     max_buffered_octets: int = 4 * 1024 * 1024  # for a peer that does not read
     max_connections: int = 20_000  # of one listener
+    half_open_per_address: int | None = None  # TLS handshakes under way; None: no bound of its own
+    gateways: tuple[Network, ...] = ()  # whose addresses many peers share: without that bound
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -93,6 +96,7 @@ class Wire(asyncio.BufferedProtocol):
         address: Where it is, `host:port`.
         opened: Set by whoever dials, to be told of the end of the handshake or its failure.
         siblings: All wires of the same listener, or None for a dialled one.
+        doors: Of the same listener; None for a dialled one.
     """
 
     def __init__(self, accept: Accept, limits: Limits) -> None:
@@ -100,6 +104,7 @@ class Wire(asyncio.BufferedProtocol):
         self.address = "nowhere"
         self.opened: asyncio.Future[None] | None = None
         self.siblings: set[Wire] | None = None
+        self.doors: Doors | None = None
         self._accept = accept
         self._limits = limits
         self._handler: WireHandler | None = None

@@ -2,18 +2,23 @@
 """The concentrator's own objects: read by the head-end over the uplink, and by `openami read`."""
 
 import asyncio
+import errno
+import json
 import os
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
 from click.testing import CliRunner
 
 from chain import CONCENTRATOR, REGION, Chain, row_of, running_chain, until
+from concentrator.test_words import BEAT
 from loops import in_loop
 from openami.cli.main import openami
-from openami.concentrator.own.keys import BLOCK, OwnCounters, load_keys
+from openami.concentrator.own.device import OwnConnection, OwnDevice
+from openami.concentrator.own.keys import BLOCK, FORMAT, OwnCounters, load_keys
 from openami.concentrator.own.objects import (
     CLOCK,
     COLLECTED,
@@ -24,8 +29,10 @@ from openami.concentrator.own.objects import (
     LINKS,
     STATE,
     UPLINK_UP,
+    Sources,
     state,
 )
+from openami.cosem.asking.association import Steps
 from openami.cosem.classes.measurement import Data, ProfileGeneric
 from openami.cosem.classes.time_event import Clock
 from openami.cosem.client import Client, ClientParameters
@@ -37,12 +44,14 @@ from openami.dlms.hls import Mechanism
 from openami.dlms.security.ciphering import Cipher
 from openami.dlms.security.counters import CounterBlock
 from openami.dlms.security.keyset import KeySet
-from openami.exchange.field import NoticeCode
+from openami.exchange.field import ClockState, NoticeCode
 from openami.lifecycle.plan import HEAD_END_TITLE
-from openami.runtime.errors import ConfigurationError
+from openami.runtime.errors import ConfigurationError, UserError
 from openami.transport.session import DlmsSession
 from openami.transport.url import Url
 from openami.transport.wire import WireError
+
+T = TypeVar("T")
 
 
 def parameters(keys: KeySet, client_sap: int = 1) -> ClientParameters:
@@ -196,3 +205,77 @@ def test_damaged_keys_are_one_sentence(tmp_path: Path, text: str, problem: str) 
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=problem):
         load_keys(path, CONCENTRATOR)
+
+
+def client_of(keys: KeySet, counters: CounterBlock) -> Client:
+    return Client(parameters(keys), entropy=os.urandom, counters=counters)
+
+
+def ask(way: OwnConnection, asking: Steps[T]) -> T:
+    """Run what a client asks over a way to the device."""
+    request = next(asking)
+    try:
+        while True:
+            request = asking.send(way.answers(1, cast("bytes", request))[0])
+    except StopIteration as done:
+        return cast("T", done.value)
+
+
+def sources() -> Sources:
+    """Return a device of which nothing but its name is asked."""
+    return Sources(
+        heartbeat=lambda: BEAT,
+        links=list,
+        notices=lambda _newest: [],
+        is_up=lambda: True,
+        collected=lambda: 0,
+        window_expected=lambda: 0,
+        clock=lambda: ClockState(limit_us=1, past_limit=False),
+    )
+
+
+def test_a_full_disk_is_answered_as_a_failure_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    octets = {"guek": "11" * 16, "gak": "22" * 16}
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"format": FORMAT, "title": CONCENTRATOR.hex(), **octets}))
+    keys = load_keys(file, CONCENTRATOR)
+    assert keys is not None
+    device = OwnDevice("north", CONCENTRATOR, file, sources())
+    told: list[str] = []
+    device.on_failing = told.append
+    counters = CounterBlock(1, 5000)
+    way, client = OwnConnection(device), client_of(keys, counters)
+    ask(way, client.associate())
+    before = (tmp_path / "counters.json").read_bytes()
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", no_room)
+        counters.following += 2 * BLOCK  # above what was made durable in advance
+        for _ in range(2):
+            with pytest.raises(DlmsError):
+                ask(way, client.get(Data.value, at=LDN))
+    assert (tmp_path / "counters.json").read_bytes() == before
+    assert len(told) == 1
+    assert "cannot be written (No space left on device)" in told[0]
+    again = client_of(keys, counters)  # nothing was lost: the next association counts on
+    ask(way, again.associate())
+    assert ask(way, again.get(Data.value, at=LDN)) == b"OAMnorth"
+    assert told[1:] == [""]
+    assert OwnCounters(tmp_path / "counters.json").accepted > counters.following
+
+
+def test_counters_for_answers_that_cannot_be_reserved_are_a_failure_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = OwnCounters(tmp_path / "counters.json")
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", no_room)
+        for _ in range(3):
+            with pytest.raises(UserError, match="No space left"):
+                counters.reserve(BLOCK)
+    assert counters.reserve(BLOCK) == 1  # and none was skipped
+
+
+def no_room(_descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

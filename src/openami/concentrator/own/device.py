@@ -6,7 +6,9 @@ rest as client 1 with HLS and GMAC, authenticated and encrypted, as with a meter
 firmware.
 """
 
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +25,15 @@ from openami.concentrator.own.objects import (
 from openami.cosem.classes.image_transfer import ImageTransfer
 from openami.cosem.device import AssociationPolicy, Ciphering, LogicalDevice
 from openami.cosem.rights import ALL, Grant
-from openami.cosem.server import ServerConnection
+from openami.cosem.server import NOT_POSSIBLE, ServerConnection
 from openami.device.images import receive_images
 from openami.dlms.hls import Mechanism
 from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
 from openami.exchange.uplink import MANAGEMENT_SERVER
+from openami.runtime.errors import UserError
 from openami.transport.wire import Wire
+
+log = logging.getLogger(__name__)
 
 PUBLIC_GRANTS: Final = tuple(Grant(at=at, read=ALL) for at in (LDN, FIRMWARE, CLOCK, FRAME_COUNTER))
 MANAGER_GRANTS: Final = (
@@ -44,7 +49,11 @@ class OwnDevice:
     Attributes:
         device: Its objects and who may associate.
         images: Takes the next firmware; None where nothing was booted.
+        failing: Why counters cannot be written, until they are again; else empty.
+        on_failing: Called with that when it begins, and with nothing when it is over.
     """
+
+    on_failing: Callable[[str], None]
 
     def __init__(
         self,
@@ -66,6 +75,8 @@ class OwnDevice:
         Raises:
             ConfigurationError: Keys or counters are damaged.
         """
+        self.failing = ""
+        self.on_failing = lambda _sentence: None
         self._ciphering: Ciphering | None = None
         policies = [AssociationPolicy(client_sap=PUBLIC_CLIENT, grants=PUBLIC_GRANTS)]
         found = load_keys(keys, title)
@@ -91,6 +102,16 @@ class OwnDevice:
         """Make durable what was accepted, before it is answered."""
         if self._ciphering is not None:
             self._counters.follow(self._ciphering.window.expected)
+            if self.failing:
+                self.failing = ""
+                self.on_failing("")
+
+    def failed(self, sentence: str) -> None:
+        """Learn that counters could not be written; tell it once."""
+        told, self.failing = bool(self.failing), sentence
+        if not told:
+            log.error("%s", sentence)
+            self.on_failing(sentence)
 
 
 class OwnConnection:
@@ -101,13 +122,22 @@ class OwnConnection:
         self._server = ServerConnection(own.device, entropy=os.urandom)
 
     def answers(self, client: int, apdu: bytes) -> list[bytes]:
-        """Return what answers an APDU of a client, in order."""
+        """Return what answers an APDU of a client, in order.
+
+        Where counters cannot be made durable, that is a refusal, and the association is over:
+        what was asked may have been done, and the client cannot take it for that.
+        """
         found = []
-        answer = self._server.receive(client, apdu)
-        self._own.note()
-        while answer is not None:
-            found.append(answer)
-            answer = self._server.following()
+        try:
+            answer = self._server.receive(client, apdu)
+            self._own.note()
+            while answer is not None:
+                found.append(answer)
+                answer = self._server.following()
+        except UserError as error:
+            self._own.failed(str(error))
+            self._server.lost(client)
+            return [NOT_POSSIBLE]
         return found
 
     def lost(self) -> None:

@@ -46,20 +46,27 @@ class OwnCounters:
         return self._accepted
 
     def reserve(self, count: int) -> InvocationCounter:
-        """Return the first of `count` counters, durable before it is used."""
+        """Return the first of `count` counters, durable before it is used.
+
+        Raises:
+            UserError: The file cannot be written; nothing is reserved.
+        """
         first = InvocationCounter(self._sent)
-        self._sent += count
-        self._write()
+        self._write(self._sent + count, self._accepted)
         return first
 
     def follow(self, expected: int) -> None:
-        """Keep ahead of what was accepted; call it before the answer goes out."""
-        if expected > self._accepted:
-            self._accepted = expected + BLOCK
-            self._write()
+        """Keep ahead of what was accepted; call it before the answer goes out.
 
-    def _write(self) -> None:
-        write_json(self._path, {"sent": self._sent, "accepted": self._accepted}, mode=PRIVATE)
+        Raises:
+            UserError: The file cannot be written: a new process would accept it once more.
+        """
+        if expected > self._accepted:
+            self._write(self._sent, expected + BLOCK)
+
+    def _write(self, sent: int, accepted: int) -> None:
+        write_json(self._path, {"sent": sent, "accepted": accepted}, mode=PRIVATE)
+        self._sent, self._accepted = sent, accepted
 
 
 def load_keys(path: Path, title: bytes) -> KeySet | None:
