@@ -115,6 +115,13 @@ async def test_a_wrong_clock_is_told_and_the_head_end_away_plans_are_kept_all_th
         await chain.headend_ends()
         # By the host's clock none of them would be due within the hour.
         await until(lambda: running.collection.collected >= 2)
+        # A new process of the same boot goes on with it, the head-end still away.
+        await chain.concentrator_ends()
+        await chain.start_concentrator()
+        chain.concentrator.collection.look_s = 0.02
+        assert chain.concentrator.time.state().offset_us is not None
+        await chain.meters[1].connect(chain.meters_url)
+        await until(lambda: chain.concentrator.collection.collected >= 1)
         await chain.start_headend()
 
 

@@ -77,6 +77,11 @@ class OwnTime:
         """Return UTC."""
         return from_us(self.now_us())
 
+    @property
+    def best(self) -> Exchange | None:
+        """The exchange that it goes by; None as long as it goes by the host's clock."""
+        return self._filter.best
+
     # Exchanges ----------------------------------------------------------------------------------
 
     def heard(self, exchange: Exchange, *, head_end_kept: bool | None) -> None:

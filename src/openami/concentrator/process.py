@@ -15,6 +15,7 @@ from openami.concentrator.broadcasts import Broadcasts
 from openami.concentrator.collection import Collection
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.journal import Journal, Outcome, Put, Remove
+from openami.concentrator.lasttime import LastTime
 from openami.concentrator.lines.service import HdlcLine
 from openami.concentrator.meters_side import listen_for_meters
 from openami.concentrator.observer import Observer
@@ -91,6 +92,9 @@ class Concentrator:
         """
         self.config = config
         self.time = OwnTime(host, config.clock_limit_s)
+        self.last_time = LastTime(config.home)
+        if (noted := self.last_time.recall(self.time.monotonic_us())) is not None:
+            self.time.heard(noted, head_end_kept=None)
         self._started_s = time.monotonic()
         self.firmware: OwnFirmware | None = None
         if record is not None:
@@ -326,6 +330,7 @@ class Concentrator:
         _, order = decode_order(apdu)
         if isinstance(order, TimeAnswer):
             self.questions.answered(order)
+            self.last_time.note(self.time.best)
             self.observer.look_at_clock()
             return
         if order is None:
