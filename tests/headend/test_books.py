@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from loops import in_loop
-from openami.headend.books import Act, Books, Reservation, Wish, write_entries
-from openami.store import counters, leases, registry
+from openami.headend.books import Act, Books, Reservation, Shown, Wish, write_entries
+from openami.store import alarms, counters, leases, registry
+from openami.store.alarms import Picture
 from openami.store.database import StoreUnavailableError, open_database
 from openami.store.keys import KeyState
 from openami.store.leases import Kind, Lease, LostLeaseError, Worker
@@ -46,6 +47,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     )
     yield found
     found.dispose()
+
+
+def shown(number: int, register: int) -> Shown:
+    words = {1: {"register": register}}
+    picture = Picture(meter_id=number, as_of_us=5, received_us=6, words=words)
+    return Shown(picture, lambda _register, bit: (f"kind-{bit}", "text"))
 
 
 def wish(number: int, worker: Worker = HERE) -> Wish:
@@ -139,3 +146,24 @@ def test_some_meters_and_their_keys(engine: Engine) -> None:
     assert [meter.meter_id for meter in registry.some(engine, [3, 99, 1])] == [1, 3]
     assert registry.some(engine, []) == []
     assert [key.meter_id for key in registry.keys_of(engine, {2, 3})] == [2, 3]
+
+
+def test_alarm_registers_of_many_meters_cost_as_few_statements_as_of_one(engine: Engine) -> None:
+    counts = []
+    for group in ([shown(1, 0b10)], [shown(1, 0b10), shown(2, 0b1), shown(3, 0)]):
+        statements: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            statements.append(statement)  # noqa: B023  called in this turn only
+
+        event.listen(engine, "before_cursor_execute", note)
+        assert write_entries(engine, group) == [(None,)] * len(group)
+        event.remove(engine, "before_cursor_execute", note)
+        counts.append(len(statements))
+
+    assert counts[1] <= counts[0]
+    found = {
+        number: [(alarm.bit, alarm.kind) for alarm in alarms.of(engine, number)]
+        for number in METERS
+    }
+    assert found == {1: [(1, "kind-1")], 2: [(0, "kind-0")], 3: []}

@@ -11,7 +11,6 @@ from openami.headend.associations import MeterSession
 from openami.headend.books import Books
 from openami.headend.companion import AlarmRegister, Companion
 from openami.runtime.clock import MICROSECONDS
-from openami.store import alarms as store
 from openami.store.alarms import Picture, Word
 
 PARTS: Final = ("register", "filter", "descriptor")
@@ -78,10 +77,7 @@ async def keep(books: Books, companion: Companion, picture: Picture) -> None:
     Raises:
         StoreUnavailableError: The store cannot be written.
     """
-    await books.write(
-        picture.meter_id,
-        lambda connection: store.tell(connection, [(picture, companion.alarm_name)]),
-    )
+    await books.show(picture, companion.alarm_name)
 
 
 def at_second(moment_us: int) -> int:

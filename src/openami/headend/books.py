@@ -17,7 +17,8 @@ from openami.headend.notifications import Arrival, store_arrivals
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.runtime.groupcommit import GroupCommit
-from openami.store import counters, field, leases
+from openami.store import alarms, counters, field, leases
+from openami.store.alarms import Name, Picture
 from openami.store.database import StoreUnavailableError, transaction
 from openami.store.field import Said
 from openami.store.leases import Kind, Lease, Worker
@@ -53,7 +54,14 @@ class Act(NamedTuple):
     write: Callable[[Connection], object]
 
 
-Entry = Lease | Wish | Reservation | Act
+class Shown(NamedTuple):
+    """The alarm registers of a meter, with what names their bits."""
+
+    picture: Picture
+    name: Name
+
+
+Entry = Lease | Wish | Reservation | Act | Shown
 """What goes into one transaction with what others want; a lease is given back."""
 
 Outcome = tuple[object]
@@ -134,6 +142,14 @@ class Books:
         """
         return cast("T", await self._entered(Act(meter_id, act)))
 
+    async def show(self, picture: Picture, name: Name) -> None:
+        """Store the alarm registers of a meter, with those of others at once.
+
+        Raises:
+            StoreUnavailableError: The store cannot be written.
+        """
+        await self._entered(Shown(picture, name))
+
     async def _entered(self, entry: Entry) -> object:
         outcome = await self._entries.commit(entry)
         if outcome is None:
@@ -160,7 +176,7 @@ class Books:
 
 
 def write_entries(engine: Engine, group: Sequence[Entry]) -> list[Outcome]:
-    """Write many entries in one transaction: leases first, then counters, then what was read.
+    """Write many entries in one transaction: leases, counters, alarms, then what was read besides.
 
     Rows are taken in the order in which leases are renewed, so that two workers never wait for
     each other; what concerns one meter alone is written under its lease.
@@ -172,6 +188,9 @@ def write_entries(engine: Engine, group: Sequence[Entry]) -> list[Outcome]:
         reserving = [place for place in places if isinstance(group[place], Reservation)]
         for place in sorted(reserving, key=lambda place: cast("Reservation", group[place]).lease):
             found[place] = _reserved(connection, cast("Reservation", group[place]))
+        shown = [place for place in places if isinstance(group[place], Shown)]
+        alarms.tell(connection, [cast("Shown", group[place]) for place in shown])
+        found |= dict.fromkeys(shown)
         acting = [place for place in places if isinstance(group[place], Act)]
         for place in sorted(acting, key=lambda place: cast("Act", group[place]).meter_id):
             found[place] = cast("Act", group[place]).write(connection)

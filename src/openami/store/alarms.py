@@ -86,8 +86,11 @@ def after(known: Mapping[tuple[int, int], Alarm], picture: Picture, name: Name) 
     """Return the alarms that are others than were known."""
     changed = []
     for register, word in picture.words.items():
+        told = word["register"] | word.get("descriptor", 0)
         for bit in range(BITS):
             before = known.get((register, bit))
+            if before is None and not told >> bit & 1:
+                continue  # as most bits of most meters
             now = _after(before, picture, (register, bit), word)
             if now is not None and now != before:
                 if before is None:
@@ -136,50 +139,48 @@ def tell(connection: Connection, pictures: Sequence[tuple[Picture, Name]]) -> li
     rows = [{"meter_id": each, "as_of_us": 0, "received_us": 0, "words": "{}"} for each in ids]
     connection.execute(insert_or(connection, alarm_words).on_conflict_do_nothing(), rows)
     as_of: dict[int, int] = {}
+    kept: dict[int, dict[int, Word]] = {}
     known: dict[int, dict[tuple[int, int], Alarm]] = {each: {} for each in ids}
     for some in pieces(ids):
-        query = select(alarm_words.c.meter_id, alarm_words.c.as_of_us)
+        query = select(alarm_words.c.meter_id, alarm_words.c.as_of_us, alarm_words.c.words)
         held = query.where(alarm_words.c.meter_id.in_(some)).order_by(alarm_words.c.meter_id)
-        as_of |= {int(one): int(at) for one, at in connection.execute(held.with_for_update())}
+        for one, at_us, text in connection.execute(held.with_for_update()):
+            as_of[one] = at_us
+            kept[one] = _words(text)
         found = select(alarms_table).where(alarms_table.c.meter_id.in_(some))
         for row in connection.execute(found).mappings():
             alarm = Alarm(**row)
             known[alarm.meter_id][alarm.register, alarm.bit] = alarm
     changed: dict[tuple[int, int, int], Alarm] = {}
     newest: dict[int, Picture] = {}
-    words: dict[int, dict[int, Word]] = {}
     for picture, name in pictures:
         if picture.as_of_us < as_of[picture.meter_id]:
             continue  # late, out of a journal
         as_of[picture.meter_id] = picture.as_of_us
         newest[picture.meter_id] = picture
-        kept = words.setdefault(picture.meter_id, {})
+        words = kept[picture.meter_id]
         for register, word in picture.words.items():
-            kept[register] = kept.get(register, {}) | word
+            # A filter that was read stays where a push does not tell it.
+            words[register] = words.get(register, {}) | word
         for alarm in after(known[picture.meter_id], picture, name):
             known[picture.meter_id][alarm.register, alarm.bit] = alarm
             changed[alarm.meter_id, alarm.register, alarm.bit] = alarm
     upsert(connection, alarms_table, [asdict(each) for each in changed.values()])
-    _keep_words(connection, [replace(newest[each], words=words[each]) for each in newest])
+    rows = [
+        {
+            "meter_id": meter_id,
+            "as_of_us": picture.as_of_us,
+            "received_us": picture.received_us,
+            "words": json.dumps(kept[meter_id]),
+        }
+        for meter_id, picture in newest.items()
+    ]
+    upsert(connection, alarm_words, rows)
     return list(changed.values())
 
 
-def _keep_words(connection: Connection, pictures: list[Picture]) -> None:
-    """Keep the registers; a filter that was read stays where a push does not tell it."""
-    rows = []
-    for picture in pictures:
-        query = select(alarm_words.c.words).where(alarm_words.c.meter_id == picture.meter_id)
-        kept = json.loads(connection.execute(query).scalar_one())
-        words = {str(number): kept.get(str(number), {}) | w for number, w in picture.words.items()}
-        rows.append(
-            {
-                "meter_id": picture.meter_id,
-                "as_of_us": picture.as_of_us,
-                "received_us": picture.received_us,
-                "words": json.dumps(kept | words),
-            }
-        )
-    upsert(connection, alarm_words, rows)
+def _words(text: str) -> dict[int, Word]:
+    return {int(number): word for number, word in json.loads(text).items()}
 
 
 def of(database: Database, meter_id: int) -> list[Alarm]:
@@ -201,8 +202,7 @@ def last_picture(database: Database, meter_id: int) -> Picture | None:
         row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None
-    words = {int(number): word for number, word in json.loads(row["words"]).items()}
-    return Picture(**{**row, "words": words})
+    return Picture(**{**row, "words": _words(row["words"])})
 
 
 def open_ones(

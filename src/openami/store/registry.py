@@ -93,8 +93,12 @@ def meter(database: Database, meter_id: int) -> Meter:
     """
     found = _select(database, meters_table.c.meter_id == meter_id)
     if not found:
-        raise UnknownMeterError(f"the registry has no meter {meter_id}: see `openami headend`")
+        raise _unknown(meter_id)
     return found[0]
+
+
+def _unknown(meter_id: int) -> UnknownMeterError:
+    return UnknownMeterError(f"the registry has no meter {meter_id}: see `openami headend`")
 
 
 def some(database: Database, meter_ids: Collection[int]) -> list[Meter]:
@@ -287,9 +291,13 @@ def told(database: Database, meter_id: int, **values: object) -> Meter:
     Raises:
         UnknownMeterError: There is none of that number.
     """
+    wanted = meters_table.c.meter_id == meter_id
+    statement = update(meters_table).where(wanted).values(**values).returning(*meters_table.c)
     with transaction(database) as connection:
-        _set(connection, [meter_id], **values)
-        return meter(connection, meter_id)
+        row = connection.execute(statement).mappings().one_or_none()
+    if row is None:
+        raise _unknown(meter_id)
+    return Meter(**row)
 
 
 def _set(database: Database, meter_ids: Collection[int], **values: object) -> None:
