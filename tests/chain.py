@@ -62,6 +62,7 @@ from openami.dlms.security.keyset import KeySet
 from openami.exchange.channels import Channel
 from openami.headend.config import (
     CampaignSettings,
+    ClockSettings,
     CollectionSettings,
     HeadEndConfig,
     ScheduleSettings,
@@ -362,12 +363,12 @@ class Chain:
         self.meters = {
             n: TestMeter(self.layout, n, now=lambda: self.now) for n in range(1, meters + 1)
         }
-        self.uplink_url = ANY_PORT
-        self.meters_url = ANY_PORT
+        self.uplink_url = self.meters_url = ANY_PORT
         self.schedule = NO_SCHEDULE
         self.sessions = QUICK_SESSIONS
         self.collection = CollectionSettings()
         self.host = THIS_HOST  # clocks of the concentrator's machine
+        self.clocks = ClockSettings(on=False)  # measured, and left alone
         self.headend: HeadEnd
         self.concentrator: Concentrator
         self.running_headend: Running
@@ -387,6 +388,7 @@ class Chain:
             sessions=self.sessions,
             schedule=self.schedule,
             collection=self.collection,
+            clocks=self.clocks,
             key_changes=QUICK_WORK,
             commissioning=QUICK_WORK,
             campaigns=QUICK_CAMPAIGNS,
@@ -434,8 +436,7 @@ class Chain:
     async def attach(self, *meter_ids: int) -> None:
         """Connect meters and wait until the head-end knows their routes."""
         for meter_id in meter_ids or tuple(self.meters):
-            meter = self.meters[meter_id]
-            await meter.connect(self.meters_url)
+            await self.meters[meter_id].connect(self.meters_url)
         for meter_id in meter_ids or tuple(self.meters):
             title = self.meters[meter_id].title
             await until(lambda title=title: self.headend.uplinks.has_route(title))  # type: ignore[misc]

@@ -17,7 +17,7 @@ from openami.headend.sessions import Urgency
 from openami.meter.limiter import NO_LIMIT_W
 from openami.runtime.clock import to_us
 from openami.runtime.errors import UserError
-from openami.store import commands
+from openami.store import clocks, commands
 from openami.store.commands import Command
 
 TARIFF: dict[str, Any] = {
@@ -170,6 +170,32 @@ async def test_a_clock_that_is_far_off_is_set_by_force_only(tmp_path: Path) -> N
         chain.meters[1].clock._turn(-7200 * 10**6)
         await done(chain, CommandKind.CLOCK, {"action": "set", "force": True})
         assert chain.meters[1].clock.now_us() == to_us(chain.now)
+
+
+@in_loop
+async def test_a_guarded_order_keeps_a_clock_in_its_interval_and_makes_it_better(
+    tmp_path: Path,
+) -> None:
+    async with running_chain(tmp_path, meters=1) as chain:
+        await chain.attach()
+        clock = chain.meters[1].clock
+        chain.now = NOW.replace(minute=10)
+        clock._turn(-20 * 10**6)
+        shift = {"action": "shift", "shift_s": 20, "guard_s": 60}
+        done_well = await done(chain, CommandKind.CLOCK, shift)
+        assert clock.now_us() == to_us(chain.now)
+        refused = await done(chain, CommandKind.CLOCK, shift, CommandState.FAILED)
+        assert note_of(chain, refused).endswith("+20 s make it no better")
+        clock._turn(-20 * 10**6)
+        chain.now = NOW.replace(minute=29, second=30)  # an interval ends in half a minute
+        for argument in (shift, {"action": "set", "guard_s": 60}):
+            refused = await done(chain, CommandKind.CLOCK, argument, CommandState.FAILED)
+            assert "over the end of an interval now, or within 60.0 s of one" in note_of(
+                chain, refused
+            )
+        assert clock.now_us() == to_us(chain.now) - 20 * 10**6
+        assert [each.moved for each in clocks.history(chain.engine, 1)] == [True]
+        assert done_well.state is CommandState.CONFIRMED
 
 
 @in_loop

@@ -1,30 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """A meter's clock is set, adjusted or shifted, and its deviation measured before and after.
 
-A deviation is what the meter's clock shows, less our calendar half-way between question and answer;
-half of that span is its uncertainty.  A clock that is further off than the head-end takes for a
-mistake of ours is not touched unless the command is forced: a wrong calendar here must not turn the
-clocks of a fleet.
+A clock that is further off than the head-end takes for a mistake of ours is not touched unless the
+command is forced: a wrong calendar here must not turn the clocks of a fleet.  An order with a guard
+is sent only where it leaves the clock in its interval, away from its ends, and less wrong.
 
 Whether a shift or an adjustment took place is told from how far the clock has moved since it was
 measured before.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from openami.cosem.classes.time_event import Clock, PresetTime
 from openami.dlms.datetimes import CosemDateTime
 from openami.dlms.obis import Obis
 from openami.exchange.commands import CommandState
 from openami.headend.associations import MeterSession
+from openami.headend.clock_policy import keeps_interval
 from openami.headend.conduct import TOO_LATE, Json, NotAllowedError, Outcome
+from openami.headend.deviation import Deviation, Timeless, deviation_of
 from openami.headend.orders import ClockOrder
-from openami.runtime.clock import MICROSECONDS, from_us, to_us
+from openami.runtime.clock import MICROSECONDS, from_us
 from openami.runtime.errors import UserError
+from openami.store.registry import Meter
 
 QUARTER_S: Final = 900
 MINUTE_S: Final = 60
@@ -32,13 +34,6 @@ TOLERANCE_S: Final = 1.0  # beside the uncertainty; a date-time may lack hundred
 PRESET_AHEAD_S: Final = 2.0
 PRESET_WINDOW: Final = timedelta(minutes=10)
 LOOK_S: Final = 0.02
-
-
-class Deviation(NamedTuple):
-    """How far a clock is off, calendar seconds; positive when it is ahead."""
-
-    off_s: float
-    uncertainty_s: float
 
 
 class NoTimeError(UserError):
@@ -53,16 +48,15 @@ async def measure(session: MeterSession, at: Obis, now_us: Callable[[], int]) ->
     """
     asked_us = now_us()
     time = await session.run(session.client.get(Clock.time, at=at))
-    answered_us = now_us()
-    try:
-        told_us = to_us(time.to_utc())
-    except ValueError as error:
-        problem = f"the clock of meter {session.meter.meter_id} tells no time ({error})"
-        raise NoTimeError(f"{problem}: set it") from error
-    middle_us = (asked_us + answered_us) / 2
-    return Deviation(
-        (told_us - middle_us) / MICROSECONDS, (answered_us - asked_us) / 2 / MICROSECONDS
-    )
+    found = deviation_of(time, asked_us, now_us())
+    if isinstance(found, Timeless):
+        problem = f"the clock of meter {session.meter.meter_id} tells no time ({time})"
+        raise NoTimeError(f"{problem}: set it")
+    return found
+
+
+async def _nothing(_meter: Meter, _found: Deviation) -> None:
+    """Keep nothing of what was measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +69,7 @@ class ClockConduct:
         now_us: The calendar.
         most_s: How far it may be off without force.
         period_s: The measuring period.
+        measured: Told what is measured once the order was sent.
     """
 
     order: ClockOrder
@@ -82,6 +77,7 @@ class ClockConduct:
     now_us: Callable[[], int]
     most_s: float
     period_s: int
+    measured: Callable[[Meter, Deviation], Awaitable[None]] = _nothing
     changes = True
 
     async def before(self, session: MeterSession) -> Json:
@@ -98,11 +94,31 @@ class ClockConduct:
                 f"the clock is {found.off_s:+.1f} s off, more than clock_most_s = {self.most_s:g}:"
                 " find out which of the two is wrong, then ask with force"
             )
+        self._guard(found)
         return {
             "deviation_before_s": round(found.off_s, 3),
             "uncertainty_before_s": round(found.uncertainty_s, 3),
             "at_us": self.now_us(),
         }
+
+    def _guard(self, found: Deviation) -> None:
+        """Refuse what would take the clock over an interval's end, or make it worse.
+
+        Raises:
+            NotAllowedError: It would.
+        """
+        if self.order.guard_s is None:
+            return
+        move_s = self.order.shift_s or -found.off_s
+        margin_s = self.order.guard_s + found.uncertainty_s
+        if not keeps_interval(self.now_us(), found.off_s, move_s, margin_s, self.period_s):
+            raise NotAllowedError(
+                f"the clock is {found.off_s:+.1f} s off: to move it by {move_s:+.1f} s would bring"
+                f" it over the end of an interval now, or within {margin_s:.1f} s of one"
+            )
+        if abs(found.off_s + move_s) >= abs(found.off_s):
+            sentence = f"the clock is {found.off_s:+.1f} s off: {move_s:+.0f} s make it no better"
+            raise NotAllowedError(sentence)
 
     async def send(self, session: MeterSession) -> None:
         client, at = session.client, self.at
@@ -141,6 +157,7 @@ class ClockConduct:
             after = await measure(session, self.at, self.now_us)
         except NoTimeError as error:
             return Outcome(CommandState.FAILED, f"{error}{TOO_LATE}", dict(before or {}))
+        await self.measured(session.meter, after)
         result: Json = {
             **(before or {}),
             "deviation_after_s": round(after.off_s, 3),

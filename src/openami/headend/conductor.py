@@ -12,6 +12,7 @@ from openami.headend.alarm_conduct import AlarmConduct
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
 from openami.headend.clock_conduct import ClockConduct
+from openami.headend.clocks import ClockBook
 from openami.headend.conduct import (
     Conduct,
     Json,
@@ -73,12 +74,14 @@ class Conductor:
         directory: The meters.
         now_us: The calendar.
         clock_most_s: How far off a clock may be that is set without force.
+        clocks: Keeps what is measured of clocks.
     """
 
     books: Books
     directory: Directory
     now_us: Callable[[], int]
     clock_most_s: float
+    clocks: ClockBook
 
     async def of(  # noqa: C901, PLR0911  one case an order
         self, kind: CommandKind, order: Order, session: MeterSession, asked_by: str
@@ -116,6 +119,7 @@ class Conductor:
                     now_us=self.now_us,
                     most_s=self.clock_most_s,
                     period_s=meter.capture_period_s,
+                    measured=self.clocks.record,
                 )
             case AlarmsOrder():
                 return AlarmConduct(

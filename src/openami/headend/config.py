@@ -2,8 +2,8 @@
 """`headend/config.toml` as frozen values (docs/provisioning.md, 2.5).
 
 The tables `[sessions]`, `[schedule]`, `[commands]`, `[key_changes]`, `[commissioning]`,
-`[campaigns]`, `[outages]`, `[topology]` and `[worker]` may be left out; every key in them has a
-default.
+`[clocks]`, `[campaigns]`, `[outages]`, `[topology]` and `[worker]` may be left out; every key in
+them has a default.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from openami.access.custody import Places
+from openami.headend.orders import MOST_SHIFT_S
 from openami.runtime.config import ConfigFile, Table, setting
 from openami.store.database import url_of
 from openami.transport.doors import Network, doors_of
@@ -75,6 +76,31 @@ class CommandSettings:
     retry_first_s: float = setting(2.0, least=0.01)  # real seconds; doubled each time
     retry_most_s: float = 60.0  # ... at most
     attempts_most: int = setting(50, least=1)  # then it has failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSettings:
+    """How meters' clocks are measured and kept (docs/clocks.md); times are of the calendar."""
+
+    on: bool = True  # off: they are measured, and nothing is asked
+    measure_every_s: float = 86_400.0  # 0: with each scheduled read
+    history: int = setting(30, least=2)  # measurements of a meter that are kept
+    tolerated_s: float = 0.0  # the most a clock should be off; 0: as its companion profile says
+    shift_from_s: float = setting(5.0, least=1.0)  # what is less off is left alone
+    shift_most_s: float = 180.0  # ... and what is more off is set
+    set_most_s: float = 900.0  # what is more off waits for a person
+    uncertainty_most_s: float = 10.0  # what is known less well is not acted on
+    drift_most_s: float = 10.0  # a day; a clock that drifts more is told to a person
+    between_s: float = 72_000.0  # from one correction of a meter to the next
+    guard_s: float = 60.0  # before and after an interval's end no clock is moved
+    settle_s: float = 300.0  # what others measure meanwhile is heard before one is corrected
+    fresh_s: float = 21_600.0  # what was measured longer ago is not acted on
+    at_once: int = setting(20, least=1)  # corrections under way
+    hourly_most: int = setting(500, least=1)  # ... begun in an hour
+    suspect_part: float = 0.7  # more than this part alike: the head-end is suspected
+    suspect_least: int = setting(10, least=3)  # ... of so many meters
+    suspect_from_s: float = 10.0  # ... that are further off than this
+    look_s: float = setting(5.0, least=0.01)  # real seconds between two looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +181,7 @@ class HeadEndConfig:
     key_changes: WorklistSettings = WorklistSettings()
     commissioning: WorklistSettings = WorklistSettings()
     commands: CommandSettings = CommandSettings()
+    clocks: ClockSettings = ClockSettings()
     campaigns: CampaignSettings = CampaignSettings()
     outages: OutageSettings = OutageSettings()
     topology: Path | None = None  # CSV, read at each start (store.topology)
@@ -193,6 +220,7 @@ class HeadEndConfig:
             key_changes=file.table("key_changes").settings(WorklistSettings),
             commissioning=file.table("commissioning").settings(WorklistSettings),
             commands=file.table("commands").settings(CommandSettings),
+            clocks=_clocks(file.table("clocks")),
             campaigns=file.table("campaigns").settings(CampaignSettings),
             outages=_outages(file.table("outages")),
             topology=_topology(file.table("topology")),
@@ -212,6 +240,15 @@ def _outages(table: Table) -> OutageSettings:
     for name in ("quorum_part", "feeder_part"):
         if getattr(found, name) > 1:
             raise table.refused(name, "a part from 0 to 1")
+    return found
+
+
+def _clocks(table: Table) -> ClockSettings:
+    found = table.settings(ClockSettings)
+    if found.suspect_part > 1:
+        raise table.refused("suspect_part", "a part from 0 to 1")
+    if found.shift_most_s > MOST_SHIFT_S:
+        raise table.refused("shift_most_s", f"at most {MOST_SHIFT_S}, as the standard shifts")
     return found
 
 

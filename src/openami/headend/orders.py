@@ -29,6 +29,7 @@ from openami.runtime.errors import ExitCode, UserError
 Json = dict[str, Any]
 
 MOST_ITEMS: Final = 50  # of a bundle, and attributes of one command
+MOST_GUARD_S: Final = 3600
 MOST_SHIFT_S: Final = 900  # DLMS UA 1000-1 Ed. 12, 4.5.1: shift_time
 MOST_UNSIGNED: Final = 2**32 - 1
 CLOCK_ACTIONS: Final = (
@@ -104,11 +105,14 @@ class ClockOrder:
         action: One of `CLOCK_ACTIONS`.
         shift_s: For `shift`; whole seconds.
         force: Also where the clock is further off than is taken for right.
+        guard_s: For `set` and `shift`: sent only where the clock stays in its interval, so far from
+            its ends, and becomes less wrong; None: always.
     """
 
     action: str
     shift_s: int = 0
     force: bool = False
+    guard_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +254,7 @@ def moment(said: object, place: str) -> datetime:
 
 
 def _clock(said: Mapping[str, Any]) -> ClockOrder:
-    refuse_unknown(said, ("action", "shift_s", "force"), "clock")
+    refuse_unknown(said, ("action", "shift_s", "force", "guard_s"), "clock")
     action, force = said.get("action"), said.get("force", False)
     if action not in CLOCK_ACTIONS:
         raise OrderError(f"clock.action is {action!r}: give one of {', '.join(CLOCK_ACTIONS)}")
@@ -263,7 +267,14 @@ def _clock(said: Mapping[str, Any]) -> ClockOrder:
             raise OrderError("clock.shift_s is 0: give the seconds to shift by, -900 to 900")
     elif "shift_s" in said:
         raise OrderError(f"clock.shift_s goes with shift, not with {action}: leave it out")
-    return ClockOrder(action=str(action), shift_s=shift_s, force=force)
+    guard_s = said.get("guard_s")
+    if guard_s is not None:
+        sound = isinstance(guard_s, int | float) and not isinstance(guard_s, bool)
+        if not sound or not 0 <= guard_s <= MOST_GUARD_S:
+            raise OrderError(f"clock.guard_s is {guard_s!r}: give seconds from 0 to {MOST_GUARD_S}")
+        if action not in {"set", "shift"}:
+            raise OrderError(f"clock.guard_s goes with set and shift, not with {action}")
+    return ClockOrder(action=str(action), shift_s=shift_s, force=force, guard_s=guard_s)
 
 
 def _alarms(said: Mapping[str, Any]) -> AlarmsOrder:

@@ -14,6 +14,7 @@ from openami.exchange.field import ClockState, Word
 from openami.headend.associations import Associations, MeterSession
 from openami.headend.books import Books
 from openami.headend.campaigns import Campaigns
+from openami.headend.clocks import ClockBook, ClockKeeping
 from openami.headend.commands import Commands
 from openami.headend.commissioning import Commissionings
 from openami.headend.companion import Companions
@@ -93,6 +94,14 @@ class HeadEnd:
         self.books = Books(engine, publishes_events=config.publish_events)
         worker = Worker(config.worker.name, uuid.uuid4().hex)
         self.holdings = Holdings(self.books, worker, config.worker.lease_s)
+        self.clock_book = ClockBook(
+            settings=config.clocks,
+            books=self.books,
+            directory=self.directory,
+            worker=worker.name,
+            now_us=now_us,
+        )
+        self.clocks = ClockKeeping(self.clock_book, worker, speed)
         self.notifications = Notifications(
             self.directory, config.title, self.books.arrivals.submit, now_us
         )
@@ -128,6 +137,7 @@ class HeadEnd:
             self.sessions,
             self.routes.reachable,
             now_us,
+            self.clock_book,
         )
         self.commands = Commands(
             config.commands,
@@ -139,6 +149,7 @@ class HeadEnd:
                 directory=self.directory,
                 now_us=now_us,
                 clock_most_s=config.commands.clock_most_s,
+                clocks=self.clock_book,
             ),
             self._reachable,
             now_us,
@@ -234,6 +245,7 @@ class HeadEnd:
                 self.sealing.run(),
                 self.watch.run(),
                 self.outages.run(),
+                self.clocks.run(),
                 self._report(run_folder),
             )
         ]
@@ -281,9 +293,12 @@ class HeadEnd:
             "firmware blocks": self.campaigns.updates.blocks,
             "firmware broadcasts": self.campaigns.broadcasting.blocks,
             "outages open": self.outages.open,
+            "clocks corrected": self.clocks.asked,
+            "clocks noticed": self.clocks.noticed,
+            "clock trouble": int(bool(self.clocks.trouble)),
             "sealed plans": self.sealing.plans,
             "leases": self.holdings.count,
-            "alarm": self.books.arrivals.trouble,
+            "alarm": self.books.arrivals.trouble or self.clocks.trouble,
             **self.uplink_time.figures(),
         }
 

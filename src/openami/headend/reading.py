@@ -1,18 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the head-end reads from a meter, object by object (docs/architecture.md, 4)."""
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 from openami.cosem.classes.disconnect import ControlState, DisconnectControl
 from openami.cosem.classes.measurement import Data, Register
+from openami.cosem.classes.time_event import Clock
+from openami.cosem.kinds import KindError
+from openami.cosem.model import Attribute
+from openami.cosem.refusals import AccessError
+from openami.dlms.apdu.codes import DataAccessResult
+from openami.dlms.apdu.get import GetDataResult
 from openami.dlms.axdr import read_length
 from openami.dlms.bulk.columns import decode_profile
 from openami.dlms.errors import DecodeError
 from openami.dlms.obis import Obis
 from openami.exchange.channels import Channel
 from openami.headend.associations import MeterSession
+from openami.headend.deviation import Deviation, Timeless, deviation_of
 from openami.runtime.clock import from_us
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOAD_PROFILE: Final = Obis(1, 0, 99, 1, 0, 255)
 EVENT_LOG: Final = Obis(0, 0, 99, 98, 0, 255)
@@ -71,9 +83,58 @@ async def read_events(session: MeterSession, since_us: int, to_us: int) -> list[
 async def read_source(session: MeterSession) -> str:
     """Read which home and week the meter replays, as text."""
     value = await session.run(session.client.get(Data.value, at=SOURCE))
+    return _text(value)
+
+
+def _text(value: object) -> str:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).decode("utf-8", errors="replace")
     return str(value)
+
+
+class Along(NamedTuple):
+    """What is read along with a profile; None: the meter refuses.
+
+    Attributes:
+        state: Of the disconnect unit.
+        source: What it replays.
+        clock: How its clock was; None also where that was not asked.
+    """
+
+    state: ControlState | None
+    source: str | None
+    clock: Deviation | Timeless | None
+
+
+async def read_along(session: MeterSession, clock: Obis | None, now_us: Callable[[], int]) -> Along:
+    """Read state, source and, where it is named, the clock: one question for all, if it can be."""
+    rows: list[tuple[Attribute[Any], Obis]] = [
+        (DisconnectControl.control_state, DISCONNECT),
+        (Data.value, SOURCE),
+    ]
+    if clock is not None:
+        rows.append((Clock.time, clock))
+    asked_us = now_us()
+    try:
+        state, source, *time = await session.run(session.client.get_list(rows))
+    except AccessError as refusal:
+        log.info("meter %d: %s", session.meter.meter_id, refusal)
+        return Along(None, None, None)
+    answered_us = now_us()
+    told = _declared(Clock.time, time[0]) if time else None
+    said = None if isinstance(source, DataAccessResult) else _text(source)
+    found = None if told is None else deviation_of(told, asked_us, answered_us)
+    return Along(_declared(DisconnectControl.control_state, state), said, found)
+
+
+def _declared(attribute: Attribute[T], value: GetDataResult) -> T | None:
+    """Return a value as its class declares it; None where it is refused, or is another."""
+    if isinstance(value, DataAccessResult):
+        return None
+    try:
+        return attribute.kind.from_data(value)
+    except KindError:
+        return None
 
 
 async def read_control_state(session: MeterSession) -> ControlState:

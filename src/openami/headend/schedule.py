@@ -2,8 +2,9 @@
 """Meters are read without being asked for: a look at each day, and what is missing.
 
 Each meter has its moment of the calendar day, spread over some hours.  Then, and when it is met for
-the first time, it is read: its load profile since the last read, its event log, its breaker and
-what it says it replays.  The event log alone is read more often, because alarms stand in it.
+the first time, it is read: its load profile since the last read, its event log, its breaker, what
+it says it replays, and its clock (docs/clocks.md).  The event log alone is read more often, because
+alarms stand in it.
 
 Gaps that MDM found are read back by range, in pieces, and tried again with growing pauses.  A read
 that finds what is there already does no harm: MDM ignores the same value.
@@ -18,20 +19,20 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from openami.cosem.refusals import AccessError
 from openami.dlms.errors import DlmsError
 from openami.headend.alarms import fetch_alarms
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
+from openami.headend.clocks import ClockBook
 from openami.headend.config import ScheduleSettings
 from openami.headend.directory import Directory
 from openami.headend.eventlog import fetch_events
 from openami.headend.holdings import Holdings
 from openami.headend.notifications import Arrival
 from openami.headend.reading import (
-    read_control_state,
+    Along,
+    read_along,
     read_profile,
-    read_source,
     rows_in,
 )
 from openami.headend.sessions import Sessions, Urgency
@@ -85,6 +86,7 @@ class Schedule:
         sessions: Sessions[MeterSession],
         reachable: Callable[[Meter], bool],
         now_us: Callable[[], int],
+        clocks: ClockBook,
     ) -> None:
         self.reads = self.rows = self.backfills = 0
         self._settings = settings
@@ -94,6 +96,7 @@ class Schedule:
         self._sessions = sessions
         self._reachable = reachable
         self._now_us = now_us
+        self._clocks = clocks
         self._retries: dict[int, Retry] = {}
         self._reading: dict[int, asyncio.Task[None]] = {}
         self._next: Iterator[int] = iter(())
@@ -192,18 +195,15 @@ class Schedule:
         await self._fetch(session, since_us, now_us)
         await fetch_events(session, self._books, now_us)
         await self._fetch_alarms(session)
-        state, source = None, meter.source
-        try:
-            state = int(await read_control_state(session))
-            source = await read_source(session)
-        except AccessError as refusal:
-            log.info("meter %d: %s", meter.meter_id, refusal)
-        self._directory.take(
-            await self._books.write(
-                meter.meter_id,
-                lambda connection: _store(connection, meter, now_us, state, source),
-            )
-        )
+        at = await self._clocks.due(meter, full=True)
+        along = await read_along(session, at, self._now_us)
+
+        def store(connection: Connection) -> Meter:
+            if along.clock is not None:
+                self._clocks.write(connection, meter, along.clock)
+            return _store(connection, meter, now_us, along)
+
+        self._directory.take(await self._books.write(meter.meter_id, store))
         self.reads += 1
 
     async def _fresh(self, session: MeterSession) -> Meter:
@@ -218,12 +218,15 @@ class Schedule:
         meter_id = session.meter.meter_id
         await fetch_events(session, self._books, self._now_us())
         await self._fetch_alarms(session)
-        if not self._directory.by_id(meter_id).source:
-            try:
-                source = await read_source(session)
-            except AccessError as refusal:
-                log.info("meter %d: %s", meter_id, refusal)
-            else:
+        meter = self._directory.by_id(meter_id)
+        at = await self._clocks.due(meter, full=False)
+        if at is not None or not meter.source:
+            along = await read_along(session, at, self._now_us)
+            if (found := along.clock) is not None:
+                write = self._clocks.write
+                await self._books.write(meter_id, lambda c: write(c, meter, found))
+            if along.source not in {None, meter.source}:
+                source = along.source or ""
                 await self._books.run(registry.set_source, self._books.engine, meter_id, source)
         self._directory.take(await self._books.run(registry.meter, self._books.engine, meter_id))
 
@@ -326,13 +329,11 @@ class Schedule:
         return count
 
 
-def _store(
-    connection: Connection, meter: Meter, now_us: int, state: int | None, source: str
-) -> Meter:
+def _store(connection: Connection, meter: Meter, now_us: int, along: Along) -> Meter:
     """Record what was read along; return the meter's new row."""
     told: dict[str, object] = {"last_seen_us": now_us, "profile_read_us": now_us}
-    if state is not None:
-        told |= {"breaker": state, "breaker_us": now_us}
-    if source != meter.source:
-        told["source"] = source
+    if along.state is not None:
+        told |= {"breaker": int(along.state), "breaker_us": now_us}
+    if along.source not in {None, meter.source}:
+        told["source"] = along.source
     return registry.told(connection, meter.meter_id, **told)

@@ -126,13 +126,16 @@ class Table:
             raise self.refused(key, wanted) from error
 
     def settings(self, kind: type[T]) -> T:
-        """Return a dataclass of whole numbers and numbers from this table.
+        """Return a dataclass of flags, whole numbers and numbers from this table.
 
         Every field has a default; the metadata `least` may name its least value, else it is 0.
         """
         found: dict[str, int | float] = {}
         for each in fields(kind):  # type: ignore[arg-type]  # a dataclass
             default: Any = each.default
+            if isinstance(default, bool):
+                found[each.name] = self.flag(each.name, default=default)
+                continue
             read = self.whole if isinstance(default, int) else self.number
             found[each.name] = read(each.name, default, least=each.metadata.get("least", 0))
         return kind(**found)

@@ -53,6 +53,7 @@ class Kind(StrEnum):
     GAP = "gap"
     PUBLICATION = "publication"
     OUTAGES = "outages"  # who judges what is without supply
+    CLOCKS = "clocks"  # who judges what was measured of clocks
 
 
 @dataclass(frozen=True, slots=True)

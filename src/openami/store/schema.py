@@ -11,12 +11,24 @@ from typing import Final
 from sqlalchemy import Connection, func, insert, inspect, select, text
 
 from openami.runtime.errors import UserError
-from openami.store import alarm_tables, broadcast_tables, field_tables, supply_tables
+from openami.store import (
+    alarm_tables,
+    broadcast_tables,
+    clock_tables,
+    field_tables,
+    supply_tables,
+)
 from openami.store.tables import SCHEMA_VERSION, metadata
 from openami.store.tables import schema as version_table
 
 # Their import enters them into the metadata.
-DECLARED_APART: Final = (field_tables, supply_tables, alarm_tables, broadcast_tables)
+DECLARED_APART: Final = (
+    field_tables,
+    supply_tables,
+    alarm_tables,
+    broadcast_tables,
+    clock_tables,
+)
 FIRST: Final = "0001"
 LEGACY_TABLE: Final = "schema"  # said the version of the first tables
 LOCK: Final = 0x0A30  # PostgreSQL advisory lock: one process makes or changes the tables

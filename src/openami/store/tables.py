@@ -2,7 +2,7 @@
 """The SQL tables, declared once (docs/architecture.md, 6).
 
 Those of supply and outages are in `supply_tables`, what concentrators say in `field_tables`, and
-broadcasts in `broadcast_tables`.
+broadcasts in `broadcast_tables`, clocks in `clock_tables`.
 
 SQLite by default, PostgreSQL by the same declarations.  Times are integers of microseconds UTC:
 `..._us` of the metering calendar, `..._real_us` of real time.
