@@ -239,6 +239,19 @@ def test_a_head_end_that_is_wrong_itself_corrects_nobody_and_says_so(engine: Eng
     assert (keeper.trouble, keeper.asked) == ("", 1)
 
 
+def test_a_head_end_that_concentrators_agree_against_corrects_nobody(engine: Engine) -> None:
+    measure(engine, 1, -90.0)
+    keeper = keeper_of(LATER_US, "headend")
+    keeper._own_doubt = lambda: True
+    keeper.sit(engine)
+    assert keeper.trouble.startswith("headend: the clocks of concentrators' hosts agree")
+    later_us = LATER_US + 301 * MICROSECONDS
+    measure(engine, 2, -80.0, LATER_US + 1)
+    keeper = keeper_of(later_us, "headend")
+    keeper.sit(engine)
+    assert [each.meter_id for each in commands.commands(engine)] == [2]
+
+
 def test_of_two_head_ends_one_asks_and_once(engine: Engine) -> None:
     measure(engine, 1, -90.0)
     one, other = keeper_of(LATER_US), keeper_of(LATER_US, "b")

@@ -8,6 +8,7 @@ import click
 from openami.cli.headend_alarms import alarms
 from openami.cli.headend_campaign import campaign
 from openami.cli.headend_cells import cells
+from openami.cli.headend_clocks import clocks
 from openami.cli.headend_command import command
 from openami.cli.headend_commission import commission
 from openami.cli.headend_concentrator import concentrator
@@ -49,6 +50,7 @@ def run(home: Path, *, worker: str | None, listen: str | None, verbose: bool) ->
 headend.add_command(alarms)
 headend.add_command(campaign)
 headend.add_command(cells)
+headend.add_command(clocks)
 headend.add_command(command)
 headend.add_command(commission)
 headend.add_command(concentrator)

@@ -272,7 +272,9 @@ def _suspicions(
         before = known.get(worker, Suspicion(worker=worker))
         mine = [each for each in sample if each.worker == worker]
         sentence = "" if now_us < before.trusted_until_us else suspicion(mine, policy)
-        if sentence or before.sentence:
+        # What was held against it a moment ago, by concentrators too, lasts a little.
+        lasts = now_us - before.suspected_us <= policy.settle_s * MICROSECONDS
+        if sentence or (before.sentence and not lasts):
             found.append(
                 Suspicion(
                     worker=worker,

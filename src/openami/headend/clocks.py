@@ -35,7 +35,7 @@ from openami.headend.requests import Request, ask
 from openami.runtime.clock import MICROSECONDS
 from openami.runtime.errors import UserError
 from openami.store import clocks, leases, live, registry
-from openami.store.clocks import Kept, Measured
+from openami.store.clocks import Kept, Measured, Suspicion
 from openami.store.commands import MeterBusyError
 from openami.store.database import transaction
 from openami.store.leases import Kind, Lease, LostLeaseError, Worker
@@ -50,6 +50,7 @@ EARLY_PART: Final = 0.75  # a full read measures that early: the next is a day a
 JUDGED_MOST: Final = 500  # at one look
 SAMPLE_MOST: Final = 2000  # measurements by which a head-end is judged
 SAMPLE_US: Final = 36 * HOUR_US
+AGREE_AGAINST_US: Final = "the clocks of concentrators' hosts agree with each other and not with it"
 LEAST_VALID_S: Final = 1.0  # real; the command itself stays away from the ends of intervals
 
 
@@ -137,6 +138,7 @@ class ClockKeeping:
         book: ClockBook,
         worker: Worker,
         speed: Callable[[], float],
+        own_doubt: Callable[[], bool] = lambda: False,
     ) -> None:
         """Bind the ports.
 
@@ -144,12 +146,14 @@ class ClockKeeping:
             book: The store and the limits.
             worker: Us.
             speed: Calendar seconds a real second.
+            own_doubt: Tells whether concentrators say that our clock is wrong (`uplink_time`).
         """
         self.asked = self.noticed = 0
         self.trouble = ""
         self._book = book
         self._worker = worker
         self._speed = speed
+        self._own_doubt = own_doubt
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -168,6 +172,10 @@ class ClockKeeping:
             UserError: The store cannot be used.
         """
         settings, now_us = self._book.settings, self._book.now_us()
+        if self._own_doubt():
+            name = self._worker.name
+            own = Suspicion(worker=name, suspected_us=now_us, sentence=AGREE_AGAINST_US)
+            clocks.suspect(engine, [own])
         self.noticed = clocks.noticed_count(engine)
         self.trouble = "; ".join(
             f"{each.worker}: {each.sentence}"

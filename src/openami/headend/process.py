@@ -101,7 +101,9 @@ class HeadEnd:
             worker=worker.name,
             now_us=now_us,
         )
-        self.clocks = ClockKeeping(self.clock_book, worker, speed)
+        self.clocks = ClockKeeping(
+            self.clock_book, worker, speed, lambda: self.uplink_time.is_suspect
+        )
         self.notifications = Notifications(
             self.directory, config.title, self.books.arrivals.submit, now_us
         )

@@ -31,6 +31,7 @@ from openami.web.routes import (
     alarms,
     api,
     campaigns,
+    clocks,
     commands,
     console,
     field,
@@ -90,6 +91,8 @@ def create_app(context: Context) -> FastAPI:
     app.include_router(alarms.api)
     app.include_router(outages.api)
     app.include_router(outages.pages)
+    app.include_router(clocks.api)
+    app.include_router(clocks.pages)
     app.include_router(sla.api)
     app.include_router(sla.pages)
     app.state.sla = Counted()

@@ -14,6 +14,7 @@ from openami.exchange.supply import Scope
 from openami.exchange.timesync import is_head_end_suspect
 from openami.runtime.status import FRESH_S, Status, read_statuses
 from openami.store import (
+    clocks,
     commands,
     data_quality,
     eventbook,
@@ -302,6 +303,8 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
         for outage in outages.open_outages(context.engine)
         if outage.scope is Scope.CONCENTRATOR
     ]
+    suspected = [name for name, each in clocks.suspicions(context.engine).items() if each.sentence]
+    wrong_clocks = clocks.noticed_count(context.engine)
     hard = [gap for gap in gaps if gap.attempts >= STRUGGLING]
     causes = (
         (
@@ -367,6 +370,24 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
                 sentence=f"{_list([each.place for each in unreachable])} out of reach",
                 severity="look",
                 href="/console/outages",
+            ),
+        ),
+        (
+            len(suspected),
+            Alarm(
+                cause="Head-end's clock",
+                sentence=f"{_list(suspected)} may have a wrong clock, and corrects no meter's",
+                severity="harm",
+                href="/console/clocks",
+            ),
+        ),
+        (
+            wrong_clocks,
+            Alarm(
+                cause="Clock",
+                sentence=f"{_many(wrong_clocks, 'clock')} for a person to look at",
+                severity="look",
+                href="/console/clocks",
             ),
         ),
         (

@@ -29,6 +29,7 @@ from openami.web.usage import reason_of
 HERE: Final = Path(__file__).parent
 STATIC: Final = HERE / "static"
 THIN: Final = "\u2009"
+MINUS: Final = "\u2212"
 MISSING: Final = "\u2013"  # an en dash: not known, never a zero
 
 
@@ -47,6 +48,7 @@ def environment() -> Environment:
         "watts": watts,
         "count": count,
         "percent": percent,
+        "seconds": seconds,
         "event": event_text,
         "reason": reason_of,
         "outcome": outcome,
@@ -106,6 +108,14 @@ def _seconds(us: int) -> str:
     if us < 1_000_000:
         return f"{us / 1000:.0f}{THIN}ms"
     return f"{us / 1_000_000:.1f}{THIN}s" if us < 60_000_000 else times.duration(us)
+
+
+def seconds(number: float | None, digits: int = 1) -> str:
+    """Return signed seconds; nothing has no sign."""
+    if number is None:
+        return MISSING
+    text = f"{number:+.{digits}f}"
+    return f"{text.lstrip('+-') if not float(text) else text.replace('-', MINUS)}{THIN}s"
 
 
 def channel(number: int) -> str:
@@ -170,6 +180,10 @@ class Shown:
             f"{local:%a %d %b %Y %H:%M:%S} {self.zone} ({local:%Z})",
             local.strftime(pattern),
         )
+
+    def plain(self, us: int) -> str:
+        """Return a calendar time with its date where no element can stand."""
+        return f"{self._calendar.local(us):%d %b %H:%M}"
 
     def moment(self, us: int | None) -> str:
         """Return a calendar time with as much of its date as is needed."""

@@ -23,7 +23,7 @@ from openami.store import (
     releases,
     supply,
 )
-from openami.web import fleet, meterview
+from openami.web import clockview, fleet, meterview
 from openami.web.context import At
 from openami.web.guards import (
     Day,
@@ -136,6 +136,7 @@ def meter(
         firmware=releases.firmware(at.engine, number),
         campaign=campaign_meters.last_of_meter(at.engine, number),
         live=momentary(at, number),
+        clock=clockview.of_meter(at, number),
         day=day,
         today=today,
         before=day - timedelta(days=1),

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: FAST003  the dependency VisibleMeter takes meter_id
+"""Clocks: the page of the console, and the same over REST (docs/clocks.md)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from openami.store.clocks import Kept, Measured
+from openami.web import clockview
+from openami.web.context import At
+from openami.web.guards import UtilityVisitor, VisibleMeter
+from openami.web.rendering import render
+
+pages = APIRouter(prefix="/console", include_in_schema=False)
+api = APIRouter(prefix="/api", tags=["clocks"])
+
+Json = dict[str, object]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@pages.get("/clocks")
+def clocks_page(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
+    """Show how right the clocks are."""
+    return render(request, "console/clocks.html", state=clockview.state(at))
+
+
+@pages.get("/clocks/state")
+def clocks_state(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
+    """Return the part of the page that is renewed."""
+    return render(request, "console/clocks_state.html", state=clockview.state(at))
+
+
+@api.get("/clocks")
+def clocks(at: At, _visitor: UtilityVisitor, limit: Limit = 10) -> Json:
+    """Return all clocks at a glance, and those that are furthest off."""
+    state = clockview.state(at, limit)
+    return {
+        "meters": state.meters,
+        "measured": state.summary.measured,
+        "within": state.summary.within,
+        "noticed": state.summary.noticed,
+        "timeless": state.summary.timeless,
+        "mean_deviation_s": state.summary.ahead_s,
+        "mean_drift_s_per_day": state.summary.drift_s,
+        "oldest_us": state.summary.oldest_us,
+        "suspected": [
+            {"worker": each.worker, "suspected_us": each.suspected_us, "sentence": each.sentence}
+            for each in state.suspicions
+        ],
+        "worst": [_clock(each) for each in state.worst],
+    }
+
+
+@api.get("/meters/{meter_id}/clock")
+def of_meter(meter: VisibleMeter, at: At, _visitor: UtilityVisitor) -> Json:
+    """Return a meter's clock as it was measured last, and what was measured before."""
+    found = clockview.of_meter(at, meter.meter_id)
+    return {
+        "meter_id": meter.meter_id,
+        "clock": None if found.clock is None else _clock(found.clock),
+        "history": [_measured(each) for each in found.history],
+    }
+
+
+def _clock(clock: Kept) -> Json:
+    return {
+        "meter_id": clock.meter_id,
+        "measured_us": clock.measured_us,
+        "deviation_s": clock.deviation_s,
+        "uncertainty_s": clock.uncertainty_s,
+        "status": clock.status,
+        "worker": clock.worker,
+        "tolerated_s": clock.tolerated_s,
+        "within": clock.within,
+        "drift_s_per_day": clock.drift_s,
+        "drift_uncertainty_s_per_day": clock.drift_uncertainty_s,
+        "notice": clock.notice,
+        "said": clock.said,
+        "corrected_us": clock.asked_us,
+        "command_id": clock.command_id,
+    }
+
+
+def _measured(each: Measured) -> Json:
+    return {
+        "measured_us": each.measured_us,
+        "deviation_s": each.deviation_s,
+        "uncertainty_s": each.uncertainty_s,
+        "status": each.status,
+        "after_command": each.moved,
+        "worker": each.worker,
+    }
