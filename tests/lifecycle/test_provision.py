@@ -413,3 +413,40 @@ def test_meters_join_one_whose_keys_are_in_its_secure_world(tmp_path: Path) -> N
     after = json.loads((layout.headend / "shipment.json").read_text())["meters"]
     assert after[:1] == before
     assert len(after) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "added"),
+    [
+        ("mdm/config.toml", "\n[vee]\nspike_ratio = 2.5\n"),
+        ("web/config.toml", '\n[sla]\nrules = "sla.toml"\n'),
+    ],
+)
+def test_thresholds_and_rules_of_a_person_stay_when_the_plan_grows(
+    tmp_path: Path, path: str, added: str
+) -> None:
+    provision(layout := Layout(tmp_path / "var"), PLAN)
+    file = layout.var / path
+    file.write_text(file.read_text() + added)
+    edited = file.read_text()
+    provision(layout, replace(PLAN, meters=7))
+    assert file.read_text() == edited
+
+
+@pytest.mark.parametrize("cut", [1, 40])
+def test_a_topology_that_a_person_has_changed_stays(tmp_path: Path, cut: int) -> None:
+    """Without the last line's end, as a spreadsheet may write it, or with fewer meters."""
+    provision(layout := Layout(tmp_path / "var"), PLAN)
+    file = layout.headend / "topology.csv"
+    file.write_bytes(file.read_bytes().replace(b"north-t1", b"oak-lane")[:-cut])
+    changed = file.read_bytes()
+    provision(layout, PLAN)
+    assert file.read_bytes() == changed
+
+
+def test_a_topology_that_nobody_has_changed_grows_with_the_plan(tmp_path: Path) -> None:
+    provision(layout := Layout(tmp_path / "var"), PLAN)
+    file = layout.headend / "topology.csv"
+    assert file.read_bytes().count(b"\n") == 6
+    provision(layout, replace(PLAN, meters=7))
+    assert file.read_bytes().count(b"\n") == 8

@@ -157,10 +157,13 @@ def topology_csv(plan: Plan) -> bytes:
 
 
 def write_topology(layout: Layout, plan: Plan) -> None:
-    """Write the file, unless there is one with as many meters, which a person may have changed."""
-    path = layout.headend / TOPOLOGY_FILE
-    if not path.exists() or path.read_bytes().count(b"\n") <= plan.meters:
-        write_durably(path, topology_csv(plan))
+    """Write the file, unless there is one that a person has changed.
+
+    A plan grows at its end: what it wrote for fewer meters is how it begins.
+    """
+    path, wanted = layout.headend / TOPOLOGY_FILE, topology_csv(plan)
+    if not path.exists() or (wanted.startswith(there := path.read_bytes()) and there != wanted):
+        write_durably(path, wanted)
 
 
 def write_configurations(layout: Layout, plan: Plan) -> list[str]:
@@ -189,11 +192,13 @@ def write_configurations(layout: Layout, plan: Plan) -> list[str]:
     }
     write_if_changed(layout.fleet / "config.toml", toml({"fleet": fleet}))
     mdm: dict[str, Value] = {"zone": plan.zone, "capture_period_s": plan.capture_period_s}
-    write_if_changed(layout.mdm / "config.toml", toml({"mdm": mdm, "store": STORE}))
+    body = toml({"mdm": mdm, "store": STORE}, heading="")
+    told += write_unless_edited(layout.mdm / "config.toml", body)
     web: dict[str, Value] = {
         "listen": f"http://{plan.host}:{plan.web_port}",
         "zone": plan.zone,
         "session_key": "session.key",
     }
-    write_if_changed(layout.web / "config.toml", toml({"web": web, "store": STORE}))
+    body = toml({"web": web, "store": STORE}, heading="")
+    told += write_unless_edited(layout.web / "config.toml", body)
     return told
