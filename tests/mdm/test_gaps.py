@@ -133,3 +133,38 @@ def test_expectation_begins_with_the_meter_and_ends_now() -> None:
     assert expected_in_day(meter, day + 1, T0 + DAY_US) == 0
     assert expected_in_day(meter, day + 1, T0 + 9 * DAY_US) == 48
     assert expected_range(meter, T0, T0 + DAY_US, 0) == (T0 + PERIOD_US, T0 + PERIOD_US)
+
+
+def test_days_that_are_over_are_not_remembered(
+    engine: Engine, intake: Intake, clock: FixedClock
+) -> None:
+    gaps = finder(engine, intake.writer, clock)
+    for day in (40, 41):
+        clock.set(T0 + day * DAY_US + GRACE_US)
+        gaps.run()
+        assert len(gaps._expected) == 3  # of three meters the running day
+    again = finder(engine, intake.writer, clock)
+    again.run()
+    assert len(again._expected) == 3
+    counts = data_quality.coverage(engine, meter_id=1)
+    assert [row.expected for row in counts] == [48] * 41 + [0] * (len(counts) - 41)
+
+
+def test_gaps_beyond_the_first_ten_thousand_are_closed(
+    engine: Engine, intake: Intake, clock: FixedClock
+) -> None:
+    """Those of meters with low numbers must not hide them."""
+    registry.import_meters(engine, fleet(4)[3:])
+    data_quality.open_gaps(engine, [(3, day, day + 1) for day in range(10_001)], 5)
+    inbox.put(engine, [(message(4, load(range(1, 48), 4)), None)])
+    intake.drain()
+    clock.set(T0 + DAY_US + GRACE_US)
+    gaps = finder(engine, intake.writer, clock)
+    gaps.run()
+    (gap,) = data_quality.gaps(engine, meter_id=4)
+    assert gap.state == data_quality.OPEN
+    data_quality.open_gaps(engine, [(3, day, day + 1) for day in range(10_001)], 5)
+    inbox.put(engine, [(message(4, load([0], 4)), None)])
+    intake.drain()
+    gaps.run()
+    assert data_quality.gaps(engine, meter_id=4) == []

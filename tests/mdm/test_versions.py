@@ -70,3 +70,19 @@ def test_columns_agree_with_one_by_one(
     assert versioned.changed().height == changed
     counts = coverage_changes(versioned.before, 1)
     assert (counts["actual"].sum(), counts["estimated"].sum()) == (actual, estimated)
+
+
+def test_a_meter_that_contradicts_itself_without_end_stops_nobody_else() -> None:
+    """A version is two octets: the value that none is left for is refused, and others are kept."""
+    key, other = (1, 1, 0), (2, 1, 0)
+    existing = frame([(key, 1, 0, 2**15 - 2)], versions=True)
+    arriving = frame(
+        [(key, 2, 0, 0), (key, 1, 0, 0), (key, 2, 0, 0), (other, 5, 0, 0)], versions=False
+    )
+
+    versioned = assign(arriving, existing)
+
+    kept = versioned.readings.select("meter_id", "value", "version").rows()
+    assert kept == [(1, 2, 2**15 - 1), (2, 5, 1)]
+    assert versioned.refused["value"].to_list() == [1, 2]
+    assert versioned.before.height == 2

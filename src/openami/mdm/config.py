@@ -35,17 +35,18 @@ class MdmConfig:
         file = ConfigFile(home / "config.toml")
         mdm, store = file.table("mdm"), file.table("store")
         publish = file.table("publish")
+        period_s = mdm.whole("capture_period_s", 1800, least=1, most=86_400)
+        if 86_400 % period_s:
+            raise mdm.refused("capture_period_s", "seconds that divide a day")
         config = cls(
             zone=mdm.zone("zone", "Australia/Sydney"),
-            capture_period_s=mdm.whole("capture_period_s", 1800, least=1, most=86_400),
+            capture_period_s=period_s,
             database=url_of(store.text("database", "../openami.db"), home),
             lake=store.path("lake", "../lake"),
-            limits=file.table("vee").settings(Limits),
+            limits=file.table("vee").settings(Limits, Limits.of_period(period_s)),
             publish=publish.text("url", ""),
         )
         file.refuse_unknown()
         if config.publish and not config.publish.startswith(("nats://", "tls://")):
             raise publish.refused("url", "nats://HOST:PORT or tls://HOST:PORT")
-        if 86_400 % config.capture_period_s:
-            raise mdm.refused("capture_period_s", "seconds that divide a day")
         return config

@@ -56,7 +56,10 @@ class Estimator:
         """Estimate gaps whose time has come; return how many intervals got an estimate."""
         now_us = self.now_us()
         ready = []
-        for gap in data_quality.gaps(self.engine, states=[data_quality.OPEN]):
+        found = data_quality.gaps(self.engine, states=[data_quality.OPEN], limit=None)
+        there = {gap.gap_id for gap in found}
+        self._tried = {number: tried for number, tried in self._tried.items() if number in there}
+        for gap in found:
             after_us = self._ready_until(gap, now_us)
             if after_us > gap.from_us and self._tried.get(gap.gap_id) != (gap.from_us, after_us):
                 ready.append((gap, after_us))

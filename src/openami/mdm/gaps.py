@@ -25,6 +25,7 @@ from openami.store.database import transaction
 from openami.store.intervals import DAY_US, Lake
 from openami.store.registry import Meter
 
+METERS_AT_ONCE: Final = 1000
 Counts = tuple[int, int, int]  # expected, actual, estimated
 NOTHING: Final[dict[int, Counts]] = {}
 
@@ -82,24 +83,33 @@ class GapFinder:
         """Return meters with open gaps that this process has not looked at yet."""
         if self._seen:
             return set()
-        return {gap.meter_id for gap in data_quality.gaps(self.engine)} & meters.keys()
+        found = data_quality.gaps(self.engine, limit=None)
+        return {gap.meter_id for gap in found} & meters.keys()
 
     def _expect(self, meters: Collection[Meter], until_us: int) -> None:
-        """Write how many intervals each day should have by now, where that is news."""
-        if not self._expected:
-            for row in data_quality.coverage(self.engine):
-                self._expected[row.meter_id, row.day] = row.expected
+        """Write how many intervals each day should have by now, where that is news.
+
+        What is written of days that are over changes no more: it is not remembered.
+        """
         today = until_us // DAY_US
-        news = []
-        for meter in meters:
-            first = self._since.get(meter.meter_id, max(0, meter.installed_us // DAY_US))
-            for day in range(first, today + 1):
-                expected = expected_in_day(meter, day, until_us)
-                if expected != self._expected.get((meter.meter_id, day), 0):
-                    news.append((meter.meter_id, day, expected))
-                    self._expected[meter.meter_id, day] = expected
-            self._since[meter.meter_id] = max(first, today)
-        data_quality.expect(self.engine, news)
+        every = list(meters)
+        for place in range(0, len(every), METERS_AT_ONCE):
+            some = every[place : place + METERS_AT_ONCE]
+            strange = [each.meter_id for each in some if each.meter_id not in self._since]
+            written = data_quality.expected(self.engine, strange) if strange else {}
+            news = []
+            for meter in some:
+                first = self._since.get(meter.meter_id, max(0, meter.installed_us // DAY_US))
+                for day in range(first, today + 1):
+                    expected = expected_in_day(meter, day, until_us)
+                    key = (meter.meter_id, day)
+                    if expected != self._expected.get(key, written.get(key, 0)):
+                        news.append((*key, expected))
+                    self._expected[key] = expected
+                    if day < today:
+                        del self._expected[key]
+                self._since[meter.meter_id] = max(first, today)
+            data_quality.expect(self.engine, news)
 
     def _lacks(
         self, wanted: Mapping[int, Mapping[int, Counts]], meters: Mapping[int, Meter], until_us: int
@@ -151,7 +161,7 @@ class GapFinder:
         opened: list[tuple[int, int, int]] = []
         closed: dict[str, list[int]] = {FILLED: [], ESTIMATED: []}
         known: dict[int, dict[int, Gap]] = {meter_id: {} for meter_id in found}
-        for gap in data_quality.gaps(self.engine):
+        for gap in data_quality.gaps(self.engine, limit=None):
             if gap.meter_id in known:
                 known[gap.meter_id][gap.from_us] = gap
         for meter_id, lacks in found.items():

@@ -39,6 +39,7 @@ BATCH_MESSAGES: Final = 5000
 AHEAD_US: Final = 86_400 * MICROSECONDS  # a clock further ahead of its reception is implausible
 CHANGED: Final = "intake.changed"
 OFF_GRID: Final = "intake.off_grid"
+UNSTEADY: Final = "intake.unsteady"
 IMPLAUSIBLE: Final = "intake.implausible_time"
 
 
@@ -79,7 +80,7 @@ class Intake:
         sound, doubts = self._plausible(decoded.rows)
         versioned = assign(sound, self._existing(claim, sound))
         self.writer.append(claim.batch_id, versioned.readings, _raw(claim, decoded))
-        findings = [*doubts, *self._changes(versioned)]
+        findings = [*doubts, *self._refused(versioned), *self._changes(versioned)]
         with transaction(self.engine) as connection:
             self._tell(connection, versioned, findings, meters)
             inbox.reject(connection, _rejected(decoded, meters))
@@ -88,7 +89,7 @@ class Intake:
             messages=len(claim.messages),
             rows=versioned.readings.height,
             rejected=len(decoded.unreadable),
-            changed=len(findings) - len(doubts),
+            changed=versioned.changed().height,
         )
 
     def _existing(self, claim: Claim, rows: pl.DataFrame) -> pl.DataFrame:
@@ -131,6 +132,22 @@ class Intake:
             .to_dicts()
         ]
         return sound, findings
+
+    def _refused(self, versioned: Versioned) -> list[Finding]:
+        """Return findings on values that changed too often to be kept (`raw` has them)."""
+        found_us = self.now_us()
+        rows = versioned.refused.with_columns(pl.col("start").dt.epoch("us").alias("start_us"))
+        return [
+            Finding(
+                meter_id=row["meter_id"],
+                channel=row["channel"],
+                start_us=row["start_us"],
+                code=UNSTEADY,
+                numbers={"value": row["value"], "message_id": row["message_id"]},
+                found_us=found_us,
+            )
+            for row in rows.to_dicts()
+        ]
 
     def _changes(self, versioned: Versioned) -> list[Finding]:
         found_us = self.now_us()

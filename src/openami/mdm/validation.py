@@ -22,6 +22,7 @@ from openami.mdm.localdays import LocalDays
 from openami.mdm.vee.limits import Limits
 from openami.mdm.vee.rules import validate
 from openami.mdm.vee.series import Flag, Int64, Rule, Series
+from openami.mdm.versions import MOST_VERSION
 from openami.runtime.clock import MICROSECONDS
 from openami.store import data_quality, due, live, registry
 from openami.store.data_quality import Finding
@@ -90,8 +91,9 @@ class Validator:
         self, day: int, due_days: Sequence[DueDay], meters: Mapping[int, Meter], now_us: int
     ) -> tuple[list[Finding], pl.DataFrame, int]:
         """Return findings, suspect versions, and when the day may be looked at as a whole."""
-        from_us, to_us = self.days.bounds(day)
         period_us = self.period_s * MICROSECONDS
+        # Intervals belong to the day in which they start; midnights need not be on their grid.
+        from_us, to_us = (-(-edge // period_us) * period_us for edge in self.days.bounds(day))
         back = self.limits.zero_run_intervals + 1
         first_us = from_us - back * period_us
         ended_us = to_us + self.grace_us()
@@ -163,10 +165,11 @@ def _series(
     place = part["place"].to_numpy()
     values = np.zeros(size, np.int64)
     values[place] = part["value"].to_numpy()
-    present, estimated, differing = (np.zeros(size, np.bool_) for _ in range(3))
+    present, estimated, differing, dark = (np.zeros(size, np.bool_) for _ in range(4))
     present[place] = True
     estimated[place] = (part["quality"].to_numpy() & int(Quality.ESTIMATED)) != 0
     differing[place] = part["differing"].to_numpy()
+    dark[place] = (part["quality"].to_numpy() & int(Quality.POWER_FAIL)) != 0
     totals, there = np.zeros(size, np.int64), np.zeros(size, np.bool_)
     if register is not None:
         totals[register["place"].to_numpy()] = register["value"].to_numpy()
@@ -180,6 +183,7 @@ def _series(
         register=totals,
         register_present=there,
         differing=differing,
+        dark=dark,
         day=back,
     )
 
@@ -209,7 +213,11 @@ def _suspects(part: pl.DataFrame, flags: Sequence[tuple[Rule, Flag]]) -> pl.Data
     places = {flag.at for rule, flag in flags if rule.suspect}
     marked = int(Quality.SUSPECT | Quality.ESTIMATED)
     return (
-        part.filter(pl.col("place").is_in(list(places)) & ((pl.col("quality") & marked) == 0))
+        part.filter(
+            pl.col("place").is_in(list(places))
+            & ((pl.col("quality") & marked) == 0)
+            & (pl.col("version") < MOST_VERSION)
+        )
         .with_columns(
             (pl.col("quality") | int(Quality.SUSPECT)).cast(pl.Int16),
             (pl.col("version") + 1).cast(pl.Int16),

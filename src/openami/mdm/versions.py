@@ -13,6 +13,7 @@ import polars as pl
 from openami.exchange.quality import Quality
 from openami.store.intervals import IDENTITY, SCHEMA
 
+MOST_VERSION: Final = 2**15 - 1
 ESTIMATED: Final = int(Quality.ESTIMATED)
 SUSPECT: Final = int(Quality.SUSPECT)
 
@@ -24,10 +25,12 @@ class Versioned:
     Attributes:
         readings: Columns of `readings`, with `version`.
         before: For each row of `readings` the value and quality it supersedes, null for none.
+        refused: Rows for which no version is left: a meter contradicts itself without end.
     """
 
     readings: pl.DataFrame
     before: pl.DataFrame
+    refused: pl.DataFrame
 
     def changed(self) -> pl.DataFrame:
         """Return rows whose measured value differs from the measured value before."""
@@ -59,10 +62,15 @@ def assign(arriving: pl.DataFrame, existing: pl.DataFrame) -> Versioned:
     place = pl.int_range(pl.len(), dtype=pl.Int64)
     first = pl.when(again.fill_null(value=False)).then(None).otherwise(place).forward_fill()
     rows = rows.filter(~same).with_columns(
-        (pl.col("known_version").fill_null(0) + 1 + place - first).cast(pl.Int16).alias("version")
+        (pl.col("known_version").fill_null(0).cast(pl.Int64) + 1 + place - first).alias("version")
+    )
+    fits = pl.col("version") <= MOST_VERSION
+    refused, rows = (
+        rows.filter(~fits),
+        rows.filter(fits).with_columns(pl.col("version").cast(pl.Int16)),
     )
     before = rows.select(*IDENTITY, "value", "quality", "version", "old_value", "old_quality")
-    return Versioned(rows.select(list(SCHEMA)), before)
+    return Versioned(rows.select(list(SCHEMA)), before, refused)
 
 
 def _with_known(arriving: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:

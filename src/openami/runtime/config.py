@@ -125,14 +125,15 @@ class Table:
         except ValueError as error:
             raise self.refused(key, wanted) from error
 
-    def settings(self, kind: type[T]) -> T:
+    def settings(self, kind: type[T], defaults: T | None = None) -> T:
         """Return a dataclass of flags, whole numbers and numbers from this table.
 
-        Every field has a default; the metadata `least` may name its least value, else it is 0.
+        Every field has a default, of its own or of `defaults`; the metadata `least` may name its
+        least value, else it is 0.
         """
         found: dict[str, int | float] = {}
         for each in fields(kind):  # type: ignore[arg-type]  # a dataclass
-            default: Any = each.default
+            default: Any = each.default if defaults is None else getattr(defaults, each.name)
             if isinstance(default, bool):
                 found[each.name] = self.flag(each.name, default=default)
                 continue

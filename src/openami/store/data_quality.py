@@ -138,6 +138,15 @@ def coverage(
         return [Coverage(**row) for row in connection.execute(query).mappings()]
 
 
+def expected(database: Database, meter_ids: Collection[int]) -> dict[tuple[int, int], int]:
+    """Return how many intervals are expected, by meter and day."""
+    table = coverage_table.c
+    query = select(table.meter_id, table.day, table.expected)
+    with reading(database) as connection:
+        rows = connection.execute(query.where(table.meter_id.in_(list(meter_ids))))
+        return {(meter_id, day): count for meter_id, day, count in rows}
+
+
 def incomplete(database: Database) -> list[Coverage]:
     """Return days that lack measured values, by meter and day."""
     table = coverage_table.c
@@ -269,9 +278,9 @@ def gaps(
     *,
     meter_id: int | None = None,
     states: Collection[str] = (OPEN, ESTIMATED),
-    limit: int = 10_000,
+    limit: int | None = 10_000,
 ) -> list[Gap]:
-    """Return gaps in these states by meter and time."""
+    """Return gaps in these states by meter and time; `limit` None: all of them."""
     table = gaps_table.c
     query = select(gaps_table).where(table.state.in_(list(states)))
     if meter_id is not None:

@@ -32,6 +32,7 @@ def series(values: Sequence[int | None], before: Sequence[int | None] = ()) -> S
         register=np.cumsum(known),
         register_present=present.copy(),
         differing=np.zeros(size, np.bool_),
+        dark=np.zeros(size, np.bool_),
         day=BACK,
     )
 
@@ -206,3 +207,35 @@ def test_an_empty_day_is_missing_and_nothing_else() -> None:
 )
 def test_runs(mask: list[bool], expected: list[tuple[int, int]]) -> None:
     assert runs(np.array(mask, np.bool_)) == expected
+
+
+@pytest.mark.parametrize("size", [2**32, 10**8, 10**9])
+def test_a_register_that_begins_at_zero_again_behind_its_end_has_not_gone_back(size: int) -> None:
+    day = series(ORDINARY)
+    day.register[:] = (day.register + size - int(day.register[BACK + 20]) + 30) % size
+    assert (np.diff(day.register) < 0).sum() == 1
+
+    assert codes(day) == []
+
+
+def test_a_register_that_goes_back_further_than_its_end_explains_is_negative() -> None:
+    day = series(ORDINARY)
+    day.register[BACK + 20 :] -= 5000
+
+    assert ("vee.negative", 20) in codes(day)
+
+
+def test_without_supply_zeros_are_no_run() -> None:
+    day = series([0] * 48, before=[0])
+    assert codes(day, limits=replace(LIMITS, sum_tolerance_wh=10**6)) == [("vee.zero_run", 47)]
+    day.dark[BACK + 3 : BACK + 40] = True
+    assert codes(day, limits=replace(LIMITS, sum_tolerance_wh=10**6)) == []
+
+
+def test_limits_are_for_half_hours_and_follow_the_capture_period() -> None:
+    assert Limits.of_period(1800) == LIMITS
+    quarter, hour = Limits.of_period(900), Limits.of_period(3600)
+    assert (quarter.high_limit_wh, hour.high_limit_wh) == (6325, 25_300)
+    assert (quarter.zero_run_intervals, hour.zero_run_intervals) == (96, 24)  # a day
+    assert (quarter.interpolate_intervals, hour.interpolate_intervals) == (8, 2)  # two hours
+    assert Limits.of_period(86_400).interpolate_intervals == 0

@@ -2,11 +2,18 @@
 """The numbers of the rules, with their units; `[vee]` of `mdm/config.toml` may set each."""
 
 from dataclasses import dataclass
+from typing import Final, Self
+
+HALF_HOUR_S: Final = 1800  # the intervals that the defaults are written for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Thresholds; none of them is given by a standard that binds every market."""
+    """Thresholds; none of them is given by a standard that binds every market.
+
+    Those of energy and of counted intervals are for intervals of half an hour: `of_period` gives
+    the same of others.
+    """
 
     grace_s: float = 600.0  # after its end an interval may still be on its way
     spike_ratio: float = 1.8  # (highest - third highest) / third highest of a local day
@@ -21,3 +28,14 @@ class Limits:
     scale_limit: float = 3.0  # a larger factor to the register difference is not believed
     estimate_after_s: float = 21_600.0  # six hours: reading again comes first
     estimate_unasked_s: float = 86_400.0  # estimate even if nobody could ask again
+
+    @classmethod
+    def of_period(cls, period_s: int) -> Self:
+        """Return the defaults for intervals of a capture period."""
+        share = period_s / HALF_HOUR_S
+        return cls(
+            spike_minimum_wh=round(cls.spike_minimum_wh * share),
+            high_limit_wh=round(cls.high_limit_wh * share),
+            zero_run_intervals=max(1, round(cls.zero_run_intervals / share)),
+            interpolate_intervals=int(cls.interpolate_intervals / share),
+        )

@@ -30,6 +30,7 @@ class Series:
         register: The running total at the end of each interval.
         register_present: Whether that is there.
         differing: Whether two measured values were received for the interval.
+        dark: Whether the meter was without supply in the interval.
         day: Index of the day's first interval; what stands before it is look-back.
     """
 
@@ -41,6 +42,7 @@ class Series:
     register: Int64
     register_present: Bool
     differing: Bool
+    dark: Bool
     day: int
 
 

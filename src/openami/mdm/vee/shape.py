@@ -38,11 +38,11 @@ def high(series: Series, limits: Limits) -> list[Flag]:
 def zero_run(series: Series, limits: Limits) -> list[Flag]:
     """Consecutive zeros beyond the limit: flagged once, where the run passes it.
 
-    A missing interval ends the run: it proves nothing.
+    A missing interval ends the run: it proves nothing.  Without supply nothing can be used.
     """
     length = 0
     found = []
-    zeros = series.present & ~series.estimated & (series.values == 0)
+    zeros = series.present & ~series.estimated & ~series.dark & (series.values == 0)
     for index, zero in enumerate(zeros.tolist()):
         length = length + 1 if zero else 0
         if length == limits.zero_run_intervals + 1 and index >= series.day:
