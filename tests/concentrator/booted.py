@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from chain import CONCENTRATOR, REGION, Chain, Running, row_of, until
+from factorystock import stock
 from openami.concentrator.module import DELIVERY, RELEASE, serve
 from openami.concentrator.own.banks import open_flash
 from openami.concentrator.own.keys import load_keys
@@ -158,6 +159,7 @@ def _with(text: str, table: str, **values: str) -> str:
 async def booted(folder: Path, meters: int = 1, **firmware: object) -> AsyncIterator[Booted]:
     """Start a head-end and boot a concentrator; stop both at the end."""
     chain = Chain(folder, meters)
+    stock(chain.layout, meters=False)
     await chain.start_headend()
     found = Booted(chain)
     found.configure(**firmware)

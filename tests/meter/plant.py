@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from factorystock import stock
 from openami.cosem.asking.parameters import ClientParameters
 from openami.cosem.classes.push import PushMessage
 from openami.device.ring import Ring
@@ -73,6 +74,7 @@ class Plant:
         )
         self.plan = plan
         provision(self.layout, plan, lambda *_: None)
+        stock(self.layout, concentrators=False)
         self.set_clock(installed_us + HISTORY_DAYS * 86_400 * 10**6, speed)
         self._processes: list[subprocess.Popen[bytes]] = []
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from factorystock import stock
 from openami.access.accounts import create_first_accounts
 from openami.cli.certifying import certifier
 from openami.cli.up import programs
@@ -168,6 +169,7 @@ class Ami:
 
     def __enter__(self) -> Self:
         provision(self.layout, self.plan)
+        stock(self.layout)
         for region, cable in self.cables.items():
             config = self.layout.concentrator(region) / "config.toml"
             text = config.read_text().replace(f":{self.plan.uplink_port}", f":{cable.port}")
