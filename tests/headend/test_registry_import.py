@@ -121,6 +121,8 @@ def test_the_configuration_is_read_with_its_defaults(chain: Chain) -> None:
     ("old", "new", "problem"),
     [
         ("[tls]", "[schedule]\nlook = 3\n[tls]", "has no key look; known are daily_at_s"),
+        ("[tls]", "[clocks]\nshift_most_s = 901\n[tls]", "shift_most_s is 901, not at most 900"),
+        ("[tls]", "[clocks]\non = 1\n[tls]", "on is 1, not true or false"),
         ('title = "4F414DE000000001"\n', "", "lacks the key 'title'"),
         ('title = "4F41', 'title = "ZZ41', "title is 'ZZ414DE000000001', not a system title"),
     ],

@@ -87,3 +87,7 @@ def test_a_missing_fleet_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[fleet]\nmeters = ['12']\n", encoding="utf-8")
     with pytest.raises(UserError, match="16 hex digits"):
         FleetConfig.load(tmp_path)
+    told = "[fleet]\nmeters = ['4F414D0000000002']\n[clocks]\ndrifting = 1.5\n"
+    (tmp_path / "config.toml").write_text(told, encoding="utf-8")
+    with pytest.raises(UserError, match=r"drifting is 1\.5, not a part from 0 to 1"):
+        FleetConfig.load(tmp_path)

@@ -110,7 +110,7 @@ def test_all_clocks_at_a_glance(engine: Engine) -> None:
         clocks.judge(engine, kept, said="", notice=off_s is None)
     found = clocks.summary(engine)
     assert (found.measured, found.within, found.noticed, found.timeless) == (4, 2, 1, 1)
-    assert found.ahead_s == pytest.approx(-20 / 3)
+    assert found.ahead_s == pytest.approx(10.0)
     assert found.drift_s == pytest.approx((0 + 10 - 40 / 3) / 3)
     assert found.oldest_us == DAY_US
     assert [each.meter_id for each in clocks.worst(engine)] == [4, 3, 2, 1]

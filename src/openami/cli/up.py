@@ -33,7 +33,7 @@ from openami.cli.status_line import calendar_text, silent, status_line
 from openami.headend.config import HeadEndConfig
 from openami.headend.pairs import believing
 from openami.headend.registry_import import import_shipment, load_shipment
-from openami.lifecycle.plan import Plan, meter_title
+from openami.lifecycle.plan import MOST_DRIFT_PPM, Plan, meter_title
 from openami.lifecycle.provision import plan_path, provision, ship_again, stored_plan
 from openami.meter import run as backplane
 from openami.meter.config import MeterConfig
@@ -104,6 +104,12 @@ PLAIN_S: Final = 10  # without a terminal, a status line this often
     help="Security suite of the meters, chosen at the first start.  [0]",
 )
 @click.option(
+    "--drift-ppm",
+    type=FiniteRange(0, MOST_DRIFT_PPM),
+    default=None,
+    help="The most by which clocks of some meters go wrong, parts per million.  [0]",
+)
+@click.option(
     "--listen-plain",
     is_flag=True,
     help="Open the full meter's plain wrapper listener on loopback, for tools and peers.",
@@ -119,6 +125,7 @@ def up(  # noqa: PLR0913  one parameter an option
     uplink_port: int | None,
     concentrator_port: int | None,
     suite: int | None,
+    drift_ppm: float | None,
     listen_plain: bool,
 ) -> None:
     """Run a whole AMI on this machine until Ctrl-C."""
@@ -130,6 +137,7 @@ def up(  # noqa: PLR0913  one parameter an option
         "uplink_port": uplink_port,
         "concentrator_port": concentrator_port,
         "suite": suite,
+        "drift_ppm": drift_ppm,
         "plain_listener": PLAIN_LISTENER if listen_plain else "",
     }
     console = Console()

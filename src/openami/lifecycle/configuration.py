@@ -21,6 +21,8 @@ from openami.lifecycle.plan import (
 from openami.runtime.files import write_durably
 from openami.runtime.layout import Layout
 
+DRIFTING: Final = 0.2  # the part of a fleet whose crystals are off, where any are
+
 Value = str | int | float | Sequence[str]
 Tables = Mapping[str, Mapping[str, Value]]
 
@@ -190,7 +192,8 @@ def write_configurations(layout: Layout, plan: Plan) -> list[str]:
         "zone": plan.zone,
         "seed": plan.seed,
     }
-    write_if_changed(layout.fleet / "config.toml", toml({"fleet": fleet}))
+    crystals: dict[str, Value] = {"drifting": DRIFTING, "drift_ppm": plan.drift_ppm}
+    write_if_changed(layout.fleet / "config.toml", toml({"fleet": fleet, "clocks": crystals}))
     mdm: dict[str, Value] = {"zone": plan.zone, "capture_period_s": plan.capture_period_s}
     body = toml({"mdm": mdm, "store": STORE}, heading="")
     told += write_unless_edited(layout.mdm / "config.toml", body)

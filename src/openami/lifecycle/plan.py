@@ -15,6 +15,7 @@ from openami.transport.url import Url
 MANUFACTURER: Final = b"OAM"
 HEAD_END_TITLE: Final = MANUFACTURER + bytes.fromhex("E000000001")
 MOST_METERS: Final = 2**24 - 1  # a meter's title ends in its id
+MOST_DRIFT_PPM: Final = 1000
 MOST_REGIONS: Final = 0xFF
 DAY_S: Final = 86_400
 REGION: Final = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -55,6 +56,7 @@ class Plan:
     web_port: int = 8080
     suite: int = 0  # security suite of the meters
     plain_listener: str = ""  # tcp://127.0.0.1:4059: the full meter's port for tools
+    drift_ppm: float = 0.0  # the most that crystals of some fleet meters are off (docs/clocks.md)
 
     def __post_init__(self) -> None:
         self._check(1 <= self.meters <= MOST_METERS, "meters", f"1 to {MOST_METERS}")
@@ -84,6 +86,8 @@ class Plan:
         for name in ("web_port", "uplink_port"):
             self._check(ports.count(getattr(self, name)) == 1, name, "apart from other ports")
         self._check(self.suite in set(SecuritySuite), "suite", "0, 1 or 2")
+        sound = 0 <= self.drift_ppm <= MOST_DRIFT_PPM
+        self._check(sound, "drift_ppm", f"0 to {MOST_DRIFT_PPM}")
         if self.plain_listener:
             Url.parse(self.plain_listener, "plain_listener")
 

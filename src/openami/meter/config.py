@@ -15,6 +15,7 @@ from openami.dlms.obis import Obis
 from openami.dlms.security.suites import SecuritySuite
 from openami.exchange.alarms import ALL_BITS
 from openami.meter.alarms import DEFAULT_ALARMS, AlarmSettings
+from openami.meter.crystals import Crystals
 from openami.meter.metrology_config import MetrologyConfig
 from openami.meter.notices import DEFAULT_NOTICES, NoticeSettings
 from openami.runtime.config import ConfigFile, Table
@@ -166,6 +167,7 @@ class FleetConfig:
 
     homes: tuple[Path, ...]
     plain: Url | None  # where they listen without TLS: this address plus the id of each
+    crystals: Crystals
 
     @classmethod
     def load(cls, home: Path) -> Self:
@@ -179,10 +181,17 @@ class FleetConfig:
         fleet.ignore("zone", "seed")
         titles = fleet.titles("meters")
         plain = Url.of(fleet, "plain", frozenset({"tcp"})) if fleet.text("plain", "") else None
+        clocks = file.table("clocks")
+        crystals = Crystals(
+            drifting=clocks.number("drifting", 0.0),
+            drift_ppm=clocks.number("drift_ppm", 0.0),
+        )
+        if crystals.drifting > 1:
+            raise clocks.refused("drifting", "a part from 0 to 1")
         file.refuse_unknown()
         meters = home.parent / "meters"
         homes = tuple(meters / title.hex().upper() for title in titles)
-        return cls(homes=homes, plain=plain)
+        return cls(homes=homes, plain=plain, crystals=crystals)
 
 
 def _keys(home: Path, file: Path, title: bytes) -> MeterKeys | None:

@@ -24,6 +24,7 @@ from openami.device.storage import StorageError
 from openami.exchange.events import EventCode
 from openami.meter import fleet_adopt
 from openami.meter.config import FleetConfig, MeterConfig
+from openami.meter.crystals import EXACT, Crystals
 from openami.meter.fleet_events import EventBuffer
 from openami.meter.fleet_listener import listen_plain
 from openami.meter.fleet_metrology import FleetMetrology, profile_files
@@ -58,13 +59,15 @@ class FleetMeter:
 
     __slots__ = ("_clock", "_column", "_load", "_metrology", "management", "meter_id", "uplink")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what it is made of
         self,
         config: MeterConfig,
         clock: Clock,
         place: tuple[FleetMetrology, int],
         kept: tuple[FleetRecords, Worlds],
         has_notices: Callable[[int], None],
+        *,
+        crystal_us: Callable[[], int] | None = None,
     ) -> None:
         """Join one column of the fleet's metrology and its management.
 
@@ -74,7 +77,7 @@ class FleetMeter:
             place: Its metrology, and its column there.
             kept: What managements must not forget, and the secure worlds of those that have one.
             has_notices: Told the meter's id when its management has something to tell at once.
-
+            crystal_us: What its clock runs by; None: the calendar.
         """
         self.meter_id = config.meter_id
         self.uplink: MeterUplink | None = None
@@ -101,6 +104,7 @@ class FleetMeter:
                     lost_at_s=records.lost_since(config.meter_id),
                 ),
                 has_notices=partial(has_notices, config.meter_id),
+                crystal_us=crystal_us,
                 security=None if config.keys is not None else worlds.security(config),
             ),
         )
@@ -182,6 +186,8 @@ class Fleet:
         configs: Sequence[MeterConfig],
         clock: Clock,
         progress: Callable[[int], None] = lambda _done: None,
+        *,
+        crystals: Crystals = EXACT,
     ) -> None:
         """Open everything and bring it to one state; call inside a running loop.
 
@@ -190,6 +196,7 @@ class Fleet:
             configs: Of its meters; all have one capture period.
             clock: The calendar.
             progress: Told how many meters are ready.
+            crystals: What their clocks run by.
 
         Raises:
             StorageError: A file can be neither read nor created.
@@ -220,7 +227,10 @@ class Fleet:
         kept = self.records, self._worlds
         for config in configs:
             place = of[config.meter_id]
-            self.meters.append(FleetMeter(config, clock, place, kept, has_notices))
+            crystal_us = crystals.of(config.meter_id, config.seed, config.installed_s, clock.now_us)
+            self.meters.append(
+                FleetMeter(config, clock, place, kept, has_notices, crystal_us=crystal_us)
+            )
             progress(len(self.meters))
         self._places = [
             (metrology, [places.get(meter_id) for meter_id in metrology.profile.ids])
@@ -464,7 +474,7 @@ async def serve(home: Path, stop: asyncio.Event) -> None:
     started_s = time.monotonic()
     found = FleetConfig.load(home)
     configs = [MeterConfig.load(folder) for folder in found.homes]
-    fleet = Fleet(home, configs, Clock(layout.clock))
+    fleet = Fleet(home, configs, Clock(layout.clock), crystals=found.crystals)
     log.info("fleet of %d meters ready in %.1f s", len(configs), time.monotonic() - started_s)
     if found.plain is None:
         await fleet.run(stop, layout.run)

@@ -83,6 +83,7 @@ class Surroundings:
     security: Security | None = None  # keys behind a wall; without it they are the meter's own
     records: Records | None = None  # where a host keeps them; without it in files of the meter's
     has_notices: Callable[[], None] = lambda: None  # there is something to tell at the next tick
+    crystal_us: Callable[[], int] | None = None  # what the clock runs by, where not the calendar
 
 
 class Management:
@@ -357,7 +358,7 @@ class Management:
             self.log_event(EventCode.STATE_RESTORED)
         return Functions(
             settings,
-            calendar_us=self._around.calendar_us,
+            calendar_us=self._around.crystal_us or self._around.calendar_us,
             period_s=self.config.capture_period_s,
             turned=lambda: self.log_event(EventCode.CLOCK_ADJUSTED),
             power_w=self._power_w,

@@ -117,7 +117,7 @@ class Summary:
         within: ... and is within what is tolerated.
         noticed: ... that a person is to look at.
         timeless: ... that tell no time.
-        ahead_s: The mean of all deviations, which a head-end of wrong time moves.
+        ahead_s: The mean deviation of those within, which a head-end of wrong time moves.
         drift_s: The mean of all drifts a day, which a head-end that drifts moves.
         oldest_us: The oldest of the last measurements.
     """
@@ -355,7 +355,7 @@ def summary(database: Database) -> Summary:
         func.count().filter(within),
         func.count().filter(noticed),
         func.count().filter(table.deviation_s.is_(None)),
-        func.avg(table.deviation_s),
+        func.avg(table.deviation_s).filter(within),  # one that is hours off would tell nothing
         func.avg(table.drift_s),
         func.min(table.measured_us),
     ).select_from(clocks_table)
