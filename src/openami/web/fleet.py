@@ -221,7 +221,7 @@ def _regions(
     settled_us = context.settled_us(now_us)
     counts = {row.region: row for row in data_quality.region_coverage(context.engine, day, day + 1)}
     said = {status.process: status for status in processes}
-    firmwares, clocks = field.firmwares(context.engine), field.clocks(context.engine)
+    firmwares, told = field.firmwares(context.engine), field.clocks(context.engine)
     found = []
     for name in sorted({meter.region for meter in meters}):
         own = [meter for meter in meters if meter.region == name]
@@ -237,7 +237,7 @@ def _regions(
                 load_at_us=load_at_us,
                 concentrator=said.get(f"concentrator-{name}"),
                 firmware=next((firmwares[each] for each in titles if each in firmwares), None),
-                clock=next((clocks[each].state for each in titles if each in clocks), None),
+                clock=next((told[each].state for each in titles if each in told), None),
             )
         )
     return found
