@@ -163,7 +163,9 @@ class _One(Mapping[int, T]):
 
 
 def _also(held: Mapping[int, T], index: int, bound: T) -> Mapping[int, T]:
-    return {**held, index: bound} if held.keys() - {index} else _One(index, bound)
+    if not held or (len(held) == 1 and index in held):
+        return _One(index, bound)
+    return {**held, index: bound}
 
 
 class InterfaceClass:
