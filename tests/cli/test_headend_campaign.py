@@ -79,6 +79,7 @@ async def _a_campaign(tmp_path: Path, run: Run) -> None:
         assert report["timeline"][-1][1:] == [3.0, 3.0, 0.0]
         assert (report["blocks_sent"], report["blocks_again"]) == (3 * BLOCKS, 0)
         assert page.read_text().count("<svg") >= 3
+        assert "<td>-1</td>" not in page.read_text()  # before the start no wave is open
         assert "http" not in page.read_text().replace("http://www.w3.org/2000/svg", "")
         late = run("campaign", "pause", *home, campaign_id, *WHY)
         assert late.status == ExitCode.ASKED_WRONGLY

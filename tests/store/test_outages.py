@@ -3,7 +3,7 @@
 
 import json
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from blackout import NORTH, REAL0, S, Street, meter
 from openami.exchange.events import EventCode
@@ -240,3 +240,30 @@ def test_an_event_is_acknowledged_once(engine: Engine) -> None:
     assert (event.acknowledged_by, event.note) == ("ada", "crew was there")
     assert eventbook.search(engine, acknowledged=False) == []
     assert eventbook.count_open(engine, [40], 0) == {}
+
+
+def test_a_look_at_many_outages_asks_the_store_no_more_often_than_at_two(engine: Engine) -> None:
+    """In a blackout there are hundreds, four times a second."""
+    street = Street.of_new_meters(engine, 64)
+    asked: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def count(_c: object, _cursor: object, statement: str, *_others: object) -> None:
+        asked.append(statement)
+
+    def look() -> int:
+        asked.clear()
+        street.sit()
+        return len(asked)
+
+    street.gasp([1, 2, 3, 4, 17, 18, 19, 20])
+    young = look()
+    street.sit(2.1)
+    street.answer()
+    open_ = look()
+    street.gasp([*range(5, 17), *range(21, 65)])
+    assert look() - young <= open_
+    street.sit(2.1)
+    street.answer()
+    assert len(street.open()) == 20  # 16 transformers, four feeders
+    assert look() == open_

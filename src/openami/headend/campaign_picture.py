@@ -176,7 +176,7 @@ def page(told: Report) -> str:
         + timeline_svg(told["timeline"], told["meters_in_all"], opened_s(told))
         + legend(LINES),
         "<h2>Versions</h2>" + _versions(told),
-        "<h2>What happened</h2>" + _table(("at", "state", "wave", "by", "note"), told["history"]),
+        "<h2>What happened</h2>" + _table(("at", "state", "wave", "by", "note"), _history(told)),
     ]
     meters = told.get("meters", [])
     if meters:

@@ -6,9 +6,9 @@ lease has opened.  Nothing is remembered from one sitting to the next.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -35,16 +35,25 @@ from openami.headend.grouping import (
     judge_return,
     quorum,
 )
+from openami.headend.reach import judge_uplinks
 from openami.headend.sitting import Sitting, named
 from openami.runtime.clock import MICROSECONDS
 from openami.store import interruptions, live, outages, supply, topology
 from openami.store.database import reading
 from openami.store.outages import Member, Outage
 from openami.store.registry import UnknownMeterError
+from openami.store.supply import Ping
 
-GROUPS: Final = frozenset({Scope.TRANSFORMER, Scope.AREA})
 
 Key = tuple[Scope, str]
+
+
+class Known(NamedTuple):
+    """What is known of places with losses: their meters, outages that are over, questions."""
+
+    meters: Mapping[Key, frozenset[int]]
+    over: Mapping[Key, Sequence[Outage]]
+    pings: Mapping[int, Ping]
 
 
 class Bench:
@@ -74,12 +83,14 @@ class Bench:
         members = outages.members(connection, [outage.outage_id for outage in found])
         sitting = Sitting(connection, now_us, now_real_us, found, members)
         self._hear_answers(sitting)
-        for key, losses in self._by_place(connection, supply.unjudged(connection)).items():
-            self._judge_place(sitting, key, losses)
+        places = self._by_place(connection, supply.unjudged(connection))
+        known = self._known(connection, places)
+        for key, losses in places.items():
+            self._judge_place(sitting, key, losses, known)
         self._judge_feeders(sitting)
         self._judge_ends(sitting)
         self._ask_again(sitting)
-        self._judge_uplinks(sitting)
+        judge_uplinks(sitting, self._rules, self._directory)
         live.append_feed(connection, sitting.told)
         return len(sitting.open)
 
@@ -119,17 +130,34 @@ class Bench:
         except UnknownMeterError:
             return None
 
-    def _meters(self, connection: Connection, key: Key, one: int) -> frozenset[int]:
-        scope, place = key
-        if scope is Scope.TRANSFORMER:
-            return topology.under(connection, [place])[place]
+    def _known(self, connection: Connection, found: Mapping[Key, Mapping[int, Supply]]) -> Known:
+        """Read at once what is known of places: in a blackout there are hundreds."""
+        names = [place for scope, place in found if scope is Scope.TRANSFORMER]
+        under = topology.under(connection, names)
+        meters = {
+            key: under[key[1]]
+            if key[0] is Scope.TRANSFORMER
+            else self._area(connection, next(iter(losses)))
+            for key, losses in found.items()
+        }
+        over: dict[Key, list[Outage]] = defaultdict(list)
+        lost_us = [loss.lost_us for losses in found.values() for loss in losses.values()]
+        places = {place for _, place in found}
+        for each in outages.ended_at(connection, places, min(lost_us, default=0)):
+            over[each.scope, each.place].append(each)
+        pings = supply.pings(connection, set().union(*meters.values()))
+        return Known(meters, over, pings)
+
+    def _area(self, connection: Connection, one: int) -> frozenset[int]:
         concentrator = self._directory.by_id(one).concentrator
         all_of = {each.meter_id for each in self._directory.of_concentrator(concentrator)}
         return frozenset(all_of - set(topology.places(connection, all_of)))
 
-    def _judge_place(self, sitting: Sitting, key: Key, losses: dict[int, Supply]) -> None:
+    def _judge_place(
+        self, sitting: Sitting, key: Key, losses: dict[int, Supply], known: Known
+    ) -> None:
         connection = sitting.connection
-        losses = self._join(sitting, key, losses)
+        losses = self._join(sitting, key, losses, known.over.get(key, []))
         if not losses:
             return
         if any((each.scope, each.place) == key for each in sitting.open):
@@ -137,10 +165,10 @@ class Bench:
             for loss in losses.values():
                 self._begin_single(sitting, loss, Verdict(sentence=interruptions.SENTENCE))
             return
-        meters = self._meters(connection, key, next(iter(losses)))
+        meters = known.meters[key]
         singles = self._singles(sitting, meters)
         losses |= {number: loss for number, (_, loss) in singles.items()}
-        pings = supply.pings(connection, meters)
+        pings = {number: known.pings[number] for number in meters & known.pings.keys()}
         asked = {number: Asked(ping.state, ping.asked_real_us) for number, ping in pings.items()}
         group = Group(meters=meters, losses=losses, asked=asked)
         verdict = judge(group, self._rules, sitting.now_real_us)
@@ -154,14 +182,13 @@ class Bench:
             if number not in singles:
                 self._begin_single(sitting, losses[number], verdict)
 
-    def _join(self, sitting: Sitting, key: Key, losses: dict[int, Supply]) -> dict[int, Supply]:
+    def _join(
+        self, sitting: Sitting, key: Key, losses: dict[int, Supply], over: Sequence[Outage]
+    ) -> dict[int, Supply]:
         """Add losses to an outage of their place that they are part of; return the others."""
-        first_us = min(loss.lost_us for loss in losses.values())
-        last_us = max(loss.lost_us for loss in losses.values()) + interruptions.EARLIER_US
-        late = outages.of_place(sitting.connection, *key, first_us, last_us)
         mine = [each for each in sitting.open if (each.scope, each.place) == key]
         left = dict(losses)
-        for outage in [*mine, *(each for each in late if each.ended_us is not None)]:
+        for outage in [*mine, *over]:
             own = {number: loss for number, loss in left.items() if _is_part(loss, outage, sitting)}
             if own:
                 self._set_apart(sitting, outage.outage_id, own)
@@ -330,10 +357,15 @@ class Bench:
         ids = [outage.outage_id for outage in sitting.open]
         sitting.members = outages.members(sitting.connection, ids)
         for outage in list(sitting.open):
-            if outage.scope in GROUPS or outage.scope is Scope.METER:
+            members = sitting.members[outage.outage_id]
+            if any(member.returned_us is not None for member in members):
                 self._judge_end(sitting, outage)
-        for outage in [each for each in sitting.open if each.scope is Scope.FEEDER]:
-            self._judge_feeder_end(sitting, outage)
+        trunks = [each for each in sitting.open if each.scope is Scope.FEEDER]
+        parts = outages.parts_of(sitting.connection, [each.outage_id for each in trunks])
+        counts = topology.count_transformers(sitting.connection, [each.place for each in trunks])
+        for outage in trunks:
+            count = counts.get(outage.place, 0)
+            self._judge_feeder_end(sitting, outage, parts[outage.outage_id], count)
 
     def _judge_end(self, sitting: Sitting, outage: Outage) -> None:
         members = sitting.members[outage.outage_id]
@@ -361,18 +393,18 @@ class Bench:
             return len(topology.under(sitting.connection, [outage.place])[outage.place])
         return len(sitting.members[outage.outage_id])
 
-    def _judge_feeder_end(self, sitting: Sitting, trunk: Outage) -> None:
+    def _judge_feeder_end(
+        self, sitting: Sitting, trunk: Outage, parts: Sequence[Outage], transformers: int
+    ) -> None:
         """A feeder's outage is over when too few of its transformers are out for one."""
-        parts = outages.parts(sitting.connection, trunk.outage_id)
         open_parts = [each for each in parts if each.ended_us is None]
         over = [each.ended_us for each in parts if each.ended_us is not None]
-        count = topology.count_transformers(sitting.connection, [trunk.place])
         rules = replace(
             self._rules,
             quorum_part=self._rules.feeder_part,
             quorum_least=self._rules.feeder_least,
         )
-        if over and len(open_parts) < quorum(rules, count.get(trunk.place, 0)):
+        if over and len(open_parts) < quorum(rules, transformers):
             still = ", ".join(each.place for each in open_parts)
             rest = f"; still out: {still}" if still else ""
             sitting.end(trunk, max(over), f"{len(over)} of {len(parts)} transformers back{rest}")
@@ -435,38 +467,6 @@ class Bench:
                 due.append((since_us, number))
         chosen = [number for _, number in sorted(due)[: max(0, room)]]
         supply.ask(sitting.connection, chosen, sitting.now_real_us)
-
-    # Concentrators --------------------------------------------------------------------------------
-
-    def _judge_uplinks(self, sitting: Sitting) -> None:
-        """A concentrator out of reach: nothing is known of anybody's supply behind it."""
-        patience_us = self._rules.lost_uplink_s * MICROSECONDS
-        known = {each.place: each for each in sitting.open if each.scope is Scope.CONCENTRATOR}
-        for uplink in supply.uplinks(sitting.connection):
-            place = self._directory.place(uplink.concentrator)
-            outage = known.get(place)
-            if outage is not None and uplink.up:
-                sitting.end(outage, max(outage.began_us, uplink.since_us), "its uplink is back")
-            elif (
-                outage is None
-                and not uplink.up
-                and sitting.now_real_us - uplink.since_real_us >= patience_us
-                and (meters := self._directory.of_concentrator(uplink.concentrator))
-            ):
-                sitting.begin(
-                    Outage(
-                        scope=Scope.CONCENTRATOR,
-                        place=place,
-                        region=meters[0].region,
-                        began_us=uplink.since_us,
-                        found_real_us=sitting.now_real_us,
-                        verified=False,
-                        sentence=(
-                            f"its uplink is lost: whether its {len(meters)} meters have power"
-                            " is not known"
-                        ),
-                    )
-                )
 
 
 def _is_part(loss: Supply, outage: Outage, sitting: Sitting) -> bool:

@@ -30,6 +30,7 @@ from openami.store.supply_tables import outage_history as history_table
 from openami.store.supply_tables import outage_meters as members_table
 from openami.store.supply_tables import outages as outages_table
 from openami.store.supply_tables import supply as supply_table
+from openami.store.topology import pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +200,26 @@ def parts(database: Database, outage_id: int) -> list[Outage]:
     """Return the outages that are part of one."""
     query = select(outages_table).where(outages_table.c.parent_id == outage_id)
     return _outages(database, query.order_by(outages_table.c.outage_id))
+
+
+def parts_of(database: Database, outage_ids: Collection[int]) -> dict[int, list[Outage]]:
+    """Return the outages that are part of each of some."""
+    found: dict[int, list[Outage]] = {number: [] for number in outage_ids}
+    query = select(outages_table).where(outages_table.c.parent_id.in_(list(outage_ids)))
+    for each in _outages(database, query.order_by(outages_table.c.outage_id)):
+        if each.parent_id is not None:
+            found[each.parent_id].append(each)
+    return found
+
+
+def ended_at(database: Database, places: Collection[str], since_us: int) -> list[Outage]:
+    """Return outages of places that were not over before `since_us`, and are by now."""
+    table = outages_table.c
+    found: list[Outage] = []
+    for some in pieces(places):
+        query = select(outages_table).where(table.ended_us >= since_us, table.place.in_(some))
+        found += _outages(database, query.order_by(table.outage_id))
+    return found
 
 
 def members(database: Database, outage_ids: Collection[int]) -> dict[int, list[Member]]:
