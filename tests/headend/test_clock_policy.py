@@ -122,8 +122,12 @@ def test_what_is_not_known_well_is_not_acted_on_and_said_so() -> None:
     [
         (clock(None), "tells no time", True),
         (clock(measured_us=NOW - 21_601 * MICROSECONDS), "too long ago", False),
-        (clock(asked_us=NOW - 71_999 * MICROSECONDS), "off though it was corrected 20.0 h", True),
-        (clock(8.0, asked_us=NOW - 3600 * MICROSECONDS), "corrected 1.0 h ago", False),
+        (
+            clock(asked_us=NOW - 71_999 * MICROSECONDS),
+            "off though a correction was asked for 20.0 h",
+            True,
+        ),
+        (clock(8.0, asked_us=NOW - 3600 * MICROSECONDS), "asked for 1.0 h ago", False),
         (clock(1.0, drift_s=12.0, drift_uncertainty_s=1.0), "drifts +12.0 s a day", True),
     ],
 )

@@ -198,7 +198,7 @@ def _refused(
         said = f"{off_s:+.1f} s off, more than {limit_s:g} s: find out which of the two is wrong"
     elif clock.asked_us is not None and now_us - clock.asked_us < policy.between_s * MICROSECONDS:
         hours = (now_us - clock.asked_us) / HOUR_US
-        said = f"{off_s:+.1f} s off though it was corrected {hours:.1f} h ago"
+        said = f"{off_s:+.1f} s off though a correction was asked for {hours:.1f} h ago"
         return Left(clock=clock, said=said, notice=not clock.within)
     else:
         return None

@@ -195,6 +195,7 @@ class ClockKeeping:
                 log.info("clocks are judged by another worker")
 
     def _judge(self, engine: Engine, until_us: int, now_us: int, lease: Lease) -> None:
+        told: list[live.Entry] = []
         with transaction(engine) as connection:
             leases.require(connection, lease)
             found = clocks.to_judge(connection, until_us, JUDGED_MOST)
@@ -211,10 +212,18 @@ class ClockKeeping:
                 now_us,
             )
             self._hold(connection, judgement)
-            for left in judgement.left:
-                self._leave(connection, left, now_us)
-            for each in judgement.asks:
-                self._ask(connection, each, now_us)
+            # By meter, as those who read write them: neither waits for the other in a ring.
+            both: list[Ask | Left] = [*judgement.asks, *judgement.left]
+            for each in sorted(both, key=lambda verdict: verdict.clock.meter_id):
+                if isinstance(each, Left):
+                    clocks.judge(connection, each.clock, said=each.said, notice=each.notice)
+                elif not self._ask(connection, each, now_us):
+                    continue
+                if each.notice and not each.clock.notice:
+                    told.append(_entry(each.clock, each.said, now_us))
+            leases.release(connection, [lease])
+        # Writers of the feed wait for one another, so nobody waits there with meters in hand.
+        live.append_feed(engine, told)
 
     def _meters(self, found: Iterable[Kept]) -> dict[int, Meter]:
         """Return what is known of meters; one that has left the registry is left out."""
@@ -242,14 +251,7 @@ class ClockKeeping:
             elif not each.sentence:
                 log.warning("clocks measured by %s are believed again", each.worker)
 
-    @staticmethod
-    def _leave(connection: Connection, left: Left, now_us: int) -> None:
-        clock = left.clock
-        clocks.judge(connection, clock, said=left.said, notice=left.notice)
-        if left.notice and not clock.notice:
-            _tell(connection, clock, left.said, now_us)
-
-    def _ask(self, connection: Connection, wish: Ask, now_us: int) -> None:
+    def _ask(self, connection: Connection, wish: Ask, now_us: int) -> bool:
         """Ask for a correction, unless the meter still works on something else."""
         clock, guard_s = wish.clock, self._book.settings.guard_s
         argument: dict[str, object] = {"action": wish.action, "guard_s": guard_s}
@@ -267,17 +269,15 @@ class ClockKeeping:
             command_id = ask(connection, clock.meter_id, wanted, login=ASKER, role=Role.OPERATOR)
         except MeterBusyError as busy:
             log.debug("a clock is corrected later: %s", busy)
-            return
+            return False
         asked = now_us, command_id
         clocks.judge(connection, clock, said=wish.said, notice=wish.notice, asked=asked)
         self.asked += 1
-        if wish.notice and not clock.notice:
-            _tell(connection, clock, wish.said, now_us)
         log.info("meter %d: clock %s: %s", clock.meter_id, wish.action, wish.said)
+        return True
 
 
-def _tell(connection: Connection, clock: Kept, said: str, now_us: int) -> None:
-    """Tell the pages that a clock waits for a person."""
-    entry = live.Entry(kind="clock", meter_id=clock.meter_id, at_us=now_us, body={"said": said})
-    live.append_feed(connection, [entry])
+def _entry(clock: Kept, said: str, now_us: int) -> live.Entry:
+    """Return what pages are told of a clock that waits for a person."""
     log.warning("meter %d: the clock waits for a person: %s", clock.meter_id, said)
+    return live.Entry(kind="clock", meter_id=clock.meter_id, at_us=now_us, body={"said": said})

@@ -199,9 +199,10 @@ class Schedule:
         along = await read_along(session, at, self._now_us)
 
         def store(connection: Connection) -> Meter:
-            if along.clock is not None:
+            row = _store(connection, meter, now_us, along)
+            if along.clock is not None:  # after the meter, in the order in which it is judged
                 self._clocks.write(connection, meter, along.clock)
-            return _store(connection, meter, now_us, along)
+            return row
 
         self._directory.take(await self._books.write(meter.meter_id, store))
         self.reads += 1
