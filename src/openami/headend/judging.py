@@ -8,7 +8,7 @@ lease has opened.  Nothing is remembered from one sitting to the next.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -43,7 +43,6 @@ from openami.store.database import reading
 from openami.store.outages import Member, Outage
 from openami.store.registry import UnknownMeterError
 from openami.store.supply import Ping
-
 
 Key = tuple[Scope, str]
 
