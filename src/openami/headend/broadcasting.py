@@ -30,7 +30,7 @@ from openami.headend.key_changes import KeyWrap
 from openami.headend.uplinks import Uplinks
 from openami.runtime.errors import UserError
 from openami.store import broadcasts as store
-from openami.store import campaigns, releases
+from openami.store import campaigns, releases, supply
 from openami.store.broadcasts import GroupState, Run
 from openami.store.campaigns import Campaign
 from openami.store.leases import Kind, Lease
@@ -131,8 +131,7 @@ class Broadcasting:
 
     async def _try(self, one: Run, campaign: Campaign, *, late: bool) -> None:
         """Take a broadcast as far as it goes now."""
-        stands = self._uplinks.stands(one.concentrator)
-        if not stands and not late:
+        if not self._uplinks.stands(one.concentrator) and not late:
             return
         try:
             gathering = one.state is GroupState.GATHERING and not late
@@ -146,12 +145,15 @@ class Broadcasting:
             return
         try:
             # Somebody else may have gone on with it between our look and our lease.
+            seen_at = one.position
             (one,) = await self._books.run(store.run_again, self._books.engine, one)
             if one.state is GroupState.DONE:
                 return
-            if stands:
+            if self._uplinks.stands(one.concentrator):
                 await self._send(one, campaign, lease)
-            else:
+            elif one.position == seen_at and not await self._books.run(
+                supply.is_up, self._books.engine, one.concentrator
+            ):
                 await self._end(one, "its concentrator did not come back", lease)
         except (DlmsError, UserError) as error:
             log.info("broadcast %d waits: %s", one.group_id, error)

@@ -246,6 +246,13 @@ def uplinks(database: Database) -> list[UplinkState]:
         return [UplinkState(**row) for row in rows]
 
 
+def is_up(database: Database, concentrator: bytes) -> bool:
+    """Tell whether a concentrator is connected to whichever worker."""
+    query = select(uplinks_table.c.up).where(uplinks_table.c.concentrator == concentrator)
+    with reading(database) as connection:
+        return bool(connection.execute(query).scalar())
+
+
 def down_with_others(
     database: Database, alive: Collection[str], now_us: int, now_real_us: int
 ) -> None:
