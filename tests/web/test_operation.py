@@ -103,6 +103,24 @@ def test_new_keys_are_asked_for_and_withdrawn(fresh: Ami) -> None:
     assert asked.status_code == 403
 
 
+def test_commissioning_is_begun_and_a_held_meter_goes_on(fresh: Ami) -> None:
+    client = sign_in(fresh, "utility")
+    assert client.post("/api/commissioning", json={"reason": "new houses"}).status_code == 409
+    nowhere = {"reason": "new houses", "meter_ids": [4711]}
+    assert client.post("/api/commissioning", json=nowhere).status_code == 404
+    wanted = {"reason": "new houses", "meter_ids": [4, 5]}
+    asked = client.post("/api/commissioning", json=wanted)
+    assert (asked.status_code, asked.json()) == (202, {"meters": 2})
+    assert client.post("/api/commissioning", json=wanted).json() == {"meters": 0}  # under way
+    commissioning.hold(fresh.engine, 5, Stage.IDENTITY, "another meter")
+    assert client.post("/api/commissioning", json=wanted).json() == {"meters": 1}
+    assert client.get("/api/commissioning").json()["held"] == []
+    deed = audit_trail(fresh.engine, 1)[0]
+    assert (deed.action, deed.object) == ("meters.commission", "1 meters: new houses")
+    viewer = sign_in(fresh, "home-002")
+    assert viewer.post("/api/commissioning", json=wanted).status_code == 403
+
+
 def test_concentrators_are_told_with_links_and_notices(fresh: Ami) -> None:
     title = b"OAMC0001"
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -44,8 +44,8 @@ def rotations(at: At, _visitor: UtilityVisitor) -> list[Json]:
     ]
 
 
-class AskForKeys(BaseModel):
-    """New keys that are asked for: of a region's meters, of some meters, or of all."""
+class AskForMeters(BaseModel):
+    """Something that is asked for: of a region's meters, of some meters, or of all."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,6 +53,30 @@ class AskForKeys(BaseModel):
     region: str | None = None
     meter_ids: Annotated[list[int], Field(max_length=100_000)] = []
     all_meters: bool = False
+
+    def group(self, at: At) -> list[int]:
+        """Return the meters that are named.
+
+        Raises:
+            AskedWronglyError: None is named, or in two ways at once.
+            NotFoundError: There is no such meter or region.
+        """
+        if sum([self.region is not None, bool(self.meter_ids), self.all_meters]) != 1:
+            sentence = "Name the group: region, or meter_ids, or all_meters, one of them."
+            raise AskedWronglyError(sentence)
+        for meter_id in self.meter_ids:
+            known_meter(at, meter_id)
+        meter_ids = sorted(set(self.meter_ids)) or [
+            meter.meter_id for meter in registry.meters(at.engine, region=self.region)
+        ]
+        if not meter_ids:
+            raise NotFoundError(f"There is no region {self.region}.")
+        return meter_ids
+
+
+class AskForKeys(AskForMeters):
+    """New keys that are asked for."""
+
     master_key: bool = False
 
 
@@ -62,16 +86,7 @@ def rotate(asked: AskForKeys, at: At, visitor: UtilityVisitor) -> Json:
 
     Meters whose keys are being changed already stay with the earlier rotation.
     """
-    named = [asked.region is not None, bool(asked.meter_ids), asked.all_meters]
-    if sum(named) != 1:
-        raise AskedWronglyError("Name the group: region, or meter_ids, or all_meters, one of them.")
-    for meter_id in asked.meter_ids:
-        known_meter(at, meter_id)
-    meter_ids = sorted(set(asked.meter_ids)) or [
-        meter.meter_id for meter in registry.meters(at.engine, region=asked.region)
-    ]
-    if not meter_ids:
-        raise NotFoundError(f"There is no region {asked.region}.")
+    meter_ids = asked.group(at)
     login = visitor.account.login
     rotation, count = key_changes.ask(
         at.engine,
@@ -129,6 +144,18 @@ def progress(at: At, _visitor: UtilityVisitor) -> Json:
             for each in commissioning.in_state(at.engine, State.HELD)
         ],
     }
+
+
+@router.post("/commissioning", status_code=202, dependencies=[OurHeader])
+def commission(asked: AskForMeters, at: At, visitor: UtilityVisitor) -> Json:
+    """Begin to bring meters of the registry into operation, or go on with those that were held.
+
+    The answer tells how many these are; those that are under way or operating go on as they do.
+    """
+    login = visitor.account.login
+    count = commissioning.ask(at.engine, asked.group(at), asked_by=login, reason=asked.reason)
+    record(at.engine, login, "meters.commission", f"{count} meters: {asked.reason}")
+    return {"meters": count}
 
 
 @router.get("/meters/{meter_id}/commissioning")
