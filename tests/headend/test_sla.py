@@ -302,3 +302,18 @@ def test_windows_that_begin_since() -> None:
     assert begun_since(replace(rule, data=Data.READ), frame, since_us).height == 2
     assert first_day(rule, date(2024, 2, 29)) == date(2024, 2, 1)
     assert first_day(RULE, date(2024, 2, 29)) == date(2024, 2, 29)
+
+
+def test_an_exclusion_takes_times_as_toml_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    rule = '[r]\ndata = "read"\npercent = 90.0\nwithin_h = 1.0\n'
+    path.write_text(
+        rule + "[exclusion-x]\nreason = 'x'\nbegins = 2026-03-01T06:00:00+11:00\n"
+        "ends = '2026-03-01T07:00:00+11:00'\n"
+    )
+    _, (exclusion,) = read_rules(path)
+    assert exclusion.begins_us == us("2026-03-01T06:00:00+11:00") == exclusion.ends_us - HOUR
+    for wrong in ("2026-03-01T06:00:00", "2026-03-01", "6", "'yesterday'"):
+        path.write_text(rule + f"[exclusion-x]\nreason = 'x'\nbegins = {wrong}\nends = {wrong}\n")
+        with pytest.raises(ConfigurationError, match="not a time with its offset"):
+            read_rules(path)

@@ -56,3 +56,10 @@ def test_what_cannot_be_read_says_where_and_what_to_do(tmp_path: Path) -> None:
     ) as caught:
         read_json(tmp_path / "none.json", "make it")
     assert caught.value.exit_code is ExitCode.ASKED_WRONGLY
+
+
+def test_a_file_that_nests_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep"
+    path.write_text("r = " + "[" * 5000)
+    with pytest.raises(ConfigurationError, match="nests too deep for TOML: mend it"):
+        read_toml(path, "mend it")

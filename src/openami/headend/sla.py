@@ -304,10 +304,8 @@ def _rule(name: str, table: Table) -> Rule:
 
 
 def _exclusion(table: Table) -> Exclusion:
-    begins, ends = (
-        table.parsed(key, _moment_us, "a time with its offset such as 2026-03-01T06:00:00+11:00")
-        for key in ("begins", "ends")
-    )
+    wanted = "a time with its offset such as 2026-03-01T06:00:00+11:00"
+    begins, ends = (table.moment_us(key, wanted) for key in ("begins", "ends"))
     if ends <= begins:
         raise table.refused("ends", "later than begins")
     regions = tuple(table.texts("regions", []))
@@ -317,13 +315,6 @@ def _exclusion(table: Table) -> Exclusion:
 
 def _one_of(kind: type[Enum]) -> str:
     return "one of " + ", ".join(each.value for each in kind)
-
-
-def _moment_us(text: str) -> int:
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        raise ValueError("without an offset nobody knows when that is")
-    return round(found.timestamp() * MICROSECONDS)
 
 
 def local_day_us(day: date, zone: ZoneInfo) -> int:

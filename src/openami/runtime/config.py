@@ -8,6 +8,7 @@ table, which key, what stands there, what should, and what to do.
 
 from collections.abc import Callable, Mapping
 from dataclasses import field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -124,6 +125,17 @@ class Table:
             return parse(self.text(key, default))
         except ValueError as error:
             raise self.refused(key, wanted) from error
+
+    def moment_us(self, key: str, wanted: str) -> int:
+        """Return a moment with its offset, microseconds UTC; as text or as TOML writes times."""
+        value = self._value(key, None)
+        try:
+            found = datetime.fromisoformat(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise self.refused(key, wanted) from error
+        if not isinstance(found, datetime) or found.tzinfo is None:
+            raise self.refused(key, wanted)
+        return round(found.timestamp() * 1_000_000)
 
     def settings(self, kind: type[T], defaults: T | None = None) -> T:
         """Return a dataclass of flags, whole numbers and numbers from this table.

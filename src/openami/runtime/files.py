@@ -93,6 +93,8 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
         raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     except ValueError as error:
         raise ConfigurationError(f"{path} is not valid TOML ({error}): {remedy}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path} nests too deep for TOML: {remedy}") from None
 
 
 def erase(path: Path) -> None:
