@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flashes that began as one image: what one device changes, no other sees."""
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -8,7 +9,8 @@ import pytest
 
 from firmware.device import FIRST, FLASH_OCTETS, POLICY, SEALED, SMALL
 from openami.device.flash import FlashFile
-from openami.device.sharedflash import LONGEST, SharedFlash
+from openami.device.sharedflash import LONGEST, SharedFlash, names_in
+from openami.device.sharedoctets import SharedOctets
 from openami.device.storage import StorageError
 from openami.firmware.boot import Running, boot, prepare
 from openami.firmware.flash import FlashError
@@ -120,6 +122,122 @@ def test_it_is_what_a_file_of_its_own_would_be(tmp_path: Path) -> None:
         assert whole(shared) == file.read(0, FLASH_OCTETS)
     file.close()
     assert (tmp_path / "own").stat().st_size < (LONGEST + 2) * PAGE * (len(shared.own_pages) + 2)
+
+
+IMAGE_PAGES = frozenset(
+    page for slot in SMALL.slots for page in range(slot.offset // PAGE, slot.end // PAGE)
+)
+AT = SMALL.slots[1].offset
+BLOCK = PAGE // 2
+
+
+class Alike:
+    """Devices that hold alike what they received alike."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.octets = SharedOctets(folder / "alike")
+
+    def opened(self, name: str, image: bytes = BLANK) -> SharedFlash:
+        path = self.folder / name
+        return SharedFlash(image, path, page_octets=PAGE, alike=self.octets, shared=IMAGE_PAGES)
+
+
+def received(flash: SharedFlash, octets: bytes, at: int) -> None:
+    """Write octets as the blocks of an image come, each with a mark behind the pages."""
+    for number in range(0, len(octets), BLOCK):
+        flash.program(at + number, octets[number : number + BLOCK])
+        flash.sync()
+
+
+def test_what_many_receive_is_in_memory_once_and_on_disk_once(tmp_path: Path) -> None:
+    alike, image = Alike(tmp_path), Random(3).randbytes(4 * PAGE)
+    at = AT
+    flashes = [alike.opened(f"{number}") for number in range(10)]
+    for flash in flashes:
+        received(flash, image, at)
+
+    assert alike.octets.pages == 4
+    assert len({id(flash._page(AT // PAGE)) for flash in flashes}) == 1
+    for flash in flashes:
+        flash.close()
+    alike.octets.close()
+    assert alike.octets.pages == 0
+    assert (tmp_path / "alike").stat().st_size < len(image) * 1.2
+    assert all((tmp_path / f"{number}").stat().st_size < len(image) / 2 for number in range(10))
+    again = alike.opened("7")
+    assert again.read(at, len(image)) == image
+    again.close()
+
+
+def test_a_written_anew_file_names_what_others_hold_and_says_the_rest(tmp_path: Path) -> None:
+    alike, image = Alike(tmp_path), Random(3).randbytes(2 * PAGE)
+    flash, at = alike.opened("flash"), AT
+    received(flash, image, at)
+    flash.program(at + 2 * PAGE, b"a mark.." * 3)
+    before = whole(flash)
+    place = SMALL.slots[1].end - PAGE
+    for _ in range(5000):  # until it is written anew
+        flash.erase(place)
+        flash.sync()
+
+    assert (tmp_path / "flash").stat().st_size < (LONGEST + 1) * PAGE * 5
+    flash.close()
+    assert len(names_in(tmp_path / "flash")) == len(image) // BLOCK
+    assert whole(alike.opened("flash")) == before
+
+
+def test_pages_that_may_hold_keys_stay_in_the_devices_own_file(tmp_path: Path) -> None:
+    alike, secret = Alike(tmp_path), Random(4).randbytes(PAGE)
+    flash = alike.opened("flash")
+    flash.program(SMALL.scratch.offset, secret)
+    flash.close()
+
+    assert not (tmp_path / "alike").exists()
+    assert secret in (tmp_path / "flash").read_bytes()
+
+
+def test_octets_that_nobody_names_are_left_out(tmp_path: Path) -> None:
+    alike, at = Alike(tmp_path), AT
+    kept, gone = Random(5).randbytes(PAGE), Random(6).randbytes(PAGE)
+    flash = alike.opened("flash")
+    received(flash, gone, at)
+    flash.erase(at)
+    received(flash, kept, at)
+    flash.close()
+    other = alike.opened("other")
+    received(other, kept, at)
+    other.close()
+
+    alike.octets.leave_out(names_in(tmp_path / "other"))
+    alike.octets.close()
+
+    assert (tmp_path / "alike").stat().st_size < PAGE * 1.2
+    assert alike.opened("other").read(at, PAGE) == kept
+    with pytest.raises(StorageError, match="does not hold"):
+        alike.opened("flash")
+
+
+def test_a_power_cut_leaves_a_device_whose_octets_are_there(tmp_path: Path) -> None:
+    """The file of all is durable before a device's own speaks of it."""
+    alike, at = Alike(tmp_path), AT
+    order: list[str] = []
+    flash = alike.opened("flash")
+    received(flash, b"first..." * 16, at)
+    assert flash._journal is not None
+    assert alike.octets._journal is not None
+    for name, journal in (("own", flash._journal), ("all", alike.octets._journal)):
+        noted = journal.sync
+
+        def sync(name: str = name, noted: Callable[[], None] = noted) -> None:
+            order.append(name)
+            noted()
+
+        journal.sync = sync  # type: ignore[method-assign]
+    flash.program(at + PAGE, b"second.." * 16)
+    flash.sync()
+
+    assert order == ["all", "own"]
 
 
 @pytest.mark.parametrize(
