@@ -12,6 +12,7 @@ from device.lines import Line
 from device.modules import link
 from openami.cosem.classes.push import PushMessage
 from openami.cosem.client import Client, ClientParameters
+from openami.device.images import Firmware
 from openami.dlms.apdu.ciphered import GeneralCiphering
 from openami.dlms.bulk.columns import Columns, decode_profile
 from openami.dlms.hls import Mechanism
@@ -32,7 +33,6 @@ from openami.meter.management import Management, Surroundings
 from openami.meter.metrology import ClosedInterval
 from openami.meter.metrology_end import MetrologyEnd
 from openami.meter.metrology_process import metrology_of
-from openami.meter.objects import Firmware
 from openami.meter.replay import ReplayedLoad
 from openami.transport.reconnect import Backoff
 from openami.transport.tls import TlsIdentity
@@ -176,6 +176,7 @@ class MeterInMemory:
     def start_management(self) -> None:
         """Start or restart management."""
         self.management_link = link(opens=True, seed=next(self._numbers))
+        firmware = self.firmware
         self.management_end = ManagementEnd(self.management_link, lambda: self.calendar_s * 10**6)
         self.management = Management(
             self.config,
@@ -186,7 +187,7 @@ class MeterInMemory:
                 entropy=lambda size: bytes(range(1, size + 1)),
                 replayed=lambda _at_s: self.management_end.source,
                 security=self.security,
-                firmware=self.firmware,
+                firmware=None if firmware is None else lambda: firmware,
             ),
         )
         self.management_end.bind(self.management)

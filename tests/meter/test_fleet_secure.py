@@ -23,8 +23,9 @@ from openami.lifecycle.provision import provision
 from openami.meter import fleet_secure
 from openami.meter.config import FleetConfig, MeterConfig
 from openami.meter.fleet import SPARE_DESCRIPTORS, Fleet
+from openami.meter.fleet_flash import IMAGE_FILE, PAGES_FILE, Factory, read_image
 from openami.meter.fleet_records import FleetRecords
-from openami.meter.fleet_secure import IMAGE_FILE, PAGES_FILE, make_image, read_image
+from openami.meter.fleet_secure import make_image
 from openami.meter.load import INTERVAL_S
 from openami.meter.management import Management
 from openami.meter.objects import FRAME_COUNTER
@@ -59,7 +60,7 @@ class Yard:
         self.configs = [self.made(folder / str(number), number) for number in (1, 2, 3)]
         records = FleetRecords.of(self.home, real_us, event_entries=64)
         for config in self.configs:
-            fleet_secure._personalise(config, image, records)
+            fleet_secure._personalise(config, Factory(self.home), records)
         records.close()
         self.configs = [replace(config, keys=None) for config in self.configs]
         self.start()

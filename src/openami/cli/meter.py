@@ -16,8 +16,9 @@ from openami.cli.meter_terminals import terminals
 from openami.cli.progress import bar
 from openami.device.handover import handed_over
 from openami.meter import fleet as fleet_of_meters
-from openami.meter import fleet_secure, management_process, metrology_process, modules
+from openami.meter import fleet_faults, fleet_secure, management_process, metrology_process, modules
 from openami.meter import run as backplane
+from openami.meter.config import FleetConfig
 from openami.meter.through import Behind
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
@@ -138,6 +139,39 @@ def personalise_meters(home: Path) -> None:
             home.resolve(), lambda done, total: shown.at(done, total, "meters"), certifier
         )
     click.echo(f"{count} meters are personalised now" if count else "all meters were personalised")
+
+
+@fleet.command("faults")
+@FLEET_HOME
+@click.option("--version", default="", help="Of the firmware, as in its image: 1.2.0.  [any]")
+@click.option("--percent", type=click.FloatRange(0, 100), default=100.0, show_default=True)
+@click.option(
+    "--check",
+    type=click.Choice(fleet_faults.CHECKS),
+    default="storage",
+    show_default=True,
+    help="The part of the self-test that they fail.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Chooses which meters.")
+@click.option("--none", "none", is_flag=True, help="No meter fails any more.")
+def say_faults(  # noqa: PLR0913  one parameter an option
+    home: Path, *, version: str, percent: float, check: str, seed: int, none: bool
+) -> None:
+    """Let meters of a fleet fail the self-test of new firmware, for trials.
+
+    It replaces what was said of this version before, and is looked at when a trial begins.
+    """
+    path = home / fleet_faults.FAULTS_FILE
+    FleetConfig.load(home)  # otherwise nobody would ever look there
+    if none:
+        fleet_faults.store(path, ())
+        click.echo("no meter fails any more")
+        return
+    fault = fleet_faults.Fault(version=version, percent=percent, check=check, seed=seed)
+    others = [each for each in fleet_faults.load(path) if each.version != version]
+    fleet_faults.store(path, [fault, *others])
+    which = f"firmware {version}" if version else "any new firmware"
+    click.echo(f"{percent:g} % of the meters fail the check {check} of {which}")
 
 
 @fleet.command("run")

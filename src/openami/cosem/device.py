@@ -6,7 +6,7 @@ the policy's grants mean for one object, `rights` tells.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, runtime_checkable
 
@@ -257,6 +257,57 @@ class AssociationPolicy:
         return any(grant.protection.response_bits & SIGNED for grant in self.grants)
 
 
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Objects that most devices never need: made when one of them is asked for, or all are listed.
+
+    Attributes:
+        names: Octets of their logical names.
+        make: Returns them.
+    """
+
+    names: frozenset[bytes]
+    make: Callable[[], Iterable[InterfaceClass]]
+
+
+class Objects(Mapping[bytes, InterfaceClass]):
+    """The objects of a device by the octets of their logical names."""
+
+    __slots__ = ("_late", "_made")
+
+    def __init__(self, late: Late | None = None) -> None:
+        self._made: dict[bytes, InterfaceClass] = {}
+        self._late = late
+
+    def __getitem__(self, name: bytes) -> InterfaceClass:
+        found = self._made.get(name)
+        if found is None and self._late is not None and name in self._late.names:
+            self._make()
+            found = self._made.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._make()
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        self._make()
+        return len(self._made)
+
+    def add(self, thing: InterfaceClass) -> None:
+        """Take an object; its logical name is its own in this device."""
+        name: Obis = thing.values[1]
+        if (known := self._made.setdefault(name.encode(), thing)) is not thing:
+            raise ValueError(f"{name} is already {known!r}; give the new object another name")
+
+    def _make(self) -> None:
+        late, self._late = self._late, None
+        for each in () if late is None else late.make():
+            self.add(each)
+
+
 class LogicalDevice:
     """Objects under their logical names, and the table of associations.
 
@@ -273,11 +324,12 @@ class LogicalDevice:
         associations: Iterable[AssociationPolicy],
         system_title: bytes = b"",
         sap: int = MANAGEMENT_LOGICAL_DEVICE,
+        late: Late | None = None,
     ) -> None:
         self.system_title = system_title
         self.sap = sap
         self.associations = {policy.client_sap: policy for policy in associations}
-        self._objects: dict[bytes, InterfaceClass] = {}
+        self._objects = Objects(late)
         self._views: dict[int, View] = {}
         for each in objects:
             self.add(each)
@@ -293,9 +345,7 @@ class LogicalDevice:
 
     def add(self, thing: InterfaceClass) -> None:
         """Take an object; its logical name is its own in this device."""
-        name: Obis = thing.values[1]
-        if (known := self._objects.setdefault(name.encode(), thing)) is not thing:
-            raise ValueError(f"{name} is already {known!r}; give the new object another name")
+        self._objects.add(thing)
         self._views.clear()
 
     def view(self, policy: AssociationPolicy) -> View:

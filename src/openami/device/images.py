@@ -28,11 +28,19 @@ IMAGE_BLOCK_OCTETS: Final = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firmware:
-    """The firmware that boot started, and where the next one goes."""
+    """The firmware that boot started, and where the next one goes.
+
+    Attributes:
+        version: As it is shown.
+        signature: Hash of the image.
+        sink: Where images go.
+        is_receiving: Whether a transfer is under way, so that blocks may come to all of a group.
+    """
 
     version: str
-    signature: bytes  # hash of the image
+    signature: bytes
     sink: ImageSink
+    is_receiving: bool = True
 
 
 def receive_images(objects: list[InterfaceClass], firmware: Firmware) -> ImageReceiver:

@@ -88,6 +88,7 @@ class SharedFlash:
                 for payload in payloads:
                     self._restore(payload)
             except StorageError:
+                self._forget_all()
                 self._journal.close()
                 raise
 
@@ -146,13 +147,16 @@ class SharedFlash:
             self._journal.sync()
         self._unsynced.clear()
 
+    def forget_unsynced(self) -> None:
+        """Let a `close` be a power cut: opened again, the flash is as it was durable."""
+        self._unsynced.clear()
+
     def close(self) -> None:
         """Sync and close."""
         try:
             self.sync()
         finally:
-            for page in [*self._own]:
-                self._forget(page)
+            self._forget_all()
             if self._journal is not None:
                 self._journal.close()
 
@@ -168,6 +172,10 @@ class SharedFlash:
         before = self._own.pop(page, None)
         if before is not None and self._alike is not None and page in self._shared:
             self._alike.drop(before)
+
+    def _forget_all(self) -> None:
+        for page in [*self._own]:
+            self._forget(page)
 
     def _program(self, page: int, start: int, part: bytes) -> None:
         before = self._page(page)

@@ -8,6 +8,7 @@ stand once in a journal of all.  Where two devices' pages are equal, memory hold
 import hashlib
 from collections.abc import Collection
 from pathlib import Path
+from threading import RLock
 from typing import Final
 
 from openami.device.journal import Journal, damage_of
@@ -18,7 +19,7 @@ REMEDY: Final = "restore it from a backup: what meters of this fleet received li
 
 
 class SharedOctets:
-    """The journal, and the pages in memory.
+    """The journal, and the pages in memory; devices may be written from several threads at once.
 
     Attributes:
         path: The file; it is made with the first octets.
@@ -31,21 +32,24 @@ class SharedOctets:
         self._held: dict[bytes, bytes] = {}
         self._unsynced = False
         self._pages: dict[bytes, list[bytes | int]] = {}
+        self._lock = RLock()
 
     # In memory --------------------------------------------------------------------------------
 
     def one(self, page: bytes) -> bytes:
         """Return the one object that stands for these octets; give it back with `drop`."""
-        found = self._pages.setdefault(page, [page, 0])
-        found[1] += 1  # type: ignore[operator]  # how many hold it
-        return found[0]  # type: ignore[return-value]
+        with self._lock:
+            found = self._pages.setdefault(page, [page, 0])
+            found[1] += 1  # type: ignore[operator]  # how many hold it
+            return found[0]  # type: ignore[return-value]
 
     def drop(self, page: bytes) -> None:
         """Hold a page no more."""
-        found = self._pages[page]
-        found[1] -= 1  # type: ignore[operator]
-        if not found[1]:
-            del self._pages[page]
+        with self._lock:
+            found = self._pages[page]
+            found[1] -= 1  # type: ignore[operator]
+            if not found[1]:
+                del self._pages[page]
 
     @property
     def pages(self) -> int:
@@ -56,9 +60,10 @@ class SharedOctets:
 
     def name_of(self, octets: bytes) -> bytes | None:
         """Return the SHA-256 of octets that stand here; None if they do not."""
-        self._open()
-        name = hashlib.sha256(octets).digest()
-        return name if name in self._held else None
+        with self._lock:
+            self._open()
+            name = hashlib.sha256(octets).digest()
+            return name if name in self._held else None
 
     def keep(self, octets: bytes) -> bytes:
         """Return the SHA-256 of octets that stand here from now on; durable after `sync`.
@@ -66,13 +71,14 @@ class SharedOctets:
         Raises:
             StorageError: The disk is full, or the file cannot be used.
         """
-        journal = self._open()
-        name = hashlib.sha256(octets).digest()
-        if name not in self._held:
-            journal.append([octets])
-            self._held[name] = octets
-            self._unsynced = True
-        return name
+        with self._lock:
+            journal = self._open()
+            name = hashlib.sha256(octets).digest()
+            if name not in self._held:
+                journal.append([octets])
+                self._held[name] = octets
+                self._unsynced = True
+            return name
 
     def sync(self) -> None:
         """Make what was kept durable.
@@ -80,9 +86,10 @@ class SharedOctets:
         Raises:
             StorageError: The disk refused.
         """
-        if self._unsynced and self._journal is not None:
-            self._journal.sync()
-            self._unsynced = False
+        with self._lock:
+            if self._unsynced and self._journal is not None:
+                self._journal.sync()
+                self._unsynced = False
 
     def octets(self, name: bytes) -> bytes:
         """Return what stands under a SHA-256.
@@ -90,10 +97,11 @@ class SharedOctets:
         Raises:
             StorageError: Nothing does, or the file cannot be used.
         """
-        self._open()
-        if name not in self._held:
-            raise StorageError(f"{self.path} does not hold {name.hex()[:16]}…: {REMEDY}")
-        return self._held[name]
+        with self._lock:
+            self._open()
+            if name not in self._held:
+                raise StorageError(f"{self.path} does not hold {name.hex()[:16]}…: {REMEDY}")
+            return self._held[name]
 
     def leave_out(self, wanted: Collection[bytes]) -> None:
         """Write the file anew with the octets of these SHA-256 alone.
@@ -101,16 +109,19 @@ class SharedOctets:
         Raises:
             StorageError: The disk is full, or the file cannot be used; it is as it was.
         """
-        journal = self._open()
-        held = {name: octets for name, octets in self._held.items() if name in wanted}
-        journal.rewrite(list(held.values()))
-        self._held = held
+        with self._lock:
+            journal = self._open()
+            held = {name: octets for name, octets in self._held.items() if name in wanted}
+            journal.rewrite(list(held.values()))
+            self._held = held
 
     def close(self) -> None:
         """Sync and close; what is asked afterwards opens it again."""
-        journal, self._journal, self._held = self._journal, None, {}
-        if journal is not None:
-            journal.close()
+        with self._lock:
+            journal, self._journal, self._held = self._journal, None, {}
+            self._unsynced = False
+            if journal is not None:
+                journal.close()
 
     def _open(self) -> Journal:
         if self._journal is None:

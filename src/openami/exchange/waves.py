@@ -277,10 +277,12 @@ def decide(plan: Plan, standing: Standing, waves_left: int) -> Decision:
     open_ = sum(n for state, n in standing.states.items() if state not in ENDED)
     doubtful = standing.states.get(MeterState.IN_DOUBT, 0)
     if open_ > doubtful:
-        return Decision(Next.WAIT, f"{open_} meters of the wave are under way")
+        few = "1 meter of the wave is" if open_ == 1 else f"{open_} meters of the wave are"
+        return Decision(Next.WAIT, f"{few} under way")
     if not waves_left:
         if doubtful:  # allowed by the rule; the campaign ends when they are known
-            return Decision(Next.WAIT, f"{doubtful} meters are in doubt")
+            few = "1 meter is" if doubtful == 1 else f"{doubtful} meters are"
+            return Decision(Next.WAIT, f"{few} in doubt")
         return Decision(Next.FINISH, "every meter has come to its end")
     if standing.quiet_s < plan.soak_s:
         left_s = plan.soak_s - standing.quiet_s

@@ -11,26 +11,30 @@ asks it.
 import asyncio
 import logging
 import os
-import resource
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from openami.device.files import SECURE
+from openami.device.images import Firmware
 from openami.device.storage import StorageError
 from openami.exchange.events import EventCode
-from openami.meter import fleet_adopt
 from openami.meter.config import FleetConfig, MeterConfig
 from openami.meter.crystals import EXACT, Crystals
 from openami.meter.fleet_events import EventBuffer
+from openami.meter.fleet_faults import FAULTS_FILE, Faults
+from openami.meter.fleet_files import make_room_for_descriptors, open_files
+from openami.meter.fleet_firmware import FleetFirmware
+from openami.meter.fleet_flash import Factory, Flashes, OwnFlashes
 from openami.meter.fleet_listener import listen_plain
-from openami.meter.fleet_metrology import FleetMetrology, profile_files
-from openami.meter.fleet_profile import ColumnBuffer, ColumnRing, FleetProfile
+from openami.meter.fleet_metrology import FleetMetrology
+from openami.meter.fleet_profile import ColumnBuffer, ColumnRing
 from openami.meter.fleet_records import FleetRecords, MeterState
-from openami.meter.fleet_secure import Worlds
+from openami.meter.fleet_secure import Worlds, leave_factory
 from openami.meter.management import Management, Surroundings
 from openami.meter.metrology import Momentary
 from openami.meter.records import Records
@@ -38,7 +42,7 @@ from openami.meter.replay import ReplayedLoad
 from openami.meter.serving import MeterUplink
 from openami.meter.street import SUPPLY_FILE, Street
 from openami.runtime.clock import MICROSECONDS, Clock, real_us
-from openami.runtime.errors import ConfigurationError, UserError
+from openami.runtime.errors import ConfigurationError
 from openami.runtime.layout import Layout
 from openami.runtime.status import Figures, write_status
 
@@ -50,21 +54,46 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 0.1
 STATUS_S: Final = 1.0
 LOOK_S: Final = 0.2  # how often it is seen who has supply
+UPDATING: Final = 256  # flashes that are open at once beside those that were before
 SPARE_DESCRIPTORS: Final = 64  # beside those of meters
 DIALS_A_SECOND: Final = 100  # at the start, so that handshakes do not all wait for each other
+
+
+class Kept(NamedTuple):
+    """What meters of a fleet share.
+
+    Attributes:
+        records: What managements must not forget.
+        worlds: The secure worlds of those that have one.
+        firmware: What meters run; None where they left no factory with a flash.
+    """
+
+    records: FleetRecords
+    worlds: Worlds
+    firmware: FleetFirmware | None
 
 
 class FleetMeter:
     """One meter of a fleet: the `Instrument` of its own management."""
 
-    __slots__ = ("_clock", "_column", "_load", "_metrology", "management", "meter_id", "uplink")
+    __slots__ = (
+        "_clock",
+        "_column",
+        "_firmware",
+        "_load",
+        "_metrology",
+        "_security",
+        "management",
+        "meter_id",
+        "uplink",
+    )
 
     def __init__(  # noqa: PLR0913  what it is made of
         self,
         config: MeterConfig,
         clock: Clock,
         place: tuple[FleetMetrology, int],
-        kept: tuple[FleetRecords, Worlds],
+        kept: "Kept",
         has_notices: Callable[[int], None],
         *,
         crystal_us: Callable[[], int] | None = None,
@@ -75,7 +104,7 @@ class FleetMeter:
             config: The meter's.
             clock: The calendar.
             place: Its metrology, and its column there.
-            kept: What managements must not forget, and the secure worlds of those that have one.
+            kept: What managements must not forget, and what else is the fleet's.
             has_notices: Told the meter's id when its management has something to tell at once.
             crystal_us: What its clock runs by; None: the calendar.
         """
@@ -84,7 +113,9 @@ class FleetMeter:
         self._clock = clock
         self._metrology, self._column = metrology, column = place
         self._load: ReplayedLoad | None = None
-        records, worlds = kept
+        records, worlds, firmware = kept
+        self._firmware = firmware
+        self._security = None if config.keys is not None else worlds.security(config)
         state = MeterState(records, config.meter_id)
         ring = ColumnRing(metrology.profile, column, metrology.base(column), config.profile_entries)
         self.management = Management(
@@ -105,9 +136,12 @@ class FleetMeter:
                 ),
                 has_notices=partial(has_notices, config.meter_id),
                 crystal_us=crystal_us,
-                security=None if config.keys is not None else worlds.security(config),
+                security=self._security,
+                firmware=None if firmware is None else self._runs,
             ),
         )
+        if firmware is not None:
+            firmware.add(config.meter_id, self)
 
     @property
     def is_attached(self) -> bool:
@@ -134,6 +168,16 @@ class FleetMeter:
         if supplied != self.management.supplied:
             code = EventCode.POWER_RETURNED if supplied else EventCode.POWER_FAILURE
             self.management.log_event(code, now_s, again=True)
+            if supplied and self._firmware is not None:
+                self._firmware.supply_is_back(self.meter_id)
+
+    def restart(self) -> None:
+        """Lose what a reset of management loses; metrology goes on."""
+        self.management.restart()
+        if self._security is not None:
+            self._security.forget()
+        if self.uplink is not None:
+            self.uplink.begin_anew("its firmware starts")
 
     def restore(self) -> None:
         """Let the breaker stand where management wants it."""
@@ -152,6 +196,11 @@ class FleetMeter:
         """
         self.uplink = MeterUplink(self.management)
         await self.uplink.run()
+
+    def _runs(self) -> Firmware:
+        if self._firmware is None:
+            raise TypeError("this meter left no factory")
+        return self._firmware.of(self.meter_id)
 
     def _replaying(self) -> ReplayedLoad:
         config = self.management.config
@@ -177,6 +226,7 @@ class Fleet:
         meters: In the order of the configuration.
         closed: How many intervals were closed since the start.
         records: What their managements must not forget.
+        firmware: What meters run; None where they left no factory with a flash.
         metrologies: One a file of load profiles: meters that joined together.
     """
 
@@ -211,7 +261,8 @@ class Fleet:
         self._looked_s = -LOOK_S
         self._telling: set[int] = set()  # places of meters that have something to tell at once
         home.mkdir(parents=True, exist_ok=True)
-        findings = self._open_files(home, configs)
+        found = open_files(home, configs)
+        self.records, self.metrologies, findings = found
         of = {
             meter_id: (metrology, column)
             for metrology in self.metrologies
@@ -223,8 +274,16 @@ class Fleet:
         def has_notices(meter_id: int) -> None:
             self._telling.add(places[meter_id])
 
-        self._worlds = Worlds(home)
-        kept = self.records, self._worlds
+        factory = Factory(home)
+        self._worlds, self._flashes = Worlds(factory), OwnFlashes(factory)
+        self.firmware: FleetFirmware | None = None
+        if factory.is_there:
+            flashes = Flashes(self._flashes, self._worlds)
+            self.firmware = FleetFirmware(
+                flashes, factory.first(), self.records, Faults(home / FAULTS_FILE)
+            )
+            factory.tidy([config.home / SECURE for config in configs])
+        kept = Kept(self.records, self._worlds, self.firmware)
         for config in configs:
             place = of[config.meter_id]
             crystal_us = crystals.of(config.meter_id, config.seed, config.installed_s, clock.now_us)
@@ -298,6 +357,8 @@ class Fleet:
             log.warning("%s", error)
         for functions in self._acting:
             functions.tick()
+        if self.firmware is not None:
+            self.firmware.step(now_s)
 
     def _look_outside(self) -> None:
         if (without := self._street.changed()) is None:
@@ -322,7 +383,8 @@ class Fleet:
     def descriptors(self) -> int:
         """How many open files it needs: a connection a meter, and a flash where it has one."""
         walled = sum(meter.management.config.keys is None for meter in self.meters)
-        return len(self.meters) + walled + SPARE_DESCRIPTORS
+        received = len(self.records.firmware)
+        return len(self.meters) + max(walled, received) + UPDATING + SPARE_DESCRIPTORS
 
     @property
     def managements(self) -> dict[int, Management]:
@@ -340,6 +402,7 @@ class Fleet:
             "receipts": sum(outbox.receipts for outbox in outboxes),
             "without supply": sum(not meter.management.supplied for meter in self.meters),
             "last gasps": sum(meter.management.notices.gasps for meter in self.meters),
+            "firmware on trial": 0 if self.firmware is None else self.firmware.on_trial,
             "alarm": self._street.failing or next(filter(None, self._failures()), ""),
         }
 
@@ -347,52 +410,14 @@ class Fleet:
         """Sync and close every file."""
         for meter in self.meters:
             meter.management.note_state()
-        self._worlds.close()
+        self._worlds.close_all()
+        self._flashes.close_all()
         closing: list[Callable[[], None]] = [each.profile.close for each in self.metrologies]
         for close in (*closing, self.records.close):
             try:
                 close()
             except StorageError as error:
                 log.error("%s", error)  # noqa: TRY400
-
-    def _open_files(self, home: Path, configs: Sequence[MeterConfig]) -> list[str]:
-        """Open the files of all meters, and make what is missing; return what was damaged."""
-        by_id = {config.meter_id: config for config in configs}
-        profiles: list[FleetProfile] = []
-        findings: list[str] = []
-        paths = profile_files(home)
-        for path in paths:
-            profile, finding = FleetProfile.open(path)
-            profiles += [profile] if profile else []
-            findings += [finding] if finding else []
-        there = {meter_id for profile in profiles for meter_id in profile.ids}
-        new = [config for config in configs if config.meter_id not in there]
-        self.records = FleetRecords.of(
-            home, real_us, event_entries=max(config.event_entries for config in configs)
-        )
-        findings += [self.records.finding] if self.records.finding else []
-        with_files = [config for config in configs if fleet_adopt.has_files(config)]
-        adopted = fleet_adopt.adopt(home, with_files, there, self.records)
-        findings += [finding for found in adopted.values() for finding in found.findings]
-        if new:
-            number = 1 + max((int(path.stem[8:]) for path in paths), default=0)
-            profiles.append(_profile_of(home / f"profile-{number}.blocks", new, adopted))
-        fleet_adopt.remove_files(with_files)
-        self.metrologies = [
-            FleetMetrology(
-                profile,
-                [by_id.get(meter_id) for meter_id in profile.ids],
-                self.records.move_breaker,
-            )
-            for profile in profiles
-            if not by_id.keys().isdisjoint(profile.ids)
-        ]
-        for metrology in self.metrologies:
-            for column, meter_id in enumerate(metrology.profile.ids):
-                for change in self.records.breaker.get(meter_id, ()):
-                    if meter_id in by_id:
-                        metrology.restore(column, change)
-        return findings
 
     def _with_rows(self) -> Iterable[int]:
         """Return the places of meters that have rows to push."""
@@ -408,6 +433,8 @@ class Fleet:
                     yield place
 
     def _failures(self) -> Iterable[str]:
+        if self.firmware is not None:
+            yield self.firmware.failing
         yield from (metrology.failing for metrology in self.metrologies)
         yield from (meter.management.failing for meter in self.meters)
 
@@ -415,21 +442,6 @@ class Fleet:
         for meter in self.meters:
             dialling.append(asyncio.create_task(meter.dial()))
             await asyncio.sleep(1 / DIALS_A_SECOND)
-
-
-def _profile_of(
-    path: Path, configs: Sequence[MeterConfig], adopted: dict[int, fleet_adopt.Found]
-) -> FleetProfile:
-    """Return a new file of profiles; it has its name when all that was adopted is in it."""
-    profile = FleetProfile.make(
-        path.with_name(f"new-{path.name}"),
-        [config.meter_id for config in configs],
-        period_s=configs[0].capture_period_s,
-        capacity=max(config.profile_entries for config in configs),
-    )
-    fleet_adopt.write_intervals(profile, adopted)
-    profile.rename(path)
-    return profile
 
 
 def _refuse_different_periods(configs: Sequence[MeterConfig]) -> None:
@@ -449,31 +461,14 @@ def raise_faults(tasks: Iterable[asyncio.Task[None]]) -> None:
             task.result()
 
 
-def make_room_for_descriptors(needed: int) -> None:
-    """Raise the soft limit of open files to what is needed.
-
-    Raises:
-        UserError: The hard limit is lower, and not ours to raise.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= needed or soft == resource.RLIM_INFINITY:
-        return
-    most = hard if hard == resource.RLIM_INFINITY else max(hard, needed)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
-    except (ValueError, OSError) as error:  # the hard limit is root's to raise
-        raise UserError(
-            f"this fleet needs {needed} open files and the system allows {hard}: "
-            "raise the limit (ulimit -Hn) or carry fewer meters in one process"
-        ) from error
-
-
 async def serve(home: Path, stop: asyncio.Event) -> None:
     """Run the fleet of folder `home`, `var/fleet`, until `stop` is set."""
     layout = Layout(home.parent)
     started_s = time.monotonic()
     found = FleetConfig.load(home)
     configs = [MeterConfig.load(folder) for folder in found.homes]
+    if finding := leave_factory(home, layout.firmware):
+        log.error("%s", finding)
     fleet = Fleet(home, configs, Clock(layout.clock), crystals=found.crystals)
     log.info("fleet of %d meters ready in %.1f s", len(configs), time.monotonic() - started_s)
     if found.plain is None:

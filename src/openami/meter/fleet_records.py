@@ -4,12 +4,13 @@
 ======  =========  ===================================================================
 octets  field      value
 ======  =========  ===================================================================
-1       kind       1 state, 2 counters, 3 event, 4 breaker, 5 supply, 6 alarms
+1       kind       1 state, 2 counters, 3 event, 4 breaker, 5 supply, 6 alarms,
+                   7 firmware
 4       meter      meter id
 n       record     `state.ManagementState`; u64, the first counter that is not reserved (of
                    meter 0: that no meter begins below);
                    u32 time and u16 code; `metrology.BreakerChange`, `SupplyChange`;
-                   `alarms.AlarmRecord`
+                   `alarms.AlarmRecord`; `fleet_firmware.Note`
 ======  =========  ===================================================================
 
 Invocation counters are reserved for all meters together, so that a start costs one fdatasync and
@@ -61,6 +62,7 @@ class Kind(IntEnum):
     BREAKER = 4
     SUPPLY = 5
     ALARMS = 6
+    FIRMWARE = 7
 
 
 class FleetRecords:
@@ -70,6 +72,7 @@ class FleetRecords:
         path: The file.
         finding: A sentence if the journal was damaged.
         states: By meter id.
+        firmware: Notes of `fleet_firmware`, by meter id.
         breaker: By meter id the transitions of breaker and supply, oldest first.  With them a start
             can close again every interval that the profiles have lost.
     """
@@ -97,6 +100,7 @@ class FleetRecords:
         gone = begun and not path.exists()
         self._journal, payloads, self.finding = Journal.open(path)
         self.states: dict[int, ManagementState] = {}
+        self.firmware: dict[int, bytes] = {}
         self.breaker: dict[int, list[Change]] = {}
         self._events: dict[int, EventRing] = {}
         self._alarms: dict[int, AlarmRecord] = {}
@@ -311,6 +315,16 @@ class FleetRecords:
         if durable:
             self.sync()
 
+    def keep_firmware(self, meter_id: int, note: bytes) -> None:
+        """Write down what a meter runs, durably.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        self._append([HEAD.pack(Kind.FIRMWARE, meter_id) + note])
+        self.sync()
+        self.firmware[meter_id] = note
+
     def lost_since(self, meter_id: int) -> int | None:
         """Return since which second a meter's supply is lost, by its event log."""
         ring = self._events.get(meter_id)
@@ -345,6 +359,7 @@ class FleetRecords:
         for meter_id, ring in self._events.items():
             payloads += [HEAD.pack(Kind.EVENT, meter_id) + each for each in ring.payloads]
         payloads += [_alarms_record(meter_id, each) for meter_id, each in self._alarms.items()]
+        payloads += [HEAD.pack(Kind.FIRMWARE, of) + note for of, note in self.firmware.items()]
         for meter_id, changes in self.breaker.items():
             del changes[:-MOST_TRANSITIONS]
             payloads += [_transition(meter_id, each) for each in changes]
@@ -382,6 +397,8 @@ class FleetRecords:
                 self.events(meter_id).restore(body)
             case Kind.ALARMS:
                 self._alarms[meter_id] = AlarmRecord.decode(body)
+            case Kind.FIRMWARE:
+                self.firmware[meter_id] = body
             case Kind.BREAKER:
                 self.breaker.setdefault(meter_id, []).append(BreakerChange.decode(body))
             case Kind.SUPPLY:

@@ -13,37 +13,29 @@ sync.
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from openami.cosem.classes.disconnect import ControlState, Disconnector, Trigger
-from openami.cosem.device import AssociationPolicy, LogicalDevice, PreEstablished
+from openami.cosem.device import Late, LogicalDevice
 from openami.cosem.model import InterfaceClass, Refused
 from openami.cosem.server import ServerConnection
-from openami.cosem.serving.broadcasts import GroupProtector, broadcast_client
 from openami.cosem.serving.watching import SecurityWatch
-from openami.device.images import Firmware, receive_images
+from openami.device.images import FIRMWARE_SIGNATURE, IMAGE_TRANSFER, Firmware, receive_images
 from openami.device.storage import StorageError, set_aside
 from openami.dlms.apdu.codes import ActionResult, DataAccessResult
 from openami.dlms.errors import SecurityError
-from openami.dlms.hls import Mechanism
-from openami.dlms.sap import CLIENT_MANAGEMENT_PROCESS, PUBLIC_CLIENT
 from openami.dlms.security.counters import CounterBlock
 from openami.exchange.events import EventCode
-from openami.exchange.uplink import BROADCAST_CLIENT
+from openami.exchange.uplink import BROADCAST_SETUP
 from openami.meter.alarms import Alarms
+from openami.meter.clients import clients_of, hear_broadcasts, renew_credentials
 from openami.meter.config import KEYS_REMEDY, MeterConfig
 from openami.meter.functions import Functions
 from openami.meter.keys import OwnSecurity, Security
 from openami.meter.metrology import ClosedInterval, Momentary
 from openami.meter.notices import Notices
 from openami.meter.objects import (
-    BROADCAST_GRANTS,
-    MANAGER_GRANTS,
-    PUBLIC_GRANTS,
-    READER_GRANTS,
-    SEALED_CLIENT,
-    SEALED_GRANTS,
     Instrument,
     Sources,
     broadcast_setup,
@@ -61,9 +53,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-READER_CLIENT: Final = 32
 CONTROL_MODE: Final = 4  # remote disconnect and reconnect, local disconnect; no button
 COUNTERS_A_BLOCK: Final = 256
+LATE: Final = frozenset(at.encode() for at in (IMAGE_TRANSFER, FIRMWARE_SIGNATURE, BROADCAST_SETUP))
+"""Objects for whoever brings firmware: most meters of a fleet are asked for none of them."""
 QUIET_S: Final = 60  # calendar seconds in which the same event is logged once
 BREAKER_EVENTS: Final = {
     False: EventCode.DISCONNECTED_REMOTELY,
@@ -79,7 +72,7 @@ class Surroundings:
     real_us: Callable[[], int]
     entropy: Callable[[int], bytes]
     replayed: Callable[[int], str]  # text of the week replayed at a calendar second
-    firmware: Firmware | None = None  # where boot started it from a flash
+    firmware: Callable[[], Firmware] | None = None  # where boot started it from a flash
     security: Security | None = None  # keys behind a wall; without it they are the meter's own
     records: Records | None = None  # where a host keeps them; without it in files of the meter's
     has_notices: Callable[[], None] = lambda: None  # there is something to tell at the next tick
@@ -97,7 +90,8 @@ class Management:
         notices: Last gasp, restoration, alarms.
         alarms: Alarm registers.
         functions: Clock, load limit, tariffs; None before anybody has spoken with the meter.
-        images: Receives firmware, where boot started this from a flash.
+        images: Receives firmware; None before anybody asked for it, and where no boot started this.
+        starts: How often this began, for connections that stood before.
         failing: Why nothing can be pushed now; empty while it can.
         when_settled: Called once, when metrology confirms that the breaker stands as wanted.
     """
@@ -153,13 +147,13 @@ class Management:
         self._last_code = 0
         self._objects: list[InterfaceClass] | None = None
         self._devices: dict[bool, LogicalDevice] = {}  # what the listeners serve, and what not
-        self.images: ImageReceiver | None = None  # made with the objects
+        self._late: list[InterfaceClass] = []
+        self.images: ImageReceiver | None = None
+        self.starts = 1
         self.functions: Functions | None = None  # made with them too, unless there are settings
         self._settings_path = config.home / SETTINGS_FILE
         if self._settings_path.exists():
             self.functions = self._make_functions()
-        if surroundings.firmware is not None:
-            self._objects = self._make_objects()
         self._report_findings()
 
     def _own_security(self) -> OwnSecurity:
@@ -385,59 +379,54 @@ class Management:
             certificates=self._security.certificates,
             alarms=self.alarms.objects(lambda code: self.log_event(code, again=True)),
             calendar_s=lambda: self._around.calendar_us() // MICROSECONDS,
-            firmware=self._around.firmware,
+            firmware=None if self._around.firmware is None else self._around.firmware().version,
         )
-        objects = meter_objects(self.config, sources)
         self._security.when_certified(self._renew_credentials)
-        firmware = self._around.firmware
-        if firmware is not None:
-            objects.append(broadcast_setup(self.config, self._security.group))
-            self.images = receive_images(objects, firmware)
-        return objects
+        return meter_objects(self.config, sources)
+
+    def take_images(self) -> list[InterfaceClass]:
+        """Return the objects for whoever brings firmware, and listen to those who bring it to many.
+
+        They are made once; there are none where no boot started this.
+        """
+        if self._around.firmware is None or self._late:
+            return self._late
+        self._late = [broadcast_setup(self.config, self._security.group)]
+        self.images = receive_images(self._late, self._around.firmware())
+        if (device := self._devices.get(False)) is not None:
+            hear_broadcasts(device, self.config, self._security)
+        return self._late
 
     def _make_device(self, *, plain: bool) -> LogicalDevice:
         """Return what the concentrator's side may associate with, or what the listeners' may."""
         if self._objects is None:
             self._objects = self._make_objects()
-        suite = self._security.ciphering.cipher.keys.suite
-        public = AssociationPolicy(client_sap=PUBLIC_CLIENT, grants=PUBLIC_GRANTS)
-        manager = AssociationPolicy(
-            client_sap=CLIENT_MANAGEMENT_PROCESS,
-            mechanism=Mechanism.HLS_ECDSA if suite else Mechanism.HLS_GMAC,
-            ciphering=self._security.ciphering,
-            credentials=self._security.credentials(),
-            grants=MANAGER_GRANTS,
-        )
-        if plain:
-            third = AssociationPolicy(
-                client_sap=READER_CLIENT,
-                mechanism=Mechanism.LLS,
-                is_password=self._security.is_password,
-                grants=READER_GRANTS,
-            )
-        else:
-            third = AssociationPolicy(
-                client_sap=SEALED_CLIENT,
-                ciphering=self._security.ciphering,
-                grants=SEALED_GRANTS,
-                pre_established=PreEstablished(client_title=self.config.head_end_title),
-            )
-        policies = [public, manager, third]
-        if self.images is not None and not plain:
-            group, head_end = GroupProtector(self._security.group.take), self.config.head_end_title
-            policies.append(broadcast_client(BROADCAST_CLIENT, group, head_end, BROADCAST_GRANTS))
-        return LogicalDevice(
+        firmware = self._around.firmware
+        if firmware is not None and self.images is None and firmware().is_receiving:
+            self.take_images()
+        device = LogicalDevice(
             objects=self._objects,
-            associations=policies,
+            associations=clients_of(self.config, self._security, plain=plain),
             system_title=self.config.title,
+            late=None if firmware is None else Late(LATE, self.take_images),
         )
+        if self.images is not None and not plain:
+            hear_broadcasts(device, self.config, self._security)
+        return device
+
+    def restart(self) -> None:
+        """Begin anew, as after a reset: who was connected has to begin anew, too."""
+        self.note_state()
+        self.starts += 1
+        self.images, self._objects, self._late = None, None, []
+        self._devices.clear()
+        self._last_logged.clear()
+        self.functions = self._make_functions() if self._settings_path.exists() else None
 
     def _renew_credentials(self) -> None:
         """Let the next association of the manager have the certificates as they are now."""
         for device in self._devices.values():
-            held = device.associations[CLIENT_MANAGEMENT_PROCESS]
-            renewed = replace(held, credentials=self._security.credentials())
-            device.associations[CLIENT_MANAGEMENT_PROCESS] = renewed
+            renew_credentials(device, self._security)
 
     def _live(self) -> Momentary:
         shown = self._instrument.momentary()

@@ -86,10 +86,11 @@ class ManagementProcess:
                 real_us=real_us,
                 entropy=os.urandom,
                 replayed=lambda _at_s: self.end.source,
-                firmware=firmware,
+                firmware=None if firmware is None else lambda: firmware,
                 security=None if wall is None else _behind(wall, config),
             ),
         )
+        self.management.take_images()  # an activation goes on, whoever asks
         self.end.bind(self.management)
         self._through = through
         self._called: asyncio.Server | None = None

@@ -38,7 +38,7 @@ from openami.cosem.serving.security_setup import (
     security_setup,
     security_setup_v1,
 )
-from openami.device.images import IMAGE_TRANSFER, Firmware
+from openami.device.images import IMAGE_TRANSFER
 from openami.dlms.apdu.selective import CaptureObject
 from openami.dlms.data import Data as CosemData
 from openami.dlms.data import (
@@ -122,6 +122,9 @@ PUSHED: Final = (
     CaptureObject(class_id=ProfileGeneric.class_id, instance_id=LOAD_PROFILE, attribute_id=2),
 )
 
+MADE_BY: Final = Data(MANUFACTURER, value=VisibleString("OpenAMI"))
+"""All meters of a process have this one: nobody may write it, as no client may write a state."""
+NORMAL: Final = Data(STATUS, value=Unsigned(0))
 UNITS: Final = {"Wh": 30, "W": 27, "V": 35, "A": 33}  # DLMS UA 1000-1, table of units
 FIRMWARE_VERSION: Final = "openami 0.1.0"
 
@@ -155,7 +158,7 @@ class Sources:
     certificates: CertificatePort | None
     alarms: Sequence[InterfaceClass]
     calendar_s: Callable[[], int]
-    firmware: Firmware | None = None
+    firmware: str | None = None  # its version, where boot started it
 
 
 def meter_objects(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
@@ -190,11 +193,11 @@ def broadcast_setup(config: MeterConfig, group: KeyStorePort) -> SecuritySetup:
 def _identity(config: MeterConfig, sources: Sources) -> list[InterfaceClass]:
     source = Data(SOURCE)
     source.bind(Data.value, lambda: VisibleString(sources.replayed()))
-    version = FIRMWARE_VERSION if sources.firmware is None else sources.firmware.version
+    version = FIRMWARE_VERSION if sources.firmware is None else sources.firmware
     return [
         Data(LDN, value=OctetString(config.ldn.encode())),
         Data(SERIAL_NUMBER, value=VisibleString(config.ldn[3:])),
-        Data(MANUFACTURER, value=VisibleString("OpenAMI")),
+        MADE_BY,
         Data(FIRMWARE, value=VisibleString(version)),
         source,
     ]
@@ -290,7 +293,7 @@ def _status(sources: Sources) -> list[InterfaceClass]:
         return Unsigned(sources.last_event())
 
     last_event.bind(Data.value, code)
-    return [Data(STATUS, value=Unsigned(0)), last_event]
+    return [NORMAL, last_event]
 
 
 def _unix_clock(sources: Sources) -> Data:

@@ -54,6 +54,7 @@ class MeterLine:
         except (StorageError, SecurityError) as error:
             problem = f"{management.config.name} serves nobody: {error}"
             raise WireError(problem) from error
+        self._start = management.starts
         self._answers: list[tuple[int, bytes]] = []  # seldom more than one: no deque of 700 octets
         self._timer: asyncio.TimerHandle | None = None
 
@@ -64,6 +65,9 @@ class MeterLine:
         gives it up, and nothing comes back.
         """
         if self._management.notices.dark:
+            return
+        if self._start != self._management.starts:
+            self._wire.close("the meter began anew")
             return
         if source == PUSH_CLIENT and apdu[:1] == bytes((DataNotificationConfirm.TAG,)):
             if not self._plain:
@@ -171,7 +175,7 @@ class MeterUplink:
             )
         self._light: asyncio.Event | None = None
         self._reconnector = Reconnector(config.name, self._dial, random.random, config.backoff)
-        management.notices.on_light = self._begin_anew
+        management.notices.on_light = self.begin_anew
 
     @property
     def is_attached(self) -> bool:
@@ -181,12 +185,12 @@ class MeterUplink:
         """Dial for ever; end by cancelling."""
         await self._reconnector.run(self._attached, self._detached)
 
-    def _begin_anew(self) -> None:
-        """Dial again: what a meter had before the dark it knows no more."""
+    def begin_anew(self, why: str = "the supply is back") -> None:
+        """Dial again: what a meter had before it knows no more."""
         if self._light is not None:
             self._light.set()
         if self._reconnector.wire is not None:
-            self._reconnector.wire.close("the supply is back: the meter begins anew")
+            self._reconnector.wire.close(f"{why}: the meter begins anew")
         self._reconnector.hurry()
 
     async def _dial(self) -> Wire:

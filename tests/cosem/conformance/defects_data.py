@@ -136,7 +136,7 @@ def _seen_twice(self: View) -> Iterator[InterfaceClass]:
 
 
 def _without_saps(subject: Subject, _: pytest.MonkeyPatch) -> None:
-    subject.meter._objects.pop(SAPS.encode())
+    subject.meter._objects._made.pop(SAPS.encode())
 
 
 def _other_name(subject: Subject, _: pytest.MonkeyPatch) -> None:

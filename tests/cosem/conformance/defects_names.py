@@ -75,7 +75,7 @@ def named(case: str, what: str, damage: Damage) -> Defect:
 
 
 def _lacks_ldn(subject: Subject, _: pytest.MonkeyPatch) -> None:
-    subject.meter._objects.pop(LDN.encode())
+    subject.meter._objects._made.pop(LDN.encode())
 
 
 def _other_rights(_: Subject, monkeypatch: pytest.MonkeyPatch) -> None:

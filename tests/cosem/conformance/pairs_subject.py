@@ -86,7 +86,7 @@ def signing_subject() -> Subject:
     """A meter of suite 1 whose policy asks for signatures both ways, and says so."""
     meter = meter_of(SUITE_1)
     meter.store.activate(meter.ciphering.policy | SIGNATURES)
-    meter._objects.pop(SECURITY_SETUP.encode())  # version 0 cannot say such a policy
+    meter._objects._made.pop(SECURITY_SETUP.encode())  # version 0 cannot say such a policy
     return Subject(meter=meter, declare=lambda found, _: declaration_of(found, SUITE_1))
 
 
