@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from chain import until
-from concentrator.booted import CRASH, HANG, bad_image, booted
+from chain import CONCENTRATOR, until
+from concentrator.booted import CRASH, HANG, Booted, bad_image, booted
 from loops import in_loop
 from openami.cli.concentrator import concentrator
 from openami.concentrator.own.banks import open_flash
@@ -18,9 +18,11 @@ from openami.cosem.classes.measurement import Data
 from openami.cosem.refusals import AccessError
 from openami.device.images import FIRMWARE_SIGNATURE
 from openami.dlms.data import DoubleLongUnsigned
+from openami.exchange.field import NoticeCode
 from openami.firmware.bank import Bank
 from openami.firmware.state import UpdateState
 from openami.runtime.errors import UserError
+from openami.store import field, outages
 
 pytestmark = pytest.mark.faults
 
@@ -59,6 +61,15 @@ async def test_an_update_over_the_uplink_loses_nothing_that_meters_push(
         with pytest.raises(AccessError):  # nothing else can be written
             await session.run(client.set(Data.value, DoubleLongUnsigned(0), at=firmware_state(0)))
         assert status.name == "ACTIVATION_SUCCESSFUL"
+        await until(lambda: NoticeCode.FIRMWARE_CONFIRMED in told(found))
+        codes = told(found)  # that it goes was known before it was gone
+        assert codes.index(NoticeCode.RESTARTING) < codes.index(NoticeCode.STOPPED)
+        assert outages.open_outages(found.chain.engine) == []
+
+
+def told(found: Booted) -> list[int]:
+    """Return the codes of what the head-end was told, in order."""
+    return [n.code for n in reversed(field.notices(found.chain.engine, CONCENTRATOR))]
 
 
 @pytest.mark.long
@@ -80,6 +91,7 @@ async def test_firmware_that_crashes_is_left_and_a_running_concentrator_is_not_w
         await until(lambda: found.figures.get("firmware problem") == "not-confirmed")
         await found.says("0.1.0+0 in bank A")
         assert found.state.counter == 1
+        await until(lambda: NoticeCode.FIRMWARE_CRASHED in told(found))
 
 
 @pytest.mark.long
@@ -91,6 +103,7 @@ async def test_firmware_that_hangs_or_has_no_uplink_is_left(tmp_path: Path) -> N
         await until(lambda: found.figures.get("firmware problem") == "not-confirmed")
         await found.says("0.1.0+0 in bank A")
         await until(lambda: found.chain.headend.uplinks.up == 1)
+        await until(lambda: NoticeCode.FIRMWARE_HUNG in told(found))
 
         await found.send(found.image("0.2.0", 2))
         await found.chain.headend_ends()  # the uplink was there before, and does not come back

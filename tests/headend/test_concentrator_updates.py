@@ -131,6 +131,79 @@ def test_kinds_of_releases_are_kept_apart(chain: Chain, tmp_path: Path) -> None:
     assert f"known are {REGION}" in update
 
 
+NORTH, SOUTH, EAST = (b"OAM" + n.to_bytes(5) for n in (1, 2, 3))
+
+
+def states(chain: Chain) -> dict[bytes, tuple[MeterState, str]]:
+    return {row.title: (row.state, row.note) for row in store.updates(chain.engine)}
+
+
+def turns(chain: Chain) -> list[bytes]:
+    return [row.title for row in store.in_turn(store.updates(chain.engine, only_open=True))]
+
+
+def goes(chain: Chain, title: bytes, *path: MeterState) -> None:
+    for state in path:
+        found = next(row for row in store.updates(chain.engine) if row.title == title)
+        assert store.advance(chain.engine, found, state, "")
+
+
+def test_of_those_that_are_wanted_together_one_goes_after_the_other(chain: Chain) -> None:
+    store.want_each(chain.engine, [SOUTH, NORTH, EAST], "0" * 64, by="ann", why="leap second")
+    store.want(chain.engine, CONCENTRATOR, "0" * 64, by="ann", why="by itself")
+    assert turns(chain) == [SOUTH, CONCENTRATOR]
+    goes(chain, SOUTH, S.TRANSFERRING, S.ACTIVATING, S.TRIAL)
+    assert turns(chain) == [SOUTH, CONCENTRATOR]
+    goes(chain, SOUTH, S.IN_DOUBT)  # nobody knows yet: nobody goes on
+    assert turns(chain) == [SOUTH, CONCENTRATOR]
+    goes(chain, SOUTH, S.CONFIRMED)
+    assert turns(chain) == [NORTH, CONCENTRATOR]
+    goes(chain, NORTH, S.SKIPPED)  # it runs it already, or was cancelled
+    assert turns(chain) == [EAST, CONCENTRATOR]
+
+
+@pytest.mark.parametrize("end", [S.REVERTED, S.FAILED])
+def test_the_first_that_comes_to_nothing_good_ends_it(chain: Chain, end: MeterState) -> None:
+    store.want_each(chain.engine, [SOUTH, NORTH, EAST], "0" * 64, by="ann", why="leap second")
+    store.want(chain.engine, CONCENTRATOR, "0" * 64, by="ann", why="by itself")
+    goes(chain, SOUTH, S.TRANSFERRING, S.ACTIVATING, S.TRIAL, S.CONFIRMED)
+    goes(chain, NORTH, S.TRANSFERRING, S.ACTIVATING, S.TRIAL, end)
+    assert turns(chain) == [CONCENTRATOR]
+    found = states(chain)
+    assert found[EAST] == (S.SKIPPED, f"not begun: {NORTH.hex().upper()} is {end.value}")
+    assert (found[SOUTH][0], found[CONCENTRATOR][0]) == (S.CONFIRMED, S.PLANNED)
+    store.want_each(chain.engine, [NORTH, EAST], "1" * 64, by="ann", why="a better one")
+    assert turns(chain) == [NORTH, CONCENTRATOR]
+
+
+def test_where_one_is_under_way_nothing_is_wanted_of_any(chain: Chain) -> None:
+    store.want(chain.engine, NORTH, "0" * 64, by="ann", why="leap second")
+    with pytest.raises(UserError, match=f"{NORTH.hex().upper()} is under way"):
+        store.want_each(chain.engine, [SOUTH, NORTH], "1" * 64, by="bob", why="leap second")
+    assert set(states(chain)) == {NORTH}
+
+
+def test_several_are_asked_for_by_one_command(chain: Chain, tmp_path: Path) -> None:
+    home = ("--home", chain.layout.headend)
+    ours = file_of(tmp_path, image("1.1.0", 2).encode(), KEY)
+    update = ("headend", "concentrator", "update", *home, *ours)
+    assert "name concentrators, or give --all" in refused(update)
+    assert "--all names all already" in refused((*update, "--all", REGION))
+    twice = refused((*update, REGION, CONCENTRATOR.hex()))
+    assert "is named twice" in twice
+    for title in (NORTH, CONCENTRATOR):
+        store.adopt(chain.engine, WrappedKeys(title=title, guek=b"1", gak=b"2"))
+    words = [str(word) for word in (*update, NORTH.hex(), REGION)]
+    done = CliRunner().invoke(openami, words)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("is to run 1.1.0") == 2
+    assert turns(chain) == [NORTH]
+    goes(chain, NORTH, S.TRANSFERRING, S.ACTIVATING, S.REVERTED)
+    words = [str(word) for word in (*update, "--follow", NORTH.hex(), SOUTH.hex())]
+    assert "are not here" in str(CliRunner().invoke(openami, words).exception)
+    assert states(chain)[NORTH][0] is S.REVERTED  # nothing was asked for
+
+
 def test_one_update_at_a_time_and_what_was_told_to_start_is_not_cancelled(
     chain: Chain,
 ) -> None:
@@ -172,3 +245,18 @@ def test_counters_are_given_once_and_never_below_what_the_concentrator_took(chai
         store.reserve(engine, CONCENTRATOR, 2**32 - 5, 10)
     assert store.rewrap(engine, lambda octets: b"x" * 24 if octets[:1] == b"e" else None) == 1
     assert store.keys_of(engine, CONCENTRATOR).guek == b"x" * 24
+
+
+def test_keys_of_concentrators_are_counted_with_the_others(chain: Chain) -> None:
+    def counted() -> dict[str, int]:
+        words = ["headend", "keystore", "status", "--home", str(chain.layout.headend), "--json"]
+        found: dict[str, int] = json.loads(CliRunner().invoke(openami, words).output)
+        return found
+
+    (place, before), *_ = counted().items()
+    file = chain.layout.concentrator(REGION) / "keys.json"
+    words = ["headend", "concentrator", "adopt", "--home", str(chain.layout.headend), str(file)]
+    assert CliRunner().invoke(openami, words).exit_code == 0
+    assert counted() == {place: before + 2}
+    store.adopt(chain.engine, WrappedKeys(title=NORTH, guek=b"1", gak=b"2"))
+    assert counted() == {place: before + 2, "none of them": 2}

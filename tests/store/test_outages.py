@@ -3,15 +3,18 @@
 
 import json
 
+import pytest
 from sqlalchemy import Engine, event
 
 from blackout import NORTH, REAL0, S, Street, meter
 from openami.exchange.events import EventCode
+from openami.exchange.field import Notice, NoticeCode
 from openami.exchange.reliability import indices
 from openami.exchange.supply import Evidence, Scope
 from openami.headend.config import OutageSettings
 from openami.headend.judging import Bench
-from openami.store import eventbook, live, outages, publishing, registry, supply
+from openami.runtime.clock import from_us
+from openami.store import eventbook, field, live, outages, publishing, registry, supply
 from openami.store.supply import UplinkState
 
 
@@ -162,6 +165,31 @@ def test_a_concentrator_that_is_away_is_no_outage_of_supply(engine: Engine) -> N
     uplink(up=True)
     street.sit()
     assert street.open() == {}
+
+
+@pytest.mark.parametrize(
+    ("last", "opens_after_s"),
+    [(NoticeCode.RESTARTING, 60.0), (NoticeCode.STARTED, 5.0), (None, 5.0)],
+)
+def test_a_concentrator_that_told_of_a_new_start_is_waited_for(
+    engine: Engine, last: NoticeCode | None, opens_after_s: float
+) -> None:
+    street = Street.of_new_meters(engine, 16)
+    codes = [] if last is None else [NoticeCode.RESTARTING, last]
+    notices = [
+        Notice(number=n, at=from_us(REAL0 + n * S), code=int(code))
+        for n, code in enumerate(codes, 1)
+    ]
+    field.store(engine, [field.Said(NORTH, notices, REAL0)])
+    state = UplinkState(
+        concentrator=NORTH, up=False, worker="w", since_us=street.now_us, since_real_us=REAL0
+    )
+    supply.set_uplinks(engine, [state])
+    street.sit(opens_after_s - 0.5)
+    assert street.open() == {}
+    street.sit(1.0)
+    (away,) = outages.open_outages(engine)
+    assert (away.scope, away.place) == (Scope.CONCENTRATOR, "north")
 
 
 def test_an_uplink_at_another_worker_is_not_lost(engine: Engine) -> None:

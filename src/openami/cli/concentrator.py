@@ -9,10 +9,13 @@ import click
 from openami.cli.image_files import octets_of
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.installing import install_image
+from openami.concentrator.module import boots, from_factory
 from openami.concentrator.module import serve as serve_booted
 from openami.concentrator.process import serve
 from openami.concentrator.standing import Standing, stand
+from openami.device.factory import is_made
 from openami.exchange.field import notice_text
+from openami.runtime.errors import UserError
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
 from openami.runtime.status import Figures
@@ -34,9 +37,31 @@ def concentrator() -> None:
 @home_option
 @click.option("--verbose", is_flag=True, help="Log every connection.")
 def run(home: Path, *, verbose: bool) -> None:
-    """Run one concentrator until SIGTERM."""
+    """Run one concentrator until SIGTERM.
+
+    Where its flash was made, that is what `boot` does; else the installed package
+    (config.toml, [firmware] launcher).
+    """
     set_up_logs(verbose=verbose)
-    run_until_stopped(lambda stop: serve(home.resolve(), stop))
+    found = ConcentratorConfig.load(home.resolve())
+    running = serve_booted if boots(found) else serve
+    run_until_stopped(lambda stop: running(home.resolve(), stop))
+
+
+@concentrator.command()
+@home_option
+def make(home: Path) -> None:
+    """Make the concentrator's flash, with its first firmware; the next start runs that.
+
+    From the folder `firmware/concentrator` beside `concentrators`, as its vendor delivers it, or
+    with a key for development.
+    """
+    set_up_logs()
+    config = ConcentratorConfig.load(home.resolve())
+    if is_made(config.home):
+        raise UserError(f"{config.name} has its flash already: bring firmware with `install`")
+    from_factory(config)
+    click.echo(f"{config.name} runs its firmware from the next start on")
 
 
 @concentrator.command()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from sqlalchemy import Engine
 
 from openami.access.accounts import record
 from openami.access.custody import Custody
@@ -77,8 +78,9 @@ def adopt(*, home: Path, file: Path) -> None:
 @click.option("-k", "--key", "keys", type=FILE, multiple=True, required=True, help="Trusted key.")
 @click.option("--counter", type=NUMBER, help="Refuse an image with a lower security counter.")
 @click.option("--follow", is_flag=True, help="Wait until it is over; status 1 if it did not work.")
+@click.option("--all", "everybody", is_flag=True, help="All that are known, by name.")
 @_REASON
-@_WHICH
+@click.argument("which", metavar="[CONCENTRATOR]...", nargs=-1)
 def update(  # noqa: PLR0913  one for each option
     *,
     home: Path,
@@ -86,32 +88,44 @@ def update(  # noqa: PLR0913  one for each option
     keys: tuple[Path, ...],
     counter: int | None,
     follow: bool,
+    everybody: bool,
     reason: str,
-    which: str,
+    which: tuple[str, ...],
 ) -> int:
-    """Verify an image against trusted keys, and bring it to a concentrator."""
-    title = _title(home, which)
+    """Verify an image against trusted keys, and bring it to concentrators.
+
+    One begins when the one before it runs the image for good, or is cancelled; the first that does
+    not come to that ends it.
+    """
+    titles = _titles(home, which, everybody=everybody)
     release, octets = _release(file, keys, counter)
     login = getpass.getuser()
     with opened(home) as engine:
-        store.keys_of(engine, title)
+        for title in titles:
+            store.keys_of(engine, title)
         releases.add(engine, release, octets)
-        store.want(engine, title, release.release_id, by=login, why=reason)
-        subject = f"{title.hex().upper()} {release.version}: {reason}"
-        record(engine, login, "concentrator.update", subject)
-        click.echo(f"concentrator {title.hex().upper()} is to run {release.version}")
-        if not follow:
-            return int(ExitCode.DONE)
-        said = ""
-        while True:
-            found = next(row for row in store.updates(engine) if row.title == title)
-            if (line := _line(found)) != said:
+        store.want_each(engine, titles, release.release_id, by=login, why=reason)
+        for title in titles:
+            subject = f"{title.hex().upper()} {release.version}: {reason}"
+            record(engine, login, "concentrator.update", subject)
+            click.echo(f"concentrator {title.hex().upper()} is to run {release.version}")
+        return int(_followed(engine, titles) if follow else ExitCode.DONE)
+
+
+def _followed(engine: Engine, titles: list[bytes]) -> ExitCode:
+    """Print what becomes of updates until all are over; tell whether all did well."""
+    said: dict[bytes, str] = {}
+    while True:
+        rows = {row.title: row for row in store.updates(engine)}
+        found = [rows[title] for title in titles]
+        for row in found:
+            if (line := _line(row)) != said.get(row.title):
                 click.echo(line)
-                said = line
-            if found.state in ENDED:
-                good = found.state in {MeterState.CONFIRMED, MeterState.SKIPPED}
-                return int(ExitCode.DONE if good else ExitCode.REFUSED)
-            time.sleep(LOOK_S)
+                said[row.title] = line
+        if all(row.state in ENDED for row in found):
+            stopped = any(row.state not in store.GOOD for row in found)
+            return ExitCode.REFUSED if stopped else ExitCode.DONE
+        time.sleep(LOOK_S)
 
 
 @concentrator.command()
@@ -178,6 +192,21 @@ def _title(home: Path, which: str) -> bytes:
         f"no concentrator is called {which!r}: known are {known}; or give its title in hex",
         ExitCode.ASKED_WRONGLY,
     )
+
+
+def _titles(home: Path, which: tuple[str, ...], *, everybody: bool) -> list[bytes]:
+    """Return the titles of those that are named, in their order, or of all by name."""
+    if bool(which) == everybody:
+        sentence = "name concentrators, or give --all" if not which else "--all names all already"
+        raise UserError(sentence, ExitCode.ASKED_WRONGLY)
+    if everybody:
+        places = load_shipment(HeadEndConfig.load(home.resolve()).shipment).places
+        return [title for title, _ in sorted(places.items(), key=lambda each: each[1].name)]
+    titles = [_title(home, each) for each in which]
+    twice = next((each for n, each in enumerate(which) if titles[n] in titles[:n]), None)
+    if twice is not None:
+        raise UserError(f"{twice} is named twice: name it once", ExitCode.ASKED_WRONGLY)
+    return titles
 
 
 def _release(file: Path, keys: tuple[Path, ...], counter: int | None) -> tuple[Release, bytes]:

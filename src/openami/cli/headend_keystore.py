@@ -38,7 +38,7 @@ def create(*, home: Path) -> None:
 @HOME_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(*, home: Path, as_json: bool) -> int:
-    """Count the keys of meters by the key-encryption key that opens them."""
+    """Count the keys of meters, groups and concentrators by what opens them."""
     places = HeadEndConfig.load(home.resolve()).keystore
     with opened(home) as engine:
         found = _count(engine, places)
@@ -71,6 +71,7 @@ def _count(engine: Engine, places: Places) -> dict[str, int]:
     wrapped = [key.wrapped for key in registry.keys(engine)]
     for group in broadcasts.known_groups(engine):
         wrapped += [group.encryption, group.authentication]
+    wrapped += concentrator_devices.wrapped_keys(engine)
     for octets in wrapped:
         for place, keeper in keepers:
             try:

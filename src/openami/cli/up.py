@@ -30,6 +30,8 @@ from openami.access.accounts import create_first_accounts
 from openami.cli.certifying import certifier
 from openami.cli.ranges import FiniteRange
 from openami.cli.status_line import calendar_text, silent, status_line
+from openami.concentrator.config import ConcentratorConfig
+from openami.concentrator.module import from_factory
 from openami.headend.config import HeadEndConfig
 from openami.headend.pairs import believing
 from openami.headend.registry_import import import_shipment, load_shipment
@@ -114,6 +116,11 @@ PLAIN_S: Final = 10  # without a terminal, a status line this often
     is_flag=True,
     help="Open the full meter's plain wrapper listener on loopback, for tools and peers.",
 )
+@click.option(
+    "--boot-concentrators",
+    is_flag=True,
+    help="Give concentrators firmware that can be updated; they keep it at later starts.",
+)
 def up(  # noqa: PLR0913  one parameter an option
     *,
     var: Path,
@@ -127,6 +134,7 @@ def up(  # noqa: PLR0913  one parameter an option
     suite: int | None,
     drift_ppm: float | None,
     listen_plain: bool,
+    boot_concentrators: bool,
 ) -> None:
     """Run a whole AMI on this machine until Ctrl-C."""
     layout = Layout(var.resolve())
@@ -145,6 +153,9 @@ def up(  # noqa: PLR0913  one parameter an option
         plan = plan_for(layout, wishes, history_days)
         prepare(layout, plan, console)
         refuse_taken_ports(plan)
+        if boot_concentrators:
+            for region in plan.regions:
+                from_factory(ConcentratorConfig.load(layout.concentrator(region)))
         owner = CalendarOwner(layout.clock, layout.run / "clock.beat")
         owner.start(first_us=plan.installed_us + history_days * DAY_US, speed=speed)
         try:

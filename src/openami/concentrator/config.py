@@ -3,16 +3,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from openami.concentrator.journal import MOST_OCTETS
 from openami.concentrator.lines.config import LineConfig
 from openami.concentrator.own.banks import BANK_OCTETS, LEAST_BANK_OCTETS, MOST_BANK_OCTETS
 from openami.firmware.flash import PAGE_OCTETS
-from openami.runtime.config import ConfigFile
+from openami.runtime.config import ConfigFile, Table
 from openami.transport.doors import Network, doors_of
 from openami.transport.tls import TlsIdentity
 from openami.transport.url import Url
+
+AUTO: Final = "auto"
+ALWAYS: Final = "always"
+NEVER: Final = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,7 @@ class ConcentratorConfig:
     own_listen: Url | None = None  # for tools
     lines: tuple[LineConfig, ...] = ()  # HDLC lines
     bank_octets: int = BANK_OCTETS  # of each bank of firmware, when the flash is made
+    launcher: str = AUTO  # what `openami concentrator run` runs (`boots`)
     trial_s: float = 120.0  # in which firmware on trial has to show that it works
 
     @classmethod
@@ -99,7 +104,15 @@ class ConcentratorConfig:
             own_listen=Url.of(own, "listen") if own.text("listen", "") else None,
             bank_octets=bank_octets,
             trial_s=firmware.number("trial_s", 120.0),
+            launcher=_launcher(firmware),
             lines=tuple(LineConfig.of(*each) for each in file.group("line").items()),
         )
         file.refuse_unknown()
         return config
+
+
+def _launcher(table: Table) -> str:
+    found = table.text("launcher", AUTO)
+    if found not in {AUTO, ALWAYS, NEVER}:
+        raise table.refused("launcher", f'"{AUTO}", "{ALWAYS}" or "{NEVER}"')
+    return found

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from openami.concentrator.config import ConcentratorConfig
+from openami.concentrator.config import ALWAYS, AUTO, ConcentratorConfig
 from openami.concentrator.own.banks import KIND, open_flash
+from openami.concentrator.own.firmware import note_left
 from openami.device import factory, power, sealed
 from openami.device.alone import alone
 from openami.device.boothost import decide
@@ -95,6 +96,15 @@ def from_factory(config: ConcentratorConfig) -> None:
         log.warning("%s was made with development keys from %s", config.name, folder)
 
 
+def boots(config: ConcentratorConfig) -> bool:
+    """Tell whether the firmware in the flash is to run, and not the installed package.
+
+    Where there is a flash, it is: what somebody installed there must not lie unused beside a
+    package that nobody verified.
+    """
+    return config.launcher == ALWAYS or (config.launcher == AUTO and factory.is_made(config.home))
+
+
 def start(home: Path, rom_digest: bytes) -> Started:
     """Decide what runs, once; what it decides is durable when it returns.
 
@@ -149,11 +159,13 @@ class Module(Child):
 
     config: ConcentratorConfig = field(kw_only=True)
     record: Handover | None = None
+    _hung: bool = False  # the program that ended last, as the watchdog saw it
+    _ended: str = ""  # how it ended
     _asked_for_start: bool = False  # the program that ended last, as after an activation
 
     async def run_once(self, stop: asyncio.Event) -> int:
         """Verify, seal and run an image; return its exit status."""
-        self.record = None
+        before, self.record = self.record, None
         home = self.config.home
         measured = await asyncio.to_thread(rom.measure, rom.libraries())
         try:
@@ -162,6 +174,7 @@ class Module(Child):
             self._asked_for_start = False
             raise
         self.record = started.record
+        await asyncio.to_thread(self._note_left, before, started.record)
         image = sealed.seal(self.program.name, started.program)
         record = sealed.seal("record", started.record.encode())
         try:
@@ -176,9 +189,25 @@ class Module(Child):
             os.close(image)
             os.close(record)
         self._asked_for_start = status == ExitCode.RESTART
+        self._ended = f"it ended with status {status}"
         if started.record.trial and status == ExitCode.ASKED_WRONGLY:
             return ExitCode.REFUSED  # what was confirmed may understand its configuration
         return status
+
+    def _note_left(self, before: Handover | None, now: Handover) -> None:
+        """Keep how firmware on trial ended that is left now, for the program to tell.
+
+        What failed a check has told that itself, and asked for the new start.
+        """
+        hung, self._hung = self._hung, False
+        if before is None or not before.trial or now.bank == before.bank or self._asked_for_start:
+            return
+        how = f"it said nothing for {self.watchdog_s:g} s" if hung else self._ended
+        version = next(c.version for c in before.components if c.kind == CONCENTRATOR_SW_TYPE)
+        try:
+            note_left(self.config.home, version, how, hung=hung)
+        except UserError as error:
+            log.warning("how firmware on trial ended is not kept: %s", error)
 
     async def _watched(self, stop: asyncio.Event) -> int:
         """Run the program until it ends, `stop`, or the watchdog barks."""
@@ -188,6 +217,7 @@ class Module(Child):
         while not running.done() and not stop.is_set():
             if self._hangs(began_s):
                 log.error("the firmware on trial says nothing for %g s: reset", self.watchdog_s)
+                self._hung = True
                 break
             await asyncio.wait(
                 {running, stopping}, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED

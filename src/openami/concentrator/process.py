@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 STATUS_S: Final = 1.0
 FIRMWARE_S: Final = 0.2
 ANSWER_S: Final = 0.3
+FAREWELL_S: Final = 2.0  # in which the head-end may confirm that it knows of a new start
 THIS_HOST: Final = HostClock(real_us, lambda: time.monotonic_ns() // 1000, hostclock.is_kept)
 TOOLS: Final = Expected(roles=frozenset({Role.CLIENT, Role.HEAD_END}))
 
@@ -229,6 +230,10 @@ class Concentrator:
     async def _follow_firmware(self, stop: asyncio.Event) -> None:
         """Keep trial and image transfer going; end the process where a new start is wanted."""
         own, images = self.firmware, self.own.images
+        if own is not None:
+            await self.registry.flush()
+            if not self.registry.failing:
+                own.noted()
         while own is not None:
             own.tick(time.monotonic())
             now_us = round(time.monotonic() * 1e6)
@@ -236,9 +241,19 @@ class Concentrator:
                 images.tick(now_us)
             if own.restarting:
                 await asyncio.sleep(ANSWER_S)  # whoever asked for it hears so
+                await self._say_restart()
                 stop.set()
             await asyncio.sleep(FIRMWARE_S)
         await asyncio.Event().wait()
+
+    async def _say_restart(self) -> None:
+        """Tell the head-end that a new start is meant, so that it waits before it looks for us."""
+        number = self.registry.note(NoticeCode.RESTARTING, self.time.now())
+        self.uplink.speak_now()
+        for _ in range(round(FAREWELL_S / FIRMWARE_S)):
+            if not (self.uplink.is_up and self.registry.waits(number)):
+                break
+            await asyncio.sleep(FIRMWARE_S)
 
     def _sources(self) -> Sources:
         def notices(newest: int) -> list[Notice]:

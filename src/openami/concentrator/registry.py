@@ -167,14 +167,14 @@ class Registry:
 
     # Notices ----------------------------------------------------------------------------------
 
-    def note(self, code: NoticeCode, now: datetime, title: bytes = b"", text: str = "") -> None:
-        """Keep a notice until the head-end has confirmed it.
+    def note(self, code: NoticeCode, now: datetime, title: bytes = b"", text: str = "") -> int:
+        """Keep a notice until the head-end has confirmed it; return its number.
 
         Of too many the oldest are dropped, and a notice says so.
         """
         if len(self._untold) >= UNTOLD_MOST:
             self._drop(len(self._untold) - UNTOLD_MOST + DROPPED_AT_ONCE, now)
-        self._keep(code, now, title, text)
+        return self._keep(code, now, title, text)
 
     def _drop(self, count: int, now: datetime) -> None:
         gone = [self._untold.popleft() for _ in range(count)]
@@ -186,11 +186,16 @@ class Registry:
         text = f"{count} notices, {span}; {self.dropped} since the start"
         self._keep(NoticeCode.NOTICES_DROPPED, now, b"", text)
 
-    def _keep(self, code: NoticeCode, now: datetime, title: bytes, text: str) -> None:
+    def _keep(self, code: NoticeCode, now: datetime, title: bytes, text: str) -> int:
         notice = Notice(number=self._next, at=now, code=int(code), title=title, text=text)
         self._next += 1
         self._untold.append(notice)
         self._writes.notices.append(notice)
+        return notice.number
+
+    def waits(self, number: int) -> bool:
+        """Tell whether the head-end has not confirmed a notice yet."""
+        return any(notice.number == number for notice in self._untold)
 
     def untold(self, most: int) -> list[Notice]:
         """Return the oldest notices that the head-end has not confirmed."""

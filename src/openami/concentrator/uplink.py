@@ -212,6 +212,10 @@ class Uplink:
         for apdu in self._words.due():
             self.send(MANAGEMENT_SERVER, PUSH_CLIENT, apdu)
 
+    def speak_now(self) -> None:
+        """Say what there is to say at once, and not at the next look."""
+        self._wake.set()
+
     def _for_us(self, source: int, destination: int, apdu: bytes) -> None:
         """Take a frame for the concentrator itself: a confirm of what it said, or an order."""
         if source == PUSH_CLIENT and apdu[:1] == bytes((DataNotificationConfirm.TAG,)):

@@ -61,6 +61,7 @@ class NoticeCode(IntEnum):
     STOPPED = 2
     METER_FOUND = 3
     NOTICES_DROPPED = 4
+    RESTARTING = 5
     QUOTA_FULL = 10
     QUOTA_FREE = 11
     JOURNAL_FULL = 12
@@ -80,6 +81,8 @@ class NoticeCode(IntEnum):
     COUNTERS_WRITTEN_AGAIN = 35
     FIRMWARE_CONFIRMED = 40
     FIRMWARE_REJECTED = 41
+    FIRMWARE_CRASHED = 42
+    FIRMWARE_HUNG = 43
     CLOCK_OFF = 50
     CLOCK_WELL = 51
     HEAD_END_CLOCK_SET = 52
@@ -89,6 +92,7 @@ NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
     NoticeCode.STARTED: "the concentrator started",
     NoticeCode.STOPPED: "the concentrator was stopped in order",
     NoticeCode.METER_FOUND: "a meter was seen for the first time",
+    NoticeCode.RESTARTING: "the concentrator starts anew for its firmware, and comes back",
     NoticeCode.NOTICES_DROPPED: "too many notices waited for the head-end; the oldest are gone",
     NoticeCode.QUOTA_FULL: "the meter's quota in the journal is used up; it keeps its readings",
     NoticeCode.QUOTA_FREE: "the meter's quota has room again",
@@ -109,6 +113,8 @@ NOTICE_TEXT: Final[dict[NoticeCode, str]] = {
     NoticeCode.COUNTERS_WRITTEN_AGAIN: "counters of its own keys are written again",
     NoticeCode.FIRMWARE_CONFIRMED: "the concentrator's new firmware works and stays",
     NoticeCode.FIRMWARE_REJECTED: "the concentrator's new firmware failed a check and is left",
+    NoticeCode.FIRMWARE_CRASHED: "the concentrator's new firmware ended on trial and is left",
+    NoticeCode.FIRMWARE_HUNG: "the concentrator's new firmware said nothing on trial and is left",
     NoticeCode.CLOCK_OFF: "the clock of the concentrator's host is not the head-end's",
     NoticeCode.CLOCK_WELL: "the clock of the concentrator's host is the head-end's again",
     NoticeCode.HEAD_END_CLOCK_SET: "the head-end's clock jumped, as the concentrator sees it",

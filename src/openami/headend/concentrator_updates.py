@@ -3,8 +3,9 @@
 
 States, proofs and requests are those of meters in a campaign (`exchange.campaign`, `firmware`):
 which blocks it has is asked at the concentrator, an activation is durable before it is sent, and
-what came of it is read back.  The head-end that has the uplink does it, nobody else can.  Waves and
-stop rules are not here: a region has one concentrator, and its meters keep what they measure.
+what came of it is read back.  The head-end that has the uplink does it, nobody else can.  Of those
+that were asked for together one goes after the other, and the first that comes to nothing good ends
+it (`store.concentrator_devices`): its meters keep what they measure meanwhile.
 """
 
 import asyncio
@@ -106,7 +107,8 @@ class ConcentratorUpdates:
 
     async def _look(self, tasks: asyncio.TaskGroup) -> None:
         now_s = asyncio.get_running_loop().time()
-        for found in await self._books.run(store.updates, self._books.engine, only_open=True):
+        found_open = await self._books.run(store.updates, self._books.engine, only_open=True)
+        for found in store.in_turn(found_open):
             title = found.title
             if title in self._there and title in self._busy:
                 there, blocks = self._there[title]

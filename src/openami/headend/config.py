@@ -135,6 +135,7 @@ class OutageSettings:
     gasped_again_s: float = 120.0  # ... and those that told of it
     ask_at_once: int = setting(50, least=1)  # questions under way
     lost_uplink_s: float = 5.0  # a concentrator is out of reach after it
+    planned_restart_s: float = setting(60.0, least=0.0)  # ... after it, if it told of a new start
     look_s: float = setting(0.25, least=0.01)  # between two looks at what was told
 
 

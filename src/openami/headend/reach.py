@@ -6,13 +6,14 @@ from openami.headend.config import OutageSettings
 from openami.headend.directory import Directory
 from openami.headend.sitting import Sitting
 from openami.runtime.clock import MICROSECONDS
-from openami.store import supply
+from openami.store import field, supply
 from openami.store.outages import Outage
 
 
 def judge_uplinks(sitting: Sitting, rules: OutageSettings, directory: Directory) -> None:
     """A concentrator out of reach: nothing is known of anybody's supply behind it."""
     patience_us = rules.lost_uplink_s * MICROSECONDS
+    planned_us = rules.planned_restart_s * MICROSECONDS
     known = {each.place: each for each in sitting.open if each.scope is Scope.CONCENTRATOR}
     for uplink in supply.uplinks(sitting.connection):
         place = directory.place(uplink.concentrator)
@@ -22,7 +23,11 @@ def judge_uplinks(sitting: Sitting, rules: OutageSettings, directory: Directory)
         elif (
             outage is None
             and not uplink.up
-            and sitting.now_real_us - uplink.since_real_us >= patience_us
+            and (silent_us := sitting.now_real_us - uplink.since_real_us) >= patience_us
+            and (
+                silent_us >= planned_us
+                or not field.means_to_return(sitting.connection, uplink.concentrator)
+            )
             and (meters := directory.of_concentrator(uplink.concentrator))
         ):
             sitting.begin(

@@ -3,13 +3,17 @@
 
 Keys are wrapped as meters' are; invocation counters under them are reserved in the row of the keys.
 A concentrator has one update at a time; the row stays when it is over, until another is wanted.
+
+Those that are wanted together are a wave: one begins when those before it are over, and where one
+comes to nothing good, those behind it are skipped in the same transaction.  Rows of a wave are told
+by when they were asked for: the millisecond is the wave's, the microseconds in it are the places.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from openami.exchange.campaign import ENDED, MeterState
 from openami.runtime.clock import real_us
@@ -19,6 +23,9 @@ from openami.store.field_tables import concentrator_keys as keys_table
 from openami.store.field_tables import concentrator_updates as table
 
 LARGEST_COUNTER: Final = 2**32 - 1
+WAVE_US: Final = 1000  # of `asked_real_us`: the wave; below it the place, so a wave has as many
+GOOD: Final = frozenset({MeterState.CONFIRMED, MeterState.SKIPPED})
+STOPS: Final = frozenset(ENDED) - GOOD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,16 @@ class ConcentratorUpdate:
     asked_real_us: int
     activated_real_us: int | None
     changed_real_us: int
+
+    @property
+    def wave(self) -> tuple[int, str]:
+        """What those that were wanted together have in common."""
+        return self.asked_real_us // WAVE_US, self.release_id
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing was begun yet."""
+        return self.state is MeterState.PLANNED
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> Self:
@@ -120,13 +137,28 @@ def rewrap(database: Database, renew: Callable[[bytes], bytes | None]) -> int:
 
 
 def want(database: Database, title: bytes, release_id: str, *, by: str, why: str) -> None:
-    """Ask for an update; one that is over makes room.
+    """Ask for an update of one concentrator (`want_each`)."""
+    want_each(database, [title], release_id, by=by, why=why)
+
+
+def want_each(
+    database: Database, titles: Sequence[bytes], release_id: str, *, by: str, why: str
+) -> None:
+    """Ask for updates of concentrators one after another; one that is over makes room.
 
     Raises:
-        UserError: One is under way.
+        UserError: One is under way, or there are too many: nothing is asked for.
     """
-    now_us = real_us()
-    row = {
+    if len(titles) > WAVE_US:
+        raise UserError(f"{len(titles)} concentrators are too many at once: ask for {WAVE_US}")
+    now_us = real_us() // WAVE_US * WAVE_US
+    with transaction(database) as connection:
+        for place, title in enumerate(titles):
+            _want(connection, _wanted(title, release_id, now_us + place, by, why))
+
+
+def _wanted(title: bytes, release_id: str, now_us: int, by: str, why: str) -> dict[str, object]:
+    return {
         "title": title,
         "release_id": release_id,
         "state": MeterState.PLANNED.value,
@@ -142,21 +174,30 @@ def want(database: Database, title: bytes, release_id: str, *, by: str, why: str
         "activated_real_us": None,
         "changed_real_us": now_us,
     }
-    with transaction(database) as connection:
-        statement = insert_or(connection, table)
-        changed = {name: statement.excluded[name] for name in row if name != "title"}
-        done = connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["title"],
-                set_=changed,
-                where=table.c.state.in_([state.value for state in ENDED]),
-            ).returning(table.c.title),
-            [row],
-        ).all()
-        if not done:
-            raise UserError(
-                f"an update of concentrator {title.hex().upper()} is under way: cancel it, or wait"
-            )
+
+
+def _want(connection: Connection, row: dict[str, object]) -> None:
+    statement = insert_or(connection, table)
+    changed = {name: statement.excluded[name] for name in row if name != "title"}
+    done = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["title"],
+            set_=changed,
+            where=table.c.state.in_([state.value for state in ENDED]),
+        ).returning(table.c.title),
+        [row],
+    ).all()
+    if not done:
+        title = cast("bytes", row["title"]).hex().upper()
+        raise UserError(f"an update of concentrator {title} is under way: cancel it, or wait")
+
+
+def in_turn(found: Sequence[ConcentratorUpdate]) -> list[ConcentratorUpdate]:
+    """Return those of the open updates that may be worked on: none of a wave before another."""
+    first: dict[tuple[int, str], int] = {}
+    for each in found:
+        first[each.wave] = min(each.asked_real_us, first.get(each.wave, each.asked_real_us))
+    return [each for each in found if not each.waits or each.asked_real_us == first[each.wave]]
 
 
 def updates(database: Database, *, only_open: bool = False) -> list[ConcentratorUpdate]:
@@ -181,4 +222,32 @@ def advance(
     changed = {"state": state.value, "note": note, "changed_real_us": real_us(), **values}
     with transaction(database) as connection:
         done = connection.execute(update(table).where(own).values(**changed)).rowcount
+        if done and state in STOPS:
+            _stop_wave(
+                connection, found, f"not begun: {found.title.hex().upper()} is {state.value}"
+            )
     return bool(done)
+
+
+def _stop_wave(connection: Connection, found: ConcentratorUpdate, note: str) -> None:
+    """Skip those of a wave that were not begun."""
+    ends_us = (found.wave[0] + 1) * WAVE_US
+    behind = (
+        (table.c.asked_real_us > found.asked_real_us)
+        & (table.c.asked_real_us < ends_us)
+        & (table.c.release_id == found.release_id)
+        & (table.c.state == MeterState.PLANNED.value)
+    )
+    values = {
+        "state": MeterState.SKIPPED.value,
+        "note": note,
+        "changed_real_us": real_us(),
+    }
+    connection.execute(update(table).where(behind).values(values))
+
+
+def wrapped_keys(database: Database) -> list[bytes]:
+    """Return all keys of concentrators, wrapped."""
+    query = select(keys_table.c.guek, keys_table.c.gak).order_by(keys_table.c.title)
+    with reading(database) as connection:
+        return [key for row in connection.execute(query) for key in row]

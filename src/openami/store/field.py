@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from openami.exchange.field import ClockState, FirmwareState, Heartbeat, LinkState, Notice, Word
+from openami.exchange.field import (
+    ClockState,
+    FirmwareState,
+    Heartbeat,
+    LinkState,
+    Notice,
+    NoticeCode,
+    Word,
+)
 from openami.runtime.clock import from_us, to_us
 from openami.store.database import Database, insert_or, reading, transaction, upsert
 from openami.store.field_tables import concentrator_clocks as clocks_table
@@ -126,6 +134,13 @@ def notices(database: Database, concentrator: bytes, *, limit: int = 100) -> lis
             )
             for row in connection.execute(query).mappings()
         ]
+
+
+def means_to_return(database: Database, concentrator: bytes) -> bool:
+    """Tell whether the last that a concentrator told was that it starts anew by itself."""
+    return [notice.code for notice in notices(database, concentrator, limit=1)] == [
+        NoticeCode.RESTARTING
+    ]
 
 
 def _heartbeat(concentrator: bytes, said: Heartbeat, heard_us: int) -> dict[str, object]:

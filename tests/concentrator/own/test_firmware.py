@@ -2,17 +2,26 @@
 """The trial of a concentrator's firmware: what it needs, and what it ends with."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from concentrator.own.flashes import image, make
 from openami.concentrator.installing import install_image
-from openami.concentrator.module import start
-from openami.concentrator.own.firmware import BEFORE_FILE, OwnFirmware, note_uplink, uplink_was_up
+from openami.concentrator.module import Module, start
+from openami.concentrator.own.firmware import (
+    BEFORE_FILE,
+    LEFT_FILE,
+    OwnFirmware,
+    note_uplink,
+    uplink_was_up,
+)
 from openami.cosem.behaviour.image import Verdict
 from openami.exchange.field import NoticeCode
 from openami.firmware.state import UpdateState
 from openami.runtime.errors import ConfigurationError
+from openami.runtime.supervisor import Program
 
 ROM = bytes(32)
 
@@ -82,6 +91,39 @@ def test_without_a_sound_note_the_uplink_has_to_come_up(tmp_path: Path) -> None:
     assert not uplink_was_up(tmp_path)
     (tmp_path / "secure" / BEFORE_FILE).write_text("{")
     assert uplink_was_up(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ended", "hung", "asked", "told"),
+    [
+        ("it ended with status 1", False, False, (NoticeCode.FIRMWARE_CRASHED, "status 1")),
+        ("it ended with status -15", True, False, (NoticeCode.FIRMWARE_HUNG, "nothing for 8 s")),
+        ("it ended with status 3", False, True, None),  # its check failed: it has told that itself
+    ],
+)
+def test_what_ended_on_trial_is_told_once_by_what_runs_then(
+    tmp_path: Path, *, ended: str, hung: bool, asked: bool, told: tuple[NoticeCode, str] | None
+) -> None:
+    make(tmp_path)
+    install_image(tmp_path, image("1.1.0", 2).encode(), needs_uplink=True)
+    trial = start(tmp_path, ROM).record
+    left = start(tmp_path, ROM).record
+    assert (trial.trial, left.trial, left.bank == trial.bank) == (True, False, False)
+    config = SimpleNamespace(home=tmp_path, trial_s=4.0)
+    module = Module(Program("north", ()), tmp_path / "log", config=cast("Any", config))
+    module._ended, module._hung, module._asked_for_start = ended, hung, asked
+    module._note_left(trial, left)
+    module._note_left(left, start(tmp_path, ROM).record)  # an ordinary start says nothing
+    notes: list[tuple[NoticeCode, str]] = []
+    own = OwnFirmware(tmp_path, left, trial_until_s=0.0)
+    own.bind({}, lambda: True, lambda code, text: notes.append((code, text)))
+    assert [code for code, _ in notes] == ([] if told is None else [told[0]])
+    assert all("1.1.0" in text and told is not None and told[1] in text for _, text in notes)
+    assert (tmp_path / "secure" / LEFT_FILE).exists() is (told is not None)  # until it is noted
+    own.noted()
+    own.bind({}, lambda: True, lambda code, text: notes.append((code, text)))
+    assert len(notes) == (told is not None)
+    own.close()
 
 
 def test_a_record_of_another_device_is_refused(tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ from openami.runtime.status import Figures
 log = logging.getLogger(__name__)
 
 BEFORE_FILE: Final = "before.json"
-Note = Callable[[NoticeCode, str], None]
+LEFT_FILE: Final = "left.json"
+"""How firmware on trial ended, written by the launcher, until what runs has told it."""
+Note = Callable[[NoticeCode, str], object]
 
 
 def note_uplink(home: Path, *, is_up: bool) -> None:
@@ -49,6 +51,31 @@ def uplink_was_up(home: Path) -> bool:
     except ConfigurationError as error:
         log.warning("%s; the uplink has to come up", error)
         return True
+
+
+def note_left(home: Path, version: str, how: str, *, hung: bool) -> None:
+    """Keep that firmware on trial ended, or said nothing, for what is started in its place."""
+    write_json(home / SECURE / LEFT_FILE, {"version": version, "how": how, "hung": hung})
+
+
+def tell_left(home: Path, note: Note) -> None:
+    """Tell what the launcher has kept; `forget_left` when that is on the disk."""
+    path = home / SECURE / LEFT_FILE
+    if not path.exists():
+        return
+    try:
+        said = read_json(path, "remove it")
+        version, how, hung = said["version"], said["how"], said["hung"]
+    except (ConfigurationError, KeyError, TypeError) as error:
+        log.warning("how firmware on trial ended is not known: %r", error)
+        return
+    code = NoticeCode.FIRMWARE_HUNG if hung else NoticeCode.FIRMWARE_CRASHED
+    note(code, f"{version}: {how}")
+
+
+def forget_left(home: Path) -> None:
+    """Learn that it was told."""
+    (home / SECURE / LEFT_FILE).unlink(missing_ok=True)
 
 
 class OwnFirmware:
@@ -103,9 +130,14 @@ class OwnFirmware:
             note: Keeps what a trial came to for the event log.
         """
         self._is_up, self._note = is_up, note
+        tell_left(self._home, note)
         if self.record.trial:
             uplink = {"uplink": lambda: is_up() or not self._needs_uplink}
             self.trial = Trial(self.update, {**checks, **uplink}, self._until_s)
+
+    def noted(self) -> None:
+        """Learn that what was noted is on the disk."""
+        forget_left(self._home)
 
     def tick(self, now_s: float) -> None:
         """Go on with a trial."""
