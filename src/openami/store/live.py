@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from sqlalchemy import delete, func, select, text
@@ -32,6 +32,9 @@ class Latest:
     received_us: int
 
 
+LATEST_COLUMNS: Final = tuple(field.name for field in fields(Latest))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One entry of the feed; `feed_id` is 0 until the store has given it a number."""
@@ -58,7 +61,9 @@ def put_latest(database: Database, values: Sequence[Latest]) -> None:
             set_=changed,
             where=latest_table.c.start_us <= statement.excluded.start_us,
         )
-        connection.execute(statement, [asdict(value) for value in values])
+        # Not `asdict`: it copies deeply, at ten times the cost.
+        rows = [{name: getattr(value, name) for name in LATEST_COLUMNS} for value in values]
+        connection.execute(statement, rows)
 
 
 def latest(
