@@ -1,27 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """`openami headend`: speak with all meters through their concentrators; change their keys."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from openami.cli.headend_alarms import alarms
-from openami.cli.headend_campaign import campaign
-from openami.cli.headend_cells import cells
-from openami.cli.headend_clocks import clocks
-from openami.cli.headend_command import command
-from openami.cli.headend_commission import commission
-from openami.cli.headend_concentrator import concentrator
-from openami.cli.headend_keys import keys
-from openami.cli.headend_keystore import keystore
-from openami.cli.headend_sla import sla
+from openami.cli.loading import Loading
 from openami.headend.process import serve
 from openami.runtime.logs import set_up_logs
 from openami.runtime.process import run_until_stopped
 from openami.transport.url import Url
 
 
-@click.group()
+class Parts(Loading):
+    """What is asked of a head-end's store, beside `run`."""
+
+    table: Mapping[str, tuple[str, str]] = {
+        "alarms": ("openami.cli.headend_alarms", "alarms"),
+        "campaign": ("openami.cli.headend_campaign", "campaign"),
+        "cells": ("openami.cli.headend_cells", "cells"),
+        "clocks": ("openami.cli.headend_clocks", "clocks"),
+        "command": ("openami.cli.headend_command", "command"),
+        "commission": ("openami.cli.headend_commission", "commission"),
+        "concentrator": ("openami.cli.headend_concentrator", "concentrator"),
+        "keys": ("openami.cli.headend_keys", "keys"),
+        "keystore": ("openami.cli.headend_keystore", "keystore"),
+        "sla": ("openami.cli.headend_sla", "sla"),
+    }
+
+
+@click.group(cls=Parts)
 def headend() -> None:
     """Speak with all meters: take their pushes, read them, carry out commands."""
 
@@ -45,15 +54,3 @@ def run(home: Path, *, worker: str | None, listen: str | None, verbose: bool) ->
     url = None if listen is None else Url.parse(listen, "--listen")
     set_up_logs(verbose=verbose)
     run_until_stopped(lambda stop: serve(home.resolve(), stop, worker=worker, listen=url))
-
-
-headend.add_command(alarms)
-headend.add_command(campaign)
-headend.add_command(cells)
-headend.add_command(clocks)
-headend.add_command(command)
-headend.add_command(commission)
-headend.add_command(concentrator)
-headend.add_command(keys)
-headend.add_command(keystore)
-headend.add_command(sla)

@@ -7,7 +7,6 @@ standard error; exit status 0 done, 1 refused, 2 asked wrongly.
 """
 
 import errno
-import importlib
 import os
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Final
 
 import click
 
+from openami.cli.loading import Loading
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.process import stop_with_parent
 
@@ -52,20 +52,10 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What a full disk says, or one that fails."""
 
 
-class Systems(click.Group):
-    """The subcommands of `COMMANDS`, imported when named."""
+class Systems(Loading):
+    """The subcommands of `COMMANDS`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in COMMANDS:
-            return None
-        module, name = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(module), name)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{module}.{name} is no click command")
-        return command
+    table = COMMANDS
 
 
 @click.group(cls=Systems, context_settings={"help_option_names": ["-h", "--help"]})
