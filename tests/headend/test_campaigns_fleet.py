@@ -28,6 +28,8 @@ from openami.runtime.clock import FixedClock
 from openami.store import campaign_meters, campaigns, releases
 from openami.store.releases import Release
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+
 METERS: Final = 12
 PATIENCE_S: Final = 240.0  # with a machine that others keep busy
 GOOD, BAD = image(2), image(3)

@@ -127,7 +127,7 @@ class Transfer:
         self._slot, self._log = flash_map.slot(bank), flash_map.log(bank)
         self._next = self._log.offset + HEAD_OCTETS
         self._there = bytearray(terms.blocks)
-        self._marked: dict[int, set[int]] = {}
+        self._marked: set[int] = set()  # of a block's number and its CRC: `_marked_as`
         self._clear: dict[int, int] = {}
 
     @classmethod
@@ -184,7 +184,7 @@ class Transfer:
             raise TransferError(f"block {number} has {len(octets)} octets, not {wanted}")
         crc = zlib.crc32(octets)
         if self._there[number]:
-            if crc in self._marked.get(number, set()):
+            if _marked_as(number, crc) in self._marked:
                 return
             raise TransferError(f"block {number} is there already, with other octets")
         place = self._slot.offset + number * terms.block_octets
@@ -193,7 +193,7 @@ class Transfer:
             self._clean(place)
         self._flash.program(place, filled)
         self._mark(Mark.BLOCK, number, crc)
-        self._marked.setdefault(number, set()).add(crc)
+        self._marked.add(_marked_as(number, crc))
         self._there[number] = 1
 
     def remember(self, status: int) -> None:
@@ -295,7 +295,7 @@ class Transfer:
         self._next = self._log.offset + HEAD_OCTETS + used
         for kind, _, number, crc in MARK.iter_unpack(marks[:used]):
             if kind == Mark.BLOCK:
-                self._marked.setdefault(number, set()).add(crc)
+                self._marked.add(_marked_as(number, crc))
             elif kind == Mark.PAGE and number * self._map.page_octets < self.terms.size:
                 self._clear[number] = crc
             elif kind == Mark.STATUS and crc == zlib.crc32(bytes((kind, number & 0xFF))):
@@ -303,10 +303,15 @@ class Transfer:
         clear = {page for page in self._clear if self._is_clear(page)}
         for number in range(self.terms.blocks):
             page = number * self.terms.block_octets // self._map.page_octets
-            good = zlib.crc32(self._block(number)) in self._marked.get(number, set())
+            good = _marked_as(number, zlib.crc32(self._block(number))) in self._marked
             self._there[number] = good or page in clear
 
     def _is_clear(self, page: int) -> bool:
         here = self._page(page)
         crc = self._clear[page]
         return crc in {zlib.crc32(here), zlib.crc32(self._scratch(len(here)))}
+
+
+def _marked_as(number: int, crc: int) -> int:
+    """Return a mark as one number: a set of them is a quarter of a set for each block."""
+    return number << 32 | crc
