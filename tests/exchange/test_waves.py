@@ -147,3 +147,12 @@ def test_pauses_double_and_end(attempts: int) -> None:
     tries = Tries()
     assert tries.first_s <= tries.pause_s(attempts) <= tries.most_s
     assert tries.pause_s(attempts + 1) in {2 * tries.pause_s(attempts), tries.most_s}
+
+
+@pytest.mark.parametrize(
+    ("count", "sentence"),
+    [(1, "1 meter of the wave is under way"), (7, "7 meters of the wave are under way")],
+)
+def test_what_is_waited_for_is_said_in_words(count: int, sentence: str) -> None:
+    found = decide(Plan(), standing({MeterState.TRANSFERRING: count}), 1)
+    assert (found.next, found.why) == (Next.WAIT, sentence)
