@@ -5,7 +5,7 @@ import re
 from html import unescape
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from openami.exchange.commands import CommandState
 from openami.exchange.field import ClockState, FirmwareState
@@ -359,3 +359,54 @@ def test_what_comes_from_outside_is_escaped(fresh: Ami) -> None:
         text = client.get(path).text
         assert "<script>alert" not in text
         assert "<img src=x" not in text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/console", "/console/today/state", "/console/meters?region=north&q=1"),
+        *("/console/meters/2", "/console/quality", "/console/events", "/console/outages/state"),
+        *("/api/fleet", "/api/meters", "/home"),
+    ],
+)
+def test_no_page_reads_the_whole_registry(
+    path: str,
+    seen: Ami,
+    utility: TestClient,
+    home: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The console renews itself every other second; ten thousand meters are counted, not read."""
+
+    def refuse(*_args: object, **_more: object) -> None:
+        raise AssertionError(f"{path} reads every meter")
+
+    monkeypatch.setattr(registry, "meters", refuse)
+    monkeypatch.setattr(registry, "attachments", refuse)
+    client = home if path == "/home" else utility
+    assert client.get(path).status_code == 200
+    assert seen.meters == 24
+
+
+def test_more_commands_than_a_list_holds_are_counted(fresh: Ami) -> None:
+    row = {
+        "kind": "read",
+        "argument": "{}",
+        "state": "requested",
+        "asked_by": "test",
+        "reason": "many",
+        "asked_real_us": 1,
+        "valid_until_real_us": 2**50,
+    }
+    rows = [{**row, "command_id": f"c{n}", "meter_id": n} for n in range(1001)]
+    with transaction(fresh.engine) as connection:
+        connection.execute(insert(tables.commands), rows)
+    assert fleet.today(fresh.context, fresh.now_us).commands_open == 1001
+
+
+def test_meters_are_handed_out_so_many_at_once(utility: TestClient) -> None:
+    found = utility.get("/api/meters?limit=3&after=4").json()
+    assert [each["meter_id"] for each in found] == [5, 6, 7]
+    found = utility.get("/api/meters?state=disconnected").json()
+    assert [each["meter_id"] for each in found] == [7]
+    assert utility.get("/api/meters?limit=10001").status_code == 422

@@ -52,7 +52,8 @@ def test_only_whoever_has_the_token_is_told(empty: Ami) -> None:
     client = TestClient(create_app(context))
     for wrong in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
         refused = client.get("/metrics", headers=wrong, follow_redirects=False)
-        assert refused.status_code in {303, 401}
+        assert refused.status_code == 401, "a scraper would take the log-in for figures"
+        assert refused.headers["www-authenticate"] == "Bearer"
     told = client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
     assert told.status_code == 200
     assert "# HELP openami_up" in told.text

@@ -5,12 +5,16 @@ import re
 from datetime import datetime
 
 import pytest
+from sqlalchemy import event
 
 from blackout import NORTH, S, Street, hang
 from openami.access.accounts import audit_trail
 from openami.exchange.events import EventCode
+from openami.exchange.supply import Evidence, Scope
 from openami.runtime.clock import to_us
 from openami.store import outages
+from openami.store.database import transaction
+from openami.store.outages import Member, Outage
 from openami.store.supply import UplinkState, set_uplinks
 from openami.web import outageview
 from web.ami import Ami
@@ -146,7 +150,7 @@ def test_events_are_filtered_and_acknowledged(client: TestClient) -> None:
         data={"event": number, "note": "installer", "back": "/console/events?kind=tamper"},
     )
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/events?kind=tamper")
-    assert "utility: installer" in client.get("/console/events?acknowledged=yes").text
+    assert "utility</bdi>: <bdi>installer" in client.get("/console/events?acknowledged=yes").text
     again = client.post(
         "/api/events/acknowledge", json={"event_ids": [number], "note": "once more"}
     )
@@ -206,3 +210,55 @@ def test_the_line_of_a_day_counts_who_was_without_supply_in_each_quarter_hour(fr
             street.sit()
     counts = outageview.state(fresh.context, fresh.now_us).line.counts
     assert counts == [2, 2, *[1] * 93, 2]
+
+
+def test_a_storm_is_shown_in_parts(fresh: Ami, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty outages at most stand in the list, and each more costs no more questions."""
+
+    def begin(numbers: range) -> None:
+        with transaction(fresh.engine) as connection:
+            for number in numbers:
+                outage_id = outages.begin(
+                    connection,
+                    Outage(
+                        scope=Scope.METER,
+                        place=f"meter {number}",
+                        region="north",
+                        began_us=fresh.now_us,
+                        found_real_us=1,
+                        verified=True,
+                        sentence="it is silent",
+                    ),
+                )
+                outages.put_members(
+                    connection,
+                    [
+                        Member(
+                            outage_id=outage_id,
+                            meter_id=number,
+                            lost_us=fresh.now_us - 1,
+                            returned_us=None,
+                            evidence=Evidence.PRESUMED,
+                        )
+                    ],
+                )
+
+    asked: list[str] = []
+    begin(range(1, 3))
+    event.listen(fresh.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    few = outageview.state(fresh.context, fresh.now_us)
+    assert [(row.dark, row.presumed, row.back) for row in few.open] == [(1, 1, 0)] * 2
+    once = len(asked)
+    begin(range(3, 63))
+    asked.clear()
+    many = outageview.state(fresh.context, fresh.now_us)
+    assert len(asked) == once
+    assert (len(many.open), many.open_in_all) == (50, 62)
+    assert many.line.counts[-1] == 62
+    client = sign_in(fresh, "utility")
+    assert "and 12 more, of fewer meters each" in client.get("/console/outages").text
+    monkeypatch.setattr("openami.web.outageview.MOST_DOTS", 40)  # so three at a feeder
+    hang(fresh.engine, range(1, 9))
+    page = client.get("/console/outages/state").text
+    assert "4 supplied" in page
+    assert "meterdot lit" in page

@@ -335,6 +335,14 @@ def in_state(
         return [_command(row) for row in connection.execute(query).mappings()]
 
 
+def count(database: Database, states: Collection[CommandState]) -> int:
+    """Return how many commands are in these states."""
+    query = select(func.count()).select_from(commands_table)
+    query = query.where(commands_table.c.state.in_([state.value for state in states]))
+    with reading(database) as connection:
+        return int(connection.scalar(query) or 0)
+
+
 def command(database: Database, command_id: str) -> Command:
     """Return one command.
 

@@ -122,6 +122,7 @@ def coverage(
     database: Database,
     *,
     meter_id: int | None = None,
+    meter_ids: Collection[int] | None = None,
     from_day: int | None = None,
     to_day: int | None = None,
 ) -> list[Coverage]:
@@ -130,6 +131,8 @@ def coverage(
     query = select(coverage_table).order_by(table.meter_id, table.day)
     if meter_id is not None:
         query = query.where(table.meter_id == meter_id)
+    if meter_ids is not None:
+        query = query.where(table.meter_id.in_(list(meter_ids)))
     if from_day is not None:
         query = query.where(table.day >= from_day)
     if to_day is not None:
@@ -288,6 +291,15 @@ def gaps(
     query = query.order_by(table.meter_id, table.from_us).limit(limit)
     with reading(database) as connection:
         return [Gap(**row) for row in connection.execute(query).mappings()]
+
+
+def open_gaps_of(database: Database, meter_ids: Collection[int]) -> dict[int, int]:
+    """Return how many open gaps these meters have, of those that have any."""
+    table = gaps_table.c
+    query = select(table.meter_id, func.count()).where(table.state == OPEN)
+    query = query.where(table.meter_id.in_(list(meter_ids))).group_by(table.meter_id)
+    with reading(database) as connection:
+        return {int(meter_id): int(number) for meter_id, number in connection.execute(query)}
 
 
 def count_gaps(database: Database) -> dict[str, int]:

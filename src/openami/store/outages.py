@@ -14,6 +14,8 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
+    and_,
+    case,
     delete,
     func,
     insert,
@@ -229,6 +231,29 @@ def members(database: Database, outage_ids: Collection[int]) -> dict[int, list[M
     with reading(database) as connection:
         for row in connection.execute(query.order_by(members_table.c.meter_id)).mappings():
             found[row["outage_id"]].append(_member(row))
+    return found
+
+
+class Tally(NamedTuple):
+    """How many meters are in an outage."""
+
+    meters: int = 0
+    dark: int = 0
+    presumed: int = 0  # of those that are dark
+
+
+def tallies(database: Database, outage_ids: Collection[int]) -> dict[int, Tally]:
+    """Count who is in outages, by outage; one that has no meter of its own is not in it."""
+    table = members_table.c
+    dark = table.returned_us.is_(None)
+    presumed = and_(dark, table.evidence == Evidence.PRESUMED.value)
+    counts = [func.sum(case((which, 1), else_=0)) for which in (dark, presumed)]
+    query = select(table.outage_id, func.count(), *counts).group_by(table.outage_id)
+    found: dict[int, Tally] = {}
+    with reading(database) as connection:
+        for few in pieces(outage_ids):
+            rows = connection.execute(query.where(table.outage_id.in_(few)))
+            found |= {row[0]: Tally(*map(int, row[1:])) for row in rows}
     return found
 
 

@@ -118,6 +118,14 @@ def by_title(database: Database, title: bytes) -> Meter | None:
     return found[0] if found else None
 
 
+def numbers(database: Database, titles: Collection[bytes]) -> dict[bytes, int]:
+    """Return the numbers of the meters with these system titles, of those that there are."""
+    query = select(meters_table.c.title, meters_table.c.meter_id)
+    query = query.where(meters_table.c.title.in_(list(titles)))
+    with reading(database) as connection:
+        return {title: int(meter_id) for title, meter_id in connection.execute(query)}
+
+
 def _select(database: Database, wanted: ColumnElement[bool]) -> list[Meter]:
     query = select(meters_table).where(wanted).order_by(meters_table.c.meter_id)
     with reading(database) as connection:
@@ -229,6 +237,14 @@ def attachments(database: Database) -> dict[int, Attachment]:
     with reading(database) as connection:
         rows = connection.execute(select(attachments_table)).mappings()
         return {row["meter_id"]: Attachment(**row) for row in rows}
+
+
+def attachment(database: Database, meter_id: int) -> Attachment | None:
+    """Return what is known of a meter's attachment."""
+    query = select(attachments_table).where(attachments_table.c.meter_id == meter_id)
+    with reading(database) as connection:
+        row = connection.execute(query).mappings().first()
+    return None if row is None else Attachment(**row)
 
 
 def set_cells(database: Database, cells: Mapping[int, str]) -> int:

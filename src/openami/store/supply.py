@@ -135,6 +135,14 @@ def lost(database: Database) -> list[Supply]:
         return [_supply(row) for row in rows]
 
 
+def count_lost(database: Database) -> int:
+    """Return how many meters are believed to be without supply."""
+    query = select(func.count()).select_from(supply_table)
+    query = query.where(supply_table.c.returned_us.is_(None))
+    with reading(database) as connection:
+        return int(connection.scalar(query) or 0)
+
+
 def _supply(row: RowMapping) -> Supply:
     return Supply(**{**row, "evidence": Evidence(row["evidence"])})
 

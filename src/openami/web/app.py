@@ -8,16 +8,18 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openami.runtime.errors import UserError
+from openami.web.answers import REFUSALS
 from openami.web.context import Context
 from openami.web.guards import (
     AskedWronglyError,
@@ -59,6 +61,11 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+ABOUT: Final = (
+    "Advanced metering infrastructure: readings, events, commands. Sign in by the form at /login:"
+    " its cookie goes with each request, and the token of the session, that every page has, with"
+    " each that is no GET, as header X-CSRF-Token. What is refused is answered with one sentence."
+)
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
@@ -77,24 +84,21 @@ def create_app(context: Context) -> FastAPI:
     app = FastAPI(
         title="OpenAMI",
         version="0.1.0",
-        description="Advanced metering infrastructure: readings, events, commands.",
+        description=ABOUT,
         openapi_url="/api/openapi.json",
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
         lifespan=lifespan,
     )
     app.state.context = context
-    for part in (service, login, live, api, operation, field, campaigns, console, household):
-        app.include_router(part.router)
-    app.include_router(commands.api)
-    app.include_router(commands.pages)
-    app.include_router(alarms.api)
-    app.include_router(outages.api)
-    app.include_router(outages.pages)
-    app.include_router(clocks.api)
-    app.include_router(clocks.pages)
-    app.include_router(sla.api)
-    app.include_router(sla.pages)
+    for pages in (service, login, console, household):
+        app.include_router(pages.router)
+    for part in (live, api, operation, field, campaigns):
+        app.include_router(part.router, responses=REFUSALS)
+    for both in (commands, outages, clocks, sla):
+        app.include_router(both.api, responses=REFUSALS)
+        app.include_router(both.pages)
+    app.include_router(alarms.api, responses=REFUSALS)
     app.state.sla = Counted()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_error_pages(app)
@@ -113,6 +117,9 @@ class Headers:
             await self._app(scope, receive, send)
             return
         begun_s = time.perf_counter()
+        asked = self._app
+        if b"%00" in scope["query_string"] or "\0" in scope["path"]:
+            asked = _nul  # PostgreSQL has no text with one
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -125,21 +132,17 @@ class Headers:
                 headers.setdefault("Cache-Control", FOR_EVER if keep else "no-store")
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await asked(scope, receive, send_with_headers)
+
+
+async def _nul(scope: Scope, receive: Receive, send: Send) -> None:
+    sentence = "The address holds a NUL (%00): write it without."
+    answer = _answer(Request(scope, receive), 422, "Not understood", sentence)
+    await answer(scope, receive, send)
 
 
 def _add_error_pages(app: FastAPI) -> None:
-    @app.exception_handler(NotSignedInError)
-    def not_signed_in(request: Request, _error: Exception) -> Response:
-        if _wants_json(request):
-            return JSONResponse({"error": "sign in first: POST /login"}, status_code=401)
-        target = "/login"
-        if request.method == "GET" and not request.headers.get("HX-Request"):
-            target = f"/login?next={request.url.path}"
-        if request.headers.get("HX-Request"):
-            return Response(status_code=401, headers={"HX-Redirect": target})
-        return RedirectResponse(target, status_code=303)
-
+    app.add_exception_handler(NotSignedInError, _not_signed_in)
     refusals: dict[type[Exception], tuple[int, str]] = {
         ForbiddenError: (403, "Not yours to see"),
         NotFoundError: (404, "Not here"),
@@ -154,14 +157,11 @@ def _add_error_pages(app: FastAPI) -> None:
     def not_valid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:])
-        sentence = f"{place}: {first['msg']}." if place else f"{first['msg']}."
+        problem = str(first["msg"]).removeprefix("Value error, ")
+        sentence = f"{place}: {problem}." if place else f"{problem}."
         return _answer(request, 422, "Not understood", sentence)
 
-    @app.exception_handler(HTTPException)
-    def http_error(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 404:
-            return _answer(request, 404, "Not here", "There is no page at this address.")
-        return _answer(request, error.status_code, "Not possible", f"{error.detail}.")
+    app.add_exception_handler(HTTPException, _http_error)
 
     @app.exception_handler(Exception)
     def fault(request: Request, error: Exception) -> Response:
@@ -179,6 +179,37 @@ def _add_error_pages(app: FastAPI) -> None:
         answer = _answer(request, 500, "Our fault", sentence)
         answer.headers.update(HEADERS)  # this handler stands outside of `Headers`
         return answer
+
+
+def _not_signed_in(request: Request, _error: Exception) -> Response:
+    if _wants_json(request):
+        sentence = "Sign in first: POST /login."
+        return JSONResponse({"error": sentence}, status_code=401)
+    if request.url.path == "/metrics":
+        sentence = "Show the token of [web] metrics_token: Authorization: Bearer TOKEN.\n"
+        headers = {"WWW-Authenticate": "Bearer"}
+        return PlainTextResponse(sentence, status_code=401, headers=headers)
+    target = "/login"
+    if request.method == "GET" and not request.headers.get("HX-Request"):
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        target = f"/login?next={quote(asked, safe='/')}"
+    if request.headers.get("HX-Request"):
+        return Response(status_code=401, headers={"HX-Redirect": target})
+    return RedirectResponse(target, status_code=303)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError(f"{type(error).__name__} is no error of HTTP") from error
+    if error.status_code == 404:
+        return _answer(request, 404, "Not here", "There is no page at this address.")
+    if error.status_code != 405:
+        return _answer(request, error.status_code, "Not possible", f"{error.detail}.")
+    allowed = (error.headers or {}).get("Allow", "another method")
+    sentence = f"This address is not asked by {request.method}: use {allowed}."
+    answer = _answer(request, 405, "Not possible", sentence)
+    answer.headers["Allow"] = allowed
+    return answer
 
 
 def _refusal(status_code: int, heading: str) -> Callable[[Request, Exception], Response]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from openami.store import clocks, commands, registry
+from openami.store import clocks, commands, overview
 from openami.store.clocks import Kept, Measured, Summary, Suspicion
 from openami.store.commands import Command
 from openami.web.context import Context
@@ -75,7 +75,7 @@ def state(context: Context, most: int = 10) -> State:
     """Return all clocks at a glance."""
     engine = context.engine
     return State(
-        meters=len(registry.meters(engine)),
+        meters=overview.count(engine),
         summary=clocks.summary(engine),
         suspicions=[each for each in clocks.suspicions(engine).values() if each.sentence],
         worst=clocks.worst(engine, most),

@@ -9,16 +9,19 @@ from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from openami.runtime.clock import Clock
+from openami.store.data_quality import RegionCoverage
 from openami.store.severity import FILE as SEVERITIES
 from openami.store.severity import Severities
 from openami.web.config import WebConfig
 from openami.web.money import Prices
 from openami.web.readings import Readings
+from openami.web.remembered import Remembered
 from openami.web.sessions import Cookies, FailureLimit
 from openami.web.tailer import Tailer
 from openami.web.times import MINUTE_US, LocalCalendar
 
 PIPELINE_REAL_S: Final = 12.0  # what an interval may need from its end to the store, real seconds
+PAST_DAYS_S: Final = 60.0  # how old the first page's figures of days before yesterday may be
 PIPELINE_US: Final = 5 * MINUTE_US  # the same on a calendar that runs in real time
 
 
@@ -37,12 +40,14 @@ class Context:
     login_limit: FailureLimit = field(init=False)
     address_limit: FailureLimit = field(init=False)
     severities: Severities = field(init=False)
+    past_days: Remembered[list[RegionCoverage]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.cookies = Cookies(self.config.session_key)
         self.tailer = Tailer(self.engine)
         self.calendar = LocalCalendar(self.config.zone)
         self.severities = Severities.load(self.config.severities or SEVERITIES)
+        self.past_days = Remembered(PAST_DAYS_S)
         self.login_limit = FailureLimit(most=5, window_s=300.0, monotonic_s=time.monotonic)
         self.address_limit = FailureLimit(most=50, window_s=300.0, monotonic_s=time.monotonic)
 

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is all normal?  The figures of the console's first page, of its regions and of its meters."""
+"""Is all normal?  The figures of the console's first page and of its regions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-
-from sqlalchemy import func, select
 
 from openami.exchange.channels import Channel
 from openami.exchange.commands import OPEN, CommandState
@@ -20,17 +18,14 @@ from openami.store import (
     eventbook,
     field,
     inbox,
-    live,
     outages,
+    overview,
     registry,
     supply,
-    tables,
 )
-from openami.store.database import reading
 from openami.web.context import Context
 from openami.web.times import DAY_US, Span
 
-DISCONNECTED: Final = 0  # control_state of disconnect control
 RECENT_US: Final = DAY_US  # alarms of the last calendar day are shown
 STRUGGLING: Final = 3  # attempts after which a gap needs a look
 DAYS_SHOWN: Final = 14
@@ -104,79 +99,51 @@ class Today:
     processes: list[Status]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One meter in the table."""
-
-    meter: registry.Meter
-    attached: bool | None
-    attached_since_us: int | None
-    last_end_us: int | None  # end of its last interval
-    last_wh: int | None
-    rate: Rate
-    gaps: int
-
-    @property
-    def disconnected(self) -> bool:
-        return self.meter.breaker == DISCONNECTED
-
-
 def today(context: Context, now_us: int) -> Today:
-    """Return the first page's figures."""
+    """Return the first page's figures; what they cost does not grow with the number of meters."""
     engine = context.engine
-    meters = registry.meters(engine)
-    attachments = registry.attachments(engine)
-    attached = {number for number, state in attachments.items() if state.attached}
-    gaps = data_quality.gaps(engine, states=(data_quality.OPEN,))
-    period_us = {meter.meter_id: meter.capture_period_s * 1_000_000 for meter in meters}
+    standing = overview.standing(engine)
+    gaps = overview.open_gaps(engine, STRUGGLING)
     processes = read_statuses(context.config.run)
-    regions = _regions(context, meters, attached, processes, now_us)
     current = now_us // DAY_US
+    first = current - DAYS_SHOWN + 1
+    installed = overview.installed(engine, first * DAY_US)
+    covered = [
+        *context.past_days.get(
+            current, lambda: data_quality.region_coverage(engine, first, current - 1)
+        ),
+        *data_quality.region_coverage(engine, current - 1, current + 1),
+    ]
+    regions = _regions(context, standing, installed, covered, processes, now_us)
+    meters = sum(region.meters for region in standing.values())
+    attached = sum(region.attached for region in standing.values())
     return Today(
-        alarms=_alarms(context, now_us, meters, attachments, gaps, processes)
+        alarms=_alarms(context, now_us, meters - attached, gaps.hard, processes)
         + _clock_alarms(regions),
         rate=_total([region.rate for region in regions]),
         since_us=current * DAY_US,
-        days=_days(context, meters, now_us),
+        days=_days(context, installed, covered, now_us),
         regions=regions,
-        meters=len(meters),
-        attached=sum(meter.meter_id in attached for meter in meters),
-        gaps_open=len(gaps),
-        gap_intervals=sum((gap.to_us - gap.from_us) // period_us[gap.meter_id] for gap in gaps),
-        gap_meters=len({gap.meter_id for gap in gaps}),
+        meters=meters,
+        attached=attached,
+        gaps_open=gaps.gaps,
+        gap_intervals=gaps.intervals,
+        gap_meters=gaps.meters,
         inbox=inbox.depth(engine),
-        commands_open=len(commands.in_state(engine, OPEN, limit=1000)),
-        disconnected=sum(meter.breaker == DISCONNECTED for meter in meters),
+        commands_open=commands.count(engine, OPEN),
+        disconnected=sum(region.disconnected for region in standing.values()),
         processes=processes,
     )
 
 
-def expected(meters: Sequence[registry.Meter], day: int, settled_us: int) -> int:
+def expected(installed: Iterable[overview.Installed], day: int, settled_us: int) -> int:
     """Return how many intervals of a UTC day these meters should have delivered by now."""
     total = 0
-    for meter in meters:
-        period_us = meter.capture_period_s * 1_000_000
-        begin_us = max(day * DAY_US, meter.installed_us)
+    for group in installed:
+        begin_us = max(day * DAY_US, group.installed_us)
         end_us = min((day + 1) * DAY_US, settled_us)
-        total += max(0, (end_us - begin_us) // period_us)
+        total += group.meters * max(0, (end_us - begin_us) // (group.period_s * 1_000_000))
     return total
-
-
-def _rate(
-    meters: Sequence[registry.Meter], day: int, settled_us: int, row: "_Counts | None"
-) -> Rate:
-    wanted = expected(meters, day, settled_us)
-    if row is None:
-        return Rate(expected=wanted, actual=0)
-    return Rate(
-        expected=wanted,
-        actual=min(wanted, row.actual),
-        estimated=row.estimated,
-        suspect=row.suspect,
-    )
-
-
-_Counts = data_quality.RegionCoverage | data_quality.Coverage
 
 
 def _total(rates: Sequence[Rate]) -> Rate:
@@ -188,88 +155,98 @@ def _total(rates: Sequence[Rate]) -> Rate:
     )
 
 
-def _days(context: Context, meters: Sequence[registry.Meter], now_us: int) -> list[DayRate]:
+def _rate(
+    installed: Iterable[overview.Installed],
+    covered: Collection[data_quality.RegionCoverage],
+    day: int,
+    settled_us: int,
+) -> Rate:
+    wanted = expected(installed, day, settled_us)
+    return Rate(
+        expected=wanted,
+        actual=min(wanted, sum(row.actual for row in covered)),
+        estimated=sum(row.estimated for row in covered),
+        suspect=sum(row.suspect for row in covered),
+    )
+
+
+def _days(
+    context: Context,
+    installed: Collection[overview.Installed],
+    covered: Collection[data_quality.RegionCoverage],
+    now_us: int,
+) -> list[DayRate]:
     current = now_us // DAY_US
     settled_us = context.settled_us(now_us)
-    rows: dict[int, list[data_quality.RegionCoverage]] = {}
-    for row in data_quality.region_coverage(context.engine, current - DAYS_SHOWN + 1, current + 1):
-        rows.setdefault(row.day, []).append(row)
     found = []
     for day in range(current - DAYS_SHOWN + 1, current + 1):
-        counts = rows.get(day, [])
-        wanted = expected(meters, day, settled_us)
-        if wanted == 0:
-            continue
-        rate = Rate(
-            expected=wanted,
-            actual=min(wanted, sum(row.actual for row in counts)),
-            estimated=sum(row.estimated for row in counts),
-            suspect=sum(row.suspect for row in counts),
-        )
-        found.append(DayRate(from_us=day * DAY_US, rate=rate))
+        rate = _rate(installed, [row for row in covered if row.day == day], day, settled_us)
+        if rate.expected:
+            found.append(DayRate(from_us=day * DAY_US, rate=rate))
     return found
 
 
-def _regions(
+def _regions(  # noqa: PLR0913, PLR0917  one place sees all of a region
     context: Context,
-    meters: Sequence[registry.Meter],
-    attached: set[int],
+    standing: Mapping[str, overview.Standing],
+    installed: Collection[overview.Installed],
+    covered: Collection[data_quality.RegionCoverage],
     processes: Sequence[Status],
     now_us: int,
 ) -> list[Region]:
     day = now_us // DAY_US
     settled_us = context.settled_us(now_us)
-    counts = {row.region: row for row in data_quality.region_coverage(context.engine, day, day + 1)}
     said = {status.process: status for status in processes}
-    firmwares, told = field.firmwares(context.engine), field.clocks(context.engine)
+    firmwares, heard = field.firmwares(context.engine), field.clocks(context.engine)
+    told = overview.told(context.engine, Channel.IMPORT_WH)
     found = []
-    for name in sorted({meter.region for meter in meters}):
-        own = [meter for meter in meters if meter.region == name]
-        load_w, load_at_us = load_now(context, own)
-        titles = [meter.concentrator for meter in own]
+    for name, counts in standing.items():
+        own = [group for group in installed if group.region == name]
+        rows = [row for row in covered if row.region == name and row.day == day]
+        load_w, load_at_us = _load(context, name, counts.meters, told.get(name, []))
+        titles = sorted(counts.concentrators)
         found.append(
             Region(
                 name=name,
-                meters=len(own),
-                attached=sum(meter.meter_id in attached for meter in own),
-                rate=_rate(own, day, settled_us, counts.get(name)),
+                meters=counts.meters,
+                attached=counts.attached,
+                rate=_rate(own, rows, day, settled_us),
                 load_w=load_w,
                 load_at_us=load_at_us,
                 concentrator=said.get(f"concentrator-{name}"),
                 firmware=next((firmwares[each] for each in titles if each in firmwares), None),
-                clock=next((told[each].state for each in titles if each in told), None),
+                clock=next((heard[each].state for each in titles if each in heard), None),
             )
         )
     return found
 
 
-def load_now(context: Context, meters: Sequence[registry.Meter]) -> tuple[int | None, int | None]:
-    """Return a group's average power in its last told half-hour, and the half-hour's end.
+def load_now(context: Context, region: str) -> tuple[int | None, int | None]:
+    """Return a region's average power in its last told half-hour, and the half-hour's end.
 
     The half-hour counts when at least nine of ten of the meters have told it; power of those that
     have not is not made up.
     """
-    values = live.latest(
-        context.engine,
-        meter_ids=[meter.meter_id for meter in meters],
-        channels=[Channel.IMPORT_WH],
-    )
-    if not values or not meters:
+    told = overview.told(context.engine, Channel.IMPORT_WH, region)
+    return _load(context, region, overview.count(context.engine, region), told.get(region, []))
+
+
+def _load(
+    context: Context, region: str, homes: int, told: Sequence[overview.Told]
+) -> tuple[int | None, int | None]:
+    if not told or not homes:
         return None, None
-    period_us = meters[0].capture_period_s * 1_000_000
-    by_start: dict[int, list[int]] = {}
-    for value in values:
-        by_start.setdefault(value.start_us, []).append(value.value)
-    for start_us in sorted(by_start, reverse=True):
-        told = by_start[start_us]
-        if 10 * len(told) >= 9 * len(meters):
-            return _power_w(sum(told), period_us), start_us + period_us
+    period_us = overview.period_s(context.engine, region) * 1_000_000
+    for each in told:
+        if 10 * each.meters >= 9 * homes:
+            return _power_w(each.total, period_us), each.start_us + period_us
     # Some meters are a half-hour ahead of the others: what both have told is in the lake.
-    last_us = max(by_start)
+    last_us = told[0].start_us
+    meters = registry.meters(context.engine, region=region)
     span = Span(last_us - LOOKED_BACK_US, last_us + period_us)
     load = context.readings.load([meter.meter_id for meter in meters], span)
     for n in reversed(range(len(load.starts_us))):
-        if 10 * load.meters[n] >= 9 * len(meters):
+        if 10 * load.meters[n] >= 9 * homes:
             return _power_w(load.values_wh[n], period_us), load.starts_us[n] + period_us
     return None, None
 
@@ -278,18 +255,12 @@ def _power_w(energy_wh: int, period_us: int) -> int:
     return energy_wh * 3_600_000_000 // period_us
 
 
-def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
-    context: Context,
-    now_us: int,
-    meters: Sequence[registry.Meter],
-    attachments: dict[int, registry.Attachment],
-    gaps: Sequence[data_quality.Gap],
-    processes: Sequence[Status],
+def _alarms(
+    context: Context, now_us: int, away: int, hard: int, processes: Sequence[Status]
 ) -> list[Alarm]:
     since_us = now_us - RECENT_US
     stale = [status.process for status in processes if not status.fresh]
-    away = [meter for meter in meters if not _is_attached(attachments, meter)]
-    doubtful = commands.in_state(context.engine, {CommandState.IN_DOUBT}, limit=1000)
+    doubtful = commands.count(context.engine, {CommandState.IN_DOUBT})
     rejected = inbox.count_rejected(context.engine, since_us=since_us)
     unseen = eventbook.count_open(context.engine, list(context.severities.of), since_us)
     tampered = sum(
@@ -297,7 +268,7 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
     )
     grave = [*context.severities.codes(severity="harm"), *context.severities.codes(severity="look")]
     other = sum(unseen.get(code, 0) for code in grave) - tampered
-    dark = supply.lost(context.engine)
+    dark = supply.count_lost(context.engine)
     unreachable = [
         outage
         for outage in outages.open_outages(context.engine)
@@ -305,7 +276,6 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
     ]
     suspected = [name for name, each in clocks.suspicions(context.engine).items() if each.sentence]
     wrong_clocks = clocks.noticed_count(context.engine)
-    hard = [gap for gap in gaps if gap.attempts >= STRUGGLING]
     causes = (
         (
             len(stale),
@@ -317,10 +287,10 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
             ),
         ),
         (
-            len(doubtful),
+            doubtful,
             Alarm(
                 cause="Command in doubt",
-                sentence=f"{_many(len(doubtful), 'command')} can be proven neither done nor not"
+                sentence=f"{_many(doubtful, 'command')} can be proven neither done nor not"
                 " done: look at the meter",
                 severity="harm",
                 href="/console/jobs?state=in+doubt",
@@ -337,10 +307,10 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
             ),
         ),
         (
-            len(away),
+            away,
             Alarm(
                 cause="Meter detached",
-                sentence=f"{_many(len(away), 'meter')} not on its concentrator",
+                sentence=f"{_many(away, 'meter')} not on its concentrator",
                 severity="look",
                 href="/console/meters?state=detached",
             ),
@@ -355,10 +325,10 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
             ),
         ),
         (
-            len(dark),
+            dark,
             Alarm(
                 cause="Without supply",
-                sentence=f"{_many(len(dark), 'meter')} without supply",
+                sentence=f"{_many(dark, 'meter')} without supply",
                 severity="harm",
                 href="/console/outages",
             ),
@@ -400,10 +370,10 @@ def _alarms(  # noqa: PLR0913, PLR0917  one place sees every cause
             ),
         ),
         (
-            len(hard),
+            hard,
             Alarm(
                 cause="Gap resists",
-                sentence=f"{_many(len(hard), 'gap')} still open after {STRUGGLING} attempts",
+                sentence=f"{_many(hard, 'gap')} still open after {STRUGGLING} attempts",
                 severity="look",
                 href="/console/quality#gaps",
             ),
@@ -425,53 +395,10 @@ def _clock_alarms(regions: Sequence[Region]) -> list[Alarm]:
     return [Alarm(cause="Clock off", sentence=sentence, severity="look", href="#regions")]
 
 
-def _is_attached(attachments: dict[int, registry.Attachment], meter: registry.Meter) -> bool:
-    state = attachments.get(meter.meter_id)
-    return state is not None and state.attached
-
-
 def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _list(names: Sequence[str]) -> str:
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
-
-
-def lines(context: Context, now_us: int) -> list[Line]:
-    """Return every meter with what the table says of it."""
-    engine = context.engine
-    day = now_us // DAY_US
-    settled_us = context.settled_us(now_us)
-    attachments = registry.attachments(engine)
-    last = {value.meter_id: value for value in live.latest(engine, channels=[Channel.IMPORT_WH])}
-    counts = {
-        row.meter_id: row for row in data_quality.coverage(engine, from_day=day, to_day=day + 1)
-    }
-    gaps = _gaps_by_meter(context)
-    found = []
-    for meter in registry.meters(engine):
-        value, state = last.get(meter.meter_id), attachments.get(meter.meter_id)
-        found.append(
-            Line(
-                meter=meter,
-                attached=None if state is None else state.attached,
-                attached_since_us=None if state is None else state.since_us,
-                last_end_us=None
-                if value is None
-                else value.start_us + meter.capture_period_s * 1_000_000,
-                last_wh=None if value is None else value.value,
-                rate=_rate([meter], day, settled_us, counts.get(meter.meter_id)),
-                gaps=gaps.get(meter.meter_id, 0),
-            )
-        )
-    return found
-
-
-def _gaps_by_meter(context: Context) -> dict[int, int]:
-    table = tables.gaps.c
-    query = select(table.meter_id, func.count()).where(table.state == data_quality.OPEN)
-    with reading(context.engine) as connection:
-        rows = connection.execute(query.group_by(table.meter_id))
-        return {int(meter_id): int(number) for meter_id, number in rows}

@@ -5,11 +5,13 @@ A household is answered 403 for any meter but its own, whether that meter exists
 """
 
 import hmac
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Final
 
 from fastapi import Depends, Form, Header, Path, Query, Request
+from pydantic import AfterValidator
 
 from openami.access.accounts import STAFF, Account, Role, account
 from openami.store import registry
@@ -21,6 +23,16 @@ FIRST_DAY: Final = date(1970, 1, 2)
 LAST_DAY: Final = date(2199, 12, 30)
 LAST_US: Final = 2**53  # what a browser counts exactly; the year 2255
 MOST_METER_ID: Final = 2**31 - 1
+
+
+def _is_text(text: str) -> str:
+    """Refuse what not every store takes as text."""
+    if any(each == "\0" or "\ud800" <= each <= "\udfff" for each in text):
+        raise ValueError("holds a NUL or half of a character: write it without")
+    return text
+
+
+Written = AfterValidator(_is_text)  # of every text that a request brings into the store
 
 Day = Annotated[date | None, Query(ge=FIRST_DAY, le=LAST_DAY)]
 StartUs = Annotated[int, Query(ge=0, le=LAST_US)]
@@ -134,6 +146,18 @@ def known_meter(at: At, meter_id: int) -> registry.Meter:
         return registry.meter(at.engine, meter_id)
     except registry.UnknownMeterError as error:
         raise NotFoundError(f"There is no meter {meter_id} in the registry.") from error
+
+
+def known_meters(at: At, meter_ids: Collection[int]) -> list[int]:
+    """Return the numbers of meters, each once, all of which are in the registry."""
+    for meter_id in meter_ids:
+        if not 0 <= meter_id <= MOST_METER_ID:
+            raise NotFoundError(f"There is no meter {meter_id} in the registry.")
+    wanted = sorted(set(meter_ids))
+    missing = set(wanted) - {meter.meter_id for meter in registry.some(at.engine, wanted)}
+    if missing:
+        raise NotFoundError(f"There is no meter {min(missing)} in the registry.")
+    return wanted
 
 
 VisibleMeter = Annotated[registry.Meter, Depends(visible_meter)]

@@ -2,7 +2,7 @@
 """Who is without supply?  What the page of outages and its REST twin show."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import accumulate
 from typing import Final
@@ -10,12 +10,15 @@ from typing import Final
 from openami.exchange.reliability import Indices, Span, indices
 from openami.exchange.supply import Evidence, Scope
 from openami.store import outages, supply, topology
-from openami.store.outages import Member, Outage, Step
+from openami.store.outages import Member, Outage, Step, Tally
 from openami.web.context import Context
 from openami.web.times import DAY_US, month_of
 
 SHOWN_ENDED: Final = 20
 MOST_FEEDERS: Final = 12
+MOST_OPEN: Final = 50  # outages of the list, those with most meters in the dark first
+MOST_PARTS: Final = 12  # transformers below a feeder, in the list and in the tree
+MOST_DOTS: Final = 600  # meters of the tree; transformers beyond are told in words
 STEPS: Final = 96  # of the line of a day
 WIDTH: Final = 720
 HEIGHT: Final = 120
@@ -44,12 +47,34 @@ class Shown:
     def back(self) -> int:
         return len(self.all_members) - self.dark
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An outage in a list: how many meters are in it and in its parts."""
+
+    outage: Outage
+    own: Tally
+    parts: list["Row"]
+
+    @property
+    def meters(self) -> int:
+        return self.own.meters + sum(part.meters for part in self.parts)
+
+    @property
+    def dark(self) -> int:
+        return self.own.dark + sum(part.dark for part in self.parts)
+
+    @property
+    def back(self) -> int:
+        return self.meters - self.dark
+
     @property
     def presumed(self) -> int:
-        return sum(
-            member.returned_us is None and member.evidence is Evidence.PRESUMED
-            for member in self.all_members
-        )
+        return self.own.presumed + sum(part.presumed for part in self.parts)
+
+    @property
+    def parts_shown(self) -> list["Row"]:
+        return self.parts[:MOST_PARTS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +84,7 @@ class Leaf:
     name: str
     states: list[tuple[int, str]]  # meter and lit, dark or presumed
     out: bool
+    dotted: bool = True  # each meter is a dot; else they are told in words
 
     @property
     def dark(self) -> int:
@@ -71,6 +97,10 @@ class Branch:
 
     name: str
     leaves: list[Leaf]
+
+    @property
+    def leaves_shown(self) -> list[Leaf]:
+        return sorted(self.leaves, key=lambda leaf: not leaf.dark)[:MOST_PARTS]
 
     @property
     def meters(self) -> int:
@@ -108,9 +138,10 @@ class FeederMonth:
 class State:
     """The page."""
 
-    open: list[Shown]
+    open: list[Row]
+    open_in_all: int
     unreachable: list[Outage]
-    ended: list[Shown]
+    ended: list[Row]
     line: Line
     tree: list[Branch]
     quiet_feeders: int
@@ -137,21 +168,28 @@ def state(context: Context, now_us: int, month: date | None = None) -> State:
     engine = context.engine
     known = outages.open_outages(engine)
     power = [each for each in known if each.scope is not Scope.CONCENTRATOR]
-    open_ids = {each.outage_id for each in power}
-    roots = [each for each in power if each.parent_id not in open_ids]
     late = outages.ended(engine, limit=5 * SHOWN_ENDED)
     ended = [each for each in late if each.parent_id is None][:SHOWN_ENDED]
-    lost = {each.meter_id: each.evidence for each in supply.lost(engine)}
+    ended_parts = [
+        part
+        for each in ended
+        if each.scope is Scope.FEEDER
+        for part in outages.parts(engine, each.outage_id)
+    ]
+    roots = _rows(context, power)
+    dark = supply.count_lost(engine)
     places = topology.read(engine)
+    lost = {each.meter_id: each.evidence for each in supply.lost(engine)} if dark else {}
     tree, quiet = _tree(places.values(), lost, {each.place for each in power})
     return State(
-        open=[_shown(context, each, power) for each in reversed(roots)],
+        open=sorted(roots, key=lambda row: (-row.dark, -row.outage.outage_id))[:MOST_OPEN],
+        open_in_all=len(roots),
         unreachable=[each for each in known if each.scope is Scope.CONCENTRATOR],
-        ended=[_shown(context, each, []) for each in ended],
+        ended=_rows(context, [*ended, *ended_parts]),
         line=_line(context, now_us),
         tree=tree,
         quiet_feeders=quiet,
-        dark=len(lost),
+        dark=dark,
         meters=len(places),
         month=first,
         is_running=first >= running,
@@ -159,22 +197,41 @@ def state(context: Context, now_us: int, month: date | None = None) -> State:
     )
 
 
-def _shown(context: Context, outage: Outage, among: Sequence[Outage]) -> Shown:
-    number = outage.outage_id
-    parts = outages.parts(context.engine, number) if outage.scope is Scope.FEEDER else []
-    below = [*parts, *(each for each in among if each.parent_id == number)]
-    nested = {each.outage_id: each for each in below}
-    return Shown(
-        outage=outage,
-        members=outages.members(context.engine, [number])[number],
-        parts=[_shown(context, each, among) for each in nested.values()],
-        history=outages.history(context.engine, number),
-    )
+def _rows(context: Context, known: Sequence[Outage]) -> list[Row]:
+    """Return those that are part of none of the others, with their parts."""
+    ids = {each.outage_id for each in known}
+    tallies = outages.tallies(context.engine, ids)
+    below: dict[int, list[Outage]] = {}
+    for each in known:
+        if each.parent_id in ids and each.parent_id is not None:
+            below.setdefault(each.parent_id, []).append(each)
+
+    def row(outage: Outage) -> Row:
+        number = outage.outage_id
+        parts = [row(part) for part in below.get(number, [])]
+        return Row(outage=outage, own=tallies.get(number, Tally()), parts=parts)
+
+    return [row(each) for each in known if each.parent_id not in ids]
 
 
 def one(context: Context, outage_id: int) -> Shown:
     """Return one outage; raises `UnknownOutageError`."""
-    return _shown(context, outages.outage(context.engine, outage_id), [])
+    return _shown(context, outages.outage(context.engine, outage_id))
+
+
+def _shown(context: Context, outage: Outage) -> Shown:
+    number = outage.outage_id
+    parts = outages.parts(context.engine, number) if outage.scope is Scope.FEEDER else []
+    members = outages.members(context.engine, [number, *(part.outage_id for part in parts)])
+    return Shown(
+        outage=outage,
+        members=members[number],
+        parts=[
+            Shown(outage=part, members=members[part.outage_id], parts=[], history=[])
+            for part in parts
+        ],
+        history=outages.history(context.engine, number),
+    )
 
 
 def _tree(
@@ -198,8 +255,18 @@ def _tree(
         for feeder, leaves in sorted(feeders.items())
     ]
     dark = [branch for branch in branches if branch.dark]
-    shown_ones = (dark or branches)[:MOST_FEEDERS]
+    shown_ones = [_dotted(branch) for branch in (dark or branches)[:MOST_FEEDERS]]
     return shown_ones, len(branches) - len(shown_ones)
+
+
+def _dotted(branch: Branch) -> Branch:
+    """Return a feeder whose transformers are dots as far as there is room for them."""
+    room = MOST_DOTS // MOST_FEEDERS
+    shown = []
+    for leaf in branch.leaves:
+        room -= len(leaf.states)
+        shown.append(replace(leaf, dotted=room >= 0))
+    return replace(branch, leaves=shown)
 
 
 def _line(context: Context, now_us: int) -> Line:

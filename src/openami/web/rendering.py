@@ -47,6 +47,7 @@ def environment() -> Environment:
         "kwh": kwh,
         "watts": watts,
         "count": count,
+        "many": many,
         "percent": percent,
         "seconds": seconds,
         "event": event_text,
@@ -83,6 +84,11 @@ def watts(power_w: int | None) -> str:
 def count(number: int | None) -> str:
     """Return a whole number with thousands set apart."""
     return MISSING if number is None else f"{number:,}"
+
+
+def many(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 meter`, `1,200 meters`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def percent(part: int, whole: int) -> str:

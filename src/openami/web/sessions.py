@@ -35,7 +35,7 @@ class Session:
 
     def proves(self, token: str | None) -> bool:
         """Tell whether a POST brought this session's token."""
-        return token is not None and secrets.compare_digest(self.token, token)
+        return token is not None and secrets.compare_digest(self.token.encode(), token.encode())
 
 
 class Cookies:

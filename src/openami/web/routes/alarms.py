@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from openami.store import alarms
 from openami.store.alarms import Alarm
+from openami.web import answers
 from openami.web.context import At
 from openami.web.guards import UtilityVisitor, VisibleMeter
 
@@ -18,7 +19,7 @@ Name = Annotated[str, Query(max_length=64)]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
 
 
-@api.get("/alarms")
+@api.get("/alarms", response_model=list[answers.OpenAlarm])
 def open_alarms(
     at: At, _visitor: UtilityVisitor, region: Name = "", kind: Name = "", limit: Limit = 200
 ) -> list[Json]:
@@ -33,7 +34,7 @@ def by_region(at: At, _visitor: UtilityVisitor) -> dict[str, dict[str, int]]:
     return alarms.by_region(at.engine)
 
 
-@api.get("/meters/{meter_id}/alarms")
+@api.get("/meters/{meter_id}/alarms", response_model=answers.MeterAlarms)
 def of_meter(meter: VisibleMeter, at: At, _visitor: UtilityVisitor) -> Json:
     """Return a meter's alarms, those that were cleared too, and its registers as last known."""
     picture = alarms.last_picture(at.engine, meter.meter_id)

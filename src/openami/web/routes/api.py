@@ -17,10 +17,12 @@ from openami.access.accounts import Role
 from openami.exchange.channels import Channel
 from openami.exchange.events import event_text
 from openami.store import registry
-from openami.web import fleet, meterview
+from openami.store.overview import MeterFilter, MeterState
+from openami.web import answers, fleet, meterlist, meterview
 from openami.web.context import At, Context
 from openami.web.exports import readings_csv
 from openami.web.guards import (
+    MOST_METER_ID,
     AnyVisitor,
     AskedWronglyError,
     Day,
@@ -36,11 +38,12 @@ from openami.web.usage import reason_of, state_of
 router = APIRouter(prefix="/api", tags=["api"])
 
 Json = dict[str, object]
+Name = Annotated[str, Query(max_length=64)]
 MOST_DAYS: Final = 400
 OFFERED: Final = (Channel.IMPORT_WH, Channel.EXPORT_WH)
 
 
-@router.get("/clock")
+@router.get("/clock", response_model=answers.Clock)
 def clock(at: At, _visitor: AnyVisitor) -> Json:
     """Return the calendar and its speed."""
     return {
@@ -50,7 +53,7 @@ def clock(at: At, _visitor: AnyVisitor) -> Json:
     }
 
 
-@router.get("/fleet")
+@router.get("/fleet", response_model=answers.Fleet)
 def fleet_state(at: At, _visitor: UtilityVisitor) -> Json:
     """Return the console's first figures."""
     state = fleet.today(at, at.clock.now_us())
@@ -69,7 +72,7 @@ def fleet_state(at: At, _visitor: UtilityVisitor) -> Json:
     }
 
 
-@router.get("/regions/{region}/load")
+@router.get("/regions/{region:path}/load", response_model=answers.RegionLoad)
 def region_load(region: str, at: At, visitor: AnyVisitor, day: Day = None) -> Json:
     """Return a region's load of a local day and of the day before.
 
@@ -86,7 +89,7 @@ def region_load(region: str, at: At, visitor: AnyVisitor, day: Day = None) -> Js
     now_us = at.clock.now_us()
     day = day or at.calendar.date_of(now_us)
     minimum = at.config.minimum_homes if visitor.account.role is Role.HOUSEHOLD else 1
-    load_w, load_at_us = fleet.load_now(at, meters)
+    load_w, load_at_us = fleet.load_now(at, region)
     hidden = len(meters) < minimum
     return {
         "region": region,
@@ -115,9 +118,19 @@ def _load(at: Context, meters: list[registry.Meter], day: date, minimum: int) ->
     return {**columns, "installed_s": installed_us // 1_000_000}
 
 
-@router.get("/meters")
-def meters(at: At, _visitor: UtilityVisitor) -> list[Json]:
-    """Return every meter with its state."""
+@router.get("/meters", response_model=list[answers.MeterLine])
+def meters(  # noqa: PLR0913, PLR0917  a table has these filters
+    at: At,
+    _visitor: UtilityVisitor,
+    q: Name = "",
+    region: Name = "",
+    state: MeterState = "",
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    after: Annotated[int, Query(ge=-1, le=MOST_METER_ID)] = -1,
+) -> list[Json]:
+    """Return meters by number with their state: those after a number, so many at once."""
+    wanted = MeterFilter(text=q.strip(), region=region, state=state)
+    found, _ = meterlist.lines(at, at.clock.now_us(), wanted, limit=limit, after=after)
     return [
         {
             "meter_id": line.meter.meter_id,
@@ -131,11 +144,11 @@ def meters(at: At, _visitor: UtilityVisitor) -> list[Json]:
             "gaps": line.gaps,
             "source": line.meter.source,
         }
-        for line in fleet.lines(at, at.clock.now_us())
+        for line in found
     ]
 
 
-@router.get("/meters/{meter_id}")
+@router.get("/meters/{meter_id}", response_model=answers.MeterFacts)
 def meter(meter: VisibleMeter) -> Json:
     """Return what the registry says of a meter."""
     return {
@@ -153,7 +166,7 @@ def meter(meter: VisibleMeter) -> Json:
     }
 
 
-@router.get("/meters/{meter_id}/day")
+@router.get("/meters/{meter_id}/day", response_model=answers.DaySlots)
 def meter_day(
     meter: VisibleMeter,
     at: At,
@@ -177,7 +190,7 @@ def meter_day(
     }
 
 
-@router.get("/meters/{meter_id}/days")
+@router.get("/meters/{meter_id}/days", response_model=answers.DayBars)
 def meter_days(
     meter: VisibleMeter,
     at: At,
@@ -196,7 +209,7 @@ def meter_days(
     }
 
 
-@router.get("/meters/{meter_id}/today")
+@router.get("/meters/{meter_id}/today", response_model=answers.UsualDay)
 def meter_today(meter: VisibleMeter, at: At) -> Json:
     """Return today's energy and cost beside a usual day."""
     figures = meterview.usual(at, meter, at.clock.now_us())
@@ -212,7 +225,7 @@ def meter_today(meter: VisibleMeter, at: At) -> Json:
     }
 
 
-@router.get("/meters/{meter_id}/versions")
+@router.get("/meters/{meter_id}/versions", response_model=list[answers.ValueVersion])
 def versions(meter: VisibleMeter, at: At, start_us: StartUs, channel: int = 1) -> list[Json]:
     """Return every version of one value, oldest first."""
     chosen = next((offered for offered in OFFERED if offered == channel), Channel.IMPORT_WH)
@@ -230,7 +243,7 @@ def versions(meter: VisibleMeter, at: At, start_us: StartUs, channel: int = 1) -
     ]
 
 
-@router.get("/meters/{meter_id}/events")
+@router.get("/meters/{meter_id}/events", response_model=list[answers.LoggedEvent])
 def events(meter: VisibleMeter, at: At) -> list[Json]:
     """Return the latest events of the meter's log."""
     return [

@@ -29,6 +29,7 @@ from openami.runtime.errors import ExitCode, UserError
 from openami.store import campaign_meters, campaigns
 from openami.store.campaigns import Campaign
 from openami.store.database import StoreUnavailableError
+from openami.web import answers_operation as answers
 from openami.web.context import At, Context
 from openami.web.guards import (
     AskedWronglyError,
@@ -37,6 +38,7 @@ from openami.web.guards import (
     OurHeader,
     UtilityVisitor,
     Visitor,
+    Written,
 )
 from openami.web.rendering import render
 
@@ -56,7 +58,7 @@ LOOKED_AT: Final = (
 class Why(BaseModel):
     """Why somebody moves a campaign."""
 
-    reason: str = Field(min_length=3, max_length=200)
+    reason: Annotated[str, Field(min_length=3, max_length=200), Written]
 
 
 def _found(at: Context, campaign_id: str) -> Campaign:
@@ -85,13 +87,13 @@ def _act(at: Context, visitor: Visitor, campaign_id: str, act: Act, reason: str)
 # REST -----------------------------------------------------------------------------------------
 
 
-@router.get("/api/campaigns", tags=["firmware"])
+@router.get("/api/campaigns", tags=["firmware"], response_model=list[answers.Campaign])
 def every(at: At, _visitor: UtilityVisitor) -> list[Json]:
     """Return the latest firmware campaigns, newest first: waves, states, what comes next."""
     return [summary(at.engine, found) for found in campaigns.campaigns(at.engine)]
 
 
-@router.get("/api/campaigns/{campaign_id}", tags=["firmware"])
+@router.get("/api/campaigns/{campaign_id}", tags=["firmware"], response_model=answers.Campaign)
 def one(
     campaign_id: CampaignId,
     at: At,
@@ -107,6 +109,7 @@ def one(
     tags=["firmware"],
     status_code=202,
     dependencies=[OurHeader],
+    response_model=answers.CampaignMoved,
 )
 def move(campaign_id: CampaignId, act: ActName, why: Why, at: At, visitor: UtilityVisitor) -> Json:
     """Start, pause, resume or cancel a campaign."""
@@ -185,7 +188,7 @@ def press(  # noqa: PLR0913, PLR0917  a form has these fields
     campaign_id: CampaignId,
     act: ActName,
     visitor: UtilityVisitor,
-    reason: Annotated[str, Form(min_length=3, max_length=200)],
+    reason: Annotated[str, Form(min_length=3, max_length=200), Written],
 ) -> Response:
     """Do what a button says, and show the campaign."""
     try:

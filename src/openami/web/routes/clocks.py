@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from openami.store.clocks import Kept, Measured
+from openami.web import answers_operation as answers
 from openami.web import clockview
 from openami.web.context import At
 from openami.web.guards import UtilityVisitor, VisibleMeter
@@ -31,7 +32,7 @@ def clocks_state(request: Request, at: At, _visitor: UtilityVisitor) -> Response
     return render(request, "console/clocks_state.html", state=clockview.state(at))
 
 
-@api.get("/clocks")
+@api.get("/clocks", response_model=answers.Clocks)
 def clocks(at: At, _visitor: UtilityVisitor, limit: Limit = 10) -> Json:
     """Return all clocks at a glance, and those that are furthest off."""
     state = clockview.state(at, limit)
@@ -52,7 +53,7 @@ def clocks(at: At, _visitor: UtilityVisitor, limit: Limit = 10) -> Json:
     }
 
 
-@api.get("/meters/{meter_id}/clock")
+@api.get("/meters/{meter_id}/clock", response_model=answers.MeterClock)
 def of_meter(meter: VisibleMeter, at: At, _visitor: UtilityVisitor) -> Json:
     """Return a meter's clock as it was measured last, and what was measured before."""
     found = clockview.of_meter(at, meter.meter_id)

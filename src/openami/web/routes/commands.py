@@ -25,6 +25,7 @@ from openami.runtime.errors import UserError
 from openami.store import commands, registry
 from openami.store.commands import Command
 from openami.store.database import StoreUnavailableError
+from openami.web import answers
 from openami.web.command_forms import TITLES, argument_of, moment_of
 from openami.web.context import At, Context
 from openami.web.guards import (
@@ -38,7 +39,9 @@ from openami.web.guards import (
     StaffVisitor,
     VisibleMeter,
     Visitor,
+    Written,
     known_meter,
+    known_meters,
 )
 from openami.web.rendering import render
 from openami.web.times import MINUTE_US
@@ -70,7 +73,7 @@ State = Literal[
     "expired",
     "cancelled",
 ]
-Reason = Annotated[str, Form(min_length=3, max_length=200)]
+Reason = Annotated[str, Form(min_length=3, max_length=200), Written]
 
 SHOWN_US: Final = 15 * MINUTE_US  # how long a finished command stays in the panel, real time
 STAYING: Final = OPEN | {CommandState.IN_DOUBT}
@@ -83,12 +86,12 @@ class Ask(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: Kind
-    reason: Annotated[str, Field(min_length=3, max_length=200)]
+    reason: Annotated[str, Field(min_length=3, max_length=200), Written]
     argument: dict[str, Any] = Field(default_factory=dict)
     priority: Literal["urgent", "normal", "low"] = "normal"
     valid_in_s: float = 0.0
     valid_s: float = 300.0
-    correlation: str | None = None
+    correlation: Annotated[str, Written] | None = None
 
     def request(self) -> requests.Request:
         """Return it as the head-end's requests have it."""
@@ -107,7 +110,7 @@ class AskMany(Ask):
     """The same for many meters: by number, or all of a region."""
 
     meters: list[int] = Field(default_factory=list, max_length=100_000)
-    region: str | None = None
+    region: Annotated[str, Written] | None = None
 
 
 @contextmanager
@@ -138,21 +141,26 @@ def _ask(at: Context, visitor: Visitor, meter_id: int, wanted: requests.Request)
 # REST ------------------------------------------------------------------------------------------
 
 
-@api.post("/meters/{meter_id}/commands", status_code=202, dependencies=[OurHeader])
+@api.post(
+    "/meters/{meter_id}/commands",
+    status_code=202,
+    dependencies=[OurHeader],
+    response_model=answers.CommandAsked,
+)
 def ask(meter_id: MeterId, asked: Ask, at: At, visitor: StaffVisitor) -> Json:
     """Ask a meter for something; the answer names the command to follow."""
     return {"command_id": _ask(at, visitor, meter_id, asked.request())}
 
 
-@api.post("/commands", status_code=202, dependencies=[OurHeader])
+@api.post(
+    "/commands", status_code=202, dependencies=[OurHeader], response_model=answers.CommandsAsked
+)
 def ask_many(asked: AskMany, at: At, visitor: StaffVisitor) -> Json:
     """Ask many meters for the same; the answer names the commands, and who was left out why."""
     if bool(asked.meters) == (asked.region is not None):
         raise MisunderstoodError("Name the meters, or their region, and not both.")
     if asked.region is None:
-        meters = sorted(set(asked.meters))
-        for meter_id in meters:
-            known_meter(at, meter_id)
+        meters = known_meters(at, asked.meters)
     else:
         meters = [meter.meter_id for meter in registry.meters(at.engine, region=asked.region)]
         if not meters:
@@ -165,7 +173,7 @@ def ask_many(asked: AskMany, at: At, visitor: StaffVisitor) -> Json:
     return {"commands": done, "left_out": left}
 
 
-@api.get("/commands")
+@api.get("/commands", response_model=list[answers.CommandTold])
 def listed(
     at: At,
     _visitor: StaffVisitor,
@@ -179,7 +187,7 @@ def listed(
     return [_as_json(each) for each in found]
 
 
-@api.get("/meters/{meter_id}/commands")
+@api.get("/meters/{meter_id}/commands", response_model=list[answers.CommandTold])
 def of_meter(
     meter: VisibleMeter,
     at: At,
@@ -191,7 +199,7 @@ def of_meter(
     return [_as_json(each) for each in found]
 
 
-@api.get("/commands/{command_id}")
+@api.get("/commands/{command_id}", response_model=answers.CommandHistory)
 def command(command_id: str, at: At, _visitor: StaffVisitor) -> Json:
     """Return a command with its history."""
     found = _known(at, command_id)
@@ -204,7 +212,7 @@ def command(command_id: str, at: At, _visitor: StaffVisitor) -> Json:
     }
 
 
-@api.delete("/commands/{command_id}", dependencies=[OurHeader])
+@api.delete("/commands/{command_id}", dependencies=[OurHeader], response_model=answers.CommandTold)
 def cancel(
     command_id: str,
     at: At,
@@ -276,7 +284,10 @@ def history(request: Request, at: At, meter: VisibleMeter, visitor: StaffVisitor
 async def fields(request: Request) -> dict[str, str]:
     """Return the fields of a form, whatever its kind has."""
     form = await request.form()
-    return {name: text for name, text in form.items() if isinstance(text, str)}
+    found = {name: text for name, text in form.items() if isinstance(text, str)}
+    if any("\0" in text for text in found.values()):
+        raise MisunderstoodError("A field holds a NUL: write it without.")
+    return found
 
 
 @pages.post("/meters/{meter_id}/commands", dependencies=[OurForm])

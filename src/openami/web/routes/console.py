@@ -3,13 +3,14 @@
 """The utility's console: Today, Meters, Data quality, Jobs; one page a meter."""
 
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
 from openami.exchange.channels import Channel
 from openami.exchange.commands import OPEN, CommandState
 from openami.exchange.events import ALARMS
+from openami.exchange.supply import Supply
 from openami.runtime.status import read_statuses
 from openami.store import (
     alarms,
@@ -19,11 +20,13 @@ from openami.store import (
     eventbook,
     inbox,
     outages,
+    overview,
     registry,
     releases,
     supply,
 )
-from openami.web import clockview, fleet, meterview
+from openami.store.overview import MeterFilter, MeterState
+from openami.web import clockview, fleet, meterlist, meterview
 from openami.web.context import At
 from openami.web.guards import (
     Day,
@@ -40,6 +43,7 @@ from openami.web.usage import State
 router = APIRouter(prefix="/console", include_in_schema=False)
 
 PAGE: Final = 200  # rows of a table at once
+MOST_PAGES: Final = 1_000_000
 SHOWN_US: Final = 15 * MINUTE_US  # how long a finished command stays in the panel, real time
 STAYING: Final = OPEN | {CommandState.IN_DOUBT}
 
@@ -69,43 +73,27 @@ def meters(  # noqa: PLR0913, PLR0917  a table has these filters
     _visitor: UtilityVisitor,
     q: Annotated[str, Query(max_length=64)] = "",
     region: Annotated[str, Query(max_length=64)] = "",
-    state: Literal["", "attached", "detached", "disconnected", "gaps"] = "",
-    page: Annotated[int, Query(ge=1)] = 1,
+    state: MeterState = "",
+    page: Annotated[int, Query(ge=1, le=MOST_PAGES)] = 1,
 ) -> Response:
     """Show the table of meters; its filters stand in the address."""
     now_us = at.clock.now_us()
-    every = fleet.lines(at, now_us)
-    chosen = [line for line in every if _fits(line, q.strip(), region, state)]
+    wanted = MeterFilter(text=q.strip(), region=region, state=state)
+    lines, found = meterlist.lines(at, now_us, wanted, limit=PAGE, skipped=(page - 1) * PAGE)
     name = "console/meters_table.html" if _is_fragment(request) else "console/meters.html"
     return render(
         request,
         name,
         now_us=now_us,
-        lines=chosen[(page - 1) * PAGE : page * PAGE],
-        found=len(chosen),
-        total=len(every),
-        regions=sorted({line.meter.region for line in every}),
+        lines=lines,
+        found=found,
+        total=overview.count(at.engine),
+        regions=overview.regions(at.engine),
         q=q,
         region=region,
         state=state,
         page=page,
-        pages=max(1, -(-len(chosen) // PAGE)),
-    )
-
-
-def _fits(line: fleet.Line, text: str, region: str, state: str) -> bool:
-    meter = line.meter
-    words = (str(meter.meter_id), meter.ldn, meter.title.hex().upper(), meter.source)
-    states = {
-        "attached": line.attached is True,
-        "detached": line.attached is not True,
-        "disconnected": line.disconnected,
-        "gaps": line.gaps > 0,
-    }
-    return (
-        (not region or meter.region == region)
-        and states.get(state, True)
-        and (not text or any(text.lower() in word.lower() for word in words))
+        pages=max(1, -(-found // PAGE)),
     )
 
 
@@ -127,12 +115,14 @@ def meter(
     day = min(day or today, today)
     shown = meterview.day_slots(at, meter, day, now_us)
     number = meter.meter_id
+    attachment = registry.attachment(at.engine, number)
+    supplied = supply.of(at.engine, [number]).get(number)
     return render(
         request,
         "console/meter.html",
         now_us=now_us,
         meter=meter,
-        attachment=registry.attachments(at.engine).get(number),
+        attachment=attachment,
         firmware=releases.firmware(at.engine, number),
         campaign=campaign_meters.last_of_meter(at.engine, number),
         live=momentary(at, number),
@@ -149,7 +139,8 @@ def meter(
         rate=at.severities.rate,
         alarms=alarms.of(at.engine, number),
         alarm_picture=alarms.last_picture(at.engine, number),
-        supply=supply.of(at.engine, [number]).get(number),
+        supply=supplied,
+        not_read=_not_read(attachment, supplied),
         interruptions=outages.of_meter(at.engine, number),
         gaps=data_quality.gaps(
             at.engine, meter_id=number, states=("open", "estimated", "filled"), limit=50
@@ -157,6 +148,16 @@ def meter(
         findings=data_quality.findings(at.engine, meter_id=number, limit=50),
         shared=asked_of(at, meter, visitor),
     )
+
+
+def _not_read(attachment: registry.Attachment | None, supplied: Supply | None) -> str:
+    """Return why it is not known what a meter replays: it is asked once it can be."""
+    sentence = "The head-end has not read yet what it replays"
+    if supplied is not None and supplied.is_lost:
+        return f"{sentence}: the meter is without supply, and is asked when it is back."
+    if attachment is None or not attachment.attached:
+        return f"{sentence}: the meter is asked when it is on its concentrator."
+    return f"{sentence}: it asks with the next reading of the profile."
 
 
 @router.get("/meters/{meter_id}/interval")
@@ -200,6 +201,7 @@ def quality(
 ) -> Response:
     """Show gaps, findings, rejected messages and alarm events."""
     now_us = at.clock.now_us()
+    rejected = inbox.rejections(at.engine, limit=50)
     return render(
         request,
         "console/quality.html",
@@ -210,8 +212,8 @@ def quality(
         codes=data_quality.count_findings(at.engine),
         code=code,
         findings=data_quality.findings(at.engine, codes=[code] if code else None, limit=PAGE),
-        rejected=inbox.rejections(at.engine, limit=50),
-        titles={meter.title: meter.meter_id for meter in registry.meters(at.engine)},
+        rejected=rejected,
+        titles=registry.numbers(at.engine, {message.title for message in rejected}),
         events=registry.events(
             at.engine, codes=list(ALARMS), since_us=now_us - 7 * DAY_US, limit=50
         ),

@@ -11,6 +11,7 @@ from openami.exchange.field import Notice
 from openami.runtime.clock import to_us
 from openami.store import concentrator_devices, data_quality, field, leases
 from openami.store.database import Database
+from openami.web import answers, answers_operation
 from openami.web.context import At
 from openami.web.guards import MOST_METER_ID, NotFoundError, UtilityVisitor
 
@@ -22,7 +23,7 @@ MeterIdQuery = Annotated[int | None, Query(ge=0, le=MOST_METER_ID)]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
 
 
-@router.get("/concentrators")
+@router.get("/concentrators", response_model=list[answers_operation.Concentrator])
 def concentrators(at: At, _visitor: UtilityVisitor) -> list[Json]:
     """Return what each concentrator last said of itself; times are of real life."""
     firmware, clock = _firmware(at.engine), _clock(at.engine)
@@ -30,7 +31,7 @@ def concentrators(at: At, _visitor: UtilityVisitor) -> list[Json]:
     return [_standing(row) | firmware(title) | clock(title) for title, row in found]
 
 
-@router.get("/concentrators/{title}")
+@router.get("/concentrators/{title}", response_model=answers_operation.ConcentratorTold)
 def concentrator(title: Title, at: At, _visitor: UtilityVisitor) -> Json:
     """Return a concentrator's last word, the links to its meters, and its newest notices."""
     name = bytes.fromhex(title)
@@ -121,7 +122,7 @@ def head_ends(at: At, _visitor: UtilityVisitor) -> list[str]:
     return sorted(leases.alive(at.engine))
 
 
-@router.get("/gaps")
+@router.get("/gaps", response_model=answers.Gaps)
 def gaps(
     at: At, _visitor: UtilityVisitor, meter_id: MeterIdQuery = None, limit: Limit = 1000
 ) -> Json:
@@ -143,7 +144,7 @@ def gaps(
     }
 
 
-@router.get("/findings")
+@router.get("/findings", response_model=list[answers.Finding])
 def findings(
     at: At, _visitor: UtilityVisitor, meter_id: MeterIdQuery = None, limit: Limit = 100
 ) -> list[Json]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from openami.store import registry
+from openami.store import overview
 from openami.web import fleet, meterview
 from openami.web.context import At
 from openami.web.guards import Day, HouseholdVisitor, OwnMeter
@@ -24,10 +24,10 @@ SpanName = Literal["day", "week", "month"]
 def now(request: Request, at: At, meter: OwnMeter, _visitor: HouseholdVisitor) -> Response:
     """Show power now, today beside a usual day, the region's load."""
     now_us = at.clock.now_us()
-    homes = registry.meters(at.engine, region=meter.region)
-    names = sorted({known.region for known in registry.meters(at.engine)})
-    enough = len(homes) >= at.config.minimum_homes
-    load_w, load_at_us = fleet.load_now(at, homes) if enough else (None, None)
+    homes = overview.count(at.engine, meter.region)
+    names = overview.regions(at.engine)
+    enough = homes >= at.config.minimum_homes
+    load_w, load_at_us = fleet.load_now(at, meter.region) if enough else (None, None)
     return render(
         request,
         "home/now.html",
@@ -36,7 +36,7 @@ def now(request: Request, at: At, meter: OwnMeter, _visitor: HouseholdVisitor) -
         live=momentary(at, meter.meter_id),
         today=meterview.usual(at, meter, now_us),
         price=at.prices.at(now_us),
-        homes=len(homes),
+        homes=homes,
         region_colour=names.index(meter.region) % 4 + 1,
         enough=enough,
         minimum_homes=at.config.minimum_homes,

@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from openami.access.accounts import end_sessions, record, verify
 from openami.web.context import At, Context
-from openami.web.guards import AnyVisitor, OurForm, Visitor, visitor_or_none
+from openami.web.guards import AnyVisitor, OurForm, Visitor, Written, visitor_or_none
 from openami.web.rendering import render
 from openami.web.routes.service import first_page
 from openami.web.sessions import SESSION_COOKIE, SESSION_S, Session
@@ -39,7 +39,7 @@ def login_form(
 def log_in(  # noqa: PLR0913, PLR0917  a form has these fields
     request: Request,
     at: At,
-    login: Annotated[str, Form(max_length=64)],
+    login: Annotated[str, Form(max_length=64), Written],
     password: Annotated[str, Form(max_length=1024)],
     csrf: Annotated[str, Form()] = "",
     next: Annotated[str, Form()] = "/",  # noqa: A002

@@ -14,6 +14,7 @@ from openami.runtime.errors import UserError
 from openami.store import commissioning, key_changes, keys, registry
 from openami.store.commissioning import State
 from openami.store.database import StoreUnavailableError
+from openami.web import answers_operation as answers
 from openami.web.context import At
 from openami.web.guards import (
     AskedWronglyError,
@@ -21,7 +22,9 @@ from openami.web.guards import (
     NotFoundError,
     OurHeader,
     UtilityVisitor,
+    Written,
     known_meter,
+    known_meters,
 )
 
 router = APIRouter(prefix="/api", tags=["operation"])
@@ -29,7 +32,7 @@ router = APIRouter(prefix="/api", tags=["operation"])
 Json = dict[str, object]
 
 
-@router.get("/key-rotations")
+@router.get("/key-rotations", response_model=list[answers.Rotation])
 def rotations(at: At, _visitor: UtilityVisitor) -> list[Json]:
     """Return the latest changes of keys by group, and how many meters of each stand where."""
     return [
@@ -49,8 +52,8 @@ class AskForMeters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[str, Field(min_length=3, max_length=200)]
-    region: str | None = None
+    reason: Annotated[str, Field(min_length=3, max_length=200), Written]
+    region: Annotated[str, Written] | None = None
     meter_ids: Annotated[list[int], Field(max_length=100_000)] = []
     all_meters: bool = False
 
@@ -64,9 +67,7 @@ class AskForMeters(BaseModel):
         if sum([self.region is not None, bool(self.meter_ids), self.all_meters]) != 1:
             sentence = "Name the group: region, or meter_ids, or all_meters, one of them."
             raise AskedWronglyError(sentence)
-        for meter_id in self.meter_ids:
-            known_meter(at, meter_id)
-        meter_ids = sorted(set(self.meter_ids)) or [
+        meter_ids = known_meters(at, self.meter_ids) or [
             meter.meter_id for meter in registry.meters(at.engine, region=self.region)
         ]
         if not meter_ids:
@@ -80,7 +81,12 @@ class AskForKeys(AskForMeters):
     master_key: bool = False
 
 
-@router.post("/key-rotations", status_code=202, dependencies=[OurHeader])
+@router.post(
+    "/key-rotations",
+    status_code=202,
+    dependencies=[OurHeader],
+    response_model=answers.RotationAsked,
+)
 def rotate(asked: AskForKeys, at: At, visitor: UtilityVisitor) -> Json:
     """Ask for new keys; the answer names the rotation to follow.
 
@@ -99,7 +105,9 @@ def rotate(asked: AskForKeys, at: At, visitor: UtilityVisitor) -> Json:
     return {"rotation": rotation if count else None, "meters": count}
 
 
-@router.post("/key-rotations/{rotation}/stop", dependencies=[OurHeader])
+@router.post(
+    "/key-rotations/{rotation}/stop", dependencies=[OurHeader], response_model=answers.Withdrawn
+)
 def stop(rotation: str, at: At, visitor: UtilityVisitor) -> Json:
     """Withdraw what a rotation has not sent yet; what was sent goes on until it is proven."""
     if not any(each.rotation == rotation for each in key_changes.rotations(at.engine, limit=1000)):
@@ -110,7 +118,7 @@ def stop(rotation: str, at: At, visitor: UtilityVisitor) -> Json:
     return {"withdrawn": count}
 
 
-@router.get("/meters/{meter_id}/keys")
+@router.get("/meters/{meter_id}/keys", response_model=answers.MeterKeys)
 def epochs(meter_id: MeterId, at: At, _visitor: UtilityVisitor) -> Json:
     """Return the states of a meter's key epochs, newest first, and their history."""
     known_meter(at, meter_id)
@@ -131,7 +139,7 @@ def epochs(meter_id: MeterId, at: At, _visitor: UtilityVisitor) -> Json:
     }
 
 
-@router.get("/commissioning")
+@router.get("/commissioning", response_model=answers.Commissionings)
 def progress(at: At, _visitor: UtilityVisitor) -> Json:
     """Return how many meters stand at which stage, and which are held and why."""
     return {
@@ -146,7 +154,12 @@ def progress(at: At, _visitor: UtilityVisitor) -> Json:
     }
 
 
-@router.post("/commissioning", status_code=202, dependencies=[OurHeader])
+@router.post(
+    "/commissioning",
+    status_code=202,
+    dependencies=[OurHeader],
+    response_model=answers.MetersAsked,
+)
 def commission(asked: AskForMeters, at: At, visitor: UtilityVisitor) -> Json:
     """Begin to bring meters of the registry into operation, or go on with those that were held.
 
@@ -158,7 +171,7 @@ def commission(asked: AskForMeters, at: At, visitor: UtilityVisitor) -> Json:
     return {"meters": count}
 
 
-@router.get("/meters/{meter_id}/commissioning")
+@router.get("/meters/{meter_id}/commissioning", response_model=answers.Commissioning)
 def passed(meter_id: MeterId, at: At, _visitor: UtilityVisitor) -> Json:
     """Return where a meter stands on its way into operation, and what it has passed."""
     known_meter(at, meter_id)

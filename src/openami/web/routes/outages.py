@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from openami.access.accounts import record
 from openami.exchange.events import event_text
 from openami.runtime.clock import real_us
-from openami.store import alarms, eventbook, outages, registry, supply
+from openami.store import alarms, eventbook, outages, overview, supply
 from openami.store.outages import Outage, UnknownOutageError
-from openami.web import outageview
+from openami.web import answers, outageview
 from openami.web.context import At, Context
 from openami.web.guards import (
     LAST_US,
@@ -25,6 +25,7 @@ from openami.web.guards import (
     UtilityVisitor,
     VisibleMeter,
     Visitor,
+    Written,
 )
 from openami.web.rendering import render
 
@@ -42,13 +43,13 @@ Limit = Annotated[int, Query(ge=1, le=10_000)]
 Month = Annotated[  # such as 2026-03; empty: the running one
     str, Query(pattern=r"\A((19[7-9]\d|2\d{3})-(0[1-9]|1[0-2]))?\z", max_length=7)
 ]
-Note = Annotated[str, Form(min_length=3, max_length=400)]
+Note = Annotated[str, Form(min_length=3, max_length=400), Written]
 
 
 class Acknowledge(BaseModel):
     """What an operator says who has looked."""
 
-    note: Annotated[str, Field(min_length=3, max_length=400)]
+    note: Annotated[str, Field(min_length=3, max_length=400), Written]
 
 
 class AcknowledgeEvents(Acknowledge):
@@ -83,7 +84,7 @@ def outage_page(
     request: Request, at: At, outage_id: OutageId, _visitor: UtilityVisitor
 ) -> Response:
     """Show one outage: its meters, and how it was found."""
-    return render(request, "console/outage.html", shown_outage=_known(at, outage_id))
+    return render(request, "console/outage.html", shown_outage=_known(at, outage_id), most=PAGE)
 
 
 @pages.post("/outages/{outage_id}/acknowledge", dependencies=[OurForm])
@@ -111,7 +112,7 @@ def events_page(  # noqa: PLR0913, PLR0917  a table has these filters
         events=found,
         rate=at.severities.rate,
         kinds=at.severities.kinds,
-        regions=sorted({meter.region for meter in registry.meters(at.engine)}),
+        regions=overview.regions(at.engine),
         severity=severity,
         kind=kind,
         region=region,
@@ -139,7 +140,7 @@ def acknowledge_events_page(
 # REST ---------------------------------------------------------------------------------------------
 
 
-@api.get("/outages")
+@api.get("/outages", response_model=list[answers.Outage])
 def list_outages(
     at: At,
     _visitor: UtilityVisitor,
@@ -154,7 +155,7 @@ def list_outages(
     return [_outage(each) for each in found]
 
 
-@api.get("/outages/reliability")
+@api.get("/outages/reliability", response_model=list[answers.Reliability])
 def reliability(at: At, _visitor: UtilityVisitor, month: Month = "") -> list[Json]:
     """Return SAIDI, SAIFI and CAIDI of each feeder in a local month (docs/outages.md, 6)."""
     return [
@@ -171,7 +172,7 @@ def reliability(at: At, _visitor: UtilityVisitor, month: Month = "") -> list[Jso
     ]
 
 
-@api.get("/outages/{outage_id}")
+@api.get("/outages/{outage_id}", response_model=answers.OutageTold)
 def one_outage(at: At, outage_id: OutageId, _visitor: UtilityVisitor) -> Json:
     """Return an outage with its meters, its parts and how it was found."""
     shown = _known(at, outage_id)
@@ -191,7 +192,9 @@ def one_outage(at: At, outage_id: OutageId, _visitor: UtilityVisitor) -> Json:
     }
 
 
-@api.post("/outages/{outage_id}/acknowledge", dependencies=[OurHeader])
+@api.post(
+    "/outages/{outage_id}/acknowledge", dependencies=[OurHeader], response_model=answers.Outage
+)
 def acknowledge_outage(
     at: At, outage_id: OutageId, visitor: UtilityVisitor, asked: Acknowledge
 ) -> Json:
@@ -200,7 +203,7 @@ def acknowledge_outage(
     return _outage(outages.outage(at.engine, outage_id))
 
 
-@api.get("/events")
+@api.get("/events", response_model=list[answers.BookedEvent])
 def list_events(  # noqa: PLR0913, PLR0917  a table has these filters
     at: At,
     _visitor: UtilityVisitor,
@@ -230,13 +233,13 @@ def list_events(  # noqa: PLR0913, PLR0917  a table has these filters
     ]
 
 
-@api.post("/events/acknowledge", dependencies=[OurHeader])
+@api.post("/events/acknowledge", dependencies=[OurHeader], response_model=answers.Acknowledged)
 def acknowledge_events(at: At, visitor: UtilityVisitor, asked: AcknowledgeEvents) -> Json:
     """Write that somebody has looked at events; those acknowledged before stay as they are."""
     return {"acknowledged": _acknowledge_events(at, visitor, asked.event_ids, asked.note)}
 
 
-@api.get("/meters/{meter_id}/supply")
+@api.get("/meters/{meter_id}/supply", response_model=answers.SupplyTold)
 def meter_supply(meter: VisibleMeter, at: At) -> Json:
     """Return whether a meter is believed to have supply, and since when not."""
     known = supply.of(at.engine, [meter.meter_id]).get(meter.meter_id)

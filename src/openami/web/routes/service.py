@@ -10,6 +10,7 @@ from openami.access.accounts import STAFF
 from openami.runtime.errors import UserError
 from openami.runtime.status import read_statuses
 from openami.store import live
+from openami.web import answers
 from openami.web.context import At
 from openami.web.guards import Visitor, scraper, visitor_or_none
 from openami.web.metrics import CONTENT_TYPE, exposition
@@ -17,13 +18,18 @@ from openami.web.metrics import CONTENT_TYPE, exposition
 router = APIRouter()
 
 
-@router.get("/health", tags=["service"])
+@router.get("/health", tags=["service"], response_model=answers.Health)
 def health() -> dict[str, str]:
     """Tell that the process answers."""
     return {"status": "ok"}
 
 
-@router.get("/ready", tags=["service"])
+@router.get(
+    "/ready",
+    tags=["service"],
+    response_model=answers.Readiness,
+    responses={503: {"model": answers.Readiness, "description": "The store does not answer."}},
+)
 def ready(at: At) -> JSONResponse:
     """Tell whether pages can be served: the store answers."""
     try:

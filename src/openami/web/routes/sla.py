@@ -3,7 +3,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from openami.web import slaview
+from openami.web import answers_operation, slaview
 from openami.web.context import At, Context
 from openami.web.guards import UtilityVisitor
 from openami.web.rendering import render
@@ -26,7 +26,7 @@ def sla_state(request: Request, at: At, _visitor: UtilityVisitor) -> Response:
     return render(request, "console/sla_state.html", state=_state(request, at))
 
 
-@api.get("/sla")
+@api.get("/sla", response_model=answers_operation.ServiceLevels)
 def sla(request: Request, at: At, _visitor: UtilityVisitor) -> Json:
     """Return each rule with its windows (docs/sla.md)."""
     state = _state(request, at)

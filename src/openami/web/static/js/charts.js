@@ -195,7 +195,7 @@ async function drawBars(element) {
       if (shown.empty[index]) return say(element, day, " · nothing here");
       const parts = [` · ${kwh(shown.measured[index] + shown.estimated[index])}`];
       if (shown.estimated[index]) parts.push(` · ${kwh(shown.estimated[index])} estimated`);
-      if (shown.missing[index]) parts.push(` · ${shown.missing[index]} half-hours missing`);
+      if (shown.missing[index]) parts.push(` · ${shown.missing[index]} ${shown.missing[index] === 1 ? "half-hour" : "half-hours"} missing`);
       if (!shown.finished[index]) parts.push(" · not finished");
       return say(element, day, parts.join(""));
     },
@@ -215,7 +215,7 @@ async function drawBars(element) {
 }
 
 async function drawLoad(element) {
-  const names = element.dataset.regions.split(",").filter(Boolean);
+  const names = JSON.parse(element.dataset.regions);
   if (names.length === 0) return null;
   const zone = element.dataset.zone;
   const loads = await Promise.all(

@@ -103,7 +103,7 @@ async function today() {
   const mark = figures.usual_so_far_wh ? ` · the mark is usual for this time: ${kwh(figures.usual_so_far_wh, 1)}` : "";
   part("today-words").textContent = until + mark;
   part("today-unmeasured").textContent = figures.unmeasured
-    ? `${figures.unmeasured} half-hours of today are estimated or missing`
+    ? `${figures.unmeasured} ${figures.unmeasured === 1 ? "half-hour of today is" : "half-hours of today are"} estimated or missing`
     : "";
   await region(zone);
 }

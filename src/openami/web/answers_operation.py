@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D101  a route says what it answers; the fields have the words of the documents
+"""What the REST interface answers of keys, stages, concentrators, campaigns and service levels."""
+
+from openami.web.answers import Answer, Json, OpenAnswer
+
+
+class Rotation(Answer):
+    """A change of keys, and how many meters stand where."""
+
+    rotation: str
+    asked_by: str
+    reason: str
+    asked_real_us: int
+    meters: dict[str, int]
+
+
+class RotationAsked(Answer):
+    rotation: str | None
+    meters: int
+
+
+class Withdrawn(Answer):
+    withdrawn: int
+
+
+class KeyEpoch(Answer):
+    epoch: int
+    state: str
+
+
+class KeyStep(Answer):
+    epoch: int
+    at_real_us: int
+    state: str
+    note: str
+
+
+class MeterKeys(Answer):
+    epochs: list[KeyEpoch]
+    history: list[KeyStep]
+
+
+class StageCount(Answer):
+    stage: str
+    state: str
+    meters: int
+
+
+class Held(Answer):
+    meter_id: int
+    stage: str
+    reason: str
+
+
+class Commissionings(Answer):
+    stages: list[StageCount]
+    held: list[Held]
+
+
+class MetersAsked(Answer):
+    meters: int
+
+
+class StagePassed(Answer):
+    at_real_us: int
+    stage: str
+    note: str
+
+
+class Commissioning(Answer):
+    stage: str
+    state: str
+    note: str
+    history: list[StagePassed]
+
+
+class Concentrator(OpenAnswer):
+    """What a concentrator last said of itself; null where it never said."""
+
+    title: str
+    heard_real_us: int
+    started_real_us: int
+    entries: int
+    octets: int
+    most_octets: int
+    oldest_s: int
+    meters: int
+    attached: int
+    at_quota: int
+    refused: int
+    alarm: str
+    firmware: Json | None
+    update: Json | None
+    clock: Json | None
+
+
+class Link(Answer):
+    title: str
+    bearer: str
+    address: str
+    attached: bool
+    first_seen_real_us: int
+    last_seen_real_us: int
+    round_trip_us: int | None
+    sent: int
+    lost: int
+
+
+class Notice(Answer):
+    number: int
+    at_real_us: int
+    code: int
+    title: str | None
+    text: str
+
+
+class ConcentratorTold(Concentrator):
+    links: list[Link]
+    notices: list[Notice]
+
+
+class Wave(OpenAnswer):
+    wave: int
+    open: bool
+    meters: int
+    states: dict[str, int]
+
+
+class Campaign(OpenAnswer):
+    """A firmware campaign; its report has more (docs/campaigns.md)."""
+
+    campaign_id: str
+    name: str
+    state: str
+    wave: int
+    waves: list[Wave]
+    meters_in_all: int
+    states: dict[str, int]
+    note: str
+    next: str
+    may: list[str]
+    asked_by: str
+    asked_at: str | None
+
+
+class CampaignMoved(Answer):
+    campaign_id: str
+    state: str
+
+
+class LevelWindow(OpenAnswer):
+    begins: str
+    due: int
+    on_time: int
+    missing: int
+    excluded: int
+    kept: bool
+    penalty: float | None
+
+
+class LevelRule(OpenAnswer):
+    name: str
+    title: str
+    percent: float
+    within_s: float
+    illustrative: bool
+    kept: bool | None
+    windows: list[LevelWindow]
+
+
+class ServiceLevels(OpenAnswer):
+    days: int
+    examples: bool
+    rules: list[LevelRule]
+
+
+class Suspicion(Answer):
+    """A head-end whose own clock is suspected, and why."""
+
+    worker: str
+    suspected_us: int | None
+    sentence: str
+
+
+class ClockKept(Answer):
+    """A meter's clock as it was measured last; seconds, ahead is positive."""
+
+    meter_id: int
+    measured_us: int
+    deviation_s: float | None
+    uncertainty_s: float
+    status: int | None
+    worker: str
+    tolerated_s: float
+    within: bool
+    drift_s_per_day: float | None
+    drift_uncertainty_s_per_day: float | None
+    notice: bool
+    said: str
+    corrected_us: int | None
+    command_id: str | None
+
+
+class ClockMeasured(Answer):
+    measured_us: int
+    deviation_s: float | None
+    uncertainty_s: float
+    status: int | None
+    after_command: bool
+    worker: str
+
+
+class Clocks(Answer):
+    meters: int
+    measured: int
+    within: int
+    noticed: int
+    timeless: int
+    mean_deviation_s: float | None
+    mean_drift_s_per_day: float | None
+    oldest_us: int | None
+    suspected: list[Suspicion]
+    worst: list[ClockKept]
+
+
+class MeterClock(Answer):
+    meter_id: int
+    clock: ClockKept | None
+    history: list[ClockMeasured]
