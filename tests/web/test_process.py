@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,9 @@ from openami.cli.main import main
 from openami.runtime.clock import CalendarState, boot_id
 from openami.runtime.errors import UserError
 from openami.runtime.status import read_statuses
-from openami.web.process import open_port
+from openami.store import live
+from openami.web.config import WebConfig
+from openami.web.process import open_context, open_port
 from web.ami import Ami
 
 
@@ -35,6 +38,16 @@ def home_of(ami: Ami, port: int) -> Path:
         boot=boot_id(),
     ).store(ami.folder / "clock.json")
     return home
+
+
+def test_pages_may_be_started_before_all_others(tmp_path: Path, seen: Ami) -> None:
+    """Units are started together: pages that found no store yet ended for good, with status 2."""
+    url = f"sqlite:///{tmp_path / 'openami.db'}"
+    home_of(replace(seen, folder=tmp_path), 1)
+    config = replace(WebConfig.load(tmp_path / "web"), database_url=url)
+    context = open_context(config)
+    assert live.feed_end(context.engine) == 0
+    context.engine.dispose()
 
 
 def free_port() -> int:

@@ -74,8 +74,11 @@ def run(home: Path) -> None:
 
 
 def open_context(config: WebConfig) -> Context:
-    """Open the stores that a configuration names."""
-    engine = open_database(config.database_url)
+    """Open the stores that a configuration names.
+
+    The tables are made if there are none: parts are started together, in no order.
+    """
+    engine = open_database(config.database_url, create=True)
     return Context(
         config=config,
         engine=engine,
