@@ -16,7 +16,7 @@ from loops import in_loop
 from openami.access.accounts import audit_trail
 from openami.headend.registry_import import import_shipment, load_shipment
 from openami.runtime.errors import ExitCode
-from openami.store import campaigns
+from openami.store import campaigns, releases
 
 QUICK = ("--soak-s", "0.1", "--retry-first-s", "0.05", "--attempts-most", "3")
 WHY = ("--reason", "leap second")
@@ -90,6 +90,21 @@ async def _a_campaign(tmp_path: Path, run: Run) -> None:
 
 def test_a_campaign_from_its_plan_to_its_report(tmp_path: Path, run: Run) -> None:
     _a_campaign(tmp_path, run)
+
+
+def test_a_release_is_taken_once_it_is_verified(tmp_path: Path, run: Run, chain: Chain) -> None:
+    home = ("--home", chain.layout.headend)
+    stranger = public(tmp_path / "other.pem", ec.generate_private_key(ec.SECP256R1()))
+    words = image(tmp_path)
+    refused = run("campaign", "release", *home, "--image", words[1], "-k", stranger, *WHY)
+    assert refused.status == ExitCode.REFUSED
+    assert releases.releases(chain.engine) == []
+    done = run("campaign", "release", *home, *words, *WHY)
+    assert done.status == 0, done.err
+    (found,) = releases.releases(chain.engine)
+    assert done.out == f"release {found.release_id} is taken: second.bin 1.1.0+0\n"
+    (deed,) = audit_trail(chain.engine, 1)
+    assert deed.action == "firmware.release"
 
 
 def test_an_image_that_is_not_trusted_is_not_planned(

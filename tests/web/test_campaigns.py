@@ -4,9 +4,12 @@
 import pytest
 from sqlalchemy import update
 
+from firmware.made import image_of
+from headend.updatable import SECOND
 from openami.access.accounts import Role, audit_trail, create_account
+from openami.device.payload.identity import CONCENTRATOR_CLASS_ID
 from openami.exchange.campaign import CampaignState, MeterState
-from openami.exchange.waves import Plan, Share
+from openami.exchange.waves import Plan, Share, StopRules, Window
 from openami.store import campaigns, releases
 from openami.store.database import transaction
 from openami.store.releases import Release
@@ -142,3 +145,76 @@ def test_a_meters_page_tells_its_firmware_and_its_campaign(fresh: Ami, campaign_
     page = client.get("/console/meters/4").text
     assert "openami 1.0.0+0" in page
     assert f"/console/firmware/{campaign_id}" in page
+
+
+def taken(ami: Ami, octets: bytes, name: str) -> str:
+    release = Release.of(octets, name=name, version="1.1.0+0", digest=b"d", keyhash=b"k", by="ada")
+    releases.add(ami.engine, release, octets)
+    return release.release_id
+
+
+def test_a_campaign_is_planned_with_a_release_that_was_taken(fresh: Ami) -> None:
+    release_id = taken(fresh, SECOND, "second.bin")
+    client = sign_in(fresh, "utility")
+    (known,) = client.get("/api/releases").json()
+    assert (known["release_id"], known["version"], known["size"]) == (
+        release_id,
+        "1.1.0+0",
+        len(SECOND),
+    )
+    asked = {
+        "release_id": release_id,
+        "meter_ids": [1, 2, 3, 4],
+        "waves": ["1", "50%"],
+        "window": "22:00-05:00",
+        "activate_s": "02:30",
+        "rules": {"alarms_most": 3},
+        "reason": "leap second",
+    }
+    answer = client.post("/api/campaigns", json=asked)
+    assert answer.status_code == 201, answer.text
+    planned = answer.json()
+    assert (planned["meters"], planned["waves"], planned["left_out"]) == (4, [1, 2, 1], [])
+    found = campaigns.campaign(fresh.engine, planned["campaign_id"])
+    assert found.state is CampaignState.PLANNED
+    assert found.plan == Plan(
+        waves=(Share(count=1), Share(percent=50.0)),
+        window=Window.parse("22:00-05:00"),
+        activate_s=9000,
+        rules=StopRules(alarms_most=3),
+    )
+    (deed,) = audit_trail(fresh.engine, 1)
+    assert (deed.action, deed.login) == ("firmware.plan", "utility")
+    again = client.post("/api/campaigns", json=asked | {"meter_ids": [4]})
+    assert (again.status_code, "all are in one that is not over" in again.text) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "told"),
+    [
+        ({"release_id": "0" * 64}, 409, "There is no release 0000"),
+        ({"waves": ["half"]}, 409, "'half'"),
+        ({"window": "late"}, 409, "'late'"),
+        ({"waves": []}, 422, "waves"),
+        ({"colour": 1}, 422, "colour"),
+        ({"meter_ids": []}, 409, "Name the group"),
+        ({"meter_ids": [99_999]}, 404, "99999"),
+    ],
+    ids=["release", "wave", "window", "no wave", "unknown", "nobody", "meter"],
+)
+def test_what_is_no_plan_is_refused_in_a_sentence(
+    fresh: Ami, change: dict[str, object], status: int, told: str
+) -> None:
+    asked = {"release_id": taken(fresh, SECOND, "second.bin"), "meter_ids": [1], "reason": "test"}
+    answer = sign_in(fresh, "utility").post("/api/campaigns", json=asked | change)
+    assert answer.status_code == status, answer.text
+    assert told in answer.json()["error"]
+    assert campaigns.campaigns(fresh.engine) == []
+
+
+def test_a_concentrators_release_is_planned_for_no_meter(fresh: Ami) -> None:
+    octets = image_of("1.1.0", class_id=CONCENTRATOR_CLASS_ID.bytes).encode()
+    asked = {"release_id": taken(fresh, octets, "c.bin"), "meter_ids": [1], "reason": "test"}
+    answer = sign_in(fresh, "utility").post("/api/campaigns", json=asked)
+    assert answer.status_code == 409
+    assert "openami headend concentrator update" in answer.json()["error"]

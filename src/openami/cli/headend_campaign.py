@@ -7,7 +7,7 @@ The commands write what is wanted and look at what came of it; head-ends do it.
 import getpass
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,6 @@ from openami.cli.image_files import FILE, NUMBER, key_of, octets_of
 from openami.cli.progress import Bar, bar
 from openami.cli.ranges import FiniteRange
 from openami.cli.release_files import release_of
-from openami.device.payload.identity import CONCENTRATOR_CLASS_ID
 from openami.exchange.campaign import ENDED, Act, CampaignState
 from openami.exchange.waves import (
     MOST_ROUNDS,
@@ -33,15 +32,11 @@ from openami.exchange.waves import (
     Tries,
     Window,
     clock_s,
-    sizes,
-    spread,
 )
-from openami.firmware.errors import ImageError, Reason
-from openami.firmware.image import Image
 from openami.firmware.keys import public_key
-from openami.firmware.tlv import TlvType
 from openami.firmware.verify import Policy
 from openami.headend.campaign_report import Report, summary
+from openami.headend.planning import for_meters, plan_campaign
 from openami.runtime.errors import ExitCode, UserError
 from openami.store import campaigns, registry, releases
 from openami.store.campaigns import Campaign
@@ -67,11 +62,37 @@ campaign.add_command(report)
 campaign.add_command(study)
 
 
+def _image_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add what says which image, and whom it has to be signed by."""
+    for option in (
+        click.option("--counter", type=NUMBER, help="Refuse a lower security counter."),
+        click.option(
+            "-k", "--key", "keys", type=FILE, multiple=True, required=True, help="Trusted key."
+        ),
+        click.option("--image", "file", type=FILE, required=True, help="The signed image."),
+    ):
+        command = option(command)
+    return command
+
+
 @campaign.command()
 @HOME_OPTION
-@click.option("--image", "file", type=FILE, required=True, help="The signed image.")
-@click.option("-k", "--key", "keys", type=FILE, multiple=True, required=True, help="Trusted key.")
-@click.option("--counter", type=NUMBER, help="Refuse an image with a lower security counter.")
+@_image_options
+@_REASON
+def release(*, home: Path, reason: str, **given: Any) -> int:  # noqa: ANN401  options
+    """Verify an image against trusted keys and take it: campaigns over REST name it."""
+    found, octets = _release(given)
+    with opened(home) as engine:
+        releases.add(engine, found, octets)
+        concerning = f"{found.release_id}: {found.name} {found.version}: {reason}"
+        record(engine, getpass.getuser(), "firmware.release", concerning)
+    click.echo(f"release {found.release_id} is taken: {found.name} {found.version}")
+    return int(ExitCode.DONE)
+
+
+@campaign.command()
+@HOME_OPTION
+@_image_options
 @click.option("--name", help="What people call it.  [name and version of the image]")
 @click.option("--region", multiple=True, help="Meters of a region; may be repeated.")
 @click.option(
@@ -142,33 +163,29 @@ def plan(*, home: Path, reason: str, as_json: bool, **given: Any) -> int:  # noq
     """Verify an image against trusted keys, and plan who gets it when.  Nothing is sent yet."""
     release, octets = _release(given)
     wanted = _plan(given)
-    login = getpass.getuser()
-    name = given["name"] or f"{release.name} {release.version}"
     with opened(home) as engine:
         meters = _targets(engine, given)
-        ids = spread(
-            (meter.meter_id, (meter.concentrator, meter.cell, meter.ldn[:3])) for meter in meters
-        )
         releases.add(engine, release, octets)
-        campaign_id, left_out = campaigns.plan_campaign(
+        planned = plan_campaign(
             engine,
-            name=name,
             release_id=release.release_id,
-            meter_ids=ids,
+            name=given["name"] or "",
+            meters=meters,
             plan=wanted,
-            asked_by=login,
+            asked_by=getpass.getuser(),
             reason=reason,
         )
-        count = len(ids) - len(left_out)
-        concerning = f"{campaign_id}: {name}, {meters_text(count)}: {reason}"
-        record(engine, login, "firmware.plan", concerning)
+        campaign_id, left_out = planned.campaign_id, planned.left_out
         if as_json:
             found = campaigns.campaign(engine, campaign_id)
             click.echo(json.dumps(summary(engine, found) | {"left_out": left_out}, indent=1))
             return int(ExitCode.DONE)
-    cut = sizes(wanted.waves, count)
-    click.echo(f"campaign {campaign_id} is planned: {name} for {meters_text(count)}")
-    click.echo(f"waves of {', '.join(f'{size:,}' for size in cut)}; the first are the canaries")
+    click.echo(
+        f"campaign {campaign_id} is planned: {planned.name} for {meters_text(planned.meters)}"
+    )
+    click.echo(
+        f"waves of {', '.join(f'{size:,}' for size in planned.waves)}; the first are the canaries"
+    )
     if left_out:
         click.echo(
             f"{meters_text(len(left_out))} left out: they are in a campaign that is not over"
@@ -177,16 +194,9 @@ def plan(*, home: Path, reason: str, as_json: bool, **given: Any) -> int:  # noq
     return int(ExitCode.DONE)
 
 
-def _for_meters(image: Image) -> None:
-    """Refuse what no meter runs; a maker's own classes are the meters' to judge."""
-    if image.one(TlvType.UUID_CID) == CONCENTRATOR_CLASS_ID.bytes:
-        detail = "it is a concentrator's: `openami headend concentrator update` brings it"
-        raise ImageError(Reason.IMAGE_CLASS, detail, TlvType.UUID_CID.name)
-
-
 def _release(given: dict[str, Any]) -> tuple[Release, bytes]:
     keys = tuple(key_of(path, public_key) for path in given["keys"])
-    demanded = Policy(keys=keys, counter=given["counter"], judge=_for_meters)
+    demanded = Policy(keys=keys, counter=given["counter"], judge=for_meters)
     remedy = "plan with an image that `openami image verify` accepts"
     return release_of(given["file"], demanded, remedy)
 

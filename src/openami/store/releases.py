@@ -88,6 +88,14 @@ def release(database: Database, release_id: str) -> Release:
     return Release(**row)
 
 
+def releases(database: Database, *, limit: int = 100) -> list[Release]:
+    """Return what is known of releases, newest first."""
+    query = select(*(column for column in table.c if column.name != "octets"))
+    query = query.order_by(table.c.added_real_us.desc(), table.c.release_id).limit(limit)
+    with reading(database) as connection:
+        return [Release(**row) for row in connection.execute(query).mappings()]
+
+
 def octets_of(database: Database, release_id: str) -> bytes:
     """Return the octets of a release, which are those that were verified.
 

@@ -144,6 +144,27 @@ class Campaign(OpenAnswer):
     asked_at: str | None
 
 
+class Release(Answer):
+    """A signed image that somebody verified."""
+
+    release_id: str
+    name: str
+    version: str
+    size: int
+    digest: str
+    keyhash: str
+    added_by: str
+    added_real_us: int
+
+
+class CampaignPlanned(Answer):
+    campaign_id: str
+    name: str
+    meters: int
+    waves: list[int]
+    left_out: list[int]
+
+
 class CampaignMoved(Answer):
     campaign_id: str
     state: str

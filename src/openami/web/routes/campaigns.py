@@ -2,19 +2,22 @@
 
 """Firmware campaigns: the console's room, and the REST interface beside it.
 
-Pages show what the store says and write what is wanted; head-ends carry it out.  Planning needs the
-image and its keys, and is done by `openami headend campaign plan`.
+Pages show what the store says and write what is wanted; head-ends carry it out.  An image comes by
+`openami headend campaign`, which holds it to the keys that a person trusts; with one that came so
+a campaign is planned over REST, too.
 """
 
+from dataclasses import asdict
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from markupsafe import Markup
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from openami.access.accounts import Role, record
 from openami.exchange.campaign import Act, MeterState
+from openami.exchange.waves import MOST_ROUNDS, Plan, PlanError
 from openami.headend.campaign_picture import (
     LINES,
     bar_svg,
@@ -25,8 +28,9 @@ from openami.headend.campaign_picture import (
     waves_svg,
 )
 from openami.headend.campaign_report import report, summary
+from openami.headend.planning import plan_campaign
 from openami.runtime.errors import ExitCode, UserError
-from openami.store import campaign_meters, campaigns
+from openami.store import campaign_meters, campaigns, registry, releases
 from openami.store.campaigns import Campaign
 from openami.store.database import StoreUnavailableError
 from openami.web import answers_operation as answers
@@ -41,6 +45,7 @@ from openami.web.guards import (
     Written,
 )
 from openami.web.rendering import render
+from openami.web.routes.operation import AskForMeters
 
 router = APIRouter()
 
@@ -48,6 +53,10 @@ Json = dict[str, Any]
 CampaignId = Annotated[str, Path(min_length=1, max_length=36, pattern="^[0-9a-f-]+$")]
 ActName = Literal["start", "pause", "resume", "cancel"]
 SHOWN: Final = 100  # meters of the table
+PLAN: Final = Plan()
+RULES, TRIES = PLAN.rules, PLAN.tries
+MOST: Final = 10**9
+Text = Annotated[str, Field(max_length=100), Written]
 LOOKED_AT: Final = (
     *(MeterState.REVERTED, MeterState.IN_DOUBT, MeterState.FAILED),
     *(MeterState.TRIAL, MeterState.ACTIVATING, MeterState.TRANSFERRING),
@@ -59,6 +68,61 @@ class Why(BaseModel):
     """Why somebody moves a campaign."""
 
     reason: Annotated[str, Field(min_length=3, max_length=200), Written]
+
+
+class Rules(BaseModel):
+    """What stops a campaign, as far as it is not as delivered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    failed_percent: Annotated[float, Field(ge=0, le=100)] = RULES.failed_percent
+    failed_least: Annotated[int, Field(ge=1, le=MOST)] = RULES.failed_least
+    reverted_most: Annotated[int, Field(ge=0, le=MOST)] = RULES.reverted_most
+    in_doubt_most: Annotated[int, Field(ge=0, le=MOST)] = RULES.in_doubt_most
+    alarms_most: Annotated[int, Field(ge=0, le=MOST)] = RULES.alarms_most
+
+
+class Budget(BaseModel):
+    """How often a meter is tried, as far as it is not as delivered."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    first_s: Annotated[float, Field(ge=0, le=MOST)] = TRIES.first_s
+    most_s: Annotated[float, Field(ge=0, le=MOST)] = TRIES.most_s
+    attempts_most: Annotated[int, Field(ge=1, le=MOST)] = TRIES.attempts_most
+    octets_times: Annotated[float, Field(ge=1, le=MOST)] = TRIES.octets_times
+
+
+class AskForCampaign(AskForMeters):
+    """A campaign: with which release, for whom, and how (docs/campaigns.md)."""
+
+    release_id: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    name: Text = ""
+    waves: Annotated[tuple[Text, ...], Field(min_length=1, max_length=100)] = ("1",)
+    soak_s: Annotated[float, Field(ge=0, le=MOST)] = PLAN.soak_s
+    silence_s: Annotated[float, Field(ge=0, le=MOST)] = PLAN.silence_s
+    window: Text | None = None
+    activate_s: Annotated[
+        Text | None, Field(description="Local time at which images are started, e.g. 02:30.")
+    ] = None
+    per_concentrator: Annotated[int, Field(ge=1, le=MOST)] = PLAN.per_concentrator
+    from_versions: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
+    shown_as: Text = ""
+    broadcast: Annotated[int, Field(ge=0, le=MOST_ROUNDS)] = PLAN.broadcast
+    rules: Rules = Rules()
+    tries: Budget = Budget()
+
+    def plan(self) -> Plan:
+        """Return how it goes.
+
+        Raises:
+            AskedWronglyError: A size or a time is none.
+        """
+        try:
+            return Plan.of(self.model_dump())
+        except PlanError as error:
+            sentence = str(error)
+            raise AskedWronglyError(f"{sentence[0].upper()}{sentence[1:]}.") from error
 
 
 def _found(at: Context, campaign_id: str) -> Campaign:
@@ -102,6 +166,52 @@ def one(
 ) -> Json:
     """Return a campaign's report."""
     return report(at.engine, _found(at, campaign_id).campaign_id, meters=meters)
+
+
+@router.get("/api/releases", tags=["firmware"], response_model=list[answers.Release])
+def known(at: At, _visitor: UtilityVisitor) -> list[Json]:
+    """Return the newest releases: signed images that were verified."""
+    return [
+        {
+            "release_id": found.release_id,
+            "name": found.name,
+            "version": found.version,
+            "size": found.size,
+            "digest": found.digest.hex(),
+            "keyhash": found.keyhash.hex(),
+            "added_by": found.added_by,
+            "added_real_us": found.added_real_us,
+        }
+        for found in releases.releases(at.engine)
+    ]
+
+
+@router.post(
+    "/api/campaigns",
+    tags=["firmware"],
+    status_code=201,
+    dependencies=[OurHeader],
+    response_model=answers.CampaignPlanned,
+)
+def plan(asked: AskForCampaign, at: At, visitor: UtilityVisitor) -> Json:
+    """Plan a campaign with a release that was verified; nothing is sent before it is started."""
+    group = set(asked.group(at))
+    try:
+        planned = plan_campaign(
+            at.engine,
+            release_id=asked.release_id,
+            name=asked.name,
+            meters=[each for each in registry.meters(at.engine) if each.meter_id in group],
+            plan=asked.plan(),
+            asked_by=visitor.account.login,
+            reason=asked.reason.strip(),
+        )
+    except StoreUnavailableError:
+        raise
+    except UserError as error:
+        sentence = str(error)
+        raise AskedWronglyError(f"{sentence[0].upper()}{sentence[1:]}.") from error
+    return asdict(planned)
 
 
 @router.post(

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Campaigns as people plan them, on the command line or over REST: who gets which release when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from openami.access.accounts import record
+from openami.device.payload.identity import CONCENTRATOR_CLASS_ID
+from openami.exchange.waves import Plan, sizes, spread
+from openami.firmware.errors import ImageError, Reason
+from openami.firmware.image import Image
+from openami.firmware.tlv import TlvType
+from openami.runtime.errors import UserError
+from openami.store import campaigns, releases
+from openami.store.registry import Meter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A campaign that nobody has started.
+
+    Attributes:
+        waves: Sizes; the first are the canaries.
+        left_out: Meters that are in a campaign that is not over.
+    """
+
+    campaign_id: str
+    name: str
+    meters: int
+    waves: Sequence[int]
+    left_out: Sequence[int]
+
+
+def for_meters(image: Image) -> None:
+    """Refuse what no meter runs; a maker's own classes are the meters' to judge.
+
+    Raises:
+        ImageError: It is a concentrator's.
+    """
+    if image.one(TlvType.UUID_CID) == CONCENTRATOR_CLASS_ID.bytes:
+        detail = "it is a concentrator's: `openami headend concentrator update` brings it"
+        raise ImageError(Reason.IMAGE_CLASS, detail, TlvType.UUID_CID.name)
+
+
+def plan_campaign(  # noqa: PLR0913  a campaign has these fields
+    engine: Engine,
+    *,
+    release_id: str,
+    name: str,
+    meters: Sequence[Meter],
+    plan: Plan,
+    asked_by: str,
+    reason: str,
+) -> Planned:
+    """Plan a campaign with a release that the store has, and write down who did.
+
+    Each wave has some meters of every concentrator, cell and maker.
+
+    Args:
+        engine: The store.
+        release_id: Of the release.
+        name: What people call it; name and version of the release if empty.
+        meters: Whom it concerns.
+        plan: How it goes.
+        asked_by: Who plans it.
+        reason: Why.
+
+    Raises:
+        UserError: There is no such release, it is a concentrator's, or no meter is left.
+    """
+    release = releases.release(engine, release_id)
+    try:
+        for_meters(Image.decode(releases.octets_of(engine, release_id)))
+    except ImageError as error:
+        sentence = f"release {release.name} {release.version} is for no meter: {error}"
+        raise UserError(f"{sentence}; plan with another") from None
+    name = name or f"{release.name} {release.version}"
+    ids = spread(
+        (meter.meter_id, (meter.concentrator, meter.cell, meter.ldn[:3])) for meter in meters
+    )
+    campaign_id, left_out = campaigns.plan_campaign(
+        engine,
+        name=name,
+        release_id=release_id,
+        meter_ids=ids,
+        plan=plan,
+        asked_by=asked_by,
+        reason=reason,
+    )
+    count = len(ids) - len(left_out)
+    text = "1 meter" if count == 1 else f"{count:,} meters"
+    record(engine, asked_by, "firmware.plan", f"{campaign_id}: {name}, {text}: {reason}")
+    return Planned(
+        campaign_id=campaign_id,
+        name=name,
+        meters=count,
+        waves=sizes(plan.waves, count),
+        left_out=left_out,
+    )
