@@ -7,7 +7,7 @@ The commands write what is wanted and look at what came of it; head-ends do it.
 import getpass
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +18,10 @@ from openami.access.accounts import record
 from openami.cli.headend_campaign_report import report
 from openami.cli.headend_campaign_study import study
 from openami.cli.headend_store import HOME_OPTION, meters_text, opened
-from openami.cli.image_files import FILE, NUMBER, key_of, octets_of
+from openami.cli.image_files import FILE, key_of, octets_of
 from openami.cli.progress import Bar, bar
 from openami.cli.ranges import FiniteRange
-from openami.cli.release_files import release_of
+from openami.cli.release_files import image_options, release_of, take_release
 from openami.exchange.campaign import ENDED, Act, CampaignState
 from openami.exchange.waves import (
     MOST_ROUNDS,
@@ -62,37 +62,21 @@ campaign.add_command(report)
 campaign.add_command(study)
 
 
-def _image_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add what says which image, and whom it has to be signed by."""
-    for option in (
-        click.option("--counter", type=NUMBER, help="Refuse a lower security counter."),
-        click.option(
-            "-k", "--key", "keys", type=FILE, multiple=True, required=True, help="Trusted key."
-        ),
-        click.option("--image", "file", type=FILE, required=True, help="The signed image."),
-    ):
-        command = option(command)
-    return command
-
-
 @campaign.command()
 @HOME_OPTION
-@_image_options
+@image_options
 @_REASON
 def release(*, home: Path, reason: str, **given: Any) -> int:  # noqa: ANN401  options
     """Verify an image against trusted keys and take it: campaigns over REST name it."""
     found, octets = _release(given)
     with opened(home) as engine:
-        releases.add(engine, found, octets)
-        concerning = f"{found.release_id}: {found.name} {found.version}: {reason}"
-        record(engine, getpass.getuser(), "firmware.release", concerning)
-    click.echo(f"release {found.release_id} is taken: {found.name} {found.version}")
+        take_release(engine, found, octets, reason)
     return int(ExitCode.DONE)
 
 
 @campaign.command()
 @HOME_OPTION
-@_image_options
+@image_options
 @click.option("--name", help="What people call it.  [name and version of the image]")
 @click.option("--region", multiple=True, help="Meters of a region; may be repeated.")
 @click.option(

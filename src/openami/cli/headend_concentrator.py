@@ -18,14 +18,15 @@ from sqlalchemy import Engine
 from openami.access.accounts import record
 from openami.access.custody import Custody
 from openami.cli.headend_store import HOME_OPTION, opened, time_text
-from openami.cli.image_files import FILE, NUMBER, key_of
-from openami.cli.release_files import release_of
+from openami.cli.image_files import FILE, key_of
+from openami.cli.release_files import image_options, release_of, take_release
 from openami.concentrator.own.banks import KIND
 from openami.concentrator.own.keys import load_keys
 from openami.device.payload.judge import policy
-from openami.exchange.campaign import ENDED, SENDING, MeterState
+from openami.exchange.campaign import ENDED
 from openami.firmware.keys import public_key
 from openami.headend.config import HeadEndConfig
+from openami.headend.planning import cancel_update, update_concentrators
 from openami.headend.registry_import import load_shipment
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.files import read_json
@@ -72,11 +73,22 @@ def adopt(*, home: Path, file: Path) -> None:
     click.echo(f"the keys of concentrator {title.hex().upper()} are here, wrapped")
 
 
+@concentrator.command("release")
+@HOME_OPTION
+@image_options
+@_REASON
+def release_command(
+    *, home: Path, file: Path, keys: tuple[Path, ...], counter: int | None, reason: str
+) -> None:
+    """Verify an image against trusted keys and take it: updates over REST name it."""
+    found, octets = _release(file, keys, counter)
+    with opened(home) as engine:
+        take_release(engine, found, octets, reason)
+
+
 @concentrator.command()
 @HOME_OPTION
-@click.option("--image", "file", type=FILE, required=True, help="The signed image.")
-@click.option("-k", "--key", "keys", type=FILE, multiple=True, required=True, help="Trusted key.")
-@click.option("--counter", type=NUMBER, help="Refuse an image with a lower security counter.")
+@image_options
 @click.option("--follow", is_flag=True, help="Wait until it is over; status 1 if it did not work.")
 @click.option("--all", "everybody", is_flag=True, help="All that are known, by name.")
 @_REASON
@@ -99,15 +111,10 @@ def update(  # noqa: PLR0913  one for each option
     """
     titles = _titles(home, which, everybody=everybody)
     release, octets = _release(file, keys, counter)
-    login = getpass.getuser()
     with opened(home) as engine:
-        for title in titles:
-            store.keys_of(engine, title)
         releases.add(engine, release, octets)
-        store.want_each(engine, titles, release.release_id, by=login, why=reason)
+        update_concentrators(engine, titles, release, asked_by=getpass.getuser(), reason=reason)
         for title in titles:
-            subject = f"{title.hex().upper()} {release.version}: {reason}"
-            record(engine, login, "concentrator.update", subject)
             click.echo(f"concentrator {title.hex().upper()} is to run {release.version}")
         return int(_followed(engine, titles) if follow else ExitCode.DONE)
 
@@ -136,18 +143,8 @@ def cancel(*, home: Path, reason: str, which: str) -> None:
     """Give up an update that was not started yet at the concentrator."""
     title = _title(home, which)
     with opened(home) as engine:
-        for found in store.updates(engine, only_open=True):
-            if found.title != title:
-                continue
-            if found.state in SENDING and store.advance(
-                engine, found, MeterState.SKIPPED, f"cancelled: {reason}"
-            ):
-                record(engine, getpass.getuser(), "concentrator.cancel", f"{which}: {reason}")
-                click.echo(f"the update of concentrator {title.hex().upper()} is cancelled")
-                return
-            sentence = f"concentrator {title.hex().upper()} was told to start its image already"
-            raise UserError(f"{sentence}: wait for what comes of it")
-    raise UserError(f"no update of concentrator {title.hex().upper()} is under way")
+        cancel_update(engine, title, asked_by=getpass.getuser(), reason=reason)
+    click.echo(f"the update of concentrator {title.hex().upper()} is cancelled")
 
 
 @concentrator.command()

@@ -2,13 +2,22 @@
 """Image files that a head-end is to bring to devices, verified before anybody is told of them."""
 
 import getpass
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from openami.cli.image_files import image_of, octets_of
+import click
+from sqlalchemy import Engine
+
+from openami.access.accounts import record
+from openami.cli.image_files import FILE, NUMBER, image_of, octets_of
 from openami.firmware.errors import ImageError
 from openami.firmware.verify import Policy, verify
 from openami.runtime.errors import UserError
+from openami.store import releases
 from openami.store.releases import Release
+
+T = TypeVar("T")
 
 
 def release_of(file: Path, policy: Policy, remedy: str) -> tuple[Release, bytes]:
@@ -31,3 +40,24 @@ def release_of(file: Path, policy: Policy, remedy: str) -> tuple[Release, bytes]
         by=getpass.getuser(),
     )
     return release, octets
+
+
+def take_release(engine: Engine, release: Release, octets: bytes, reason: str) -> None:
+    """Keep a release that was verified, write down who took it, and say so."""
+    releases.add(engine, release, octets)
+    concerning = f"{release.release_id}: {release.name} {release.version}: {reason}"
+    record(engine, getpass.getuser(), "firmware.release", concerning)
+    click.echo(f"release {release.release_id} is taken: {release.name} {release.version}")
+
+
+def image_options(command: Callable[..., T]) -> Callable[..., T]:
+    """Add what says which image, and whom it has to be signed by."""
+    for option in (
+        click.option("--counter", type=NUMBER, help="Refuse a lower security counter."),
+        click.option(
+            "-k", "--key", "keys", type=FILE, multiple=True, required=True, help="Trusted key."
+        ),
+        click.option("--image", "file", type=FILE, required=True, help="The signed image."),
+    ):
+        command = option(command)
+    return command

@@ -15,9 +15,9 @@ from typing import Any, Final, Self, cast
 
 from sqlalchemy import Connection, select, update
 
-from openami.exchange.campaign import ENDED, MeterState
+from openami.exchange.campaign import ENDED, SENDING, MeterState
 from openami.runtime.clock import real_us
-from openami.runtime.errors import UserError
+from openami.runtime.errors import ExitCode, UserError
 from openami.store.database import Database, insert_or, reading, transaction
 from openami.store.field_tables import concentrator_keys as keys_table
 from openami.store.field_tables import concentrator_updates as table
@@ -227,6 +227,24 @@ def advance(
                 connection, found, f"not begun: {found.title.hex().upper()} is {state.value}"
             )
     return bool(done)
+
+
+def cancel(database: Database, title: bytes, why: str) -> None:
+    """Give up an update that the concentrator was not told to start yet.
+
+    Raises:
+        UserError: There is none, or it was.
+    """
+    name = title.hex().upper()
+    for found in updates(database, only_open=True):
+        if found.title != title:
+            continue
+        note = f"cancelled: {why}"
+        if found.state in SENDING and advance(database, found, MeterState.SKIPPED, note):
+            return
+        sentence = f"concentrator {name} was told to start its image already"
+        raise UserError(f"{sentence}: wait for what comes of it", ExitCode.ASKED_WRONGLY)
+    raise UserError(f"no update of concentrator {name} is under way", ExitCode.ASKED_WRONGLY)
 
 
 def _stop_wave(connection: Connection, found: ConcentratorUpdate, note: str) -> None:

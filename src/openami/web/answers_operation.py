@@ -170,6 +170,16 @@ class CampaignMoved(Answer):
     state: str
 
 
+class UpdatesAsked(Answer):
+    version: str
+    titles: list[str]
+
+
+class UpdateCancelled(Answer):
+    title: str
+    state: str
+
+
 class LevelWindow(OpenAnswer):
     begins: str
     due: int

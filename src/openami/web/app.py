@@ -35,6 +35,7 @@ from openami.web.routes import (
     campaigns,
     clocks,
     commands,
+    concentrator_updates,
     console,
     field,
     household,
@@ -93,7 +94,7 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     for pages in (service, login, console, household):
         app.include_router(pages.router)
-    for part in (live, api, operation, field, campaigns):
+    for part in (live, api, operation, field, campaigns, concentrator_updates):
         app.include_router(part.router, responses=REFUSALS)
     for both in (commands, outages, clocks, sla):
         app.include_router(both.api, responses=REFUSALS)
