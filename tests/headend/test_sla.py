@@ -27,9 +27,11 @@ from openami.headend.sla import (
     levels,
     read_rules,
 )
+from openami.headend.slaobserved import of_population
 from openami.headend.slastudy import Study, studied
 from openami.runtime.clock import MICROSECONDS
 from openami.runtime.errors import ConfigurationError
+from openami.store.registry import Meter
 from openami.transport.bearers.parameters import preset
 
 HOUR = 3600 * MICROSECONDS
@@ -101,6 +103,57 @@ def test_excluded_times_and_other_regions_are_left_out() -> None:
         name="r", title="r", data=Data.INTERVAL, percent=1, within_s=1, regions=("south",)
     )
     assert levels(narrow, rows(1.0), zone=BERLIN, now_us=us("2026-04-01T00:00+00:00")) == []
+
+
+def meter(number: int, concentrator: bytes, ldn: str) -> Meter:
+    return Meter(
+        meter_id=number,
+        title=number.to_bytes(8),
+        ldn=ldn,
+        region="north",
+        concentrator=concentrator,
+        installed_us=0,
+        capture_period_s=1800,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "whose", "wanted"),
+    [
+        ("", "", [1, 2, 3]),
+        ('concentrators = ["4f414dc000000001"]', "behind 4F414DC000000001", [1, 2]),
+        ('models = ["OAM", "ABC"]', "of models OAM, ABC", [1, 3]),
+        (
+            'models = ["XYZ"]\nconcentrators = ["4F414DC000000001"]',
+            "behind 4F414DC000000001 of models XYZ",
+            [2],
+        ),
+        ('models = ["nobody"]', "of models nobody", []),
+    ],
+    ids=["all", "concentrator", "models", "both", "nobody"],
+)
+def test_a_rule_is_about_the_meters_it_names(
+    tmp_path: Path, words: str, whose: str, wanted: list[int]
+) -> None:
+    first, second = bytes.fromhex("4F414DC000000001"), bytes.fromhex("4F414DC000000002")
+    meters = [meter(1, first, "OAM1"), meter(2, first, "XYZ1"), meter(3, second, "ABC1")]
+    file = tmp_path / "rules.toml"
+    file.write_text(f'[r]\ndata = "interval"\npercent = 90.0\nwithin_h = 1.0\n{words}\n')
+    (rule,), _ = read_rules(file)
+    assert rule.whose == whose
+    frame = pl.concat(
+        rows(1.0).with_columns(pl.lit(n, pl.Int32).alias("meter_id")) for n in (1, 2, 3)
+    )
+    assert of_population(rule, frame, meters)["meter_id"].to_list() == wanted
+
+
+def test_a_concentrator_that_is_no_title_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "rules.toml"
+    file.write_text(
+        '[r]\ndata = "read"\npercent = 90.0\nwithin_h = 1.0\nconcentrators = ["north"]\n'
+    )
+    with pytest.raises(ConfigurationError, match="system titles of 16 hex digits"):
+        read_rules(file)
 
 
 @pytest.mark.parametrize(

@@ -29,13 +29,14 @@ from openami.headend.sla import (
     local_day_us,
     read_rules,
 )
-from openami.headend.slaobserved import KINDS, observed
+from openami.headend.slaobserved import KINDS, observed, of_population
 from openami.headend.slastudy import Study, studied
 from openami.mdm.config import MdmConfig
 from openami.runtime.clock import MICROSECONDS, Clock, real_us
 from openami.runtime.errors import ExitCode, UserError
 from openami.runtime.files import write_durably
 from openami.runtime.layout import Layout
+from openami.store import registry
 from openami.store.database import open_database
 from openami.store.intervals import DAY_US, Lake
 from openami.transport.bearers.parameters import preset
@@ -90,6 +91,7 @@ def check(
     config = MdmConfig.load(home)
     database, lake = open_database(config.database), Lake(config.lake)
     calendar_us = Clock(Layout(home.resolve().parent).clock).now_us()
+    meters = registry.meters(database)
     found: list[Level] = []
     for data in Data:
         mine = [rule for rule in rules_ if rule.data is data]
@@ -104,7 +106,7 @@ def check(
         if data is Data.INTERVAL and chart_file is not None and frame.height:
             write_durably(chart_file, chart(frame, mine, "How soon values were there").encode())
         for rule in mine:
-            part = begun_since(rule, frame, begins[rule.name])
+            part = of_population(rule, begun_since(rule, frame, begins[rule.name]), meters)
             found += levels(rule, part, zone=config.zone, now_us=now_us, exclusions=exclusions)
     return _report(found, rules_, as_json=as_json)
 
@@ -179,7 +181,7 @@ def study(  # noqa: PLR0913  one parameter an option
         for name in bearers
         for rule in mine
         for level in levels(
-            replace(rule, title=f"{name}: {rule.title}", regions=()),
+            replace(rule, title=f"{name}: {rule.title}", regions=(), concentrators=(), models=()),
             frame.filter(pl.col("region") == name),
             zone=ZoneInfo("UTC"),
             now_us=begins_us + (days + 31) * DAY_US,
@@ -196,8 +198,7 @@ def _report(found: Sequence[Level], rules_: Sequence[Rule], *, as_json: bool) ->
             click.echo(_line(level))
         for rule in rules_:
             if all(level.rule.name != rule.name for level in found):
-                whose = f" in {', '.join(rule.regions)}" if rule.regions else ""
-                click.echo(f"– {rule.title}: nothing was due{whose}")
+                click.echo(f"– {rule.title}: nothing was due {rule.whose}".rstrip())
         if any(rule.illustrative for rule in rules_):
             click.echo("(rules marked ~ are illustrative: not checked against a binding text)")
     kept = all(level.kept for level in found)

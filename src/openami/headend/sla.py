@@ -9,6 +9,7 @@ happened or by `slastudy` from a model of the bearers.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -92,6 +93,8 @@ class Rule:
         start: What it is counted from.
         window: What the share is taken over.
         regions: Whose meters; none for all.
+        concentrators: System titles in upper-case hex; whose meters; none for all.
+        models: What logical device names begin with; whose meters; none for all.
         penalty: What a window below the level costs.
         source: Where the numbers come from.
         illustrative: They were not checked against that source.
@@ -105,9 +108,21 @@ class Rule:
     start: Start = Start.MOMENT
     window: Window = Window.DAY
     regions: tuple[str, ...] = ()
+    concentrators: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
     penalty: Penalty = field(default_factory=Penalty)
     source: str = ""
     illustrative: bool = False
+
+    @property
+    def whose(self) -> str:
+        """Whom it is about, in words; empty for all meters."""
+        named = (
+            ("in", self.regions),
+            ("behind", self.concentrators),
+            ("of models", self.models),
+        )
+        return " ".join(f"{word} {', '.join(names)}" for word, names in named if names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +308,8 @@ def _rule(name: str, table: Table) -> Rule:
         start=table.parsed("from", Start, _one_of(Start), Start.MOMENT.value),
         window=table.parsed("window", Window, _one_of(Window), Window.DAY.value),
         regions=tuple(table.texts("regions", [])),
+        concentrators=tuple(_title(table, text) for text in table.texts("concentrators", [])),
+        models=tuple(table.texts("models", [])),
         penalty=Penalty(
             each_point=table.number("penalty_each_point", 0.0),
             most=table.number("penalty_most", float(2**53)),
@@ -311,6 +328,17 @@ def _exclusion(table: Table) -> Exclusion:
     regions = tuple(table.texts("regions", []))
     reason = table.text("reason")
     return Exclusion(begins_us=begins, ends_us=ends, regions=regions, reason=reason)
+
+
+def _title(table: Table, text: str) -> str:
+    """Return a system title as it is written here.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if re.fullmatch("[0-9A-Fa-f]{16}", text) is None:
+        raise table.refused("concentrators", "system titles of 16 hex digits")
+    return text.upper()
 
 
 def _one_of(kind: type[Enum]) -> str:

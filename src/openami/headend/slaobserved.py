@@ -5,14 +5,14 @@ Values count when their first measured version came; an estimate is none.  Times
 events are the calendar's, those of commands real time, which is the same clock in the field.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import polars as pl
 
 from openami.exchange.commands import CommandKind
 from openami.exchange.quality import Quality
-from openami.headend.sla import OBSERVATIONS, Data
+from openami.headend.sla import OBSERVATIONS, Data, Rule
 from openami.runtime.clock import MICROSECONDS
 from openami.store import commands, registry
 from openami.store.database import Database
@@ -35,6 +35,25 @@ def observed(database: Database, lake: Lake, data: Data, from_us: int, to_us: in
     if data is Data.EVENT:
         return _events(database, meters, from_us, to_us)
     return _commands(database, meters, KINDS[data], from_us, to_us)
+
+
+def of_population(rule: Rule, frame: pl.DataFrame, meters: Iterable[Meter]) -> pl.DataFrame:
+    """Return what is due of the concentrators' and models' meters that a rule names.
+
+    Args:
+        rule: The level.
+        frame: In the columns of `OBSERVATIONS`.
+        meters: The registry.
+    """
+    if not rule.concentrators and not rule.models:
+        return frame
+    wanted = [
+        meter.meter_id
+        for meter in meters
+        if (not rule.concentrators or meter.concentrator.hex().upper() in rule.concentrators)
+        and (not rule.models or meter.ldn.startswith(rule.models))
+    ]
+    return frame.filter(pl.col("meter_id").is_in(wanted))
 
 
 def _intervals(lake: Lake, meters: Collection[Meter], from_us: int, to_us: int) -> pl.DataFrame:

@@ -25,7 +25,7 @@ from openami.headend.sla import (
     local_day_us,
     read_rules,
 )
-from openami.headend.slaobserved import KINDS, observed
+from openami.headend.slaobserved import KINDS, observed, of_population
 from openami.runtime.clock import real_us
 from openami.store import registry
 from openami.store.intervals import Lake
@@ -107,8 +107,8 @@ def count(context: Context) -> State:
     """Hold every rule to what happened."""
     begun_s = time.perf_counter()
     rules, exclusions = read_rules(context.config.sla_rules or PRESETS)
-    meters = max(1, len(registry.meters(context.engine)))
-    most_days = MOST_DUE // (A_DAY * meters)
+    meters = registry.meters(context.engine)
+    most_days = MOST_DUE // (A_DAY * max(1, len(meters)))
     days = min(DAYS, most_days)
     zone, lake = context.config.zone, Lake(context.config.lake)
     of = {rule.name: Ruled(rule=rule, windows=[], since=date.min) for rule in rules}
@@ -124,6 +124,7 @@ def count(context: Context) -> State:
         frame = observed(context.engine, lake, data, first_us, now_us)
         for rule in mine:
             part = begun_since(rule, frame, local_day_us(since[rule.name], zone))
+            part = of_population(rule, part, meters)
             windows = levels(rule, part, zone=zone, now_us=now_us, exclusions=exclusions)
             kept = windows[-BARS:]
             of[rule.name] = Ruled(rule=rule, windows=kept, since=since[rule.name])
