@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every decoder is fuzzed: a minute in all each time, ten minutes each in the long run."""
+"""Every decoder is fuzzed: half a minute in all each time, ten minutes each in the long run."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from openami.dlms.errors import DlmsError
 from vectors import vectors
 
 TESTS = Path(__file__).resolve().parent.parent
-ALL_SHORT_S = 60
+ALL_SHORT_S = 30
 LONG_S = 600
 
 pytestmark = pytest.mark.skipif(
@@ -48,7 +48,7 @@ def stands(told: str) -> None:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What all targets said after a minute of fuzzing."""
+    """What all targets said after half a minute of fuzzing."""
     folder = tmp_path_factory.mktemp("fuzz")
     fuzz(folder, ALL_SHORT_S, *TARGETS)
     return folder

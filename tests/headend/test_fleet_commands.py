@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from chain import INSTALLED
+from factorystock import stock
 from headend.test_fleet_keys import openami
 from headend.test_kill import METERS, Running, Service
 from openami.exchange.events import EventCode
@@ -70,6 +71,7 @@ def test_a_fleet_is_commanded_and_acts_on_it(tmp_path: Path) -> None:
         running=True,
         boot=boot_id(),
     ).store(ami.layout.clock)
+    stock(ami.layout, concentrators=False)
     fleet = Service("fleet", ami.layout.fleet)
     services = (ami.headend, ami.concentrator, fleet)
     import_shipment(ami.engine, load_shipment(ami.layout.headend / "shipment.json"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from factorystock import stock
 from headend.test_kill import METERS, Running, Service
 from openami.access.keystore import KeyStore
 from openami.headend.registry_import import import_shipment, load_shipment
@@ -36,6 +37,7 @@ def openami(*words: object) -> str:
 
 def test_a_fleet_gets_new_keys(tmp_path: Path) -> None:
     ami = Running(tmp_path)
+    stock(ami.layout, concentrators=False)
     fleet = Service("fleet", ami.layout.fleet)
     services = (ami.headend, ami.concentrator, fleet)
     import_shipment(ami.engine, load_shipment(ami.layout.headend / "shipment.json"))

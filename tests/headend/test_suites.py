@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from factorystock import stock
 from headend.test_fleet_keys import openami
 from headend.test_kill import METERS, Running, Service
 from openami.access.keystore import KeyStore
@@ -36,6 +37,7 @@ def test_a_fleet_of_a_suite_is_read_and_gets_new_keys(
     tmp_path: Path, *, suite: int, walled: bool
 ) -> None:
     ami = Running(tmp_path, suite)
+    stock(ami.layout, concentrators=False)
     fleet = Service("fleet", ami.layout.fleet)
     services = (ami.headend, ami.concentrator, fleet)
     believe = believing(HeadEndConfig.load(ami.layout.headend))

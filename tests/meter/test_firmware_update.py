@@ -253,6 +253,7 @@ def test_a_bad_candidate_is_left(tmp_path: Path, text: Callable[[str], str], err
     asyncio.run(story())
 
 
+@pytest.mark.long
 def test_images_that_are_altered_or_older_are_refused_by_the_running_meter(tmp_path: Path) -> None:
     async def story() -> None:
         async with running(tmp_path) as (plant, _):

@@ -83,6 +83,7 @@ def logs(plant: Plant) -> tuple[list[int], list[int]]:
     )
 
 
+@pytest.mark.long
 def test_what_is_done_to_the_meter_is_in_both_logs_and_on_the_glass(tmp_path: Path) -> None:
     async def story() -> None:
         async with running(tmp_path) as plant:

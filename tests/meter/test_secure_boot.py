@@ -164,6 +164,7 @@ def test_a_developers_meter_says_that_nothing_was_verified(tmp_path: Path) -> No
     asyncio.run(story())
 
 
+@pytest.mark.long
 def test_a_good_image_of_another_vendor_is_refused_by_the_technicians_tool(tmp_path: Path) -> None:
     async def story() -> None:
         async with plant_in(tmp_path) as plant:
