@@ -157,7 +157,7 @@ conformance = {GRANTED}
 """
 
 
-@pytest.mark.parametrize("suite", [1, 2])
+@pytest.mark.parametrize("suite", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_the_simulated_meter_of_suites_with_key_pairs_passes(
     suite: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

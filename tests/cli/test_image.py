@@ -262,6 +262,7 @@ def test_a_manifest_is_judged_with_its_image(openami: Run) -> None:
     assert openami(*words, "--vendor", "12").status == 2
 
 
+@pytest.mark.long
 def test_the_page_on_firmware_shows_what_works(
     openami: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

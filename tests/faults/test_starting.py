@@ -232,6 +232,7 @@ ALL = {
 }
 
 
+@pytest.mark.long
 def test_up_killed_outright_leaves_nobody_and_goes_on(var: Path) -> None:
     with started("up", "--var", str(var), "--speed", "600") as first:
         until(lambda: said(var).keys() >= ALL, "all processes speak")

@@ -142,7 +142,13 @@ def ami(tmp_path: Path) -> Iterator[Ami]:
     made.close()
 
 
-@pytest.mark.parametrize("power_cut", [False, True], ids=["meter runs on", "meter loses power"])
+@pytest.mark.parametrize(
+    "power_cut",
+    [
+        pytest.param(False, id="meter runs on", marks=pytest.mark.long),
+        pytest.param(True, id="meter loses power"),
+    ],
+)
 def test_a_kill_at_any_step_leaves_the_meter_reachable(ami: Ami, *, power_cut: bool) -> None:
     for point in CUTS if power_cut else POINTS:
         rotation, _ = key_changes.ask(

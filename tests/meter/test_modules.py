@@ -249,6 +249,7 @@ async def _told_to_disconnect(plant: Plant) -> None:
             await meter.run(act)
 
 
+@pytest.mark.long
 def test_a_swapped_module_is_refused_and_logged_and_metering_goes_on(tmp_path: Path) -> None:
     async def story() -> None:
         async with running(tmp_path) as plant:
