@@ -18,7 +18,7 @@ HANDSHAKES = [{"openami", "openssl"}] * 2 + [{"openami"}] * 10
 SECTIONS = [
     pytest.param("codecs", [CODECS] * 5, marks=pytest.mark.interop),
     pytest.param("round_trips", [CODECS | BARE] * 4, marks=[pytest.mark.interop, pytest.mark.long]),
-    pytest.param("crowd", [{"openami"} | BARE] * 2 + [{"openami"}] * 2),
+    pytest.param("crowd", [{"openami"} | BARE] * 2 + [{"openami"}] * 2, marks=pytest.mark.long),
     pytest.param("meter_reads", [{"openami"}] * 3),
     pytest.param("memory", [{"openami", "bare asyncio"}] * 2),
     pytest.param("handshakes", HANDSHAKES, marks=[pytest.mark.interop, pytest.mark.long]),
@@ -27,7 +27,7 @@ SECTIONS = [
     pytest.param("lake", [{"openami"}] * 5),
     pytest.param("measuring", [{"openami"}] * 3),
     pytest.param("modules", [{"openami"}] * 3),
-    pytest.param("updates", [{"openami"}] * 10),
+    pytest.param("updates", [{"openami"}] * 10, marks=pytest.mark.long),
     pytest.param("wall", [{"openami"}] * 12),
 ]
 

@@ -74,6 +74,7 @@ def test_a_delivery_makes_a_meter_that_believes_the_signing_keys(ceremony: Cerem
     assert [region.root.keyhash.hex(), *(key.keyhash.hex() for key in region.trusted(otp))] == ids
 
 
+@pytest.mark.long
 def test_a_key_that_was_given_up_signs_no_delivery_and_is_not_in_one(ceremony: Ceremony) -> None:
     statement = ceremony.folder / "revocation.bin"
     words = ("credentials", "revoke", ceremony.vault, "signing-1", statement)

@@ -277,6 +277,7 @@ def test_the_page_on_firmware_shows_what_works(
     assert {words[1] for words in shown} == set(command.commands) - {"send"}  # needs a meter
 
 
+@pytest.mark.long
 def test_metrology_is_built_for_its_seal_and_has_a_budget(bench: Bench) -> None:
     target = bench.folder / "metrology.bin"
     bench("build", "-k", bench.key, "-v", "1.0.0", "--counter", 3, "--metrology", target)

@@ -108,6 +108,7 @@ def run_up_store(var: Path) -> None:
     open_database(Layout(var).database_url, create=True).dispose()
 
 
+@pytest.mark.long
 def test_a_taken_port_of_the_full_meter_is_told_in_its_log(var: Path, ports: list[int]) -> None:
     home = next((var / "meters").glob("*1"))
     with somebody_on(ports[PLAIN]), started("meter", "run", "--home", str(home)):

@@ -211,12 +211,10 @@ def test_a_transfer_goes_on_after_the_management_was_killed(tmp_path: Path) -> N
         pytest.param(
             lambda text: text.replace("def main(", "def main(_):\n    return 1\ndef other("),
             "not-confirmed",
-            marks=pytest.mark.long,
         ),
         pytest.param(
             lambda text: text.replace("def main(", "def main(_):\n    while 1: pass\ndef other("),
             "not-confirmed",
-            marks=pytest.mark.long,
         ),
         (
             lambda text: text.replace(
@@ -232,6 +230,7 @@ def test_a_transfer_goes_on_after_the_management_was_killed(tmp_path: Path) -> N
     ],
     ids=["crashes", "hangs", "fails its self-test"],
 )
+@pytest.mark.long
 def test_a_bad_candidate_is_left(tmp_path: Path, text: Callable[[str], str], error: str) -> None:
     async def story() -> None:
         async with running(tmp_path) as (plant, _):

@@ -203,6 +203,7 @@ def test_each_part_is_a_user_of_its_own(open_folder: Path) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.long
 def test_one_user_for_all_is_said_to_be_one(tmp_path: Path) -> None:
     async def story() -> None:
         async with personalised(tmp_path / "var") as (plant, hop):
@@ -276,6 +277,7 @@ def test_keys_are_nowhere_in_the_clear_after_the_factory(tmp_path: Path) -> None
     provision(plant.layout, plant.plan, lambda *_: None)  # as at the next `openami up`
 
 
+@pytest.mark.long
 def test_the_secure_world_comes_back_with_its_module(tmp_path: Path) -> None:
     async def story() -> None:
         async with personalised(tmp_path / "var") as (plant, hop):

@@ -100,6 +100,7 @@ def test_management_runs_from_the_flash_and_from_nothing_else(tmp_path: Path) ->
     asyncio.run(story())
 
 
+@pytest.mark.long
 def test_a_meter_without_a_good_image_measures_on_and_takes_one(tmp_path: Path) -> None:
     async def story() -> None:
         async with plant_in(tmp_path) as plant:
@@ -150,6 +151,7 @@ def test_an_altered_boot_starts_nothing_and_the_meter_measures_on(tmp_path: Path
     asyncio.run(story())
 
 
+@pytest.mark.long
 def test_a_developers_meter_says_that_nothing_was_verified(tmp_path: Path) -> None:
     async def story() -> None:
         async with plant_in(tmp_path) as plant:
