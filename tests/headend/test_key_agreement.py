@@ -2,6 +2,7 @@
 """A master key is agreed on with meters of suite 1: whatever is lost, the meter stays reachable."""
 
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -11,6 +12,7 @@ from headend.test_key_changes import ALL, ask, ended, outcome, rotate, states
 from loops import in_loop
 from openami.access.keystore import KeyStore
 from openami.lifecycle.keys import MeterKeys
+from openami.runtime.errors import UserError
 from openami.store import key_changes, keys
 from openami.store.key_changes import ChangeState
 from openami.store.keys import KeyEpoch, KeyState
@@ -68,6 +70,26 @@ async def test_what_is_lost_of_an_agreement_is_agreed_on_anew(
 
 
 @in_loop
+async def test_an_answer_that_is_not_written_down_is_as_good_as_lost(tmp_path: Path) -> None:
+    """So it is where the head-end dies between the two."""
+    async with running_chain(tmp_path, meters=1, suite=1) as chain:
+        await chain.attach()
+        write, heard = keys.end_agreement, [UserError("the disk is full")]
+
+        def failing(*arguments: Any) -> bool:
+            if heard:
+                raise heard.pop()
+            return write(*arguments)
+
+        with patch.object(keys, "end_agreement", failing):
+            rotation = rotate(chain, 1, key_names=ALL)
+            await until(lambda: ended(chain, rotation))
+        assert outcome(chain, rotation) == [ChangeState.CHANGED]
+        assert told(chain, "agreeing on a master key") == 2
+        assert same(chain)
+
+
+@in_loop
 async def test_a_master_key_that_nobody_here_heard_is_replaced_by_the_next_change(
     tmp_path: Path,
 ) -> None:
@@ -99,5 +121,7 @@ async def test_a_meter_that_agrees_on_nothing_keeps_its_keys(tmp_path: Path) -> 
             rotation = rotate(chain, 1, key_names=ALL)
             await until(lambda: ended(chain, rotation))
         assert outcome(chain, rotation) == [ChangeState.REFUSED]
+        (change,) = key_changes.changes(chain.engine, rotation)
+        assert 'master_key = "transferred"' in change.note
         assert states(chain) == [KeyState.VOID, KeyState.ACTIVE]
         assert await ask(chain) == 1

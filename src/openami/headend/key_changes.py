@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 
 KEY_OCTETS: Final = 16  # of the keys of groups, which are of suite 0 whatever a meter is of
 COUNTERS: Final = 8  # of a transfer or an agreement: the service, and some to spare
+TRANSFER: Final = 'if its model never does, say [keys] master_key = "transferred" in its profile'
 KEY_IDS: Final = {
     "guek": KeyId.GLOBAL_UNICAST_ENCRYPTION_KEY,
     "gak": KeyId.AUTHENTICATION_KEY,
@@ -195,10 +196,13 @@ class KeyChanges:
             try:
                 master_key = await self._agree(session, fresh, setup)
             except AccessError as refusal:
-                attempt.refusal = str(refusal)
-                note = f"the meter agrees on no master key: {refusal}"
+                attempt.refusal = f"the meter agrees on no master key ({refusal}): {TRANSFER}"
                 await self._books.run(
-                    keys.void_unsent, self._books.engine, fresh.meter_id, fresh.epoch, note
+                    keys.void_unsent,
+                    self._books.engine,
+                    fresh.meter_id,
+                    fresh.epoch,
+                    attempt.refusal,
                 )
                 return
             names = tuple(name for name in names if name != keys.MASTER_KEY)
