@@ -135,34 +135,26 @@ class Intake:
 
     def _refused(self, versioned: Versioned) -> list[Finding]:
         """Return findings on values that changed too often to be kept (`raw` has them)."""
-        found_us = self.now_us()
-        rows = versioned.refused.with_columns(pl.col("start").dt.epoch("us").alias("start_us"))
-        return [
-            Finding(
-                meter_id=row["meter_id"],
-                channel=row["channel"],
-                start_us=row["start_us"],
-                code=UNSTEADY,
-                numbers={"value": row["value"], "message_id": row["message_id"]},
-                found_us=found_us,
-            )
-            for row in rows.to_dicts()
-        ]
+        numbers = {"value": "value", "message_id": "message_id"}
+        return self._findings(versioned.refused, UNSTEADY, numbers)
 
     def _changes(self, versioned: Versioned) -> list[Finding]:
+        numbers = {"before": "old_value", "after": "value", "version": "version"}
+        return self._findings(versioned.changed(), CHANGED, numbers)
+
+    def _findings(
+        self, values: pl.DataFrame, code: str, numbers: Mapping[str, str]
+    ) -> list[Finding]:
+        """Return a finding on each value; `numbers` names the columns of what it tells."""
         found_us = self.now_us()
-        rows = versioned.changed().with_columns(pl.col("start").dt.epoch("us").alias("start_us"))
+        rows = values.with_columns(pl.col("start").dt.epoch("us").alias("start_us"))
         return [
             Finding(
                 meter_id=row["meter_id"],
                 channel=row["channel"],
                 start_us=row["start_us"],
-                code=CHANGED,
-                numbers={
-                    "before": row["old_value"],
-                    "after": row["value"],
-                    "version": row["version"],
-                },
+                code=code,
+                numbers={name: row[column] for name, column in numbers.items()},
                 found_us=found_us,
             )
             for row in rows.to_dicts()

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 from fastapi import Depends, Form, Header, Path, Query, Request
 from pydantic import AfterValidator
@@ -53,6 +53,12 @@ class NotFoundError(Exception):
 
 class AskedWronglyError(Exception):
     """The request cannot be understood; the sentence says what is wrong with it."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return what another part said, as a sentence."""
+        said = str(error)
+        return cls(f"{said[0].upper()}{said[1:]}.")
 
 
 class MisunderstoodError(Exception):

@@ -121,8 +121,7 @@ class AskForCampaign(AskForMeters):
         try:
             return Plan.of(self.model_dump())
         except PlanError as error:
-            sentence = str(error)
-            raise AskedWronglyError(f"{sentence[0].upper()}{sentence[1:]}.") from error
+            raise AskedWronglyError.of(error) from error
 
 
 def _found(at: Context, campaign_id: str) -> Campaign:
@@ -142,8 +141,7 @@ def _act(at: Context, visitor: Visitor, campaign_id: str, act: Act, reason: str)
     except UserError as error:
         if error.exit_code is not ExitCode.ASKED_WRONGLY:
             raise
-        sentence = str(error)
-        raise AskedWronglyError(f"{sentence[0].upper()}{sentence[1:]}.") from error
+        raise AskedWronglyError.of(error) from error
     record(at.engine, login, f"firmware.{act.value}", f"{found.campaign_id}: {reason}")
     return moved
 
@@ -209,8 +207,7 @@ def plan(asked: AskForCampaign, at: At, visitor: UtilityVisitor) -> Json:
     except StoreUnavailableError:
         raise
     except UserError as error:
-        sentence = str(error)
-        raise AskedWronglyError(f"{sentence[0].upper()}{sentence[1:]}.") from error
+        raise AskedWronglyError.of(error) from error
     return asdict(planned)
 
 

@@ -62,7 +62,7 @@ def ask(asked: AskForUpdates, at: At, visitor: UtilityVisitor) -> Json:
     except StoreUnavailableError:
         raise
     except UserError as error:
-        raise _wrongly(error) from error
+        raise AskedWronglyError.of(error) from error
     return {"version": release.version, "titles": [title.hex().upper() for title in titles]}
 
 
@@ -79,10 +79,5 @@ def cancel(title: Title, why: Why, at: At, visitor: UtilityVisitor) -> Json:
     except StoreUnavailableError:
         raise
     except UserError as error:
-        raise _wrongly(error) from error
+        raise AskedWronglyError.of(error) from error
     return {"title": title.upper(), "state": "skipped"}
-
-
-def _wrongly(error: UserError) -> AskedWronglyError:
-    sentence = str(error)
-    return AskedWronglyError(f"{sentence[0].upper()}{sentence[1:]}.")
