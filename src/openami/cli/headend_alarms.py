@@ -9,6 +9,7 @@ import click
 
 from openami.cli.headend_command_send import JSON_OPTION
 from openami.cli.headend_store import HOME_OPTION, opened, time_text
+from openami.exchange.words import many
 from openami.store import alarms as store
 from openami.store import registry
 from openami.store.alarms import Alarm
@@ -72,6 +73,6 @@ def _tell_counts(counts: dict[str, dict[str, int]], *, json_wanted: bool) -> Non
         return
     for region, kinds in counts.items():
         for kind, count in kinds.items():
-            click.echo(f"{region}  {kind}  {count} meter{'' if count == 1 else 's'}")
+            click.echo(f"{region}  {kind}  {many(count)}")
     if not counts:
         click.echo("no meter has an open alarm")

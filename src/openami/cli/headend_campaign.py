@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from openami.access.accounts import record
 from openami.cli.headend_campaign_report import report
 from openami.cli.headend_campaign_study import study
-from openami.cli.headend_store import HOME_OPTION, meters_text, opened
+from openami.cli.headend_store import HOME_OPTION, opened
 from openami.cli.image_files import FILE, key_of, octets_of
 from openami.cli.progress import Bar, bar
 from openami.cli.ranges import FiniteRange
@@ -33,6 +33,7 @@ from openami.exchange.waves import (
     Window,
     clock_s,
 )
+from openami.exchange.words import many
 from openami.firmware.keys import public_key
 from openami.firmware.verify import Policy
 from openami.headend.campaign_report import Report, summary
@@ -164,16 +165,12 @@ def plan(*, home: Path, reason: str, as_json: bool, **given: Any) -> int:  # noq
             found = campaigns.campaign(engine, campaign_id)
             click.echo(json.dumps(summary(engine, found) | {"left_out": left_out}, indent=1))
             return int(ExitCode.DONE)
-    click.echo(
-        f"campaign {campaign_id} is planned: {planned.name} for {meters_text(planned.meters)}"
-    )
+    click.echo(f"campaign {campaign_id} is planned: {planned.name} for {many(planned.meters)}")
     click.echo(
         f"waves of {', '.join(f'{size:,}' for size in planned.waves)}; the first are the canaries"
     )
     if left_out:
-        click.echo(
-            f"{meters_text(len(left_out))} left out: they are in a campaign that is not over"
-        )
+        click.echo(f"{many(len(left_out))} left out: they are in a campaign that is not over")
     click.echo(f"start it with `openami headend campaign start {campaign_id} --reason …`")
     return int(ExitCode.DONE)
 
@@ -268,7 +265,7 @@ def start(*, home: Path, campaign_id: str, reason: str, yes: bool, follow: bool)
         if not yes:
             told = summary(engine, found)
             first, whole = told["waves"][0]["meters"], told["meters_in_all"]
-            sentence = f"{meters_text(first)} get {found.name} now, {whole} in all. Go on?"
+            sentence = f"{many(first)} get {found.name} now, {whole} in all. Go on?"
             click.confirm(sentence, abort=True)
     return _act(home, campaign_id, Act.START, reason, follow=follow)
 

@@ -12,11 +12,11 @@ from typing import Final
 import click
 
 from openami.access.accounts import record
-from openami.cli.headend_store import HOME_OPTION, meters_text, opened
+from openami.cli.headend_store import HOME_OPTION, opened
+from openami.exchange.words import many
 from openami.runtime.errors import ExitCode, UserError
 from openami.store import registry
 
-MOST_LETTERS: Final = 64
 WHEN: Final = "a running head-end knows from a meter's next scheduled read on, or when started anew"
 COLUMNS: Final = ["meter_id", "cell"]
 
@@ -33,7 +33,7 @@ def list_(*, home: Path) -> None:
     with opened(home) as engine:
         known = registry.cells(engine)
     for name, count in known.items():
-        click.echo(f"{name}  {meters_text(count)}")
+        click.echo(f"{name}  {many(count)}")
     if not known:
         click.echo("no meter has a cell: see `openami headend cells set --help`")
 
@@ -46,8 +46,8 @@ def set_(*, home: Path, file: Path) -> None:
     wanted = read_cells(file)
     with opened(home) as engine:
         count = registry.set_cells(engine, wanted)
-        record(engine, getpass.getuser(), "cells.set", f"{meters_text(count)} from {file.name}")
-    click.echo(f"{meters_text(count)} changed; {WHEN}")
+        record(engine, getpass.getuser(), "cells.set", f"{many(count)} from {file.name}")
+    click.echo(f"{many(count)} changed; {WHEN}")
 
 
 def read_cells(file: Path) -> dict[int, str]:
@@ -67,7 +67,7 @@ def read_cells(file: Path) -> dict[int, str]:
         raise UserError(problem, ExitCode.ASKED_WRONGLY)
     found: dict[int, str] = {}
     for number, row in enumerate(rows[1:], 2):
-        if len(row) != 2 or not row[0].isdigit() or len(row[1].strip()) > MOST_LETTERS:
+        if len(row) != 2 or not row[0].isdigit() or len(row[1].strip()) > registry.MOST_CELL:
             problem = f"{file}, line {number}: {','.join(row)!r} is no meter number and its cell"
             raise UserError(f"{problem}: correct it", ExitCode.ASKED_WRONGLY)
         found[int(row[0])] = row[1].strip()

@@ -16,9 +16,10 @@ import click
 from sqlalchemy import Engine
 
 from openami.access.accounts import Role
-from openami.cli.headend_store import HOME_OPTION, group_of, meters_text, opened, time_text
+from openami.cli.headend_store import HOME_OPTION, group_of, opened, time_text
 from openami.cli.progress import bar
 from openami.exchange.commands import OPEN, CommandKind, CommandState, Priority
+from openami.exchange.words import many
 from openami.headend import requests
 from openami.headend.orders import ALARM_ACTIONS, CLOCK_ACTIONS, OrderError, attribute_row
 from openami.headend.requests import Request
@@ -127,7 +128,7 @@ def _print(engine: Engine, found: list[Command], left: dict[int, str]) -> None:
     for problem in list(left.values())[:SHOWN]:
         click.echo(f"left out: {problem}")
     if len(left) > SHOWN:
-        click.echo(f"and {meters_text(len(left) - SHOWN)} more left out")
+        click.echo(f"and {many(len(left) - SHOWN)} more left out")
 
 
 def follow(engine: Engine, command_ids: list[str]) -> None:

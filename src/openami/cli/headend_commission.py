@@ -16,8 +16,9 @@ import click
 from sqlalchemy import Engine
 
 from openami.access.accounts import record
-from openami.cli.headend_store import HOME_OPTION, group_of, meters_text, opened, time_text
+from openami.cli.headend_store import HOME_OPTION, group_of, opened, time_text
 from openami.cli.progress import bar
+from openami.exchange.words import many
 from openami.headend.config import HeadEndConfig
 from openami.headend.device_certificate import verify_device_certificate
 from openami.headend.pairs import believing
@@ -76,9 +77,9 @@ def begin(  # noqa: PLR0913  one parameter an option
         fingerprints = _verified(engine, certificates, home, wanted)
         login = getpass.getuser()
         count = store.ask(engine, wanted, asked_by=login, reason=reason, certificates=fingerprints)
-        record(engine, login, "meters.commission", f"{meters_text(count)}: {reason}")
+        record(engine, login, "meters.commission", f"{many(count)}: {reason}")
         if not as_json:
-            click.echo(f"{meters_text(count)} on the way into operation")
+            click.echo(f"{many(count)} on the way into operation")
         return _report(engine, follow=follow, as_json=as_json)
 
 
@@ -138,7 +139,7 @@ def _report(engine: Engine, *, follow: bool, as_json: bool) -> int:
         with bar() as shown:
             while under_way := sum(n for (_, state), n in counts.items() if state is State.OPEN):
                 total = sum(counts.values())
-                shown.at(total - under_way, total, f"{meters_text(total)}")
+                shown.at(total - under_way, total, many(total))
                 time.sleep(LOOK_S)
                 counts = store.progress(engine)
     held = store.in_state(engine, State.HELD, limit=1_000)

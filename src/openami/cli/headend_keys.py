@@ -15,9 +15,10 @@ from sqlalchemy import Engine
 
 from openami.access.accounts import record
 from openami.cli.headend_keys_broadcast import broadcast
-from openami.cli.headend_store import HOME_OPTION, group_of, meters_text, opened, time_text
+from openami.cli.headend_store import HOME_OPTION, group_of, opened, time_text
 from openami.cli.progress import Bar, bar
 from openami.cli.ranges import FiniteRange
+from openami.exchange.words import many
 from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import ExitCode, UserError
 from openami.store import key_changes, registry
@@ -74,11 +75,11 @@ def rotate(  # noqa: PLR0913  one parameter an option
         if not count:
             sentence = "the keys of these meters are being changed already: see"
             raise UserError(f"{sentence} `openami headend keys status`")
-        record(engine, login, "keys.rotate", f"{count} meters, rotation {rotation}: {reason}")
+        record(engine, login, "keys.rotate", f"{many(count)}, rotation {rotation}: {reason}")
         if not as_json:
-            click.echo(f"rotation {rotation} of {meters_text(count)} is asked for")
+            click.echo(f"rotation {rotation} of {many(count)} is asked for")
             if left := len(wanted) - count:
-                click.echo(f"{meters_text(left)} left out: their keys are being changed already")
+                click.echo(f"{many(left)} left out: their keys are being changed already")
         return _report(engine, rotation, follow=follow, as_json=as_json)
 
 
@@ -113,8 +114,8 @@ def stop(*, home: Path, rotation: str) -> None:
         _find(engine, rotation)
         login = getpass.getuser()
         count = key_changes.withdraw(engine, rotation, f"stopped by {login}")
-        record(engine, login, "keys.stop", f"{count} meters, rotation {rotation}")
-        click.echo(f"{meters_text(count)} withdrawn")
+        record(engine, login, "keys.stop", f"{many(count)}, rotation {rotation}")
+        click.echo(f"{many(count)} withdrawn")
 
 
 @keys.command()
@@ -203,7 +204,7 @@ def _show(shown: Bar, found: Rotation) -> bool:
     """Move the bar; tell whether anything is open."""
     total = sum(found.meters.values())
     open_ = found.meters.get(ChangeState.OPEN, 0)
-    shown.at(total - open_, total, f"keys of {meters_text(total)}")
+    shown.at(total - open_, total, f"keys of {many(total)}")
     return open_ > 0
 
 

@@ -51,11 +51,6 @@ def group_of(engine: Engine, regions: Sequence[str], meter_ids: Sequence[int]) -
     return found
 
 
-def meters_text(count: int) -> str:
-    """Return how many meters, in words."""
-    return "1 meter" if count == 1 else f"{count} meters"
-
-
 def time_text(at_us: int) -> str:
     """Return a moment of real time."""
     return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")

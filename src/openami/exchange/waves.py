@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Final, Self
 
 from openami.exchange.campaign import ENDED, MeterState, Reason
+from openami.exchange.words import many
 
 EXCUSED: Final = frozenset({Reason.UNREACHABLE, Reason.CANCELLED})
 """Failures that say nothing about the firmware."""
@@ -277,12 +278,12 @@ def decide(plan: Plan, standing: Standing, waves_left: int) -> Decision:
     open_ = sum(n for state, n in standing.states.items() if state not in ENDED)
     doubtful = standing.states.get(MeterState.IN_DOUBT, 0)
     if open_ > doubtful:
-        few = "1 meter of the wave is" if open_ == 1 else f"{open_} meters of the wave are"
-        return Decision(Next.WAIT, f"{few} under way")
+        are = "is" if open_ == 1 else "are"
+        return Decision(Next.WAIT, f"{many(open_)} of the wave {are} under way")
     if not waves_left:
         if doubtful:  # allowed by the rule; the campaign ends when they are known
-            few = "1 meter is" if doubtful == 1 else f"{doubtful} meters are"
-            return Decision(Next.WAIT, f"{few} in doubt")
+            are = "is" if doubtful == 1 else "are"
+            return Decision(Next.WAIT, f"{many(doubtful)} {are} in doubt")
         return Decision(Next.FINISH, "every meter has come to its end")
     if standing.quiet_s < plan.soak_s:
         left_s = plan.soak_s - standing.quiet_s
@@ -302,12 +303,8 @@ def broken_rule(rules: StopRules, standing: Standing) -> str:
         ("with an alarm after their activation", standing.alarms, rules.alarms_most),
     ):
         if found > most:
-            return f"{_meters(found)} {name}, {most} allowed"
+            return f"{many(found)} {name}, {most} allowed"
     if failed >= max(1, rules.failed_least) and 100 * failed > rules.failed_percent * ended:
         share = f"{100 * failed / ended:.0f} %"
-        return f"{_meters(failed)} of {ended} failed ({share}), {rules.failed_percent:g} % allowed"
+        return f"{many(failed)} of {ended} failed ({share}), {rules.failed_percent:g} % allowed"
     return ""
-
-
-def _meters(count: int) -> str:
-    return "1 meter" if count == 1 else f"{count} meters"

@@ -15,6 +15,7 @@ from openami.dlms.data import DoubleLongUnsigned
 from openami.dlms.obis import Obis
 from openami.exchange.alarms import ALL_BITS, bits_in
 from openami.exchange.commands import CommandState
+from openami.exchange.words import many
 from openami.headend.alarms import at_second, keep, read_words
 from openami.headend.associations import MeterSession
 from openami.headend.books import Books
@@ -101,7 +102,7 @@ class AlarmConduct:
         match self.order.action:
             case "show":
                 count = len(result["alarms"])
-                note = f"{count} alarm{'' if count == 1 else 's'} in the registers"
+                note = f"{many(count, 'alarm')} in the registers"
                 return Outcome(CommandState.CONFIRMED, note, result)
             case "clear":
                 return self._cleared(words, targets, result)

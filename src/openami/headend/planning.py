@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from openami.access.accounts import record
 from openami.device.payload.identity import CONCENTRATOR_CLASS_ID
 from openami.exchange.waves import Plan, sizes, spread
+from openami.exchange.words import many
 from openami.firmware.errors import ImageError, Reason
 from openami.firmware.image import Image
 from openami.firmware.tlv import TlvType
@@ -145,8 +146,7 @@ def plan_campaign(  # noqa: PLR0913  a campaign has these fields
         reason=reason,
     )
     count = len(ids) - len(left_out)
-    text = "1 meter" if count == 1 else f"{count:,} meters"
-    record(engine, asked_by, "firmware.plan", f"{campaign_id}: {name}, {text}: {reason}")
+    record(engine, asked_by, "firmware.plan", f"{campaign_id}: {name}, {many(count)}: {reason}")
     return Planned(
         campaign_id=campaign_id,
         name=name,

@@ -15,6 +15,7 @@ from openami.store.tables import meter_keys
 from openami.store.tables import meters as meters_table
 
 AT_ONCE: Final = 5000  # rows of one statement
+MOST_CELL: Final = 64  # letters
 
 
 class UnknownMeterError(UserError):

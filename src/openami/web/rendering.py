@@ -20,6 +20,7 @@ from markupsafe import Markup
 from openami.exchange.channels import Channel
 from openami.exchange.events import event_text
 from openami.exchange.field import ClockState
+from openami.exchange.words import many
 from openami.runtime.clock import from_us
 from openami.web import times
 from openami.web.context import Context, context_of
@@ -84,11 +85,6 @@ def watts(power_w: int | None) -> str:
 def count(number: int | None) -> str:
     """Return a whole number with thousands set apart."""
     return MISSING if number is None else f"{number:,}"
-
-
-def many(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 meter`, `1,200 meters`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def percent(part: int, whole: int) -> str:
