@@ -105,6 +105,8 @@ def test_the_interface_tells_and_moves(fresh: Ami, campaign_id: str) -> None:
     )
     whole = client.get(f"/api/campaigns/{campaign_id}?meters=true").json()
     assert [each["meter_id"] for each in whole["meters"]] == [1, 2, 3, 4]
+    page = client.get(f"/api/campaigns/{campaign_id}?meters=true&limit=2&after=1").json()
+    assert [each["meter_id"] for each in page["meters"]] == [2, 3]
     path = f"/api/campaigns/{campaign_id}"
     moved = client.post(f"{path}/start", json={"reason": "canaries"})
     assert (moved.status_code, moved.json()["state"]) == (202, "running")

@@ -11,6 +11,7 @@ from html import escape
 from typing import Any, Final
 
 from openami.exchange.campaign import MeterState
+from openami.exchange.words import many
 from openami.headend.campaign_report import Report
 
 COLOURS: Final = {
@@ -164,8 +165,8 @@ def states_legend(states: Sequence[str]) -> str:
     return legend([(state.value, state) for state in MeterState if state.value in states])
 
 
-def page(told: Report) -> str:
-    """Return a report as a page that stands alone."""
+def page(told: Report, meters: Sequence[Report]) -> str:
+    """Return a report as a page that stands alone, with these of its meters."""
     name = escape(f"{told['name']}: {told['release']['version']}")
     sections = [
         f"<h1>{name}</h1>",
@@ -178,13 +179,19 @@ def page(told: Report) -> str:
         "<h2>Versions</h2>" + _versions(told),
         "<h2>What happened</h2>" + _table(("at", "state", "wave", "by", "note"), _history(told)),
     ]
-    meters = told.get("meters", [])
     if meters:
         columns = (
             *("meter_id", "wave", "state", "reason", "version_before", "version_after"),
             *("blocks_sent", "octets_sent", "attempts", "changed_at", "note"),
         )
-        sections.append(f"<h2>{len(meters):,} meters</h2>" + _table(columns, meters))
+        count = told["meters_in_all"]
+        left = (
+            f"<p>The first {len(meters):,}, those that did not do well before others; the report "
+            "as JSON has all.</p>"
+            if len(meters) < count
+            else ""
+        )
+        sections.append(f"<h2>{many(count, 'meter')}</h2>{left}" + _table(columns, meters))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f"<title>Campaign {name}</title><style>{_STYLE}\n{colours_css()}</style></head>\n"

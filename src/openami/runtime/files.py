@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, octets: bytes, *, mode: int = PUBLIC) -> None:
-    """Replace `path` by `octets`, durable when this returns.
+def write_durably(path: Path, octets: bytes | Iterable[bytes], *, mode: int = PUBLIC) -> None:
+    """Replace `path` by `octets`, whole or piece by piece, durable when this returns.
 
     Raises:
         UserError: The disk is full or the folder cannot be written; the old file is untouched.
@@ -38,11 +39,14 @@ def write_durably(path: Path, octets: bytes, *, mode: int = PUBLIC) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _made(temporary, mode)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(octets)
+            file.writelines((octets,) if isinstance(octets, bytes) else octets)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
+    except UserError:  # of who gives the pieces
+        temporary.unlink()
+        raise
     except OSError as error:
         with contextlib.suppress(OSError):  # the sentence below tells what matters
             temporary.unlink()

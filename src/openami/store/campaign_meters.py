@@ -125,7 +125,7 @@ def claim(  # noqa: PLR0913  which, for whom, how long, how many
     held = {int(lease.item): lease for lease in given}
     with reading(database) as connection:
         rows = connection.execute(select(table).where(key.in_(list(held)))).mappings().all()
-    return [(_target(row), held[row["target_id"]]) for row in rows]
+    return [(target_of(row), held[row["target_id"]]) for row in rows]
 
 
 def advance(  # noqa: PLR0913  a step has these fields
@@ -192,7 +192,7 @@ def advance(  # noqa: PLR0913  a step has these fields
             campaigns_of.conduct(connection, target.campaign_id)
     if row is None:
         raise UserError(f"meter {target.meter_id} was moved meanwhile: its campaign was cancelled")
-    return _target(row)
+    return target_of(row)
 
 
 def _cancelled(connection: Connection, campaign_id: str) -> dict[str, object]:
@@ -281,7 +281,7 @@ def targets(
         query = query.where(table.c.state.in_([state.value for state in states]))
     query = query.order_by(table.c.wave, table.c.target_id).limit(limit)
     with reading(database) as connection:
-        return [_target(row) for row in connection.execute(query).mappings()]
+        return [target_of(row) for row in connection.execute(query).mappings()]
 
 
 def last_of_meter(database: Database, meter_id: int) -> Target | None:
@@ -290,10 +290,11 @@ def last_of_meter(database: Database, meter_id: int) -> Target | None:
     query = query.order_by(table.c.target_id.desc()).limit(1)
     with reading(database) as connection:
         row = connection.execute(query).mappings().first()
-    return None if row is None else _target(row)
+    return None if row is None else target_of(row)
 
 
-def _target(row: RowMapping) -> Target:
+def target_of(row: RowMapping) -> Target:
+    """Return a row of the table as it is spoken of."""
     told: dict[str, Any] = dict(row)
     del told["open"]
     told["state"] = MeterState(told["state"])

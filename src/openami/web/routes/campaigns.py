@@ -27,6 +27,7 @@ from openami.headend.campaign_picture import (
     timeline_svg,
     waves_svg,
 )
+from openami.headend.campaign_report import meters as meters_of
 from openami.headend.campaign_report import report, summary
 from openami.headend.planning import plan_campaign
 from openami.runtime.errors import ExitCode, UserError
@@ -36,6 +37,7 @@ from openami.store.database import StoreUnavailableError
 from openami.web import answers_operation as answers
 from openami.web.context import At, Context
 from openami.web.guards import (
+    MOST_METER_ID,
     AskedWronglyError,
     NotFoundError,
     OurForm,
@@ -160,10 +162,17 @@ def one(
     campaign_id: CampaignId,
     at: At,
     _visitor: UtilityVisitor,
-    meters: Annotated[bool, Query(description="Tell each meter.")] = False,  # noqa: FBT002  a query
+    *,
+    meters: Annotated[bool, Query(description="Tell meters by number, too.")] = False,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    after: Annotated[int, Query(ge=-1, le=MOST_METER_ID)] = -1,
 ) -> Json:
-    """Return a campaign's report."""
-    return report(at.engine, _found(at, campaign_id).campaign_id, meters=meters)
+    """Return a campaign's report, and meters if wanted: those after a number, so many at once."""
+    name = _found(at, campaign_id).campaign_id
+    told = report(at.engine, name)
+    if meters:
+        told["meters"] = meters_of(at.engine, name, after=after, limit=limit)
+    return told
 
 
 @router.get("/api/releases", tags=["firmware"], response_model=list[answers.Release])
@@ -270,7 +279,7 @@ def state(
 
 def _shown(at: Context, campaign_id: str, visitor: Visitor) -> dict[str, Any]:
     found = _found(at, campaign_id)
-    told = report(at.engine, found.campaign_id, meters=False)
+    told = report(at.engine, found.campaign_id)
     meters = campaign_meters.targets(at.engine, found.campaign_id, states=LOOKED_AT, limit=SHOWN)
     meters.sort(key=lambda each: (LOOKED_AT.index(each.state), each.meter_id))
     line = timeline_svg(told["timeline"], told["meters_in_all"], opened_s(told))
