@@ -41,10 +41,11 @@ from openami.exchange.campaign import Act, CampaignState, MeterState
 from openami.exchange.orders import Broadcast, encode_broadcast
 from openami.exchange.uplink import BROADCAST_CLIENT
 from openami.exchange.waves import Plan, PlanError, Share, Tries
+from openami.headend.broadcasting import COUNTERS
 from openami.headend.campaign_report import Report, report
 from openami.headend.config import HeadEndConfig
 from openami.lifecycle.plan import HEAD_END_TITLE
-from openami.store import broadcasts, campaigns
+from openami.store import broadcasts, campaigns, group_changes
 from openami.store.broadcasts import GroupState, Listens
 
 TOGETHER: Final = replace(QUICK, waves=(Share(percent=100),), per_concentrator=8, broadcast=2)
@@ -258,7 +259,7 @@ async def test_other_keys_reach_each_meter_before_it_listens_again(
         campaign_id = begin(chain, replace(TOGETHER, broadcast=1))
         await done(chain, campaign_id)
         keys, found = group_of(chain)
-        assert broadcasts.members_of(chain.engine, CONCENTRATOR, found.epoch) == 2
+        assert holders(chain) == 2
         ask = ("keys", "broadcast", "--home", chain.layout.headend)
         run = partial(asyncio.to_thread, Run(capsys, "headend"), *ask)
         assert "epoch 1, held by 2 meters" in (await run()).out
@@ -273,7 +274,7 @@ async def test_other_keys_reach_each_meter_before_it_listens_again(
         assert (epoch, now.epoch, now.reason) == (2, 2, "one was stolen")
         assert now.next >= found.next  # counters go on
         assert changed != keys
-        assert broadcasts.members_of(chain.engine, CONCENTRATOR, epoch) == 0
+        assert holders(chain) == 0
         assert all(meter.group.keys == keys for meter in made.values())
 
         third = add_release(chain.engine, image(2))
@@ -290,7 +291,31 @@ async def test_other_keys_reach_each_meter_before_it_listens_again(
         told_then = await done(chain, again)
         assert told_then["blocks_sent"] == 0
         assert all(meter.group.keys == changed for meter in made.values())
-        assert broadcasts.members_of(chain.engine, CONCENTRATOR, epoch) == 2
+        assert holders(chain) == 2
+
+
+def holders(chain: Chain) -> int:
+    (found,) = group_changes.holdings(chain.engine)
+    return found.holders
+
+
+@in_loop
+async def test_keys_that_change_under_a_broadcast_end_it_and_gaps_are_filled(
+    tmp_path: Path,
+) -> None:
+    async with street(tmp_path, 2) as (chain, shared, made):
+        lossy(shared.drops[FIRST], lambda frame: frame.destination.is_all)
+        campaign_id = begin(chain, replace(TOGETHER, broadcast=3))
+        await until(lambda: len(made[2].came) >= 3, chain.running_headend)
+        group_changes.ask(chain.engine, [CONCENTRATOR], asked_by="ada", reason="one was stolen")
+        told = await done(chain, campaign_id)
+
+        assert chain.headend.group_keys.changed == 1
+        assert group_of(chain)[1].epoch == 2
+        # What was reserved is sent; then nobody is left who could open more.
+        assert told["broadcast"]["blocks"] == COUNTERS < 3 * BLOCKS
+        assert told["blocks_sent"] == BLOCKS  # to the first, which heard nothing
+        assert all(meter.version == NEW for meter in made.values())
 
 
 def impatient(chain: Chain, seconds: float = 0.3) -> None:

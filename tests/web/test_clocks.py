@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from openami.access.accounts import audit_trail
 from openami.store import clocks
 from openami.store.clocks import Measured, Suspicion
 from openami.web.clockview import HIGH, WIDE, picture
@@ -65,6 +66,21 @@ def test_the_page_of_clocks_tells_all_at_a_glance(fresh: Ami, client: TestClient
     page = client.get("/console/clocks/state").text
     assert "may be wrong: it corrects nobody" in part(page, "clocks-verdict")
     assert "headend may have a wrong clock" in client.get("/console").text
+
+
+def test_a_clock_is_trusted_over_rest(fresh: Ami, client: TestClient) -> None:
+    suspected = Suspicion(worker="headend", suspected_us=1, sentence="9 of the last 9 are off")
+    clocks.suspect(fresh.engine, [suspected])
+    refused = client.post("/api/clocks/trust", json={"reason": "NTP is fine", "workers": ["b"]})
+    assert refused.status_code == 404
+    assert "Head-end b has measured no clock: there are headend." in refused.json()["error"]
+    assert client.get("/api/clocks").json()["suspected"] != []
+    asked = client.post("/api/clocks/trust", json={"reason": "NTP is fine", "hours": 2})
+    until_us = fresh.now_us + 7_200_000_000
+    assert asked.json() == {"workers": ["headend"], "until_us": until_us}
+    assert client.get("/api/clocks").json()["suspected"] == []
+    (deed,) = [each for each in audit_trail(fresh.engine, 5) if each.action == "clocks.trust"]
+    assert deed.object == "headend: NTP is fine"
 
 
 def part_html(page: str, testid: str) -> str:

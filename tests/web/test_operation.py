@@ -103,6 +103,28 @@ def test_new_keys_are_asked_for_and_withdrawn(fresh: Ami) -> None:
     assert asked.status_code == 403
 
 
+def test_retired_keys_are_closed(fresh: Ami) -> None:
+    key = MeterKey(meter_id=4, key_name="guek", epoch=1, state="active", wrapped=SECRET)
+    put_keys(fresh.engine, [key])
+    epoch = keys.prepare(fresh.engine, 4, {"guek": SECRET}, "yearly")
+    keys.step(fresh.engine, 4, epoch, {KeyState.PREPARED}, KeyState.SENT, "sent")
+    keys.prove(fresh.engine, 4, epoch, "answered")
+    client = sign_in(fresh, "utility")
+    path = "/api/key-epochs/close"
+    assert client.post(path, json={"reason": "drained"}).status_code == 422
+    young = client.post(path, json={"reason": "drained", "retired_days": 1})
+    assert young.json() == {"closed": 0}
+    assert client.post(path, json={"reason": "known to others", "retired_days": 0}).json() == {
+        "closed": 1
+    }
+    assert [each.state for each in keys.epochs(fresh.engine, 4)] == [
+        KeyState.ACTIVE,
+        KeyState.CLOSED,
+    ]
+    deed = audit_trail(fresh.engine, 1)[0]
+    assert deed.object == "1 epoch retired 0 days: known to others"
+
+
 def test_commissioning_is_begun_and_a_held_meter_goes_on(fresh: Ami) -> None:
     client = sign_in(fresh, "utility")
     assert client.post("/api/commissioning", json={"reason": "new houses"}).status_code == 409
@@ -116,7 +138,7 @@ def test_commissioning_is_begun_and_a_held_meter_goes_on(fresh: Ami) -> None:
     assert client.post("/api/commissioning", json=wanted).json() == {"meters": 1}
     assert client.get("/api/commissioning").json()["held"] == []
     deed = audit_trail(fresh.engine, 1)[0]
-    assert (deed.action, deed.object) == ("meters.commission", "1 meters: new houses")
+    assert (deed.action, deed.object) == ("meters.commission", "1 meter: new houses")
     viewer = sign_in(fresh, "home-002")
     assert viewer.post("/api/commissioning", json=wanted).status_code == 403
 

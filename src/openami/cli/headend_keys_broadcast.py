@@ -7,7 +7,6 @@ the next time (docs/campaigns.md).
 
 import getpass
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,12 @@ from sqlalchemy import Engine
 from openami.access.accounts import record
 from openami.access.custody import Custody
 from openami.cli.headend_store import HOME_OPTION, opened, time_text
+from openami.exchange.words import many
 from openami.headend.config import HeadEndConfig
-from openami.headend.key_changes import KEY_OCTETS
+from openami.headend.group_keys import draw
 from openami.runtime.errors import ExitCode, UserError
-from openami.store import broadcasts, registry
+from openami.store import group_changes
+from openami.store.group_changes import ChangeState, GroupChange, Holding
 
 
 @click.command()
@@ -42,20 +43,8 @@ def broadcast(
         raise UserError(sentence, ExitCode.ASKED_WRONGLY)
     with opened(home) as engine:
         if changing:
-            wanted = _wanted(engine, change)
-            custody = Custody.open(HeadEndConfig.load(home.resolve()).keystore)
-            login = getpass.getuser()
-            for concentrator in wanted:
-                broadcasts.change_keys(
-                    engine,
-                    concentrator,
-                    lambda: custody.wrap(os.urandom(KEY_OCTETS)),
-                    by=login,
-                    reason=reason,
-                )
-            names = ", ".join(title.hex().upper() for title in wanted)
-            record(engine, login, "keys.broadcast", f"groups {names}: {reason}")
-        rows = [_row(engine, group) for group in broadcasts.known_groups(engine)]
+            _change(engine, home, change, reason)
+        rows = [_row(holding) for holding in _all(engine)]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -63,33 +52,68 @@ def broadcast(
         click.echo("no group has keys for broadcasts: the first broadcast draws them")
     for row in rows:
         click.echo(
-            f"{row['concentrator']}  epoch {row['epoch']}, held by {row['meters']} meters, "
-            f"since {row['since']} by {row['by']}: {row['reason']}"
+            f"{row['concentrator']}  epoch {row['epoch']}, held by {many(row['meters'])}, "
+            f"since {row['since']} by {row['by']}: {row['reason']}{_waits(row['asked'])}"
         )
 
 
-def _wanted(engine: Engine, regions: tuple[str, ...]) -> list[bytes]:
-    """Return the groups of regions, or all; those that have keys.
+def _change(engine: Engine, home: Path, regions: tuple[str, ...], reason: str) -> None:
+    """Ask as anybody does, and draw here and now: the keystore is at hand.
 
     Raises:
-        UserError: There is none.
+        UserError: No such group has keys, or all are being changed already.
     """
-    known = [group.concentrator for group in broadcasts.known_groups(engine)]
-    if regions:
-        there = {m.concentrator for m in registry.meters(engine) if m.region in regions}
-        known = [title for title in known if title in there]
+    known = group_changes.with_keys(engine, regions)
     if not known:
         where = f"region {' or '.join(regions)}" if regions else "this store"
         raise UserError(f"no group of {where} has keys for broadcasts: there is nothing to change")
-    return known
+    custody = Custody.open(HeadEndConfig.load(home.resolve()).keystore)
+    login = getpass.getuser()
+    rotation, taken = group_changes.ask(engine, known, asked_by=login, reason=reason)
+    if not taken:
+        sentence = "the keys of these groups are being changed already: a head-end that runs does"
+        raise UserError(f"{sentence} it, or `openami headend run`")
+    names = ", ".join(title.hex().upper() for title in taken)
+    record(engine, login, "keys.broadcast", f"groups {names}: {reason}")
+    for one in group_changes.changes(engine, rotation, limit=len(taken)):
+        draw(engine, custody.wrap, one)
 
 
-def _row(engine: Engine, group: broadcasts.Group) -> dict[str, Any]:
+def _all(engine: Engine) -> list[Holding]:
+    found: list[Holding] = []
+    while more := group_changes.holdings(
+        engine, after=found[-1].group.concentrator if found else b""
+    ):
+        found += more
+    return found
+
+
+def _row(holding: Holding) -> dict[str, Any]:
+    group = holding.group
     return {
         "concentrator": group.concentrator.hex().upper(),
         "epoch": group.epoch,
-        "meters": broadcasts.members_of(engine, group.concentrator, group.epoch),
+        "meters": holding.holders,
         "since": time_text(group.changed_real_us),
         "by": group.changed_by,
         "reason": group.reason,
+        "asked": _asked(holding.last),
     }
+
+
+def _asked(last: GroupChange | None) -> dict[str, str] | None:
+    if last is None or last.state is ChangeState.CHANGED:
+        return None
+    return {
+        "state": last.state.value,
+        "by": last.asked_by,
+        "reason": last.reason,
+        "note": last.note,
+    }
+
+
+def _waits(asked: dict[str, str] | None) -> str:
+    if asked is None or asked["state"] == ChangeState.WITHDRAWN.value:
+        return ""
+    note = f" ({asked['note']})" if asked["note"] else ""
+    return f"; a change by {asked['by']} is {asked['state']}{note}"

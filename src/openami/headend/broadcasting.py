@@ -170,7 +170,7 @@ class Broadcasting:
             encryption=self._custody.unwrap(keys.encryption),
             authentication=self._custody.unwrap(keys.authentication),
         ).cipher()
-        titles = tuple(await run(store.listeners, engine, one))
+        titles = tuple(await run(store.listeners, engine, one, keys.epoch))
         await run(store.note_run, engine, one, lease)
         log.info("broadcast %d: %d meters, from %d", one.group_id, len(titles), one.position)
         counters, noted_s = range(0), loop.time()

@@ -22,6 +22,7 @@ from openami.headend.concentrator_updates import ConcentratorUpdates
 from openami.headend.conductor import Conductor
 from openami.headend.config import HeadEndConfig
 from openami.headend.directory import Directory
+from openami.headend.group_keys import GroupKeyChanges
 from openami.headend.holdings import Holdings
 from openami.headend.key_changes import KeyChanges
 from openami.headend.notifications import Notifications
@@ -165,6 +166,7 @@ class HeadEnd:
             self.routes.reachable,
             self.holdings,
         )
+        self.group_keys = GroupKeyChanges(config.key_changes, self.books, custody)
         self.commissionings = Commissionings(
             config.commissioning,
             self.books,
@@ -241,6 +243,7 @@ class HeadEnd:
                 self.schedule.run(),
                 self.commands.work.run(),
                 self.key_changes.work.run(),
+                self.group_keys.run(),
                 self.commissionings.work.run(),
                 self.campaigns.run(),
                 self.concentrator_updates.run(),

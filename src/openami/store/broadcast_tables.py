@@ -7,6 +7,7 @@ They belong to the metadata of `tables`; `schema` sees to it that they are known
 from sqlalchemy import (
     BigInteger,
     Column,
+    Index,
     Integer,
     LargeBinary,
     String,
@@ -37,6 +38,31 @@ group_members = Table(  # what was transferred to a meter last, by its own answe
     Column("concentrator", LargeBinary(8), nullable=False, index=True),
     Column("epoch", Integer, nullable=False),  # 0: put out of the group
     Column("changed_real_us", BigInteger, nullable=False),
+)
+
+group_changes = Table(  # whose keys for broadcasts are to be changed, and what came of it
+    "group_changes",
+    metadata,
+    Column("change_id", Serial, primary_key=True),
+    Column("rotation", String(36), nullable=False, index=True),  # UUID of what was asked at once
+    Column("concentrator", LargeBinary(8), nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("correlation", String(64)),  # what the asker calls it
+    Column("asked_real_us", BigInteger, nullable=False),
+    Column("state", String(12), nullable=False),  # store.group_changes.ChangeState
+    Column("epoch", Integer),  # drawn for it; None: not yet
+    Column("attempts", Integer, nullable=False),
+    Column("free_real_us", BigInteger, nullable=False),  # nobody tries it before
+    Column("ended_real_us", BigInteger),
+    Column("note", Text, nullable=False),
+)
+Index(  # one open change a group, whoever asks
+    "group_changes_open",
+    group_changes.c.concentrator,
+    unique=True,
+    sqlite_where=group_changes.c.state == "open",
+    postgresql_where=group_changes.c.state == "open",
 )
 
 campaign_groups = Table(  # blocks of a campaign that go to the meters of a wave together

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Final
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
 from openami.exchange.campaign import CampaignState, MeterState
 from openami.runtime.clock import real_us
@@ -116,33 +116,29 @@ def _group(connection: Connection, concentrator: bytes) -> Group | None:
     return None if row is None else Group(**row)
 
 
-def change_keys(
-    database: Database, concentrator: bytes, fresh: Callable[[], bytes], *, by: str, reason: str
-) -> int:
-    """Draw other keys for a group; return their epoch.
+def renew_keys(  # noqa: PLR0913  where, whose, which, by whom and why
+    connection: Connection,
+    concentrator: bytes,
+    encryption: bytes,
+    authentication: bytes,
+    *,
+    by: str,
+    reason: str,
+) -> int | None:
+    """Give a group other keys, wrapped; return their epoch, None where it never had any.
 
     Each meter gets them over its own association before it listens the next time.
-
-    Raises:
-        UserError: The group never had any.
     """
     values = {
         "epoch": groups.c.epoch + 1,
-        "encryption": fresh(),
-        "authentication": fresh(),
+        "encryption": encryption,
+        "authentication": authentication,
         "changed_by": by,
         "reason": reason,
         "changed_real_us": real_us(),
     }
-    wanted = groups.c.concentrator == concentrator
-    with transaction(database) as connection:
-        done = connection.execute(
-            update(groups).where(wanted).values(values).returning(groups.c.epoch)
-        ).scalar()
-    if done is None:
-        name = concentrator.hex().upper()
-        raise UserError(f"the meters of concentrator {name} never had a broadcast key")
-    return int(done)
+    done = update(groups).where(groups.c.concentrator == concentrator).values(values)
+    return connection.execute(done.returning(groups.c.epoch)).scalar()
 
 
 def rewrap(database: Database, renew: Callable[[bytes], bytes | None]) -> int:
@@ -176,15 +172,6 @@ def reserve(database: Database, concentrator: bytes, epoch: int, count: int) -> 
     if after is None:
         raise UserError(f"epoch {epoch} of the group's keys is over, or has no counters left")
     return int(after) - count
-
-
-def members_of(database: Database, concentrator: bytes, epoch: int) -> int:
-    """Return how many meters hold the keys of an epoch, by their own answer."""
-    query = select(func.count()).where(
-        members.c.concentrator == concentrator, members.c.epoch == epoch
-    )
-    with reading(database) as connection:
-        return int(connection.execute(query).scalar_one())
 
 
 def holds(database: Database, meter_id: int, found: Group) -> bool:
@@ -341,13 +328,20 @@ def gathers(database: Database, run: Run) -> bool:
         return connection.execute(query.limit(1)).first() is not None
 
 
-def listeners(database: Database, run: Run) -> list[bytes]:
-    """Return the titles of the meters that wait."""
-    with reading(database) as connection:
-        query = select(meters.c.title).join(
-            campaign_meters, campaign_meters.c.meter_id == meters.c.meter_id
+def listeners(database: Database, run: Run, epoch: int) -> list[bytes]:
+    """Return the titles of the meters that wait and hold the keys of an epoch."""
+    query = (
+        select(meters.c.title)
+        .join(campaign_meters, campaign_meters.c.meter_id == meters.c.meter_id)
+        .join(members, members.c.meter_id == meters.c.meter_id)
+        .where(
+            _waiting(run),
+            members.c.concentrator == run.concentrator,
+            members.c.epoch == epoch,
         )
-        return [bytes(t) for t in connection.execute(query.where(_waiting(run))).scalars()]
+    )
+    with reading(database) as connection:
+        return [bytes(title) for title in connection.execute(query).scalars()]
 
 
 def _waiting(run: Run):  # type: ignore[no-untyped-def]  # noqa: ANN202

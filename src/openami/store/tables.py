@@ -25,7 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION: Final = "0017"  # the newest step in store/migrations
+SCHEMA_VERSION: Final = "0021"  # the newest step in store/migrations
 
 metadata = MetaData()
 

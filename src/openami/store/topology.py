@@ -6,7 +6,7 @@ its number or its system title.  Rows replace what was known of their meters; ot
 """
 
 import csv
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -50,18 +50,24 @@ def load_csv(path: Path, meters: Iterable[Meter]) -> list[Place]:
             table = csv.reader(stream)
             if tuple(next(table, ())) != COLUMNS:
                 raise ConfigurationError(f"{path} begins with another heading: {REMEDY}")
-            return _places(path, table, numbers)
+            lines = ((f"{path}, line {line}", row) for line, row in enumerate(table, start=2))
+            return places_of((line for line in lines if line[1]), numbers)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{path} cannot be read ({error}): {REMEDY}") from error
 
 
-def _places(path: Path, table: Iterable[list[str]], numbers: Mapping[str, int]) -> list[Place]:
+def places_of(
+    table: Iterable[tuple[str, Sequence[str]]], numbers: Mapping[str, int]
+) -> list[Place]:
+    """Return the places that rows tell; each comes with where it stands, for sentences.
+
+    Raises:
+        ConfigurationError: A row names an unknown meter, one twice, or a transformer under two
+            feeders.
+    """
     found: dict[int, Place] = {}
     feeders: dict[str, str] = {}
-    for line, row in enumerate(table, start=2):
-        if not row:
-            continue
-        where = f"{path}, line {line}"
+    for where, row in table:
         if len(row) != len(COLUMNS) or not all(cell.strip() for cell in row):
             raise ConfigurationError(f"{where}: {row!r} has not three values: {REMEDY}")
         name, transformer, feeder = (cell.strip() for cell in row)
@@ -93,6 +99,14 @@ def read(database: Database) -> dict[int, Place]:
     with reading(database) as connection:
         rows = connection.execute(select(topology_table).order_by("meter_id")).mappings()
         return {row["meter_id"]: Place(**row) for row in rows}
+
+
+def page(database: Database, *, after: int, limit: int) -> list[Place]:
+    """Return where meters hang, by number: those after one, so many at once."""
+    query = select(topology_table).where(topology_table.c.meter_id > after)
+    with reading(database) as connection:
+        rows = connection.execute(query.order_by("meter_id").limit(limit)).mappings()
+        return [Place(**row) for row in rows]
 
 
 def places(database: Database, meter_ids: Collection[int]) -> dict[int, Place]:

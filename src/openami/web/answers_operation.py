@@ -24,6 +24,85 @@ class Withdrawn(Answer):
     withdrawn: int
 
 
+class Closed(Answer):
+    closed: int
+
+
+class Changed(Answer):
+    changed: int
+
+
+class Trusted(Answer):
+    workers: list[str]
+    until_us: int
+
+
+class Cell(Answer):
+    """A narrow way, and how many meters share it."""
+
+    cell: str
+    meters: int
+
+
+class Place(Answer):
+    """Where a meter hangs."""
+
+    meter_id: int
+    transformer: str
+    feeder: str
+
+
+class GroupChange(Answer):
+    """A change of a group's keys for broadcasts; `note` says why it waits, or failed."""
+
+    concentrator: str
+    rotation: str
+    state: str
+    epoch: int | None
+    attempts: int
+    note: str
+    asked_by: str
+    reason: str
+    correlation: str | None
+    asked_real_us: int
+    ended_real_us: int | None
+
+
+class GroupKeys(Answer):
+    """The keys of a group for broadcasts: their epoch, and how many of its meters hold it."""
+
+    concentrator: str
+    regions: list[str]
+    epoch: int
+    holders: int
+    meters: int
+    changed_by: str
+    reason: str
+    changed_real_us: int
+    asked: GroupChange | None
+
+
+class GroupRotation(Answer):
+    """A change of groups' keys, and how many groups stand where."""
+
+    rotation: str
+    asked_by: str
+    reason: str
+    correlation: str | None
+    asked_real_us: int
+    groups: dict[str, int]
+
+
+class GroupRotationTold(GroupRotation):
+    changes: list[GroupChange]
+
+
+class GroupRotationAsked(Answer):
+    rotation: str | None
+    groups: list[str]
+    left_out: list[str]
+
+
 class KeyEpoch(Answer):
     epoch: int
     state: str

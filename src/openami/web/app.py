@@ -32,12 +32,14 @@ from openami.web.rendering import STATIC, render
 from openami.web.routes import (
     alarms,
     api,
+    broadcast_keys,
     campaigns,
     clocks,
     commands,
     concentrator_updates,
     console,
     field,
+    grid,
     household,
     live,
     login,
@@ -94,9 +96,9 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     for pages in (service, login, console, household):
         app.include_router(pages.router)
-    for part in (live, api, operation, field, campaigns, concentrator_updates):
+    for part in (live, api, operation, field, grid, campaigns, concentrator_updates):
         app.include_router(part.router, responses=REFUSALS)
-    for both in (commands, outages, clocks, sla):
+    for both in (commands, outages, clocks, sla, broadcast_keys):
         app.include_router(both.api, responses=REFUSALS)
         app.include_router(both.pages)
     app.include_router(alarms.api, responses=REFUSALS)

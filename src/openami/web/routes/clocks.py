@@ -2,15 +2,20 @@
 # ruff: noqa: FAST003  the dependency VisibleMeter takes meter_id
 """Clocks: the page of the console, and the same over REST (docs/clocks.md)."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
+from openami.access.accounts import record
+from openami.runtime.clock import MICROSECONDS
+from openami.store import clocks as store
 from openami.store.clocks import Kept, Measured
+from openami.store.database import transaction
 from openami.web import answers_operation as answers
 from openami.web import clockview
 from openami.web.context import At
-from openami.web.guards import UtilityVisitor, VisibleMeter
+from openami.web.guards import NotFoundError, OurHeader, UtilityVisitor, VisibleMeter, Written
 from openami.web.rendering import render
 
 pages = APIRouter(prefix="/console", include_in_schema=False)
@@ -18,6 +23,7 @@ api = APIRouter(prefix="/api", tags=["clocks"])
 
 Json = dict[str, object]
 Limit = Annotated[int, Query(ge=1, le=1000)]
+HOUR_US: Final = 3600 * MICROSECONDS
 
 
 @pages.get("/clocks")
@@ -51,6 +57,34 @@ def clocks(at: At, _visitor: UtilityVisitor, limit: Limit = 10) -> Json:
         ],
         "worst": [_clock(each) for each in state.worst],
     }
+
+
+class Trust(BaseModel):
+    """That a person has looked at clocks of head-ends, and how that is known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(min_length=3, max_length=200), Written]
+    workers: Annotated[
+        list[Annotated[str, Written]], Field(max_length=1000, description="None: all.")
+    ] = []
+    hours: Annotated[float, Field(ge=0.1, le=24 * 31)] = 24.0
+
+
+@api.post("/clocks/trust", dependencies=[OurHeader], response_model=answers.Trusted)
+def trust(asked: Trust, at: At, visitor: UtilityVisitor) -> Json:
+    """Say that clocks of head-ends are right: they correct meters that are off alike."""
+    known = store.workers(at.engine)
+    chosen = sorted(set(asked.workers)) or known
+    if odd := sorted(set(chosen) - set(known)):
+        there = ", ".join(known) or "none"
+        raise NotFoundError(f"Head-end {odd[0]} has measured no clock: there are {there}.")
+    until_us = at.clock.now_us() + round(asked.hours * HOUR_US)
+    with transaction(at.engine) as connection:
+        store.trust(connection, chosen, until_us)
+        what = f"{', '.join(chosen)}: {asked.reason.strip()}"
+        record(connection, visitor.account.login, "clocks.trust", what)
+    return {"workers": chosen, "until_us": until_us}
 
 
 @api.get("/meters/{meter_id}/clock", response_model=answers.MeterClock)

@@ -4,12 +4,14 @@
 It tells states and histories; no key leaves the head-end.  Times are of real life (`_real_us`).
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from openami.access.accounts import record
+from openami.exchange.words import many
+from openami.runtime.clock import MICROSECONDS, real_us
 from openami.runtime.errors import UserError
 from openami.store import commissioning, key_changes, keys, registry
 from openami.store.commissioning import State
@@ -30,6 +32,7 @@ from openami.web.guards import (
 router = APIRouter(prefix="/api", tags=["operation"])
 
 Json = dict[str, object]
+DAY_US: Final = 86_400 * MICROSECONDS
 
 
 @router.get("/key-rotations", response_model=list[answers.Rotation])
@@ -101,7 +104,7 @@ def rotate(asked: AskForKeys, at: At, visitor: UtilityVisitor) -> Json:
         reason=asked.reason,
         key_names=("guek", "gak", "kek") if asked.master_key else ("guek", "gak"),
     )
-    record(at.engine, login, "keys.rotate", f"{count} meters, rotation {rotation}: {asked.reason}")
+    record(at.engine, login, "keys.rotate", f"{many(count)}, rotation {rotation}: {asked.reason}")
     return {"rotation": rotation if count else None, "meters": count}
 
 
@@ -114,8 +117,30 @@ def stop(rotation: str, at: At, visitor: UtilityVisitor) -> Json:
         raise NotFoundError(f"There is no rotation {rotation}.")
     login = visitor.account.login
     count = key_changes.withdraw(at.engine, rotation, f"stopped by {login}")
-    record(at.engine, login, "keys.stop", f"{count} meters, rotation {rotation}")
+    record(at.engine, login, "keys.stop", f"{many(count)}, rotation {rotation}")
     return {"withdrawn": count}
+
+
+class CloseEpochs(BaseModel):
+    """Retired keys that are to open nothing more: concentrators' journals have drained since."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(min_length=3, max_length=200), Written]
+    retired_days: Annotated[
+        float, Field(ge=0, le=36_500, description="At least so long ago; 0 for all.")
+    ]
+
+
+@router.post("/key-epochs/close", dependencies=[OurHeader], response_model=answers.Closed)
+def close(asked: CloseEpochs, at: At, visitor: UtilityVisitor) -> Json:
+    """Let retired keys open nothing more; what comes under them is rejected with an alarm."""
+    login, reason = visitor.account.login, asked.reason.strip()
+    before_us = real_us() - round(asked.retired_days * DAY_US)
+    count = keys.close_retired(at.engine, before_us, f"closed by {login}: {reason}")
+    what = f"{many(count, 'epoch')} retired {asked.retired_days:g} days: {reason}"
+    record(at.engine, login, "keys.close", what)
+    return {"closed": count}
 
 
 @router.get("/meters/{meter_id}/keys", response_model=answers.MeterKeys)
@@ -167,7 +192,7 @@ def commission(asked: AskForMeters, at: At, visitor: UtilityVisitor) -> Json:
     """
     login = visitor.account.login
     count = commissioning.ask(at.engine, asked.group(at), asked_by=login, reason=asked.reason)
-    record(at.engine, login, "meters.commission", f"{count} meters: {asked.reason}")
+    record(at.engine, login, "meters.commission", f"{many(count)}: {asked.reason}")
     return {"meters": count}
 
 
