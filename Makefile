@@ -12,7 +12,7 @@ UP_ARGS ?=
 PURE ?=
 # Many tests wait for processes that they started: three at once keep two cores busy.
 JOBS ?= 3
-PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 # Tests start hundreds of processes: each finds our modules compiled, whatever the shell says of it.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -2,11 +2,8 @@
 """docs/conformance.toml names modules and tests that exist, and every module of the cores."""
 
 import tomllib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CLAUSES: list[dict[str, Any]] = tomllib.loads(
@@ -20,13 +17,22 @@ def named(clause: dict[str, Any]) -> str:
     return f"{clause['document']} {clause['number']} {clause['title']}"
 
 
-@pytest.mark.parametrize("clause", CLAUSES, ids=named)
-def test_a_clause_names_what_exists(clause: dict[str, Any]) -> None:
-    assert clause["state"] in STATES
-    assert [name for name in clause["modules"] if find_spec(name) is None] == []
-    assert [name for name in clause["tests"] if not (ROOT / name).is_file()] == []
-    assert (clause["state"] == "absent") == (not clause["modules"] and not clause["tests"])
-    assert (clause["state"] != "built") == bool(clause.get("note"))
+def is_there(module: str) -> bool:
+    """Tell whether a module or package exists, without importing what it is in."""
+    path = ROOT / "src" / module.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def test_clauses_name_what_exists() -> None:
+    assert CLAUSES
+    for clause in CLAUSES:
+        name = named(clause)
+        assert clause["state"] in STATES, name
+        assert [each for each in clause["modules"] if not is_there(each)] == [], name
+        assert [each for each in clause["tests"] if not (ROOT / each).is_file()] == [], name
+        absent = not clause["modules"] and not clause["tests"]
+        assert (clause["state"] == "absent") == absent, name
+        assert (clause["state"] != "built") == bool(clause.get("note")), name
 
 
 def test_every_module_of_the_cores_has_its_clause() -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import extract_parameters
+from argon2.exceptions import VerifyMismatchError
 from sqlalchemy import Engine, update
 
 from openami.access import accounts
@@ -52,6 +54,14 @@ def test_a_password_fits_its_login_only(engine: Engine) -> None:
     assert accounts.verify(engine, "utility", home.password) is None
     assert accounts.verify(engine, "nobody", utility.password) is None
     assert accounts.verify(engine, "utility", "") is None
+
+
+def test_an_unknown_login_costs_as_much_as_a_wrong_password() -> None:
+    real, decoy = accounts.HASHER.hash("a password"), accounts.NOBODY
+    for hashed in (real, decoy):
+        assert extract_parameters(hashed) == extract_parameters(real)
+        with pytest.raises(VerifyMismatchError):
+            accounts.HASHER.verify(hashed, "another")
 
 
 def test_no_password_is_kept(engine: Engine, tmp_path: Path) -> None:

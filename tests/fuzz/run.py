@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fuzz targets one after the other, guided by coverage: `python -m fuzz.run FOLDER SECONDS NAME…`.
+"""Fuzz targets one after the other, guided by coverage: `python -m fuzz.run FOLDER LIMIT NAME…`.
 
-Each has the same share of the seconds and a process of its own; instrumenting the modules takes
-long and is done once for all.  The corpus is every octet string of the test vectors.  What a target
-says goes into FOLDER/NAME; a defect ends with the octets that caused it, which go into
-`regressions.toml` with its cure.
+The limit is of each target: of its runs (`runs=9000`) or of its time (`max_total_time=600`, in
+seconds).  Each has a process of its own; instrumenting the modules takes long and is done once for
+all.  The corpus is every octet string of the test vectors.  What a target says goes into
+FOLDER/NAME; a defect ends with the octets that caused it, which go into `regressions.toml` with its
+cure.
 """
 
 import os
@@ -35,7 +36,7 @@ def seeds() -> Iterator[bytes]:
                 yield bytes.fromhex(digits)
 
 
-def fuzz(name: str, target: Target, seconds: float) -> None:
+def fuzz(name: str, target: Target, limit: str, corpus: Path) -> None:
     """Fuzz in this process, which ends with it."""
 
     def one(octets: bytes) -> None:
@@ -47,35 +48,37 @@ def fuzz(name: str, target: Target, seconds: float) -> None:
             sys.stderr.write(f"{name} fails on {octets.hex()}\n")
             raise
 
-    with TemporaryDirectory() as folder:
-        for number, octets in enumerate(seeds()):
-            Path(folder, str(number)).write_bytes(octets[:LONGEST_OCTETS])
+    with TemporaryDirectory() as found:
         arguments = [
             sys.argv[0],
-            f"-max_total_time={max(1, round(seconds))}",
+            f"-{limit}",
             f"-max_len={LONGEST_OCTETS}",
             "-timeout=20",
             "-rss_limit_mb=2048",
             "-verbosity=0",
             "-print_final_stats=1",
-            f"-artifact_prefix={folder}/",
-            folder,
+            f"-artifact_prefix={found}/",
+            found,
+            str(corpus),
         ]
         atheris.Setup(arguments, one)
         atheris.Fuzz()
 
 
 def main() -> None:
-    folder, seconds, names = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
-    for name in names:
-        sys.stderr.flush()
-        child = os.fork()
-        if child == 0:
-            log = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(log, sys.stderr.fileno())
-            fuzz(name, TARGETS[name], seconds / len(names))
-            os._exit(0)
-        os.waitpid(child, 0)
+    folder, limit, names = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    with TemporaryDirectory() as corpus:
+        for number, octets in enumerate(seeds()):
+            Path(corpus, str(number)).write_bytes(octets[:LONGEST_OCTETS])
+        for name in names:
+            sys.stderr.flush()
+            child = os.fork()
+            if child == 0:
+                log = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                os.dup2(log, sys.stderr.fileno())
+                fuzz(name, TARGETS[name], limit, Path(corpus))
+                os._exit(0)
+            os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,12 @@ PASSWORD_GROUPS: Final = 4  # of four letters: 79 bits
 MINIMUM_PASSWORD_LETTERS: Final = 12
 
 HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+# Checked when the login is unknown.  Salt and hash are zeros, which no password is known to give;
+# to make a hash here would cost every process that loads this module as much as a log-in.
+NOBODY: Final = (
+    f"$argon2id$v=19$m={HASHER.memory_cost},t={HASHER.time_cost},p={HASHER.parallelism}"
+    f"${'A' * 22}${'A' * 43}"
+)
 
 
 class Role(Enum):
@@ -229,10 +235,6 @@ def audit_trail(database: Database, limit: int) -> list[Deed]:
     )
     with reading(database) as connection:
         return [Deed(**row) for row in connection.execute(query).mappings()]
-
-
-# The hash of a password that nobody has: it is checked when the login is unknown.
-NOBODY: Final = HASHER.hash(secrets.token_hex(16))
 
 
 def _row(database: Database, login: str) -> RowMapping | None:
