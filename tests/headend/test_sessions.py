@@ -10,7 +10,8 @@ import pytest
 
 from chain import until
 from loops import in_loop
-from openami.headend.sessions import Group, Sessions, Slots, Urgency
+from openami.headend.sessions import Group, Sessions, Urgency
+from openami.headend.slots import Slots
 from openami.runtime.errors import UserError
 
 

@@ -11,49 +11,79 @@ from openami.store import counters, leases
 from openami.store.database import transaction
 from openami.store.leases import Kind, Lease, LostLeaseError, Worker
 from openami.store.tables import gaps
+from openami.store.tables import leases as table
 
 A, B = Worker("a", "1"), Worker("b", "1")
 
 
-def take(engine: Engine, worker: Worker, *items: str, seconds: float = 60) -> dict[str, int]:
+def take(engine: Engine, worker: Worker, *items: str, seconds: float = 60) -> dict[str, Lease]:
     given = leases.take(engine, Kind.METER, items, worker, seconds)
-    return {lease.item: lease.fence for lease in given}
-
-
-def lease(worker: Worker, fence: int, item: str = "1") -> Lease:
-    return Lease(Kind.METER, item, worker.holder, fence)
+    return {lease.item: lease for lease in given}
 
 
 def test_what_one_holds_another_does_not_get_until_it_ends(engine: Engine) -> None:
-    assert take(engine, A, "1", "2") == {"1": 1, "2": 1}
-    assert take(engine, B, "2", "3") == {"3": 1}
-    leases.release(engine, [lease(A, 1, "2")])
-    assert take(engine, B, "2") == {"2": 2}
-    leases.release(engine, [lease(A, 1, "2")])  # not its own any more
+    held = take(engine, A, "1", "2")
+    assert held.keys() == {"1", "2"}
+    assert take(engine, B, "2", "3").keys() == {"3"}
+    leases.release(engine, [held["2"]])
+    theirs = take(engine, B, "2")
+    assert theirs["2"].fence == held["2"].fence + 1
+    leases.release(engine, [held["2"]])  # not its own any more
     assert take(engine, A, "2") == {}
     assert take(engine, A) == {}
 
 
 def test_a_lease_that_ran_out_is_anybodys_and_its_holder_is_fenced_off(engine: Engine) -> None:
-    assert take(engine, A, "1", seconds=0.05) == {"1": 1}
-    assert leases.renew(engine, A, 0.05) == {("meter", "1", 1)}
+    ours = take(engine, A, "1", seconds=0.05)["1"]
+    assert leases.renew(engine, A, 0.05) == {("meter", "1", ours.fence)}
     time.sleep(0.1)
-    assert take(engine, B, "1") == {"1": 2}
+    theirs = take(engine, B, "1")["1"]
+    assert theirs.fence == ours.fence + 1
     assert leases.renew(engine, A, 60) == set()
 
     with pytest.raises(LostLeaseError, match="meter 1 has run out"), transaction(engine) as it:
-        leases.require(it, lease(A, 1))
+        leases.require(it, ours)
     with transaction(engine) as it:
-        leases.require(it, lease(B, 2))
+        leases.require(it, theirs)
+        assert leases.held(it, [ours, theirs]) == {theirs}
 
 
 def test_a_new_life_of_a_worker_takes_over_at_once(engine: Engine) -> None:
-    take(engine, A, "1")
+    before = take(engine, A, "1")["1"]
     again = Worker("a", "2")
-    assert take(engine, again, "1") == {"1": 2}
+    assert take(engine, again, "1")["1"].fence == before.fence + 1
     assert take(engine, Worker("a_", "1"), "1") == {}  # another name, though a pattern of it
     with pytest.raises(LostLeaseError), transaction(engine) as it:
-        leases.require(it, lease(A, 1))
+        leases.require(it, before)
+
+
+def test_what_was_given_back_is_nobodys_to_renew(engine: Engine) -> None:
+    held = take(engine, A, "1", "2")
+    leases.release(engine, [held["1"]])
+    assert leases.renew(engine, A, 60) == {("meter", "2", held["2"].fence)}
+
+
+def test_what_passed_away_is_removed_and_its_fence_rises_all_the_same(engine: Engine) -> None:
+    def command(worker: Worker, seconds: float = 60) -> Lease:
+        (given,) = leases.take(engine, Kind.COMMAND, ["x"], worker, seconds)
+        return given
+
+    def is_there() -> bool:
+        with transaction(engine) as connection:
+            query = select(table.c.item).where(table.c.kind == Kind.COMMAND.value)
+            return connection.execute(query).first() is not None
+
+    meter = take(engine, A, "1")["1"]
+    first = command(A)
+    assert leases.sweep(engine, 0) == 0  # it is held
+    leases.release(engine, [first, meter])
+    assert leases.sweep(engine) == 0  # not long ago
+    assert leases.sweep(engine, 0) == 1
+    assert not is_there()
+    second = command(B, seconds=0)
+    assert second.fence > first.fence
+    assert leases.sweep(engine, 0) == 1  # of one that died
+    assert take(engine, B, "1")["1"].fence == meter.fence + 1  # there is one row a meter, for ever
 
 
 def test_who_is_alive(engine: Engine) -> None:
@@ -64,11 +94,11 @@ def test_who_is_alive(engine: Engine) -> None:
 
 def test_a_late_worker_reserves_no_counters_after_its_successor(engine: Engine) -> None:
     """The meter takes rising counters only: what the first was given before is void by then."""
-    take(engine, A, "1", seconds=0)
-    take(engine, B, "1")
+    late = take(engine, A, "1", seconds=0)["1"]
+    successor = take(engine, B, "1")["1"]
     with pytest.raises(LostLeaseError):
-        counters.reserve(engine, 1, 1, 16, lease(A, 1))
-    assert counters.reserve(engine, 1, 1, 16, lease(B, 2)) == counters.FIRST
+        counters.reserve(engine, 1, 1, 16, late)
+    assert counters.reserve(engine, 1, 1, 16, successor) == counters.FIRST
 
 
 def test_many_workers_share_the_work_and_never_a_piece_of_it(engine: Engine) -> None:

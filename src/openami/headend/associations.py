@@ -65,13 +65,27 @@ class StoreReserve:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The lease by which a meter is ours to speak with."""
+    """The lease by which a meter is ours to speak with.
+
+    Attributes:
+        in_place: Tells whether who speaks with it has a place on the ways that it shares.
+    """
 
     holdings: Holdings
     lease: Lease
+    in_place: Callable[[], bool]
 
     def lasts(self) -> bool:
-        return self.holdings.holds(self.lease)
+        return self.holdings.holds(self.lease) and self.in_place()
+
+    def require(self, meter_id: int) -> None:
+        """Raise LostLeaseError where it is not ours to speak with any more."""
+        if not self.holdings.holds(self.lease):
+            sentence = f"meter {meter_id} is another worker's now"
+            raise LostLeaseError(f"{sentence}: that one goes on")
+        if not self.in_place():
+            sentence = f"meter {meter_id} lost its place in its cell"
+            raise LostLeaseError(f"{sentence}: others may speak there now; it is tried again")
 
     async def give_back(self) -> None:
         await self.holdings.give_back(self.lease)
@@ -130,9 +144,7 @@ class MeterSession:
         """Hold a conversation; an error other than a refusal of one object ends the association."""
         try:
             await self._provide()
-            if not self._held.lasts():
-                sentence = f"meter {self.meter.meter_id} is another worker's now"
-                raise LostLeaseError(f"{sentence}: that one goes on")
+            self._held.require(self.meter.meter_id)
             return await self._route.session.run(steps)
         except AccessError:
             raise
@@ -189,7 +201,11 @@ class MeterSession:
 
 
 class Associations:
-    """Opens associations; remembers the counters of each meter between them."""
+    """Opens associations; remembers the counters of each meter between them.
+
+    Attributes:
+        in_place: Tells whether a meter's job still has its places on the ways that are shared.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917  its ports, bound in one place
         self,
@@ -206,6 +222,7 @@ class Associations:
         self._routes = routes
         self._books = books
         self._holdings = holdings
+        self.in_place: Callable[[int], bool] = lambda _: True
         self._leases: dict[int, Lease] = {}  # the last of each meter
         self._blocks: dict[tuple[int, int], CounterBlock] = {}
         self._windows: dict[tuple[int, int], ReceiveWindow] = {}
@@ -325,7 +342,7 @@ class Associations:
             # Another worker spoke with the meter meanwhile: what is left of our block is too low.
             for key in [key for key in self._blocks if key[0] == meter_id]:
                 del self._blocks[key]
-        return Held(self._holdings, lease)
+        return Held(self._holdings, lease, lambda: self.in_place(meter_id))
 
     async def _associate(self, meter: Meter, cipher: EpochCipher, held: Held) -> MeterSession:
         meter_id = meter.meter_id

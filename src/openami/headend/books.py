@@ -17,8 +17,9 @@ from openami.headend.notifications import Arrival, store_arrivals
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.runtime.groupcommit import GroupCommit
-from openami.store import alarms, counters, field, leases
+from openami.store import alarms, cells, counters, field, leases
 from openami.store.alarms import Name, Picture
+from openami.store.cells import Answer, Ask
 from openami.store.database import StoreUnavailableError, transaction
 from openami.store.field import Said
 from openami.store.leases import Kind, Lease, Worker
@@ -61,7 +62,7 @@ class Shown(NamedTuple):
     name: Name
 
 
-Entry = Lease | Wish | Reservation | Act | Shown
+Entry = Lease | Wish | Ask | Reservation | Act | Shown
 """What goes into one transaction with what others want; a lease is given back."""
 
 Outcome = tuple[object]
@@ -132,6 +133,14 @@ class Books:
         """
         await self._entered(lease)
 
+    async def settle(self, ask: Ask) -> Answer:
+        """Take places in cells, give others back, and say who waits.
+
+        Raises:
+            StoreUnavailableError: The store cannot be written.
+        """
+        return cast("Answer", await self._entered(ask))
+
     async def write(self, meter_id: int, act: Callable[[Connection], T]) -> T:
         """Call a function of `store` in a transaction that it shares with others.
 
@@ -184,10 +193,12 @@ def write_entries(engine: Engine, group: Sequence[Entry]) -> list[Outcome]:
     places = range(len(group))
     found: dict[int, object] = {}
     with transaction(engine) as connection:
+        # Places in cells first: the lock of `store.cells` is taken before that of any row.
+        for place in places:
+            if isinstance(ask := group[place], Ask):
+                found[place] = cells.settle(connection, ask)
         _settle_leases(connection, group, found)
-        reserving = [place for place in places if isinstance(group[place], Reservation)]
-        for place in sorted(reserving, key=lambda place: cast("Reservation", group[place]).lease):
-            found[place] = _reserved(connection, cast("Reservation", group[place]))
+        _reserve(connection, group, found)
         shown = [place for place in places if isinstance(group[place], Shown)]
         alarms.tell(connection, [cast("Shown", group[place]) for place in shown])
         found |= dict.fromkeys(shown)
@@ -222,9 +233,20 @@ def _settle_leases(
             found[place] = given.get((entry.kind, entry.item))
 
 
-def _reserved(connection: Connection, wish: Reservation) -> int | UserError:
-    """Reserve a block; a key without numbers refuses its own wish only."""
-    try:
-        return counters.reserve(connection, wish.meter_id, wish.epoch, wish.size, wish.lease)
-    except UserError as error:
-        return error
+def _reserve(connection: Connection, group: Sequence[Entry], found: dict[int, object]) -> None:
+    """Reserve blocks of counters; a lease that was lost, or a key without numbers, refuses one."""
+    wishes = {place: entry for place, entry in enumerate(group) if isinstance(entry, Reservation)}
+    held = leases.held(connection, [wish.lease for wish in wishes.values()])
+    for place, wish in list(wishes.items()):
+        if wish.lease not in held:
+            found[place] = leases.lost(wishes.pop(place).lease)
+    while wishes:
+        first_of: dict[tuple[int, int], int] = {}  # a second of the same key has the next round
+        for place, wish in wishes.items():
+            first_of.setdefault((wish.meter_id, wish.epoch), place)
+        sizes = {key: wishes[place].size for key, place in first_of.items()}
+        given = counters.reserve_many(connection, sizes)
+        for key, place in first_of.items():
+            first = given[key]
+            found[place] = counters.exhausted(*key, sizes[key]) if first is None else first
+            del wishes[place]

@@ -19,6 +19,7 @@ from openami.store.leases import Kind, Lease, Worker
 log = logging.getLogger(__name__)
 
 RENEWALS: Final = 3  # in the time of a lease
+SWEEP_S: Final = 3600.0  # between two looks at what is to be removed
 
 
 class MeterElsewhereError(UserError):
@@ -51,6 +52,10 @@ class Holdings:
     def holds(self, lease: Lease) -> bool:
         """Tell whether a lease certainly lasts."""
         return self._ends.get(lease, 0.0) > asyncio.get_running_loop().time()
+
+    def has(self, lease: Lease) -> bool:
+        """Tell whether a lease was not lost as far as we know, though it may have run out."""
+        return lease in self._ends
 
     async def come_alive(self) -> Lease:
         """Take the worker's own name, at the start; who had it before is fenced off.
@@ -93,6 +98,14 @@ class Holdings:
         """Count leases as held that were asked for at `asked_s` of the loop's clock."""
         self._ends |= dict.fromkeys(given, asked_s + self.seconds)
 
+    def drop(self, given: Collection[Lease]) -> None:
+        """Count leases as held no more that were given back otherwise, or may have been.
+
+        Where one was not, it is given back late, as what is renewed and not held here.
+        """
+        for lease in given:
+            self._ends.pop(lease, None)
+
     async def give_back(self, *given: Lease) -> None:
         """Give leases back; where the store does not answer they end by themselves."""
         mine = [lease for lease in given if self._ends.pop(lease, None) is not None]
@@ -112,6 +125,7 @@ class Holdings:
             UserError: Another process took this worker's name.
         """
         loop = asyncio.get_running_loop()
+        sweep_s = loop.time()
         while True:
             await asyncio.sleep(self.seconds / RENEWALS)
             asked_s, before, lapsed = loop.time(), set(self._ends), not self.holds(own)
@@ -138,6 +152,17 @@ class Holdings:
             await self._give_back_strays(kept)
             if lapsed:
                 self.on_lapse()
+            if loop.time() >= sweep_s:
+                sweep_s = loop.time() + SWEEP_S
+                await self._sweep()
+
+    async def _sweep(self) -> None:
+        """Remove leases of work that passed away."""
+        try:
+            while await self._books.run(leases.sweep, self._books.engine) == leases.AT_ONCE:
+                pass
+        except UserError as error:
+            log.info("leases are removed later: %s", error)
 
     async def _give_back_strays(self, kept: set[tuple[str, str, int]]) -> None:
         """Give back what is renewed in our name twice in a row though we do not hold it.

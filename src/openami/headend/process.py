@@ -14,6 +14,7 @@ from openami.exchange.field import ClockState, Word
 from openami.headend.associations import Associations, MeterSession
 from openami.headend.books import Books
 from openami.headend.campaigns import Campaigns
+from openami.headend.cells import Cells
 from openami.headend.clocks import ClockBook, ClockKeeping
 from openami.headend.commands import Commands
 from openami.headend.commissioning import Commissionings
@@ -95,6 +96,7 @@ class HeadEnd:
         self.books = Books(engine, publishes_events=config.publish_events)
         worker = Worker(config.worker.name, uuid.uuid4().hex)
         self.holdings = Holdings(self.books, worker, config.worker.lease_s)
+        self.cells = Cells(self.books, self.holdings, config.sessions.cell_parallel)
         self.clock_book = ClockBook(
             settings=config.clocks,
             books=self.books,
@@ -132,6 +134,7 @@ class HeadEnd:
             idle_s=config.sessions.idle_s,
             groups_of=self._ways_of,
         )
+        self.associations.in_place = self.sessions.in_place
         self.schedule = Schedule(
             config.schedule,
             self.books,
@@ -239,6 +242,7 @@ class HeadEnd:
             asyncio.create_task(work)
             for work in (
                 self.holdings.run(own),
+                self.cells.run(),
                 self.presence.run(),
                 self.schedule.run(),
                 self.commands.work.run(),
@@ -266,6 +270,7 @@ class HeadEnd:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.presence.stop()
+        self.cells.let_go()
         await self.sessions.stop()
         await self.books.arrivals.stop()
         await listener.close()
@@ -333,7 +338,7 @@ class HeadEnd:
             return []  # it is said where the association is opened
         ways: list[Group] = []
         if meter.cell:
-            ways.append((meter.cell, self.config.sessions.cell_parallel))
+            ways.append(self.cells.of(meter.cell))
         if self.uplinks.has_route(meter.title):  # else it is dialled
             ways.append((meter.concentrator, self.config.sessions.concentrator_parallel))
         return ways

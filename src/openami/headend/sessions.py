@@ -18,6 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 from openami.dlms.errors import DlmsError
 from openami.exchange.commands import Priority
+from openami.headend.slots import Gate, Place, Slots, Turn
 from openami.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,8 @@ class Urgency(IntEnum):
         return {Priority.URGENT: cls.URGENT, Priority.LOW: cls.SCHEDULE}.get(priority, cls.COMMAND)
 
 
-Group = tuple[Hashable, int]  # its name, and how many jobs run in it at once
+Group = tuple[Hashable, int] | Gate
+"""Its name and how many jobs run in it at once; or who gives places of it, to others too."""
 
 
 class OpenSession(Protocol):
@@ -58,63 +60,6 @@ class OpenSession(Protocol):
 
 Opener = Callable[[int], Awaitable[S]]  # opens an association with a meter, by its number
 Job = Callable[[S], Awaitable[T]]
-
-
-class Slots:
-    """A bounded number of places, given by urgency."""
-
-    def __init__(self, places: int) -> None:
-        self.free = places
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._order = itertools.count()
-
-    async def acquire(
-        self, urgency: Urgency, waits: Callable[["Turn"], None] = lambda _turn: None
-    ) -> None:
-        """Wait for a place; `waits` is told the turn that is waited for, if it is."""
-        if self.free and not self._waiting:
-            self.free -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (urgency, next(self._order), turn))
-        waits(Turn(self, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release()  # it was given and is not wanted any more
-            raise
-
-    def promote(self, turn: "asyncio.Future[None]", urgency: Urgency) -> None:
-        """Let somebody who waits be more urgent than before."""
-        # What it waited with before is passed over once its turn has come.
-        heapq.heappush(self._waiting, (urgency, next(self._order), turn))
-
-    def wanted_before(self, urgency: Urgency) -> bool:
-        """Tell whether somebody more urgent waits for a place."""
-        return any(other < urgency and not turn.done() for other, _, turn in self._waiting)
-
-    def release(self) -> None:
-        """Give the place to whoever is next."""
-        while self._waiting:
-            _, _, turn = heapq.heappop(self._waiting)
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self.free += 1
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """What somebody waits for."""
-
-    slots: Slots
-    given: "asyncio.Future[None]"
-
-    def promote(self, urgency: Urgency) -> None:
-        """Be more urgent than before, unless it is given already."""
-        if not self.given.done():
-            self.slots.promote(self.given, urgency)
 
 
 @dataclass(order=True, slots=True)
@@ -135,7 +80,7 @@ class _Desk(Generic[S]):
         self.queue: list[_Task[S]] = []
         self.session: S | None = None
         self.arrived = asyncio.Event()
-        self.places: list[Slots] = []  # held by the job that runs
+        self.places: list[Place] = []  # held by the job that runs
         self.waits: Turn | None = None  # the last that was waited for
 
     def put(self, task: _Task[S]) -> None:
@@ -209,7 +154,12 @@ class Sessions(Generic[S]):
         if desk is None:
             return False
         waits = bool(desk.queue) and desk.queue[0].urgency < urgency
-        return waits or any(slots.wanted_before(urgency) for slots in desk.places)
+        return waits or any(place.wanted_before(urgency) for place in desk.places)
+
+    def in_place(self, meter_id: int) -> bool:
+        """Tell whether a job of a meter still has the places it runs with."""
+        desk = self._desks.get(meter_id)
+        return desk is None or all(place.lasts() for place in desk.places)
 
     async def run(self, meter_id: int, urgency: Urgency, job: Job[S, T]) -> T:
         """Queue a job and return its result.
@@ -266,10 +216,10 @@ class Sessions(Generic[S]):
         if desk is None:
             return
         await self._do_before(desk, urgency)
-        if any(slots.wanted_before(urgency) for slots in desk.places):
+        if any(place.wanted_before(urgency) for place in desk.places):
             places, desk.places = desk.places, []
-            for slots in reversed(places):
-                slots.release()
+            for place in reversed(places):
+                place.release()
             await self._take_places(desk, urgency)
             await self._do_before(desk, urgency)
 
@@ -283,16 +233,19 @@ class Sessions(Generic[S]):
 
         The groups' first: who waits for its narrow way takes no place from the others.
         """
-        wanted = []
-        for name, places in self._groups_of(desk.meter_id):
-            if (slots := self._groups.get(name)) is None:
-                slots = self._groups[name] = Slots(places)
-            wanted.append(slots)
-        for slots in (*wanted, self._slots):
+        wanted = [self._gate(group) for group in self._groups_of(desk.meter_id)]
+        for gate in (*wanted, self._slots):
             # It may have become more urgent while it waited for the place before.
             most_urgent = min([urgency, *(task.urgency for task in desk.queue[:1])])
-            await slots.acquire(most_urgent, desk.wait_for)
-            desk.places.append(slots)
+            desk.places.append(await gate.acquire(most_urgent, desk.wait_for))
+
+    def _gate(self, group: Group) -> Gate:
+        if not isinstance(group, tuple):
+            return group
+        name, places = group
+        if (slots := self._groups.get(name)) is None:
+            slots = self._groups[name] = Slots(places)
+        return slots
 
     async def _next(self, desk: _Desk[S]) -> None:
         try:
@@ -300,8 +253,8 @@ class Sessions(Generic[S]):
             if desk.queue:  # it was not refused meanwhile
                 await self._do(desk, heapq.heappop(desk.queue))
         finally:
-            for slots in reversed(desk.places):
-                slots.release()
+            for place in reversed(desk.places):
+                place.release()
             desk.places.clear()
 
     async def _arrives(self, desk: _Desk[S]) -> bool:

@@ -9,6 +9,7 @@ further block, and what it holds is below the first block of its successor, whic
 rising counters only, refuses once it has heard the successor.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import select
@@ -34,12 +35,62 @@ def reserve(
     with transaction(database) as connection:
         if lease is not None:
             require(connection, lease)
-        return _advance(connection, meter_id, epoch, count, at_least=FIRST)
+        first = reserve_many(connection, {(meter_id, epoch): count})[meter_id, epoch]
+        if first is None:
+            raise exhausted(meter_id, epoch, count)
+        return first
+
+
+def reserve_many(
+    database: Database, counts: Mapping[tuple[int, int], int]
+) -> dict[tuple[int, int], int | None]:
+    """Return the first number of a block for each meter and key epoch; None where none are left.
+
+    One statement reads, advances and locks a row, so that no two are ever given the same numbers.
+    """
+    rows = [
+        {"meter_id": meter_id, "epoch": epoch, "next": FIRST + count}
+        for (meter_id, epoch), count in sorted(counts.items())  # in one order, lest two meet
+        if FIRST + count <= LIMIT
+    ]
+    with transaction(database) as connection:
+        statement = insert_or(connection, counters)
+        after = counters.c.next + statement.excluded.next - FIRST
+        statement = statement.on_conflict_do_update(
+            index_elements=["meter_id", "epoch"], set_={"next": after}, where=after <= LIMIT
+        )
+        given = connection.execute(statement.returning(*counters.c), rows)
+        after_of = {(row.meter_id, row.epoch): int(row.next) for row in given}
+    return {
+        key: after_of[key] - count if key in after_of else None for key, count in counts.items()
+    }
+
+
+def exhausted(meter_id: int, epoch: int, count: int) -> UserError:
+    """Return the sentence for a key without numbers."""
+    return UserError(
+        f"meter {meter_id}: key epoch {epoch} has no {count} invocation counters left:"
+        " change its keys"
+    )
 
 
 def skip_to(database: Database, meter_id: int, epoch: int, at_least: int) -> None:
-    """Never give a number below `at_least`, e.g. after the meter named a higher one."""
-    _advance(database, meter_id, epoch, 0, at_least=at_least)
+    """Never give a number below `at_least`, e.g. after the meter named a higher one.
+
+    Raises:
+        UserError: There are none so high.
+    """
+    if at_least > LIMIT:
+        raise exhausted(meter_id, epoch, at_least)
+    row = {"meter_id": meter_id, "epoch": epoch, "next": max(at_least, FIRST)}
+    with transaction(database) as connection:
+        statement = insert_or(connection, counters)
+        statement = statement.on_conflict_do_update(
+            index_elements=["meter_id", "epoch"],
+            set_={"next": statement.excluded.next},
+            where=counters.c.next < statement.excluded.next,
+        )
+        connection.execute(statement, [row])
 
 
 def next_counter(database: Database, meter_id: int, epoch: int) -> int:
@@ -48,25 +99,3 @@ def next_counter(database: Database, meter_id: int, epoch: int) -> int:
     with reading(database) as connection:
         found = connection.execute(select(counters.c.next).where(wanted)).scalar()
     return FIRST if found is None else int(found)
-
-
-def _advance(database: Database, meter_id: int, epoch: int, count: int, *, at_least: int) -> int:
-    key = {"meter_id": meter_id, "epoch": epoch}
-    wanted = (counters.c.meter_id == meter_id) & (counters.c.epoch == epoch)
-    with transaction(database) as connection:
-        connection.execute(
-            insert_or(connection, counters).on_conflict_do_nothing(), [key | {"next": FIRST}]
-        )
-        # The row is locked from here on: SQLite has one writer, PostgreSQL locks rows.
-        now = connection.execute(
-            select(counters.c.next).where(wanted).with_for_update()
-        ).scalar_one()
-        first = max(int(now), at_least)
-        if first + count > LIMIT:
-            sentence = (
-                f"meter {meter_id}: key epoch {epoch} has no {count} invocation counters left "
-                f"after {first}: change its keys"
-            )
-            raise UserError(sentence)
-        connection.execute(counters.update().where(wanted).values(next=first + count))
-    return first

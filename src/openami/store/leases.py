@@ -6,6 +6,10 @@ PostgreSQL; SQLite has one writer at a time).  Whose lease has run out is taken 
 only be slow, so every lease carries a fence, a number that rises with each new holder; who writes
 for a lease asks in the same transaction whether it still holds (`require`).
 
+What is given back has no holder, so that the index of who holds what knows what is held and no
+more.  Its row stays, lest the fence fall; where the work itself passes away it is removed later
+(`sweep`), and a new row begins above all fences of before.
+
 Times are the database's: the clocks of workers need not agree.
 """
 
@@ -24,8 +28,11 @@ from sqlalchemy import (
     Tuple,
     bindparam,
     cast,
+    delete,
     extract,
     func,
+    literal,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -38,6 +45,8 @@ from openami.store.database import Database, insert_or, reading, transaction
 from openami.store.tables import leases
 
 AT_ONCE: Final = 5000  # rows of one statement
+NOBODY: Final = ""  # holds what was given back
+KEPT_S: Final = 86_400.0  # what nobody held for so long, and whose work passed away, is removed
 
 
 class Kind(StrEnum):
@@ -54,6 +63,18 @@ class Kind(StrEnum):
     PUBLICATION = "publication"
     OUTAGES = "outages"  # who judges what is without supply
     CLOCKS = "clocks"  # who judges what was measured of clocks
+    CELL = "cell"  # a place in a radio cell, or all of them (store.cells)
+
+
+PASSING: Final = (  # work that has an end; of the other kinds there are as many rows as things
+    Kind.COMMAND,
+    Kind.KEY_CHANGE,
+    Kind.COMMISSIONING,
+    Kind.UPDATE,
+    Kind.BROADCAST,
+    Kind.GAP,
+    Kind.PUBLICATION,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +106,18 @@ class LostLeaseError(UserError):
     """The lease ran out and another worker has it: leave the work to that one."""
 
 
+def store_clock(connection: Connection) -> "ColumnElement[int]":
+    """Return the database's clock as part of a statement, microseconds UTC."""
+    if connection.dialect.name != "postgresql":
+        return literal(real_us(), BigInteger)
+    return cast(extract("epoch", func.clock_timestamp()) * MICROSECONDS, BigInteger)
+
+
 def store_now_us(connection: Connection) -> int:
     """Return the database's clock, microseconds UTC."""
     if connection.dialect.name != "postgresql":
         return real_us()
-    now = extract("epoch", func.clock_timestamp()) * MICROSECONDS
-    return int(connection.execute(select(cast(now, BigInteger))).scalar_one())
+    return int(connection.execute(select(store_clock(connection))).scalar_one())
 
 
 def take(
@@ -118,7 +145,7 @@ def take(
                 "kind": kind.value,
                 "item": item,
                 "holder": worker.holder,
-                "fence": 1,
+                "fence": now_us,  # above all of a row that was removed long ago
                 "until_real_us": until_us,
             }
             for item in sorted(items)  # in one order, so that two workers never wait in a ring
@@ -178,7 +205,7 @@ def _unheld(
     held = select(leases.c.item).where(
         leases.c.kind == kind.value,
         leases.c.item == cast(key, String),
-        leases.c.until_real_us > store_now_us(connection),
+        leases.c.until_real_us > store_clock(connection),
         ~earlier,
     )
     return query.where(~held.exists())
@@ -187,27 +214,42 @@ def _unheld(
 def renew(database: Database, worker: Worker, seconds: float) -> set[tuple[str, str, int]]:
     """Prolong all leases of a worker's life that nobody took; return their kind, item and fence."""
     with transaction(database) as connection:
+        mine = held_by(leases.c.holder == worker.holder)
+        _lock(connection, mine)
         until_us = store_now_us(connection) + round(seconds * MICROSECONDS)
-        mine = (leases.c.holder == worker.holder) & (leases.c.until_real_us > 0)
         kept = connection.execute(
             update(leases)
-            .where(_key().in_(_locked(mine)))
+            .where(mine)
             .values(until_real_us=until_us)
             .returning(leases.c.kind, leases.c.item, leases.c.fence)
         )
         return {(row.kind, row.item, row.fence) for row in kept}
 
 
+def held_by(
+    whom: ColumnElement[bool], kinds: Collection[Kind] = tuple(Kind)
+) -> ColumnElement[bool]:
+    """Return the condition for what some hold, in the words of the index of what is held."""
+    return leases.c.kind.in_(kinds) & whom & (leases.c.holder != literal_column("''"))
+
+
 def lock(connection: Connection, items: Collection[tuple[Kind, str]]) -> None:
-    """Lock leases in their order, those that there are, before some are given back and taken.
+    """Lock leases in their order, those that there are, before some are given back and taken."""
+    keys = sorted((kind.value, item) for kind, item in items)
+    for first in range(0, len(keys), AT_ONCE):
+        _lock(connection, _key().in_(keys[first : first + AT_ONCE]))
+
+
+def _lock(connection: Connection, wanted: ColumnElement[bool]) -> None:
+    """Lock rows in their order: an UPDATE alone takes them as they come, and two could meet.
 
     A database whose writers wait for each other as a whole has nothing to lock.
     """
     if connection.dialect.name != "postgresql":
         return
-    keys = sorted((kind.value, item) for kind, item in items)
-    for first in range(0, len(keys), AT_ONCE):
-        connection.execute(_locked(_key().in_(keys[first : first + AT_ONCE])))
+    query = select(leases.c.kind, leases.c.item).where(wanted)
+    locked = query.order_by(leases.c.kind, leases.c.item).with_for_update().subquery()
+    connection.execute(select(func.count()).select_from(locked))
 
 
 def release(database: Database, given: Collection[Lease]) -> None:
@@ -226,17 +268,40 @@ def release(database: Database, given: Collection[Lease]) -> None:
             leases.c.holder == bindparam("its_holder"),
             leases.c.fence == bindparam("its_fence"),
         )
-        connection.execute(statement.values(until_real_us=0), rows)
+        # Below zero, so that it is free whatever a clock that was set back says of now.
+        free = {"holder": NOBODY, "until_real_us": -store_clock(connection)}
+        connection.execute(statement.values(free), rows)
+
+
+def sweep(database: Database, kept_s: float = KEPT_S) -> int:
+    """Remove a few rows of work that passed away, free for `kept_s`; return how many.
+
+    A row that is made anew begins with the clock of its making, so the fence of one that is
+    removed has to be older than any transaction that may be making it now.
+    """
+    with transaction(database) as connection:
+        before_us = store_now_us(connection) - round(kept_s * MICROSECONDS)
+        gone = (
+            select(leases.c.kind, leases.c.item)
+            .where(
+                leases.c.kind.in_(PASSING),
+                func.abs(leases.c.until_real_us) < before_us,
+                leases.c.fence < before_us,
+            )
+            .limit(AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+        rows = [{"its_kind": kind, "its_item": item} for kind, item in connection.execute(gone)]
+        if rows:
+            its = (leases.c.kind == bindparam("its_kind")) & (
+                leases.c.item == bindparam("its_item")
+            )
+            connection.execute(delete(leases).where(its), rows)
+        return len(rows)
 
 
 def _key() -> Tuple:
     return tuple_(leases.c.kind, leases.c.item)
-
-
-def _locked(wanted: ColumnElement[bool]) -> "Select[tuple[str, str]]":
-    """Lock rows in their order: an UPDATE alone takes them as they come, and two could meet."""
-    query = select(leases.c.kind, leases.c.item).where(wanted)
-    return query.order_by(leases.c.kind, leases.c.item).with_for_update()
 
 
 def require(connection: Connection, lease: Lease) -> None:
@@ -245,22 +310,35 @@ def require(connection: Connection, lease: Lease) -> None:
     Raises:
         LostLeaseError: It ran out or is another's.
     """
-    query = select(leases.c.fence).where(
-        leases.c.kind == lease.kind.value,
-        leases.c.item == lease.item,
-        leases.c.holder == lease.holder,
-        leases.c.fence == lease.fence,
-        leases.c.until_real_us > store_now_us(connection),
-    )
-    if connection.execute(query.with_for_update(read=True)).first() is None:
-        name = f"{lease.kind.value} {lease.item}"
-        raise LostLeaseError(f"the lease of {name} has run out: another worker does its work")
+    if not held(connection, [lease]):
+        raise lost(lease)
+
+
+def held(connection: Connection, some: Collection[Lease]) -> set[Lease]:
+    """Hold leases until the transaction ends; return those that are neither lost nor run out."""
+    found: set[Lease] = set()
+    keys = sorted({(lease.kind.value, lease.item) for lease in some})
+    columns = (leases.c.kind, leases.c.item, leases.c.holder, leases.c.fence)
+    for first in range(0, len(keys), AT_ONCE):
+        query = select(*columns).where(
+            _key().in_(keys[first : first + AT_ONCE]),
+            leases.c.until_real_us > store_clock(connection),
+        )
+        query = query.order_by(leases.c.kind, leases.c.item).with_for_update(read=True)
+        found |= {Lease(Kind(row.kind), *row[1:]) for row in connection.execute(query)}
+    return found.intersection(some)
+
+
+def lost(lease: Lease) -> LostLeaseError:
+    """Return the sentence for a lease that is not held any more."""
+    name = f"{lease.kind.value} {lease.item}"
+    return LostLeaseError(f"the lease of {name} has run out: another worker does its work")
 
 
 def alive(database: Database) -> set[str]:
     """Return the names of workers that renewed their leases in time."""
     with reading(database) as connection:
         query = select(leases.c.item).where(
-            leases.c.kind == Kind.WORKER.value, leases.c.until_real_us > store_now_us(connection)
+            leases.c.kind == Kind.WORKER.value, leases.c.until_real_us > store_clock(connection)
         )
         return set(connection.execute(query).scalars())

@@ -14,6 +14,7 @@ from openami.runtime.errors import UserError
 from openami.store import (
     alarm_tables,
     broadcast_tables,
+    cell_tables,
     clock_tables,
     field_tables,
     supply_tables,
@@ -28,6 +29,7 @@ DECLARED_APART: Final = (
     alarm_tables,
     broadcast_tables,
     clock_tables,
+    cell_tables,
 )
 FIRST: Final = "0001"
 LEGACY_TABLE: Final = "schema"  # said the version of the first tables

@@ -2,7 +2,7 @@
 """The SQL tables, declared once (docs/architecture.md, 6).
 
 Those of supply and outages are in `supply_tables`, what concentrators say in `field_tables`, and
-broadcasts in `broadcast_tables`, clocks in `clock_tables`.
+broadcasts in `broadcast_tables`, clocks in `clock_tables`, waiting for cells in `cell_tables`.
 
 SQLite by default, PostgreSQL by the same declarations.  Times are integers of microseconds UTC:
 `..._us` of the metering calendar, `..._real_us` of real time.
@@ -424,14 +424,24 @@ firmware = Table(  # what meters said they run
 
 # --- work shared by workers ------------------------------------------------------------------
 
-leases = Table(  # who does what until when; a row stays, so that its fence never falls
+leases = Table(  # who does what until when; store.leases says which rows stay
     "leases",
     metadata,
     Column("kind", String(12), primary_key=True),  # store.leases.Kind
     Column("item", String(40), primary_key=True),
-    Column("holder", String(80), nullable=False, index=True),  # worker/life
+    Column("holder", String(80), nullable=False),  # worker/life; "": it was given back
     Column("fence", BigInteger, nullable=False),  # rises with each holder
-    Column("until_real_us", BigInteger, nullable=False),  # of the database's clock; 0: free
+    Column("until_real_us", BigInteger, nullable=False),  # of the database's clock; below 0: free
+    postgresql_with={"fillfactor": 80},  # a row is renewed in place if its page has room
+)
+
+# Not of `until_real_us`: renewing would then write every index anew.
+Index(
+    "ix_leases_held",
+    leases.c.kind,
+    leases.c.holder,
+    sqlite_where=leases.c.holder != "",
+    postgresql_where=leases.c.holder != "",
 )
 
 # --- access -----------------------------------------------------------------------------------
