@@ -69,6 +69,7 @@ format: setup-dev
 test: check firmware setup-peers
 	$(BIN)/python -m compileall -q -j 2 src
 	$(PYTEST) --junitxml .cache/results.xml
+	$(BIN)/python tools/test_times.py .cache/results.xml
 	$(BIN)/openami psa-evidence .cache/results.xml --html .cache/psa-l1-evidence.html \
 		--json .cache/psa-l1-evidence.json
 
