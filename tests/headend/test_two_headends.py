@@ -19,14 +19,18 @@ from headend.updatable import BLOCKS, UpdatableMeter, make_updatable
 from loops import in_loop
 from openami.exchange.campaign import Act, CampaignState
 from openami.exchange.events import EventCode
+from openami.headend.associations import MeterSession
 from openami.headend.config import HeadEndConfig
 from openami.headend.process import HeadEnd
+from openami.headend.reading import read_control_state
+from openami.headend.sessions import Urgency
 from openami.runtime.clock import to_us
+from openami.runtime.errors import UserError
 from openami.store import alarms, broadcasts, campaigns, registry
 from openami.store.broadcasts import GroupState, Listens, Run
 from openami.store.campaigns import Campaign
 from openami.store.database import open_database, transaction
-from openami.store.leases import Kind, store_now_us
+from openami.store.leases import Kind, LostLeaseError, store_now_us
 from openami.store.tables import leases
 from postgres import Postgres, running_server
 from system.ami import free_ports
@@ -36,6 +40,7 @@ pytestmark = pytest.mark.faults
 LEASE_S: Final = 60.0  # no lease runs out by itself, however slow the machine is
 PLAN: Final = replace(TOGETHER, broadcast=1, tries=UNTIRING)
 PATIENCE_S: Final = 200.0
+CELL: Final = "north 1"
 FIELD: Final = 2  # bit of the magnetic field
 
 
@@ -237,3 +242,60 @@ async def test_a_broadcast_and_alarms_go_on_with_the_other_head_end(
         assert codes.count(EventCode.STRONG_FIELD) == 1
         (alarm,) = alarms.of(chain.engine, 2)
         assert (alarm.bit, alarm.state) == (FIELD, "standing")
+
+
+@in_loop
+async def test_a_cell_has_one_place_for_both_and_who_lost_it_says_nothing_more(
+    tmp_path: Path, server: Postgres
+) -> None:
+    chain = Pair(tmp_path, server.new_database())
+    chain.sessions, chain.name = replace(chain.sessions, cell_parallel=1), "west"
+    await chain.start_headend()
+    west, chain.running_other = chain.headend, chain.running_headend
+    await until(lambda: west.cells.alone, chain.running_other)
+    chain.uplink_url, chain.name = replace(chain.uplink_url, port=0), "east"
+    await chain.start_headend()
+    east = chain.headend
+    registry.set_cells(chain.engine, dict.fromkeys(chain.meters, CELL))
+    for each in (west, east):
+        each.directory.refresh()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def job(session: MeterSession) -> int:
+        begun.set()
+        await go_on.wait()
+        go_on.clear()
+        return int(await read_control_state(session))
+
+    await chain.start_concentrator()
+    try:
+        await chain.attach()
+        running = asyncio.create_task(east.sessions.run(1, Urgency.SCHEDULE, job))
+        west.cells._company_s = 0.0  # as if its lease were to be renewed
+        west.cells._stirred.set()
+        await begun.wait()
+        waits = asyncio.create_task(west.sessions.run(2, Urgency.URGENT, job))
+        await until(lambda: east.cells.of(CELL).ahead is not None, chain.running_headend)
+        assert east.sessions.outranked(1, Urgency.SCHEDULE)
+        go_on.set()
+        assert await running == 1
+        with pytest.raises(UserError, match="not attached"):  # it had its turn
+            await waits
+
+        running = asyncio.create_task(east.sessions.run(3, Urgency.SCHEDULE, job))
+        await until(lambda: bool(east.cells.of(CELL).running), chain.running_headend)
+        await until(lambda: east.sessions.active > 0, chain.running_headend)
+        (place,) = east.cells.of(CELL).running
+        assert place.lease is not None
+        east.holdings.drop([place.lease])
+        go_on.set()
+        with pytest.raises(LostLeaseError, match="meter 3 lost its place in its cell"):
+            await running
+    finally:
+        for meter in chain.meters.values():
+            if meter.wire is not None:
+                meter.wire.close()
+        await chain.concentrator_ends()
+        await chain.running_other.end()
+        await chain.headend_ends()
+        chain.close()
