@@ -14,6 +14,10 @@ kind    value       structure behind it
 4       firmware    the fields of `FirmwareState`
 5       clock       the fields of `ClockState`
 ======  ==========  ==================================================================
+
+A later version adds fields at the end, of a word or of a row, and whoever does not know them
+ignores them; it never takes one away nor gives it another meaning: that is another kind
+(docs/decisions/0033-fields-are-added-at-the-end.md).
 """
 
 from collections.abc import Sequence
@@ -41,6 +45,7 @@ from openami.dlms.errors import DecodeError
 CLAUSE: Final = "docs/concentrator.md, 5"
 MOST_LINKS: Final = 300  # in one APDU: below 200 octets each
 MOST_NOTICES: Final = 100  # below 600 octets each
+HEARTBEAT_FIELDS: Final = 11
 LONGEST_TEXT: Final = 400  # characters of a notice or an alarm
 
 
@@ -335,9 +340,9 @@ def _word(body: Data) -> Word | None:
     match body:
         case Structure((Enum() as kind, *rest)) if int(kind) == Kind.HEARTBEAT:
             return _heartbeat(rest)
-        case Structure((Enum() as kind, Array() as rows)) if int(kind) == Kind.LINKS:
+        case Structure((Enum() as kind, Array() as rows, *_)) if int(kind) == Kind.LINKS:
             return [_link(row) for row in rows]
-        case Structure((Enum() as kind, Array() as rows)) if int(kind) == Kind.NOTICES:
+        case Structure((Enum() as kind, Array() as rows, *_)) if int(kind) == Kind.NOTICES:
             return [_notice(row) for row in rows]
         case Structure((Enum() as kind, *rest)) if int(kind) == Kind.FIRMWARE:
             return _firmware(rest)
@@ -349,7 +354,7 @@ def _word(body: Data) -> Word | None:
 
 
 def _heartbeat(fields: Sequence[Data]) -> Heartbeat:
-    match fields:
+    match fields[:HEARTBEAT_FIELDS]:
         case [bytes() as at, bytes() as started, *numbers, str() as alarm] if len(numbers) == 8:
             counts = [_whole(number) for number in numbers]
             return Heartbeat(
@@ -378,6 +383,7 @@ def _firmware(fields: Sequence[Data]) -> FirmwareState:
             Enum() as bank,
             bool() as trial,
             str() as problem,
+            *_,
         ] if int(bank) in {0, 1} and len(digest) <= 64 and len(signer) <= 64:
             return FirmwareState(
                 version=str(version),
@@ -393,9 +399,15 @@ def _firmware(fields: Sequence[Data]) -> FirmwareState:
 
 def _clock(fields: Sequence[Data]) -> ClockState:
     match fields:
-        case [offset, uncertainty, round_trip, limit, bool() as past, (bool() | None) as kept] if (
-            offset is None
-        ) == (uncertainty is None):
+        case [
+            offset,
+            uncertainty,
+            round_trip,
+            limit,
+            bool() as past,
+            (bool() | None) as kept,
+            *_,
+        ] if (offset is None) == (uncertainty is None):
             return ClockState(
                 offset_us=None if offset is None else _signed(offset),
                 uncertainty_us=None if uncertainty is None else _whole(uncertainty),
@@ -420,6 +432,7 @@ def _link(row: Data) -> LinkState:
                 round_trip,
                 sent,
                 lost,
+                *_,
             )
         ) if len(title) == 8:
             return LinkState(
@@ -439,7 +452,7 @@ def _link(row: Data) -> LinkState:
 def _notice(row: Data) -> Notice:
     match row:
         case Structure(
-            (number, bytes() as at, Enum() as code, bytes() as title, str() as text)
+            (number, bytes() as at, Enum() as code, bytes() as title, str() as text, *_)
         ) if len(title) in (0, 8):
             return Notice(
                 number=_whole(number),

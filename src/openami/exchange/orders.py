@@ -19,6 +19,8 @@ kind    value      structure behind it
 A sealed request is a request of the head-end in general-ciphering whose transaction-id has four
 octets.  The concentrator cannot read it, and the meter's answer carries the same transaction-id.
 A broadcast it cannot read either; nobody answers it.
+
+Fields that a later version adds at the end, of an order or of a row, are ignored, as in `field`.
 """
 
 from collections.abc import Sequence
@@ -182,12 +184,12 @@ def decode_order(apdu: bytes) -> tuple[int, Plan | Broadcast | TimeAnswer | None
     try:
         match notification.notification_body:
             case Structure(
-                (Enum() as kind, bytes() as title, bool() as offline, Array() as rows)
+                (Enum() as kind, bytes() as title, bool() as offline, Array() as rows, *_)
             ) if int(kind) == Order.PLAN and len(title) == TITLE_OCTETS:
                 requests = _requests(rows)
                 return invoke_id, Plan(title=bytes(title), offline_only=offline, requests=requests)
             case Structure(
-                (Enum() as kind, LongUnsigned() as client, bytes() as said, bytes() as titles)
+                (Enum() as kind, LongUnsigned() as client, bytes() as said, bytes() as titles, *_)
             ) if int(kind) == Order.BROADCAST and said and len(titles) % TITLE_OCTETS == 0:
                 meters = [bytes(titles[at : at + 8]) for at in range(0, len(titles), TITLE_OCTETS)]
                 return invoke_id, Broadcast(
@@ -200,6 +202,7 @@ def decode_order(apdu: bytes) -> tuple[int, Plan | Broadcast | TimeAnswer | None
                     Long64Unsigned() as received,
                     Long64Unsigned() as answered,
                     (bool() | None) as kept,
+                    *_,
                 )
             ) if int(kind) == Order.TIME:
                 return invoke_id, TimeAnswer(
@@ -221,7 +224,7 @@ def _requests(rows: Sequence[Data]) -> tuple[SealedRequest, ...]:
     found = []
     for row in rows:
         match row:
-            case Structure((bytes() as due, bytes() as octets)):
+            case Structure((bytes() as due, bytes() as octets, *_)):
                 moment = CosemDateTime.decode(bytes(due)).to_utc()
                 found.append(SealedRequest(due=moment, octets=bytes(octets)))
             case _:

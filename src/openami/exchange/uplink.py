@@ -4,7 +4,7 @@
 Meters' APDUs travel behind a gateway header that holds the meter's system title.  Without a header
 a concentrator speaks for itself: what it says of its state is in `field`; here is its list of
 meters that came or went, a DataNotification whose body is an array of structure { octet-string
-title, boolean attached, octet-string date-time }.
+title, boolean attached, octet-string date-time }; what a later version adds behind is ignored.
 """
 
 from collections.abc import Iterator, Sequence
@@ -86,7 +86,7 @@ def decode_attachments(apdu: bytes) -> list[Attachment]:
     found = []
     for row in body:
         match row:
-            case Structure((bytes() as title, bool() as attached, bytes() as since)) if (
+            case Structure((bytes() as title, bool() as attached, bytes() as since, *_)) if (
                 len(title) == 8
             ):
                 moment = _moment(apdu, bytes(since))
