@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openami.runtime.clock import CalendarState, Clock, FixedClock, boot_id, from_us, to_us
+from openami.runtime.clock import CalendarState, Clock, FixedClock, boot_id, from_us, real_us, to_us
 from openami.runtime.errors import ConfigurationError
 
 NOON = to_us(datetime(2026, 6, 1, 12, tzinfo=UTC))
@@ -63,6 +63,13 @@ def test_a_damaged_calendar_is_one_sentence(tmp_path: Path, content: str) -> Non
 
     with pytest.raises(ConfigurationError, match=r"clock\.json"):
         Clock(path)
+
+
+def test_where_nobody_made_a_calendar_it_is_real_time(tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock.json")
+    before_us = real_us()
+    assert before_us <= clock.now_us() <= real_us()
+    assert clock.speed == 1.0
 
 
 def test_a_running_process_sees_the_calendar_change(tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ def _configurations(var: Path) -> Iterator[Finding]:
     ]
     found = 0
     for home, load in loads:
-        if not home.is_dir():
-            continue
+        if not home.is_dir() or not any(home.iterdir()):
+            continue  # another part's, where each has what it needs and no more
         found += 1
         try:
             load(home.resolve())

@@ -20,6 +20,8 @@ from openami.runtime.process import stop_with_parent
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "up": ("openami.cli.up", "up"),
+    "provision": ("openami.cli.provision", "provision_parts"),
+    "alive": ("openami.cli.alive", "alive"),
     "meter": ("openami.cli.meter", "meter"),
     "fleet": ("openami.cli.meter", "fleet"),
     "concentrator": ("openami.cli.concentrator", "concentrator"),

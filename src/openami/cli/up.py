@@ -191,7 +191,7 @@ def plan_for(layout: Layout, wishes: Mapping[str, Any], history_days: int) -> Pl
     changes = {name: value for name, value in wishes.items() if value is not None}
     if (earlier := stored_plan(layout)) is not None:
         return replace(earlier, **changes)
-    period_us = Plan.capture_period_s * MICROSECONDS
+    period_us = changes.get("capture_period_s", Plan.capture_period_s) * MICROSECONDS
     installed_us = (real_us() - history_days * DAY_US) // period_us * period_us
     return Plan(installed_us=installed_us, **changes)
 

@@ -7,8 +7,11 @@ changes.  While the AMI is stopped the calendar is frozen.
 
 Monotonic time is the system's CLOCK_MONOTONIC, which all processes of one machine share; the boot
 id beside it tells a file of an earlier boot, whose epoch means nothing any more.
+
+Where there is no such file no supervisor made a calendar: it is real UTC, as in a utility.
 """
 
+import logging
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +20,8 @@ from typing import Final
 
 from openami.runtime.errors import ConfigurationError
 from openami.runtime.files import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 MICROSECONDS: Final = 1_000_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,18 +102,32 @@ class CalendarState:
 class Clock:
     """The calendar as a process sees it, and the monotonic time beside it."""
 
+    _state: CalendarState | None  # None: real UTC
+
     def __init__(self, path: Path) -> None:
+        """Read the calendar; where there is no file it is this machine's UTC.
+
+        Raises:
+            ConfigurationError: The file is damaged.
+        """
         self._path = path
-        self._state = CalendarState.load(path)
         self._checked_s = time.monotonic()
+        self._modified_ns = 0
+        self._state = None
+        if not path.exists():
+            log.info("there is no %s: the calendar is this machine's UTC", path)
+            return
+        self._state = CalendarState.load(path)
         self._modified_ns = path.stat().st_mtime_ns
 
     @property
     def speed(self) -> float:
-        return self._state.speed
+        return 1.0 if self._state is None else self._state.speed
 
     def now_us(self) -> int:
         """Return the calendar in microseconds UTC."""
+        if self._state is None:
+            return real_us()
         monotonic_s = time.monotonic()
         if monotonic_s - self._checked_s > 1.0:
             self._checked_s = monotonic_s
@@ -124,9 +143,9 @@ class Clock:
 
     def real_seconds_until(self, calendar_us: int) -> float:
         """Return the real seconds until the calendar shows `calendar_us`; 0 when it does."""
-        if not self._state.running:
+        if self._state is not None and not self._state.running:
             return 1.0
-        return max(0.0, (calendar_us - self.now_us()) / MICROSECONDS / self._state.speed)
+        return max(0.0, (calendar_us - self.now_us()) / MICROSECONDS / self.speed)
 
     def _reload(self) -> None:
         try:
@@ -140,6 +159,8 @@ class Clock:
 
 class FixedClock(Clock):
     """A calendar for tests: it shows what it is told."""
+
+    _state: CalendarState
 
     def __init__(self, now_us: int, speed: float = 1.0) -> None:
         self._state = CalendarState(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a process says of itself: a small file a second, read by the supervisor and the console."""
 
+import contextlib
 import json
 import os
 import time
@@ -27,16 +28,20 @@ class Status:
 
 
 def write_status(folder: Path, process: str, figures: Figures) -> None:
-    """Replace the status of `process`; a crash may lose it, nothing depends on it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Replace the status of `process`; a crash may lose it, nothing depends on it.
+
+    Neither a full disk nor a folder that may not be written stops a service for a status.
+    """
     path = folder / f"{process}.json"
     temporary = path.with_suffix(f".{os.getpid()}.new")
     said = {"pid": os.getpid(), "monotonic_s": time.monotonic(), "figures": figures}
-    try:
-        temporary.write_text(json.dumps(said), encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # a full disk must not stop the service for a status
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(json.dumps(said), encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
 
 
 def read_statuses(folder: Path) -> list[Status]:

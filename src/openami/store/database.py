@@ -86,7 +86,8 @@ def _server(url: URL) -> Engine:
         pool_pre_ping=True,  # a connection of before the server's restart is replaced
         pool_size=POOL,
         max_overflow=POOL,
-        connect_args={"connect_timeout": CONNECT_S, **options},
+        # Else a server whose encoding is SQL_ASCII tells octets where text is expected.
+        connect_args={"connect_timeout": CONNECT_S, "client_encoding": "utf8", **options},
         execution_options={durability.FAILS_OVER: several},
     )
     durability.hold_to_disk(engine)
