@@ -252,6 +252,23 @@ def test_a_head_end_that_concentrators_agree_against_corrects_nobody(engine: Eng
     assert [each.meter_id for each in commands.commands(engine)] == [2]
 
 
+def test_two_witnesses_against_a_head_end_say_one_sentence(engine: Engine) -> None:
+    for meter_id in range(1, 5):
+        measure(engine, meter_id, -90.0, MEASURED_US + meter_id)
+    keeper = keeper_of(LATER_US, "headend")
+    keeper._own_doubt = lambda: True
+    keeper.sit(engine)
+    keeper.sit(engine)
+    assert keeper.trouble == (
+        "headend: 4 of the last 4 meters are off by about -90 s, and the clocks of concentrators'"
+        " hosts agree with each other and not with it: look at the clock of this head-end"
+    )
+    keeper._own_doubt = lambda: False
+    keeper.sit(engine)
+    assert "concentrators" not in keeper.trouble
+    assert "4 of the last 4 meters" in keeper.trouble
+
+
 def test_of_two_head_ends_one_asks_and_once(engine: Engine) -> None:
     measure(engine, 1, -90.0)
     one, other = keeper_of(LATER_US), keeper_of(LATER_US, "b")

@@ -176,6 +176,16 @@ def test_the_first_that_comes_to_nothing_good_ends_it(chain: Chain, end: MeterSt
     assert turns(chain) == [NORTH, CONCENTRATOR]
 
 
+def test_waves_of_one_microsecond_are_two(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "real_us", lambda: 1_700_000_000_000_000)
+    store.want_each(chain.engine, [SOUTH, NORTH], "0" * 64, by="ann", why="leap second")
+    store.want_each(chain.engine, [EAST, CONCENTRATOR], "0" * 64, by="bob", why="leap second")
+    goes(chain, SOUTH, S.TRANSFERRING, S.FAILED)
+    found = states(chain)
+    assert (found[NORTH][0], found[CONCENTRATOR][0]) == (S.SKIPPED, S.PLANNED)
+    assert turns(chain) == [EAST]
+
+
 def test_where_one_is_under_way_nothing_is_wanted_of_any(chain: Chain) -> None:
     store.want(chain.engine, NORTH, "0" * 64, by="ann", why="leap second")
     with pytest.raises(UserError, match=f"{NORTH.hex().upper()} is under way"):

@@ -21,9 +21,10 @@ from sqlalchemy import (
 )
 
 from openami.runtime.errors import UserError
-from openami.store import schema
+from openami.store import concentrator_devices, schema
 from openami.store.accepted import Origin, is_accepted
 from openami.store.database import open_database, reading, transaction
+from openami.store.field_tables import concentrator_updates
 from openami.store.tables import SCHEMA_VERSION, accepted_pages, metadata, sequences
 from openami.store.tables import schema as version_table
 
@@ -86,6 +87,29 @@ def test_what_was_accepted_stays_accepted(version_1: str) -> None:
     assert not is_accepted(engine, Origin(b"OAM00001", 1, 513))
     with reading(engine) as connection:
         assert connection.execute(select(func.count()).select_from(accepted_pages)).scalar() == 16
+    engine.dispose()
+
+
+def test_updates_of_concentrators_keep_their_waves(empty_url: str) -> None:
+    engine = open_database(empty_url, create=True)
+    with transaction(engine) as connection:
+        metadata.drop_all(connection)
+        schema.migrate(connection, None, "0017")
+        names = concentrator_updates.c.keys()[:-2]
+        old = table("concentrator_updates", *map(column, names))
+        texts = dict.fromkeys(names, "")
+        for place, title in enumerate((b"OAM00001", b"OAM00002")):
+            asked = {"title": title, "asked_real_us": 1_700_000_000_000_000 + place}
+            numbers = dict.fromkeys(("blocks", "blocks_there", "attempts", "changed_real_us"), 0)
+            row = {**texts, **numbers, **asked, "activated_real_us": None, "state": "planned"}
+            connection.execute(insert(old), [row])
+    engine.dispose()
+
+    engine = open_database(empty_url, create=True)
+
+    found = concentrator_devices.updates(engine)
+    assert len({each.wave for each in found}) == 1
+    assert [each.place for each in found] == [0, 1]
     engine.dispose()
 
 

@@ -49,18 +49,18 @@ def clocks(  # noqa: PLR0913  one parameter an option
             _tell_meter(engine, meter_id, json_wanted=json_wanted)
             return
         summary = store.summary(engine)
-        suspected = [each for each in store.suspicions(engine).values() if each.sentence]
+        suspected = [each for each in store.suspicions(engine).values() if each.said]
         found = store.worst(engine, limit, notice=notices)
     if json_wanted:
         said = {
             "summary": asdict(summary),
-            "suspicions": [asdict(each) for each in suspected],
+            "suspicions": [{**asdict(each), "said": each.said} for each in suspected],
             "clocks": [asdict(each) for each in found],
         }
         click.echo(json.dumps(said))
         return
     for each in suspected:
-        click.echo(f"head-end {each.worker}: {each.sentence}")
+        click.echo(f"head-end {each.worker}: {each.said}")
     drift = "" if summary.drift_s is None else f"; they drift by {summary.drift_s:+.2f} s a day"
     click.echo(
         f"{summary.measured} measured, {summary.within} within what is tolerated,"

@@ -8,7 +8,7 @@ Limits of the shift: DLMS UA 1000-1 Ed. 12, 4.5.1 (-900 to 900 s).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from openami.dlms.datetimes import ClockStatus
@@ -272,15 +272,14 @@ def _suspicions(
         before = known.get(worker, Suspicion(worker=worker))
         mine = [each for each in sample if each.worker == worker]
         sentence = "" if now_us < before.trusted_until_us else suspicion(mine, policy)
-        # What was held against it a moment ago, by concentrators too, lasts a little.
+        # What was held against it a moment ago lasts a little.
         lasts = now_us - before.suspected_us <= policy.settle_s * MICROSECONDS
         if sentence or (before.sentence and not lasts):
             found.append(
-                Suspicion(
-                    worker=worker,
+                replace(
+                    before,
                     suspected_us=now_us if sentence else before.suspected_us,
                     sentence=sentence,
-                    trusted_until_us=before.trusted_until_us,
                 )
             )
     return found
@@ -308,8 +307,7 @@ def suspicion(sample: Sequence[Measured], policy: ClockSettings) -> str:
             alike += _is_wrong(each, policy) and _is_alike(each, like)
             if alike >= least and alike > policy.suspect_part * count:
                 return (
-                    f"{alike} of the last {count} meters are off by about"
-                    f" {like.deviation_s:+.0f} s: look at the clock of this head-end"
+                    f"{alike} of the last {count} meters are off by about {like.deviation_s:+.0f} s"
                 )
     return ""
 

@@ -50,7 +50,6 @@ EARLY_PART: Final = 0.75  # a full read measures that early: the next is a day a
 JUDGED_MOST: Final = 500  # at one look
 SAMPLE_MOST: Final = 2000  # measurements by which a head-end is judged
 SAMPLE_US: Final = 36 * HOUR_US
-AGREE_AGAINST_US: Final = "the clocks of concentrators' hosts agree with each other and not with it"
 LEAST_VALID_S: Final = 1.0  # real; the command itself stays away from the ends of intervals
 
 
@@ -172,15 +171,12 @@ class ClockKeeping:
             UserError: The store cannot be used.
         """
         settings, now_us = self._book.settings, self._book.now_us()
-        if self._own_doubt():
-            name = self._worker.name
-            own = Suspicion(worker=name, suspected_us=now_us, sentence=AGREE_AGAINST_US)
-            clocks.suspect(engine, [own])
+        self._hear_concentrators(engine, now_us)
         self.noticed = clocks.noticed_count(engine)
         self.trouble = "; ".join(
-            f"{each.worker}: {each.sentence}"
+            f"{each.worker}: {each.said}"
             for each in clocks.suspicions(engine).values()
-            if each.sentence
+            if each.said
         )
         if not settings.on:
             return
@@ -193,6 +189,18 @@ class ClockKeeping:
                 self._judge(engine, until_us, now_us, lease)
             except LostLeaseError:
                 log.info("clocks are judged by another worker")
+
+    def _hear_concentrators(self, engine: Engine, now_us: int) -> None:
+        """Write what concentrators' hosts say of our clock, the other witness beside meters."""
+        name, known = self._worker.name, clocks.suspicions(engine)
+        own = known.get(name, Suspicion(worker=name))
+        if self._own_doubt() and now_us >= own.trusted_until_us:
+            clocks.agree_against(engine, name, now_us)
+        elif own.agreed_us:
+            clocks.agree_against(engine, name, 0)
+        others = {each.worker for each in known.values() if each.agreed_us} - {name}
+        for dead in others - (leases.alive(engine) if others else others):
+            clocks.agree_against(engine, dead, 0)  # it can no longer say so itself
 
     def _judge(self, engine: Engine, until_us: int, now_us: int, lease: Lease) -> None:
         told: list[live.Entry] = []

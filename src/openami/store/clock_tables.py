@@ -59,6 +59,8 @@ clock_suspicions = Table(  # head-ends whose own clock may be what is wrong
     Column(
         "suspected_us", BigInteger, nullable=False
     ),  # what it measured until then is not acted on
-    Column("sentence", Text, nullable=False),  # empty: it is over
+    Column("sentence", Text, nullable=False),  # of meters; empty: they say nothing
     Column("trusted_until_us", BigInteger, nullable=False),  # a person has looked: no suspicion
+    # when concentrators' hosts agreed against it last; 0: they do not
+    Column("agreed_us", BigInteger, nullable=False, server_default="0"),
 )

@@ -22,6 +22,7 @@ from openami.store.topology import pieces
 DAY_S: Final = 86_400
 WORST_PPM: Final = 1000.0  # no crystal is that bad: a clock that moved more was turned
 LEAST_SPAN_S: Final = 3600.0  # over less no drift is told
+AGREED: Final = "the clocks of concentrators' hosts agree with each other and not with it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +99,22 @@ class Suspicion:
     Attributes:
         worker: Its name.
         suspected_us: What it measured until then is not acted on.
-        sentence: Why; empty: it is over.
+        sentence: What the clocks of meters that it measured say against it; empty: nothing.
         trusted_until_us: A person has looked at its clock, and says that it is right so long.
+        agreed_us: When concentrators' hosts agreed against it last; 0: they do not.
     """
 
     worker: str
     suspected_us: int = 0
     sentence: str = ""
     trusted_until_us: int = 0
+    agreed_us: int = 0
+
+    @property
+    def said(self) -> str:
+        """What all witnesses say, as one sentence; empty where nobody says anything."""
+        witnesses = ", and ".join(filter(None, (self.sentence, AGREED * bool(self.agreed_us))))
+        return f"{witnesses}: look at the clock of this head-end" if witnesses else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +328,15 @@ def suspect(database: Database, found: Iterable[Suspicion]) -> None:
     """Write what is held against head-ends; whom a person trusts stays trusted."""
     rows = [asdict(each) for each in found]
     with transaction(database) as connection:
-        upsert(connection, clock_suspicions, rows, keep=("trusted_until_us",))
+        upsert(connection, clock_suspicions, rows, keep=("trusted_until_us", "agreed_us"))
+
+
+def agree_against(database: Database, worker: str, now_us: int) -> None:
+    """Write that concentrators' hosts agree against a head-end's clock, or with 0 no longer."""
+    row = asdict(Suspicion(worker=worker, suspected_us=now_us, agreed_us=now_us))
+    keep = ["sentence", "trusted_until_us", *([] if now_us else ["suspected_us"])]
+    with transaction(database) as connection:
+        upsert(connection, clock_suspicions, [row], keep=keep)
 
 
 def trust(database: Database, workers: Collection[str], until_us: int) -> None:
@@ -331,7 +348,7 @@ def trust(database: Database, workers: Collection[str], until_us: int) -> None:
             connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["worker"],
-                    set_={"trusted_until_us": until_us, "sentence": ""},
+                    set_={"trusted_until_us": until_us, "sentence": "", "agreed_us": 0},
                 )
             )
 

@@ -5,10 +5,11 @@ Keys are wrapped as meters' are; invocation counters under them are reserved in 
 A concentrator has one update at a time; the row stays when it is over, until another is wanted.
 
 Those that are wanted together are a wave: one begins when those before it are over, and where one
-comes to nothing good, those behind it are skipped in the same transaction.  Rows of a wave are told
-by when they were asked for: the millisecond is the wave's, the microseconds in it are the places.
+comes to nothing good, those behind it are skipped in the same transaction.  A wave has a name that
+no other has; the place of each in it is a number.
 """
 
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self, cast
@@ -23,7 +24,6 @@ from openami.store.field_tables import concentrator_keys as keys_table
 from openami.store.field_tables import concentrator_updates as table
 
 LARGEST_COUNTER: Final = 2**32 - 1
-WAVE_US: Final = 1000  # of `asked_real_us`: the wave; below it the place, so a wave has as many
 GOOD: Final = frozenset({MeterState.CONFIRMED, MeterState.SKIPPED})
 STOPS: Final = frozenset(ENDED) - GOOD
 
@@ -55,11 +55,8 @@ class ConcentratorUpdate:
     asked_real_us: int
     activated_real_us: int | None
     changed_real_us: int
-
-    @property
-    def wave(self) -> tuple[int, str]:
-        """What those that were wanted together have in common."""
-        return self.asked_real_us // WAVE_US, self.release_id
+    wave: str  # what those that were wanted together have in common
+    place: int  # in it, from 0
 
     @property
     def waits(self) -> bool:
@@ -147,19 +144,17 @@ def want_each(
     """Ask for updates of concentrators one after another; one that is over makes room.
 
     Raises:
-        UserError: One is under way, or there are too many: nothing is asked for.
+        UserError: One is under way: nothing is asked for.
     """
-    if len(titles) > WAVE_US:
-        raise UserError(f"{len(titles)} concentrators are too many at once: ask for {WAVE_US}")
-    now_us = real_us() // WAVE_US * WAVE_US
+    now_us, wave = real_us(), uuid.uuid4().hex
     with transaction(database) as connection:
         for place, title in enumerate(titles):
-            _want(connection, _wanted(title, release_id, now_us + place, by, why))
+            row = _wanted(release_id, now_us, by, why)
+            _want(connection, {"title": title, "wave": wave, "place": place, **row})
 
 
-def _wanted(title: bytes, release_id: str, now_us: int, by: str, why: str) -> dict[str, object]:
+def _wanted(release_id: str, now_us: int, by: str, why: str) -> dict[str, object]:
     return {
-        "title": title,
         "release_id": release_id,
         "state": MeterState.PLANNED.value,
         "note": "",
@@ -194,10 +189,10 @@ def _want(connection: Connection, row: dict[str, object]) -> None:
 
 def in_turn(found: Sequence[ConcentratorUpdate]) -> list[ConcentratorUpdate]:
     """Return those of the open updates that may be worked on: none of a wave before another."""
-    first: dict[tuple[int, str], int] = {}
+    first: dict[str, int] = {}
     for each in found:
-        first[each.wave] = min(each.asked_real_us, first.get(each.wave, each.asked_real_us))
-    return [each for each in found if not each.waits or each.asked_real_us == first[each.wave]]
+        first[each.wave] = min(each.place, first.get(each.wave, each.place))
+    return [each for each in found if not each.waits or each.place == first[each.wave]]
 
 
 def updates(database: Database, *, only_open: bool = False) -> list[ConcentratorUpdate]:
@@ -216,7 +211,7 @@ def advance(
     """Move an update on, if it is still where it was found; tell whether it was."""
     own = (
         (table.c.title == found.title)
-        & (table.c.asked_real_us == found.asked_real_us)
+        & (table.c.wave == found.wave)
         & (table.c.state == found.state.value)
     )
     changed = {"state": state.value, "note": note, "changed_real_us": real_us(), **values}
@@ -249,11 +244,9 @@ def cancel(database: Database, title: bytes, why: str) -> None:
 
 def _stop_wave(connection: Connection, found: ConcentratorUpdate, note: str) -> None:
     """Skip those of a wave that were not begun."""
-    ends_us = (found.wave[0] + 1) * WAVE_US
     behind = (
-        (table.c.asked_real_us > found.asked_real_us)
-        & (table.c.asked_real_us < ends_us)
-        & (table.c.release_id == found.release_id)
+        (table.c.wave == found.wave)
+        & (table.c.place > found.place)
         & (table.c.state == MeterState.PLANNED.value)
     )
     values = {

@@ -101,4 +101,6 @@ concentrator_updates = Table(  # the newest firmware update of each
     Column("asked_real_us", BigInteger, nullable=False),
     Column("activated_real_us", BigInteger),
     Column("changed_real_us", BigInteger, nullable=False),
+    Column("wave", String(96), nullable=False),  # the name of those that were wanted together
+    Column("place", Integer, nullable=False),  # in it
 )

@@ -77,7 +77,7 @@ def state(context: Context, most: int = 10) -> State:
     return State(
         meters=overview.count(engine),
         summary=clocks.summary(engine),
-        suspicions=[each for each in clocks.suspicions(engine).values() if each.sentence],
+        suspicions=[each for each in clocks.suspicions(engine).values() if each.said],
         worst=clocks.worst(engine, most),
         noticed=clocks.worst(engine, 10 * most, notice=True),
     )

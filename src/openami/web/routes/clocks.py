@@ -52,7 +52,7 @@ def clocks(at: At, _visitor: UtilityVisitor, limit: Limit = 10) -> Json:
         "mean_drift_s_per_day": state.summary.drift_s,
         "oldest_us": state.summary.oldest_us,
         "suspected": [
-            {"worker": each.worker, "suspected_us": each.suspected_us, "sentence": each.sentence}
+            {"worker": each.worker, "suspected_us": each.suspected_us, "sentence": each.said}
             for each in state.suspicions
         ],
         "worst": [_clock(each) for each in state.worst],
