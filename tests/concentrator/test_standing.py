@@ -16,6 +16,7 @@ from openami.cli.concentrator import concentrator as command
 from openami.concentrator.config import ConcentratorConfig
 from openami.concentrator.process import Concentrator
 from openami.exchange.field import NoticeCode
+from openami.runtime.clock import to_us
 from openami.runtime.errors import ConfigurationError
 from openami.store import field
 
@@ -86,6 +87,21 @@ async def test_a_quota_used_up_in_an_outage_is_told_once_the_head_end_is_back(
     assert [n.title for n in notices if n.code == NoticeCode.QUOTA_FULL] == [meter.title]
     assert NoticeCode.STOPPED in {n.code for n in notices}
     await chain.concentrator_ends()
+    await chain.headend_ends()
+    chain.close()
+
+
+@in_loop
+async def test_one_that_is_stopped_says_so_before_it_goes(tmp_path: Path) -> None:
+    chain = Chain(tmp_path, meters=1)
+    await chain.start_headend()
+    await chain.start_concentrator()
+    await until(lambda: CONCENTRATOR in field.reaches(chain.engine))
+    await chain.concentrator_ends()
+    last = field.notices(chain.engine, CONCENTRATOR)[0]
+    assert last.code == NoticeCode.STOPPED
+    await until(lambda: not field.reaches(chain.engine)[CONCENTRATOR].up)
+    assert field.reaches(chain.engine)[CONCENTRATOR].stopped_real_us == to_us(last.at)
     await chain.headend_ends()
     chain.close()
 

@@ -169,9 +169,14 @@ def test_a_concentrator_that_is_away_is_no_outage_of_supply(engine: Engine) -> N
 
 @pytest.mark.parametrize(
     ("last", "opens_after_s"),
-    [(NoticeCode.RESTARTING, 60.0), (NoticeCode.STARTED, 5.0), (None, 5.0)],
+    [
+        (NoticeCode.RESTARTING, 60.0),
+        (NoticeCode.STOPPED, 900.0),
+        (NoticeCode.STARTED, 5.0),
+        (None, 5.0),
+    ],
 )
-def test_a_concentrator_that_told_of_a_new_start_is_waited_for(
+def test_a_concentrator_that_told_that_it_goes_is_waited_for(
     engine: Engine, last: NoticeCode | None, opens_after_s: float
 ) -> None:
     street = Street.of_new_meters(engine, 16)

@@ -2,16 +2,19 @@
 """The console: its figures, states, filters, commands."""
 
 import re
+from datetime import UTC, datetime
 from html import unescape
 
 import pytest
 from sqlalchemy import insert, update
 
 from openami.exchange.commands import CommandState
-from openami.exchange.field import ClockState, FirmwareState
-from openami.store import commands, data_quality, field, registry, tables
+from openami.exchange.field import ClockState, FirmwareState, Notice, NoticeCode
+from openami.runtime.clock import from_us, to_us
+from openami.store import clocks, commands, data_quality, field, registry, supply, tables
 from openami.store.database import transaction
 from openami.store.registry import set_breaker
+from openami.store.supply import UplinkState
 from openami.web import fleet
 from web.ami import (
     DETACHED_METER,
@@ -109,9 +112,37 @@ def test_today_shows_whose_clock_is_off(fresh: Ami) -> None:
     assert "the host of north has another time than the head-end" in text
     text = said(south, clock_of(-7_260_500_000))
     assert "north, south agree against the head-end" in text
+    clocks.agree_against(fresh.engine, "headend", 1)  # the head-end follows: one alarm, not two
+    text = words(page.get("/console").text)
+    assert "agree against the head-end" not in text
+    assert "headend may have a wrong clock, and corrects no meter's (the clocks of conc" in text
+    clocks.agree_against(fresh.engine, "headend", 0)
     text = said(south, clock_of(1_300_000, kept=True))
     assert "clock 1.3 s behind" in text
     assert "the host of north has" in text
+
+
+def test_today_shows_how_a_concentrator_is_reached(fresh: Ami) -> None:
+    north = b"OAM\xc0\x00\x00\x00\x01"
+    at_us = to_us(datetime(2026, 10, 15, 3, 0, tzinfo=UTC))
+    for path in fresh.context.config.run.glob("concentrator-north*"):
+        path.unlink()  # it runs on another machine
+
+    def shown(*, up: bool) -> str:
+        state = UplinkState(concentrator=north, up=up, worker="w", since_us=1, since_real_us=at_us)
+        supply.set_uplinks(fresh.engine, [state])
+        (found,) = re.findall(
+            r'data-testid="concentrator">.*?</td>', page.get("/console").text, re.DOTALL
+        )[:1]
+        return words(found)
+
+    page = sign_in(fresh, "utility")
+    assert "connected" in shown(up=True)
+    assert "away since 15 Oct 14:00" in shown(up=False)
+    notice = Notice(number=1, at=from_us(at_us), code=NoticeCode.STOPPED)
+    field.store(fresh.engine, [field.Said(north, [notice], at_us)])
+    assert "stopped in order at 15 Oct 14:00" in shown(up=False)
+    assert "connected" in shown(up=True)
 
 
 def test_an_ami_without_troubles_is_normal(seen: Ami, empty: Ami) -> None:

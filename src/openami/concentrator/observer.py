@@ -74,9 +74,9 @@ class Observer:
             if name:
                 self._registry.note(code, now, text=name)
 
-    def ended(self) -> None:
-        """Note that the process was stopped in order."""
-        self._registry.note(NoticeCode.STOPPED, self._time.now())
+    def ended(self) -> int:
+        """Note that the process is stopped in order; return the notice's number."""
+        return self._registry.note(NoticeCode.STOPPED, self._time.now())
 
     async def run(self) -> None:
         """Look at the links, the journal and the clock until cancelled."""

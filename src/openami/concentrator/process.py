@@ -5,7 +5,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -53,7 +53,8 @@ log = logging.getLogger(__name__)
 STATUS_S: Final = 1.0
 FIRMWARE_S: Final = 0.2
 ANSWER_S: Final = 0.3
-FAREWELL_S: Final = 2.0  # in which the head-end may confirm that it knows of a new start
+HEARD_S: Final = 0.05
+FAREWELL_S: Final = 2.0  # in which the head-end may confirm that it knows that we go
 THIS_HOST: Final = HostClock(real_us, lambda: time.monotonic_ns() // 1000, hostclock.is_kept)
 TOOLS: Final = Expected(roles=frozenset({Role.CLIENT, Role.HEAD_END}))
 
@@ -202,20 +203,26 @@ class Concentrator:
         ]
         try:
             await until_stopped(stop, tasks)
+            if not self._restarting:
+                await self._told(self.observer.ended())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self.writer.stop()
-            await listener.close()
-            if self.tools is not None:
-                await self.tools.close()
-            self.uplink.supersede()
-            self.observer.ended()
-            await self._close_journal()
-            if self.firmware is not None:
-                self.firmware.close()
+            await self._end(tasks, listener)
         log.info("concentrator %s stopped, %d entries wait", self.config.name, self.journal.depth)
+
+    async def _end(self, tasks: Sequence[asyncio.Task[None]], listener: Listener) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.writer.stop()
+        await listener.close()
+        if self.tools is not None:
+            await self.tools.close()
+        self.uplink.supersede()
+        if self._restarting:
+            self.observer.ended()  # the last that was told stays that it comes back
+        await self._close_journal()
+        if self.firmware is not None:
+            self.firmware.close()
 
     def checks(self) -> Checks:
         """Return what must work before firmware on trial is confirmed, beside the uplink."""
@@ -241,19 +248,26 @@ class Concentrator:
                 images.tick(now_us)
             if own.restarting:
                 await asyncio.sleep(ANSWER_S)  # whoever asked for it hears so
-                await self._say_restart()
+                await self._told(self.registry.note(NoticeCode.RESTARTING, self.time.now()))
                 stop.set()
             await asyncio.sleep(FIRMWARE_S)
         await asyncio.Event().wait()
 
-    async def _say_restart(self) -> None:
-        """Tell the head-end that a new start is meant, so that it waits before it looks for us."""
-        number = self.registry.note(NoticeCode.RESTARTING, self.time.now())
+    @property
+    def _restarting(self) -> bool:
+        return self.firmware is not None and self.firmware.restarting
+
+    async def _told(self, farewell: int) -> None:
+        """Tell the head-end that we go, and how, so that it waits before it looks for us.
+
+        Args:
+            farewell: The notice that says so.
+        """
         self.uplink.speak_now()
-        for _ in range(round(FAREWELL_S / FIRMWARE_S)):
-            if not (self.uplink.is_up and self.registry.waits(number)):
+        for _ in range(round(FAREWELL_S / HEARD_S)):
+            if not (self.uplink.is_up and self.registry.waits(farewell)):
                 break
-            await asyncio.sleep(FIRMWARE_S)
+            await asyncio.sleep(HEARD_S)
 
     def _sources(self) -> Sources:
         def notices(newest: int) -> list[Notice]:

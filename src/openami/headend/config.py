@@ -136,6 +136,7 @@ class OutageSettings:
     ask_at_once: int = setting(50, least=1)  # questions under way
     lost_uplink_s: float = 5.0  # a concentrator is out of reach after it
     planned_restart_s: float = setting(60.0, least=0.0)  # ... after it, if it told of a new start
+    stopped_s: float = setting(900.0, least=0.0)  # ... if it told that it was stopped in order
     look_s: float = setting(0.25, least=0.01)  # between two looks at what was told
 
 

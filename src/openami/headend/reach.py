@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Concentrators out of reach: no outage of supply, and shown beside those (docs/outages.md, 4)."""
+"""Concentrators out of reach: no outage of supply, and shown beside those (docs/outages.md, 4).
 
+One that told before that it goes, for a new start or because somebody stops it, is given the time
+that this takes.
+"""
+
+from openami.exchange.field import NoticeCode
 from openami.exchange.supply import Scope
 from openami.headend.config import OutageSettings
 from openami.headend.directory import Directory
@@ -8,12 +13,11 @@ from openami.headend.sitting import Sitting
 from openami.runtime.clock import MICROSECONDS
 from openami.store import field, supply
 from openami.store.outages import Outage
+from openami.store.supply import UplinkState
 
 
 def judge_uplinks(sitting: Sitting, rules: OutageSettings, directory: Directory) -> None:
     """A concentrator out of reach: nothing is known of anybody's supply behind it."""
-    patience_us = rules.lost_uplink_s * MICROSECONDS
-    planned_us = rules.planned_restart_s * MICROSECONDS
     known = {each.place: each for each in sitting.open if each.scope is Scope.CONCENTRATOR}
     for uplink in supply.uplinks(sitting.connection):
         place = directory.place(uplink.concentrator)
@@ -23,11 +27,7 @@ def judge_uplinks(sitting: Sitting, rules: OutageSettings, directory: Directory)
         elif (
             outage is None
             and not uplink.up
-            and (silent_us := sitting.now_real_us - uplink.since_real_us) >= patience_us
-            and (
-                silent_us >= planned_us
-                or not field.means_to_return(sitting.connection, uplink.concentrator)
-            )
+            and (lost := _lost(sitting, uplink, rules))
             and (meters := directory.of_concentrator(uplink.concentrator))
         ):
             sitting.begin(
@@ -38,9 +38,22 @@ def judge_uplinks(sitting: Sitting, rules: OutageSettings, directory: Directory)
                     began_us=uplink.since_us,
                     found_real_us=sitting.now_real_us,
                     verified=False,
-                    sentence=(
-                        f"its uplink is lost: whether its {len(meters)} meters have power"
-                        " is not known"
-                    ),
+                    sentence=f"{lost}: whether its {len(meters)} meters have power is not known",
                 )
             )
+
+
+def _lost(sitting: Sitting, uplink: UplinkState, rules: OutageSettings) -> str:
+    """Return why a concentrator is taken for out of reach; empty while it is waited for."""
+    away_s = (sitting.now_real_us - uplink.since_real_us) / MICROSECONDS
+    if away_s < rules.lost_uplink_s:
+        return ""
+    told = field.farewell(sitting.connection, uplink.concentrator)
+    if told is None:
+        return "its uplink is lost"
+    if told.code == NoticeCode.STOPPED:
+        at = f"{told.at:%Y-%m-%d %H:%M} UTC"
+        return f"it was stopped in order at {at} and is still away" * (away_s >= rules.stopped_s)
+    return "its uplink is lost, and did not come back after a new start" * (
+        away_s >= rules.planned_restart_s
+    )

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import select
 
@@ -17,12 +17,15 @@ from openami.exchange.field import (
     Word,
 )
 from openami.runtime.clock import from_us, to_us
+from openami.store import supply
 from openami.store.database import Database, insert_or, reading, transaction, upsert
 from openami.store.field_tables import concentrator_clocks as clocks_table
 from openami.store.field_tables import concentrator_firmware as firmware_table
 from openami.store.field_tables import concentrators as concentrators_table
 from openami.store.field_tables import links as links_table
 from openami.store.field_tables import notices as notices_table
+
+FAREWELLS: Final = frozenset({NoticeCode.RESTARTING, NoticeCode.STOPPED})
 
 
 class Said(NamedTuple):
@@ -136,11 +139,33 @@ def notices(database: Database, concentrator: bytes, *, limit: int = 100) -> lis
         ]
 
 
-def means_to_return(database: Database, concentrator: bytes) -> bool:
-    """Tell whether the last that a concentrator told was that it starts anew by itself."""
-    return [notice.code for notice in notices(database, concentrator, limit=1)] == [
-        NoticeCode.RESTARTING
-    ]
+def farewell(database: Database, concentrator: bytes) -> Notice | None:
+    """Return how a concentrator said that it goes, if that was the last that it told."""
+    last = notices(database, concentrator, limit=1)
+    return last[0] if last and last[0].code in FAREWELLS else None
+
+
+class Reach(NamedTuple):
+    """Whether a concentrator's uplink stands, since when, and whether it was stopped in order."""
+
+    up: bool
+    since_real_us: int
+    stopped_real_us: int | None  # as it said itself; None: it did not, or is back
+
+
+def reaches(database: Database) -> dict[bytes, Reach]:
+    """Return how each concentrator that was ever connected is reached."""
+    found = {}
+    with reading(database) as connection:
+        for uplink in supply.uplinks(connection):
+            told = None if uplink.up else farewell(connection, uplink.concentrator)
+            stopped = told is not None and told.code == NoticeCode.STOPPED
+            found[uplink.concentrator] = Reach(
+                up=uplink.up,
+                since_real_us=uplink.since_real_us,
+                stopped_real_us=to_us(told.at) if told is not None and stopped else None,
+            )
+    return found
 
 
 def _heartbeat(concentrator: bytes, said: Heartbeat, heard_us: int) -> dict[str, object]:

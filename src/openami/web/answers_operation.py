@@ -172,6 +172,7 @@ class Concentrator(OpenAnswer):
     firmware: Json | None
     update: Json | None
     clock: Json | None
+    uplink: Json | None
 
 
 class Link(Answer):

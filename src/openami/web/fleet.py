@@ -23,12 +23,14 @@ from openami.store import (
     registry,
     supply,
 )
+from openami.store.field import Reach
 from openami.web.context import Context
 from openami.web.times import DAY_US, Span
 
 RECENT_US: Final = DAY_US  # alarms of the last calendar day are shown
 STRUGGLING: Final = 3  # attempts after which a gap needs a look
 DAYS_SHOWN: Final = 14
+HEAD_ENDS_CLOCK: Final = "Head-end's clock"
 LOOKED_BACK_US: Final = DAY_US // 4  # for a half-hour that nearly all meters have told
 
 
@@ -74,7 +76,8 @@ class Region:
     rate: Rate
     load_w: int | None  # average power of the last half-hour that nearly all meters have told
     load_at_us: int | None  # its end
-    concentrator: Status | None
+    concentrator: Status | None  # of its process, where that runs on this machine
+    reach: Reach | None  # as head-ends have it; None: it was never connected
     firmware: FirmwareState | None  # that the concentrator said last
     clock: ClockState | None  # of its host, as it said last
 
@@ -117,9 +120,10 @@ def today(context: Context, now_us: int) -> Today:
     regions = _regions(context, standing, installed, covered, processes, now_us)
     meters = sum(region.meters for region in standing.values())
     attached = sum(region.attached for region in standing.values())
+    alarms = _alarms(context, now_us, meters - attached, gaps.hard, processes)
+    told = any(alarm.cause == HEAD_ENDS_CLOCK for alarm in alarms)
     return Today(
-        alarms=_alarms(context, now_us, meters - attached, gaps.hard, processes)
-        + _clock_alarms(regions),
+        alarms=alarms + _clock_alarms(regions, told=told),
         rate=_total([region.rate for region in regions]),
         since_us=current * DAY_US,
         days=_days(context, installed, covered, now_us),
@@ -198,6 +202,7 @@ def _regions(  # noqa: PLR0913, PLR0917  one place sees all of a region
     settled_us = context.settled_us(now_us)
     said = {status.process: status for status in processes}
     firmwares, heard = field.firmwares(context.engine), field.clocks(context.engine)
+    reaches = field.reaches(context.engine)
     told = overview.told(context.engine, Channel.IMPORT_WH)
     found = []
     for name, counts in standing.items():
@@ -214,6 +219,7 @@ def _regions(  # noqa: PLR0913, PLR0917  one place sees all of a region
                 load_w=load_w,
                 load_at_us=load_at_us,
                 concentrator=said.get(f"concentrator-{name}"),
+                reach=next((reaches[each] for each in titles if each in reaches), None),
                 firmware=next((firmwares[each] for each in titles if each in firmwares), None),
                 clock=next((heard[each].state for each in titles if each in heard), None),
             )
@@ -274,7 +280,9 @@ def _alarms(
         for outage in outages.open_outages(context.engine)
         if outage.scope is Scope.CONCENTRATOR
     ]
-    suspected = [name for name, each in clocks.suspicions(context.engine).items() if each.sentence]
+    suspected = {
+        name: each.said for name, each in clocks.suspicions(context.engine).items() if each.said
+    }
     wrong_clocks = clocks.noticed_count(context.engine)
     causes = (
         (
@@ -345,8 +353,9 @@ def _alarms(
         (
             len(suspected),
             Alarm(
-                cause="Head-end's clock",
-                sentence=f"{_list(suspected)} may have a wrong clock, and corrects no meter's",
+                cause=HEAD_ENDS_CLOCK,
+                sentence=f"{_list(list(suspected))} may have a wrong clock, and corrects no meter's"
+                f" ({'; '.join(list(suspected.values())[:1])})",
                 severity="harm",
                 href="/console/clocks",
             ),
@@ -382,11 +391,18 @@ def _alarms(
     return [alarm for number, alarm in causes if number]
 
 
-def _clock_alarms(regions: Sequence[Region]) -> list[Alarm]:
-    """Return whose clock needs a look: those of concentrators' hosts, or the head-end's."""
+def _clock_alarms(regions: Sequence[Region], *, told: bool) -> list[Alarm]:
+    """Return whose clock needs a look: those of concentrators' hosts, or the head-end's.
+
+    Args:
+        regions: With what concentrators said.
+        told: That it may be the head-end's stands in an alarm already, with all that witness it.
+    """
     said = {region.name: region.clock for region in regions if region.clock is not None}
     off = [name for name, clock in said.items() if clock.past_limit]
     if is_head_end_suspect(list(said.values())):
+        if told:
+            return []
         sentence = f"{_list(off)} agree against the head-end: its own clock is to be looked at"
     elif off:
         sentence = f"the host of {_list(off)} has another time than the head-end"

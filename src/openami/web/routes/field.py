@@ -26,9 +26,9 @@ Limit = Annotated[int, Query(ge=1, le=10_000)]
 @router.get("/concentrators", response_model=list[answers_operation.Concentrator])
 def concentrators(at: At, _visitor: UtilityVisitor) -> list[Json]:
     """Return what each concentrator last said of itself; times are of real life."""
-    firmware, clock = _firmware(at.engine), _clock(at.engine)
+    firmware, clock, uplink = _firmware(at.engine), _clock(at.engine), _uplink(at.engine)
     found = sorted(field.heartbeats(at.engine).items())
-    return [_standing(row) | firmware(title) | clock(title) for title, row in found]
+    return [_standing(row) | firmware(title) | clock(title) | uplink(title) for title, row in found]
 
 
 @router.get("/concentrators/{title}", response_model=answers_operation.ConcentratorTold)
@@ -42,6 +42,7 @@ def concentrator(title: Title, at: At, _visitor: UtilityVisitor) -> Json:
         _standing(row)
         | _firmware(at.engine)(name)
         | _clock(at.engine)(name)
+        | _uplink(at.engine)(name)
         | {
             "links": [
                 {
@@ -102,6 +103,17 @@ def _clock(database: Database) -> Callable[[bytes], Json]:
             if heard is None
             else asdict(heard.state) | {"heard_real_us": heard.heard_real_us}
         }
+
+    return of
+
+
+def _uplink(database: Database) -> Callable[[bytes], Json]:
+    """Return what tells whether a concentrator is connected, or was stopped in order."""
+    reaches = field.reaches(database)
+
+    def of(title: bytes) -> Json:
+        reach = reaches.get(title)
+        return {"uplink": None if reach is None else reach._asdict()}
 
     return of
 
