@@ -106,7 +106,36 @@ def create_app(context: Context) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _add_error_pages(app)
     app.add_middleware(Headers)
+    app.add_middleware(Heads)
     return app
+
+
+class Heads:
+    """Answers HEAD wherever GET is: the same status and headers, and nothing behind them.
+
+    FastAPI's routes are asked by what they declare alone, other than Starlette's.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        answered = asyncio.Event()
+
+        async def gone() -> Message:
+            await answered.wait()  # a stream of events ends here
+            return {"type": "http.disconnect"}
+
+        async def send_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                answered.set()
+
+        await self._app({**scope, "method": "GET"}, gone, send_head)
 
 
 class Headers:

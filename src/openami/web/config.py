@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from openami.runtime.config import REMEDY, ConfigFile, Table
 from openami.runtime.errors import ConfigurationError
 from openami.store.database import url_of
+from openami.transport.doors import HALF_OPEN_PER_ADDRESS, Network, doors_of
 
 MINIMUM_KEY_OCTETS: Final = 32
 SHORTEST_TOKEN: Final = 16
@@ -32,6 +33,9 @@ class WebConfig:
     secure_cookies: bool = False  # set where a TLS proxy stands in front
     severities: Path | None = None  # TOML; None: the table that comes with OpenAMI
     sla_rules: Path | None = None  # TOML (docs/sla.md); None: the page says how to name some
+    half_open_per_address: int = HALF_OPEN_PER_ADDRESS  # connections without a whole request
+    gateways: tuple[Network, ...] = ()  # networks whose addresses many visitors share
+    request_timeout_s: float = 20.0  # in which a request is to be whole
     metrics_token: str = ""  # what Prometheus shows to be told the figures; empty: nobody is
 
     @classmethod
@@ -44,6 +48,7 @@ class WebConfig:
         file = ConfigFile(home / "config.toml")
         web, store = file.table("web"), file.table("store")
         host, port = web.parsed("listen", _listen, "http://address:port", "http://127.0.0.1:8080")
+        half_open, gateways = doors_of(web)
         config = cls(
             host=host,
             port=port,
@@ -56,6 +61,9 @@ class WebConfig:
             tariff=web.path("tariff") if "tariff" in web else None,
             minimum_homes=web.whole("minimum_homes", 10, least=2),
             secure_cookies=web.flag("secure_cookies", default=False),
+            half_open_per_address=half_open,
+            gateways=gateways,
+            request_timeout_s=web.number("request_timeout_s", 20.0, least=1.0),
             metrics_token=_token(web),
             severities=_optional(file.table("events"), "severities"),
             sla_rules=_optional(file.table("sla"), "rules"),

@@ -17,11 +17,13 @@ from openami.runtime.errors import UserError
 from openami.runtime.process import run_until_stopped
 from openami.runtime.status import write_status
 from openami.store.database import open_database
+from openami.transport.doors import Doors
 from openami.web.app import create_app
 from openami.web.config import WebConfig
 from openami.web.context import Context
 from openami.web.lake import LakeReadings
 from openami.web.money import load_prices
+from openami.web.visitors import MOST_HEAD_OCTETS, visitors
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +92,17 @@ def open_context(config: WebConfig) -> Context:
 
 async def serve(context: Context, listener: socket.socket, stop: asyncio.Event) -> None:
     """Answer on `listener` until `stop` is set."""
+    config = context.config
+    doors = Doors(config.half_open_per_address, config.gateways)
+    doors.on_crowd = lambda address: log.warning(
+        "%s has %d connections without a request: more are closed", address, doors.most
+    )
     server = Server(
         uvicorn.Config(
             create_app(context),
+            http=visitors(doors, config.request_timeout_s),
+            ws="none",
+            h11_max_incomplete_event_size=MOST_HEAD_OCTETS,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -107,6 +117,7 @@ async def serve(context: Context, listener: socket.socket, stop: asyncio.Event) 
         figures: dict[str, int | float | str] = {
             "open_pages": context.tailer.open_pages,
             "requests": server.server_state.total_requests,
+            "strangers refused": doors.refused,
         }
         write_status(context.config.run, "web", figures)
         try:
