@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from device.power import Recorder, images
 from openami.device import journal as journal_module
-from openami.device.journal import HEAD, MAGIC, Journal
+from openami.device.journal import HEAD, MAGIC, Journal, damage_of
 from openami.device.storage import StorageError
 
 
@@ -122,6 +122,32 @@ def test_damage_in_what_was_durable_is_set_aside(tmp_path: Path) -> None:
     assert "metrology.journal.damaged-1" in finding
     assert (tmp_path / "metrology.journal.damaged-1").read_bytes() == octets
     assert reopen(path) == ([b"one"], None)
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_damage_in_the_middle_of_what_was_written_together_is_set_aside(
+    tmp_path: Path,
+    rewritten: bool,  # noqa: FBT001
+) -> None:
+    """The records behind the bad one do not say that it was durable; those of a later write do."""
+    path = tmp_path / "metrology.journal"
+    journal, _, _ = Journal.open(path)
+    journal.append([b"one", b"two", b"three"])
+    journal.sync()
+    if rewritten:
+        journal.rewrite([b"one", b"two", b"three"])
+    else:
+        journal.append([b"four"])
+    journal.close()
+    octets = bytearray(path.read_bytes())
+    octets[len(MAGIC) + HEAD.size + 3 + HEAD.size] ^= 1  # in "two"
+    path.write_bytes(octets)
+
+    assert damage_of(path) is not None
+    payloads, finding = reopen(path)
+
+    assert payloads == [b"one"]
+    assert "metrology.journal.damaged-1" in str(finding)
 
 
 @pytest.mark.parametrize("content", [b"no journal at all", b"OAMJ", b"\x00" * 100, b""])

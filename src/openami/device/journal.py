@@ -196,16 +196,22 @@ def _sound(octets: bytes) -> tuple[list[bytes], int]:
 
 def _was_durable(octets: bytes, end: int, missing: int) -> bool:
     """Return whether a sound record behind the bad one at `end` says that `missing` was synced."""
-    for offset in range(end + 1, len(octets) - HEAD.size + 1):
-        if octets[offset + 6] == 0:  # sequence numbers stay small: this spares most of the CRCs
-            found = _record_at(octets, offset)
-            if found is not None and found[0] > missing:
-                return found[1] >= missing
+    offset = end + 1
+    while offset <= len(octets) - HEAD.size:
+        # Sequence numbers stay small: this spares most of the CRCs.
+        found = _record_at(octets, offset) if octets[offset + 6] == 0 else None
+        if found is None or found[0] <= missing:
+            offset += 1
+        elif found[1] >= missing:
+            return True
+        else:  # of the same write; what was written later may say it
+            offset += HEAD.size + len(found[2])
     return False
 
 
 def _replace(path: Path, payloads: Sequence[bytes]) -> None:
     try:
-        write_durably(path, MAGIC + b"".join(_records(payloads, 0, 0)), mode=PRIVATE)
+        records = _records(payloads, 0, len(payloads))  # durable as a whole
+        write_durably(path, MAGIC + b"".join(records), mode=PRIVATE)
     except UserError as error:
         raise StorageError(str(error)) from error
