@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Firmware of a fleet's meters: image transfer, two banks, trial, confirmation, revert, kills."""
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,8 @@ from openami.cosem.refusals import AccessError
 from openami.cosem.serving.security_setup import wrap_keys
 from openami.device.files import SECURE
 from openami.device.images import FIRMWARE_SIGNATURE, IMAGE_BLOCK_OCTETS
+from openami.device.storage import StorageError
+from openami.dlms.errors import SecurityError
 from openami.dlms.security.broadcast import GroupKeys, seal_broadcast
 from openami.dlms.security.counters import InvocationCounter
 from openami.dlms.security.credentials import MasterKey
@@ -261,6 +264,44 @@ def test_a_lost_journal_costs_no_meter_its_firmware(yard: Yard) -> None:
     yard.start()
 
     assert [yard.runs(number) for number in (1, 2)] == ["0.2.0", "0.1.0"]
+
+
+@pytest.mark.parametrize("file", [OCTETS_FILE, PAGES_FILE])
+def test_a_damaged_flash_costs_its_meter_firmware_and_nobody_anything_else(
+    yard: Yard, caplog: pytest.LogCaptureFixture, file: str
+) -> None:
+    yard.send(1)
+    path = yard.home / file if file == OCTETS_FILE else yard.pages(1)
+    octets = bytearray(path.read_bytes())
+    octets[40] ^= 1  # in what was durable when others were written
+    path.write_bytes(octets)
+
+    with caplog.at_level(logging.WARNING):
+        yard.start()
+        assert yard.runs(1) == "0.1.0"  # it is read all the same
+        with pytest.raises(AccessError, match="hardware-fault"):
+            yard.send(1)
+
+    assert f"{path} is damaged" in caplog.text
+    assert path.read_bytes() == octets
+    if file == OCTETS_FILE:  # in which the blocks of all of them stand
+        return
+    yard.update(2)
+    assert yard.runs(2) == "0.2.0"
+
+
+def test_a_personalised_meter_whose_flash_is_damaged_serves_nobody(tmp_path: Path) -> None:
+    yard = Yard(tmp_path, walled=True)
+    yard.send(1)
+    octets = bytearray(yard.pages(1).read_bytes())
+    octets[40] ^= 1  # in what was durable when others were written
+    yard.pages(1).write_bytes(octets)
+    yard.start()
+
+    with pytest.raises((SecurityError, StorageError)):
+        yard.manager(1)
+    assert yard.pages(1).read_bytes() == octets
+    assert yard.runs(2) == "0.1.0"
 
 
 def test_who_was_connected_has_to_begin_anew(yard: Yard) -> None:

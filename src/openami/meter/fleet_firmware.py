@@ -378,7 +378,18 @@ class FleetSink:
         self._fleet, self._meter_id = fleet, meter_id
 
     def progress(self) -> ImageProgress | None:
-        return self._sink.progress() if self._fleet.has_flash(self._meter_id) else None
+        """Return what was received; None also where the flash cannot be used.
+
+        The meter is read all the same; who initiates a transfer is told that its hardware fails.
+        """
+        if not self._fleet.has_flash(self._meter_id):
+            return None
+        try:
+            return self._sink.progress()
+        except (StorageError, PsaError, SecurityError, FirmwareError) as error:
+            log.error("what was received is not known: %s", error)  # noqa: TRY400
+            self._fleet.abandon(self._meter_id)
+            return None
 
     def begin(self, identifier: bytes, size: int, block_size: int) -> None:
         with self._refused():
