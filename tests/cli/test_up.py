@@ -12,7 +12,14 @@ import pytest
 
 from cli.runs import Run
 from meter.plant import Plant
-from openami.cli.up import bare, first_passwords, low_space, personalise_first, refuse_lost_files
+from openami.cli.up import (
+    bare,
+    first_passwords,
+    low_space,
+    more_log_ins,
+    personalise_first,
+    refuse_lost_files,
+)
 from openami.meter.config import MeterConfig
 from openami.runtime.errors import UserError
 from openami.runtime.layout import Layout
@@ -59,8 +66,11 @@ def test_first_passwords(tmp_path: Path) -> None:
     assert first_passwords(logins) == {}
     logins.write_text("utility\tabcd\nhome-001\tefgh\n")
     assert first_passwords(logins) == {"utility": "abcd", "home-001": "efgh"}
+    assert more_log_ins(logins, first_passwords(logins)) == f"more log-ins in {logins}"
     logins.write_bytes(b"\xff\x00garbage")
     assert first_passwords(logins) == {}
+    said = more_log_ins(logins, {})
+    assert "is gone or damaged; passwords are what they were; `openami web password`" in said
 
 
 def test_a_disk_that_is_nearly_full_is_named(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from chain import REGION, Chain, TestMeter, closed, row_of, running_chain, until
+from chain import CONCENTRATOR, REGION, Chain, TestMeter, closed, row_of, running_chain, until
 from loops import in_loop
 from openami.cli.concentrator import concentrator as command
 from openami.concentrator.config import ConcentratorConfig
@@ -18,6 +18,7 @@ from openami.concentrator.process import Concentrator
 from openami.exchange.field import NoticeCode
 from openami.runtime.errors import ConfigurationError, UserError
 from openami.runtime.status import read_statuses
+from openami.store import field
 from openami.transport.endpoint import dial
 from openami.transport.tls import Expected, Role, Secured, client_tls
 from openami.transport.tlspolicy import Policy, Version
@@ -74,13 +75,49 @@ async def test_inside_tls_a_frame_that_makes_no_sense_ends_that_connection_only(
 
 
 @in_loop
-async def test_a_newer_connection_of_a_meter_replaces_the_older(tmp_path: Path) -> None:
+async def test_whose_handshakes_crowd_the_door_is_told_to_the_head_end_once(
+    tmp_path: Path,
+) -> None:
+    chain = Chain(tmp_path, meters=1)
+    await chain.start_headend()
+    config = replace(chain.concentrator_config(), half_open_per_address=2, gateways=())
+    chain.concentrator_config = lambda: config  # type: ignore[method-assign]
+    await chain.start_concentrator()
+    flood = [
+        await asyncio.open_connection(
+            "127.0.0.1", chain.meters_url.port, local_addr=("127.0.0.66", 0)
+        )
+        for _ in range(6)
+    ]
+    await until(lambda: chain.concentrator.figures()["strangers refused"] == 4)
+
+    def told() -> list[str]:
+        found = field.notices(chain.engine, CONCENTRATOR)
+        return [each.text for each in found if each.code == NoticeCode.STRANGERS_REFUSED]
+
+    await until(lambda: bool(told()))
+    assert told() == ["127.0.0.66"]
+    await chain.attach()  # from another address
+    for _, writer in flood:
+        writer.close()
+    await closed_meter(chain.meters[1])
+    await chain.concentrator_ends()
+    await chain.headend_ends()
+    chain.close()
+
+
+@in_loop
+async def test_a_newer_connection_of_a_meter_replaces_the_older(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     async with running_chain(tmp_path, meters=1) as chain:
         await chain.attach()
         older = chain.meters[1].wire
         assert older is not None
         await chain.meters[1].connect(chain.meters_url)
         await older.gone()
+        assert "a newer connection replaces the older" in caplog.text
         assert chain.concentrator.relay.attached == 1
         chain.meters[1].push([row_of(1, 0)])
         await until(lambda: len(chain.stored()) == 1)

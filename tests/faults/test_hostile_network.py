@@ -30,7 +30,20 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 METERS = 4
 VICTIM, FORGER = 2, 4  # both of the fleet, both in the south
 CROWD = 500
-LISTENERS = ("web", "headend", "concentrator-north", "concentrator-south", "meter")
+NO_TLS = ("127.0.0.1:", "does not speak TLS there", "it sent HTTP to a TLS port of DLMS/COSEM")
+LISTENERS = {  # which process listens, and what stands in its log then
+    "web": ("web", ("Invalid HTTP request received",)),
+    "headend": ("headend", NO_TLS),
+    "concentrator-north": ("concentrator-north", NO_TLS),
+    "concentrator-south": ("concentrator-south", NO_TLS),
+    "meter": (
+        "management",
+        (
+            *("127.0.0.1:", "wrapper version is 4745, not 0001; this is no DLMS/COSEM"),
+            "32 connections are open already: raise max_connections",
+        ),
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +93,14 @@ def read(ami: Ami, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("listener", LISTENERS)
 def test_garbage_harms_nobody(ami: Ami, listener: str) -> None:
+    process, sentences = LISTENERS[listener]
+    before = len(log_of(ami, process))
     send_garbage(ami.ports()[listener])
     with crowd(ami.ports()[listener], CROWD):
         flows(ami)
     flows(ami)
+    said = log_of(ami, process)[before:]
+    assert [sentence for sentence in sentences if sentence not in said] == []
 
 
 def test_the_keys_of_another_meter_open_nothing(ami: Ami) -> None:
@@ -161,7 +178,9 @@ def test_forged_and_repeated_pushes_are_rejected_and_block_nothing(
             30,
         )
 
-    reasons = [each.reason for each in inbox.rejections(engine, limit=3)]
+    rejected = inbox.rejections(engine, limit=3)
+    assert {each.octets for each in rejected} == {other, altered, unprotected}
+    reasons = [each.reason for each in rejected]
     assert any(meter_title(VICTIM).hex().upper() in reason for reason in reasons), reasons
     assert any("general-ciphering" in reason for reason in reasons), reasons
     ami.until(

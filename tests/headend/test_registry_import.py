@@ -90,18 +90,20 @@ def test_two_meters_of_one_title_are_refused(chain: Chain) -> None:
     sound = load_shipment(path)
     said["meters"][2]["title"] = said["meters"][0]["title"]
     path.write_text(json.dumps(said))
-    with pytest.raises(ConfigurationError, match="meter 3 has the system title of meter 1"):
+    sentence = r"meter 3 has the system title of meter 1 \(4F414D0000000001\): ask the manufacturer"
+    with pytest.raises(ConfigurationError, match=sentence) as refused:
         load_shipment(path)
+    assert refused.value.exit_code is ExitCode.ASKED_WRONGLY
 
     import_shipment(chain.engine, sound)
-    former = sound.meters[0]
+    before, former = registry.meters(chain.engine), sound.meters[0]
     for known, problem in (
         (replace(former, meter_id=9), "meter 9 has the system title of meter 1"),
         (replace(former, title=b"OAM00099"), "meter 1 is known with system title 4F414D0000000001"),
     ):
         with pytest.raises(ConfigurationError, match=problem):
             import_shipment(chain.engine, replace(sound, meters=[known]))
-    assert len(registry.meters(chain.engine)) == 3
+    assert registry.meters(chain.engine) == before
 
 
 def test_the_configuration_is_read_with_its_defaults(chain: Chain) -> None:

@@ -138,6 +138,27 @@ def test_rows_that_cannot_be_are_findings_and_stay_in_raw(engine: Engine, intake
     assert intake.writer.lake.raw_message(1) is not None
 
 
+def test_a_value_told_otherwise_without_end_is_a_finding_and_others_are_kept(
+    engine: Engine, intake: Intake
+) -> None:
+    put(engine, message(1, load([0])))
+    intake.drain()
+    last = intake.writer.lake.series(1, 1, T0, T0 + PERIOD_US).with_columns(
+        pl.lit(8, pl.Int64).alias("value"), pl.lit(2**15 - 1, pl.Int16).alias("version")
+    )
+    intake.writer.append_versions(last)
+    changed = [(T0, 0, 777, 0, load([0])[0][4], 0)]
+    put(engine, message(1, changed), message(2, load([0], 2)))
+    intake.drain()
+
+    lake = intake.writer.lake
+    (finding,) = data_quality.findings(engine, codes=["intake.unsteady"])
+    assert (finding.meter_id, finding.numbers["value"]) == (1, 777)
+    assert values(lake) == [(0, 8, 2**15 - 1)]
+    assert values(lake, 2) == [(0, wh(0, 2), 1)]
+    assert lake.sizes()["raw"].rows == 3
+
+
 def test_a_message_that_makes_no_sense_is_rejected_with_its_reason(
     engine: Engine, intake: Intake
 ) -> None:

@@ -150,6 +150,38 @@ def test_a_lost_ring_is_filled_again_from_metrology(meter: MeterInMemory) -> Non
     assert EventCode.STATE_RESTORED in meter.logged()
 
 
+def test_a_lost_journal_of_metrology_costs_no_interval_that_was_acknowledged(
+    meter: MeterInMemory,
+) -> None:
+    meter.run(DAY_S)
+    meter.run(10, steps=4)
+    meter.bank.close()
+    journal = meter.config.home / "metrology" / "metrology.journal"
+    journal.write_bytes(b"\xa5" * 3000)
+
+    meter.start_metrology()
+    meter.run(DAY_S)
+    meter.run(10, steps=4)
+
+    assert journal.with_name("metrology.journal.damaged-1").exists()
+    assert meter.bank.finding is not None  # which metrology's process logs, with an event
+    assert [interval.import_wh for interval in meter.intervals()] == expected_wh(1, 96)
+
+
+def test_a_calendar_that_begins_anew_is_waited_for(meter: MeterInMemory) -> None:
+    """As it does when the file of the calendar was removed."""
+    meter.attach()
+    meter.run(DAY_S)
+    before = meter.calendar_s
+    meter.calendar_s = INSTALLED_S
+    meter.run(DAY_S // 2)
+    assert [interval.import_wh for interval in meter.intervals()] == expected_wh(1, 48)
+    meter.run(before + DAY_S - meter.calendar_s)
+
+    assert [interval.import_wh for interval in meter.intervals()] == expected_wh(1, 96)
+    assert meter.hop.wh() == expected_wh(1, 96)
+
+
 def test_a_hole_in_the_ring_is_filled_again(meter: MeterInMemory) -> None:
     meter.run(2 * DAY_S)
     meter.management.close()

@@ -83,7 +83,9 @@ def test_a_mistake_is_a_sentence_with_place_value_and_remedy(
 @pytest.mark.parametrize("text", ["no hex", "abcd", ""])
 def test_a_weak_session_key_is_refused(home: Path, text: str) -> None:
     (home / "session.key").write_text(text)
-    with pytest.raises(ConfigurationError, match=r"session\.key"):
+    with pytest.raises(
+        ConfigurationError, match=r"session\.key .*: remove it and run `openami up`"
+    ):
         WebConfig.load(home)
 
 

@@ -272,6 +272,14 @@ def refuse_lost_files(layout: Layout) -> None:
         raise UserError(f"{lost}: {remedy}")
 
 
+def more_log_ins(logins: Path, passwords: Mapping[str, str]) -> str:
+    """Return where further log-ins stand, or what to do without."""
+    if passwords:
+        return f"more log-ins in {logins}"
+    sentence = f"{logins} is gone or damaged; passwords are what they were"
+    return f"{sentence}; `openami web password` makes new ones"
+
+
 def first_passwords(logins: Path) -> dict[str, str]:
     """Return the first passwords by login; a file that is gone or damaged names none."""
     try:
@@ -375,10 +383,7 @@ class Foreground:
         utility, home = (escape(passwords.get(login, "…")) for login in ("utility", "home-001"))
         say(f"  [bold]Utility console[/]  {address}/console   utility / {utility}")
         say(f"  [bold]Household page[/]   {address}/home      home-001 / {home}")
-        where = f"more log-ins in {self._layout.logins}"
-        if not passwords:
-            where = f"{self._layout.logins} is gone or damaged; passwords are what they were"
-            where += "; `openami web password` makes new ones"
+        where = more_log_ins(self._layout.logins, passwords)
         say(f"  [dim]{where}; Ctrl-C stops everything[/]")
         if self._plan.plain_listener:
             say(f"  [dim]meter 1 listens unprotected for tools on {self._plan.plain_listener}[/]")
