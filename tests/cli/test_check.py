@@ -17,6 +17,7 @@ from cli.runs import Run
 from openami.cli.main import COMMANDS
 from openami.lifecycle.plan import Plan
 from openami.lifecycle.provision import provision
+from openami.runtime import status
 from openami.runtime.layout import Layout
 from openami.store.database import open_database
 
@@ -35,6 +36,27 @@ def test_what_up_makes_is_fit_to_start(openami: Run, var: Path) -> None:
     outcome = openami("check", var)
     assert outcome.status == 0, outcome.out + outcome.err
     assert outcome.out.splitlines()[-1] == f"✓ {var} is fit to start"
+
+
+def test_a_container_has_the_folders_of_other_parts_with_nothing_in_them(
+    openami: Run, var: Path
+) -> None:
+    for other in ("headend", "mdm"):
+        (var / other).rename(var.parent / other)
+        (var / other).mkdir()
+    assert openami("check", var).status == 0
+    (var / "mdm" / "notes").write_text("config.toml is lost")
+    assert openami("check", var).status == 1
+
+
+def test_who_says_nothing_is_not_alive(
+    openami: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status.write_status(tmp_path, "mdm", {})
+    assert openami("alive", tmp_path, "mdm").status == 0
+    assert "web has said nothing" in openami("alive", tmp_path, "web").sentence
+    monkeypatch.setattr(status, "FRESH_S", -1.0)
+    assert openami("alive", tmp_path, "mdm").status == 1
 
 
 def test_every_mistake_is_found_in_one_run(openami: Run, var: Path) -> None:

@@ -32,3 +32,8 @@ def test_a_damaged_word_is_left_out_until_the_next(tmp_path: Path) -> None:
     assert read_statuses(tmp_path) == []
     write_status(tmp_path, "mdm", {"inbox": 2})
     assert [each.figures for each in read_statuses(tmp_path)] == [{"inbox": 2}]
+
+
+def test_a_folder_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("no folder")
+    write_status(tmp_path / "run", "mdm", {})

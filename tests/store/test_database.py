@@ -22,7 +22,7 @@ from openami.store.database import (
     url_of,
 )
 from openami.store.tables import SCHEMA_VERSION, counters, schema, sequences
-from postgres import free_port
+from postgres import Postgres, free_port
 
 
 def test_opens_again_what_it_made(empty_url: str) -> None:
@@ -187,3 +187,8 @@ def test_two_processes_never_reserve_the_same_numbers(engine: Engine, url: str) 
     assert all(worker.returncode == 0 for worker in workers)
     assert sorted(firsts) == list(range(1, 401, 5))
     del engine
+
+
+def test_a_server_that_knows_no_encoding_tells_text(server: Postgres) -> None:
+    server.sql("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'")
+    open_database(server.dsn("ascii"), create=True).dispose()
