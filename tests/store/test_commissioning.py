@@ -58,6 +58,18 @@ def test_a_meter_passes_each_stage_once_and_leaves_its_history(engine: Engine) -
     assert [each.meter_id for each in claim(engine)] == [2]
 
 
+def test_since_when_a_meter_operates(engine: Engine) -> None:
+    ask(engine, 1, 2)
+    for stage in list(NEXT)[:-1]:
+        commissioning.advance(engine, 1, stage, "well")
+    commissioning.hold(engine, 1, Stage.FIRST_READ, "it is silent")
+    assert commissioning.operating_since(engine) == {1: None, 2: None}
+    ask(engine, 1)
+    commissioning.advance(engine, 1, Stage.FIRST_READ, "well")
+    passed = commissioning.history(engine, 1)[-1].at_real_us
+    assert commissioning.operating_since(engine) == {1: passed, 2: None}
+
+
 def claim(engine: Engine, life: str = "1") -> list[commissioning.Commissioning]:
     given = commissioning.claim(engine, Worker("headend", life), seconds=60.0, limit=10)
     return [row for row, _ in given]

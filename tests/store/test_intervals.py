@@ -399,6 +399,18 @@ def test_current_is_the_highest_version_of_each_identity(
     assert frame["version"].to_list() == [highest[key] for key in keys]
 
 
+def test_when_the_first_of_all_came_is_found_in_the_days_until_then(
+    writer: IntervalWriter,
+) -> None:
+    assert writer.lake.first_received_us() is None
+    for batch, (slot, came_us) in enumerate(
+        [(0, 2 * DAY_US + 9), (50, 2 * DAY_US + 7), (97, 2 * DAY_US + 8), (200, 5)], 1
+    ):
+        came = pl.lit(T0 + came_us, pl.Int64).alias("received_us")
+        writer.append(batch, readings((1, 1, slot, 1, 1)).with_columns(came), NO_RAW)
+    assert writer.lake.first_received_us() == T0 + 2 * DAY_US + 7
+
+
 def test_days_and_numbers_agree() -> None:
     assert day_of(T0) == day_of(T0 + DAY_US - 1) == DAY
     assert day_of(T0 - 1) == date(2024, 2, 29)

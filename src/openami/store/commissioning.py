@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import RowMapping, case, func, select, update
 
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
@@ -219,6 +219,21 @@ def history(database: Database, meter_id: int) -> list[Passed]:
             Passed(**{**row, "stage": Stage(row["stage"])})
             for row in connection.execute(query).mappings()
         ]
+
+
+def operating_since(database: Database) -> dict[int, int | None]:
+    """Return since when each meter that was asked for operates, real time; None: not yet."""
+    columns = commissioning_history.c
+    last = next(stage for stage, following in NEXT.items() if following is Stage.OPERATING)
+    # The newest word of the last stage: before it passed, it may have been held there.
+    passed = (columns.stage == last.value) & (table.c.state == State.OPERATING.value)
+    query = (
+        select(table.c.meter_id, func.max(case((passed, columns.at_real_us))))
+        .join(commissioning_history, columns.meter_id == table.c.meter_id, isouter=True)
+        .group_by(table.c.meter_id)
+    )
+    with reading(database) as connection:
+        return {meter_id: since_us for meter_id, since_us in connection.execute(query)}  # noqa: C416
 
 
 def _commissioning(row: RowMapping) -> Commissioning:

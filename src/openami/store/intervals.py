@@ -10,6 +10,7 @@ highest meter and start of each file) are cached in memory and cost nothing to a
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -166,6 +167,31 @@ class Lake:
         return (
             pl.concat(parts).unique([*IDENTITY, "version"], keep="first").sort(*IDENTITY, "version")
         )
+
+    def first_received_us(self) -> int | None:
+        """Return when the first of the values that are held came; None without any.
+
+        No value comes before it is measured, so days after the first coming are not looked at.
+        """
+        tables = (self.readings_history, self.readings)
+        found = [self._retry(table, partial(self._first, table)) for table in tables]
+        came: int | None = pl.concat(found)["received_us"].min()  # type: ignore[assignment]
+        return came
+
+    def _first(self, table: DeltaFolder) -> pl.DataFrame:
+        """Return the first coming, in no row or one."""
+        days: dict[date, list[str]] = {}
+        for file in self._files(table):
+            if isinstance(day := file.partition["day"], date):
+                days.setdefault(day, []).append(file.path)
+        found = pl.DataFrame(schema={"received_us": SCHEMA["received_us"]})
+        for day in sorted(days):
+            if found.height and day_number(day) * DAY_US > found.item():
+                break
+            rows = pl.scan_parquet(days[day], hive_partitioning=False, schema=SCHEMA)
+            came = rows.select(pl.col("received_us").min()).collect()
+            found = pl.concat([found, came]).min().drop_nulls()
+        return found
 
     def history(self, meter_id: int, channel: int, start_us: int) -> pl.DataFrame:
         """Return every version of one interval, oldest first."""
