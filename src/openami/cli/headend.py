@@ -26,6 +26,7 @@ class Parts(Loading):
         "concentrator": ("openami.cli.headend_concentrator", "concentrator"),
         "keys": ("openami.cli.headend_keys", "keys"),
         "keystore": ("openami.cli.headend_keystore", "keystore"),
+        "meters": ("openami.cli.headend_meters", "meters"),
         "sla": ("openami.cli.headend_sla", "sla"),
     }
 

@@ -223,7 +223,8 @@ def _targets(engine: Engine, given: dict[str, Any]) -> list[Meter]:
     every = registry.meters(engine)
     if unknown := sorted(named - {meter.meter_id for meter in every}):
         numbers = ", ".join(map(str, unknown[:10]))
-        raise UserError(f"the registry has no meter {numbers}: correct the numbers")
+        sentence = f"the registry has no meter {numbers}: `openami headend meters` lists them"
+        raise UserError(sentence)
     found = [
         meter
         for meter in every

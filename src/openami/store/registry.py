@@ -99,7 +99,8 @@ def meter(database: Database, meter_id: int) -> Meter:
 
 
 def _unknown(meter_id: int) -> UnknownMeterError:
-    return UnknownMeterError(f"the registry has no meter {meter_id}: see `openami headend`")
+    sentence = f"the registry has no meter {meter_id}: `openami headend meters` lists them"
+    return UnknownMeterError(sentence)
 
 
 def some(database: Database, meter_ids: Collection[int]) -> list[Meter]:
