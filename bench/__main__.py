@@ -22,6 +22,7 @@ SECTIONS: Final = (
     "memory",
     "handshakes",
     "pushes",
+    "blackout",
     "lake",
     "measuring",
     "modules",

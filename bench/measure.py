@@ -39,6 +39,7 @@ class Scale:
     lake_meters: int = 3000
     lake_days: int = 30
     fleet_meters: int = 1000  # in one process
+    blackout_meters: int = 10_000  # without supply at once
 
 
 FULL: Final = Scale()
@@ -52,6 +53,7 @@ QUICK: Final = Scale(
     lake_meters=50,
     lake_days=3,
     fleet_meters=20,
+    blackout_meters=96,
 )
 
 

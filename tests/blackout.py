@@ -11,7 +11,7 @@ from openami.headend.config import OutageSettings
 from openami.headend.directory import Directory, Place
 from openami.headend.judging import Bench
 from openami.headend.noticed import Noticed, store_noticed
-from openami.store import outages, registry, supply, topology
+from openami.store import outage_members, outages, registry, supply, topology
 from openami.store.accepted import Origin
 from openami.store.database import transaction
 from openami.store.outages import Outage
@@ -61,6 +61,10 @@ class Street:
     def now_us(self) -> int:
         return self.began_us + round(self.now_s * S)
 
+    @property
+    def now_real_us(self) -> int:
+        return REAL0 + round(self.now_s * S)
+
     def tell(self, number: int, code: int, *, seconds: int = 0, at_s: float | None = None) -> None:
         """Let a notice of a meter arrive now, of an event at `at_s`."""
         self._counter += 1
@@ -89,8 +93,13 @@ class Street:
         """Judge after some time, as the process does: twice, for what follows from the first."""
         self.now_s += after_s
         for _ in range(2):
-            with transaction(self.engine) as connection:
-                self.bench.sit(connection, self.now_us, REAL0 + round(self.now_s * S))
+            while self.sit_once():
+                pass
+
+    def sit_once(self) -> bool:
+        """Judge one portion; tell whether there is more."""
+        with transaction(self.engine) as connection:
+            return self.bench.sit(connection, self.now_us, self.now_real_us).more
 
     def answer(self, lit: Iterable[int] = (), after_s: float = 0.5) -> list[int]:
         """Answer all that was asked: `lit` meters have power, the others are silent."""
@@ -107,7 +116,7 @@ class Street:
         return {each.place: self.dark(each) for each in outages.open_outages(self.engine)}
 
     def dark(self, outage: Outage) -> set[int]:
-        members = outages.members(self.engine, [outage.outage_id])[outage.outage_id]
+        members = outage_members.members(self.engine, [outage.outage_id])[outage.outage_id]
         return {member.meter_id for member in members if member.returned_us is None}
 
 

@@ -24,6 +24,7 @@ SECTIONS = [
     pytest.param("handshakes", HANDSHAKES, marks=[pytest.mark.interop, pytest.mark.long]),
     pytest.param("fleet", [{"openami"}] * 6),
     pytest.param("pushes", [{"openami"}] * 4),
+    pytest.param("blackout", [{"openami"}] * 4),
     pytest.param("lake", [{"openami"}] * 5),
     pytest.param("measuring", [{"openami"}] * 3),
     pytest.param("modules", [{"openami"}] * 3),

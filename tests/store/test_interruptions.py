@@ -8,7 +8,7 @@ from blackout import REAL0, S, Street
 from openami.exchange.events import EventCode
 from openami.exchange.reliability import Span, indices
 from openami.exchange.supply import Evidence
-from openami.store import outages, supply
+from openami.store import outage_members, supply
 
 
 def spans(street: Street, of: int) -> list[tuple[float, float | None]]:
@@ -18,7 +18,7 @@ def spans(street: Street, of: int) -> list[tuple[float, float | None]]:
             (span.lost_us - REAL0) / S,
             None if span.returned_us is None else (span.returned_us - REAL0) / S,
         )
-        for span in outages.interruptions(street.engine, 0, 2**62)
+        for span in outage_members.interruptions(street.engine, 0, 2**62)
         if span.meter_id == of
     ]
 
@@ -40,7 +40,7 @@ def test_who_is_left_behind_is_counted_once(engine: Engine) -> None:
     street.sit()
     assert street.open() == {}
     assert spans(street, 4) == [(0, 2000)]
-    found = indices(outages.interruptions(engine, 0, 2**62), 16, street.now_us + 86_400 * S)
+    found = indices(outage_members.interruptions(engine, 0, 2**62), 16, street.now_us + 86_400 * S)
     assert (found.sustained, found.minutes) == (4, 5000 / 60)
 
 
@@ -134,7 +134,7 @@ def test_what_nobody_can_judge_any_more_is_put_aside(engine: Engine) -> None:
     supply.put(engine, [gone])
     street.sit(2.1)
     assert supply.unjudged(engine) == []
-    assert not street.bench.has_work(engine)
+    assert not street.bench.has_work(engine, street.now_real_us)
 
 
 def test_who_is_without_supply_in_a_stretch_of_time(engine: Engine) -> None:
@@ -143,12 +143,12 @@ def test_who_is_without_supply_in_a_stretch_of_time(engine: Engine) -> None:
     street.gasp([2])
     street.sit(2.1)
     street.answer(lit=[1, 3, 4])
-    found = outages.without_supply(engine, REAL0 + 10_000 * S, REAL0 + 20_000 * S)
+    found = outage_members.without_supply(engine, REAL0 + 10_000 * S, REAL0 + 20_000 * S)
     assert found == [Span(2, REAL0, None)]
     street.now_s = 500.0
     street.back([2], 500)
     street.sit()
-    assert outages.without_supply(engine, REAL0 + 10_000 * S, REAL0 + 20_000 * S) == []
-    assert outages.without_supply(engine, REAL0 + 100 * S, REAL0 + 200 * S) == [
+    assert outage_members.without_supply(engine, REAL0 + 10_000 * S, REAL0 + 20_000 * S) == []
+    assert outage_members.without_supply(engine, REAL0 + 100 * S, REAL0 + 200 * S) == [
         Span(2, REAL0, REAL0 + 500 * S)
     ]

@@ -12,9 +12,10 @@ from openami.access.accounts import audit_trail
 from openami.exchange.events import EventCode
 from openami.exchange.supply import Evidence, Scope
 from openami.runtime.clock import to_us
-from openami.store import outages
+from openami.store import outage_members, outages
 from openami.store.database import transaction
-from openami.store.outages import Member, Outage
+from openami.store.outage_members import Member
+from openami.store.outages import Outage
 from openami.store.supply import UplinkState, set_uplinks
 from openami.web import outageview
 from web.ami import Ami
@@ -86,6 +87,33 @@ def test_outages_over_rest(client: TestClient, street: Street) -> None:
     (feeder,) = client.get("/api/outages/reliability").json()
     assert (feeder["feeder"], feeder["customers"], feeder["sustained"]) == ("f1", 8, 4)
     assert feeder["saidi_min"] == pytest.approx(700 / 60 * 4 / 8)
+
+
+def test_the_meters_of_an_outage_come_a_page_at_a_time(
+    client: TestClient, street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a feeder are in the outages of its transformers."""
+    street.gasp(range(5, 9))
+    street.sit(2.1)
+    street.answer()
+    trunk = {each["scope"]: each for each in client.get("/api/outages").json()}["feeder"]
+    assert len(client.get("/api/outages?limit=2").json()) == 2
+    address = f"/api/outages/{trunk['outage_id']}"
+    whole = client.get(address).json()
+    assert [each["meter_id"] for each in whole["meters"]] == list(range(1, 9))
+    assert (whole["dark"], whole["back"], len(whole["parts"])) == (8, 0, 2)
+    some = client.get(f"{address}?limit=3&after=2").json()
+    assert [each["meter_id"] for each in some["meters"]] == [3, 4, 5]
+    assert some["dark"] == 8
+    assert client.get(f"{address}?limit=0").status_code == 422
+    monkeypatch.setattr("openami.web.routes.outages.PAGE", 5)
+    monkeypatch.setattr("openami.web.outageview.MOST_STEPS", 1)
+    page = client.get(f"/console/outages/{trunk['outage_id']}?page=2").text
+    assert re.findall(r'href="/console/meters/(\d+)"', page) == ["6", "7", "8"]
+    assert "8 dark, 0 back" in page
+    assert "page 2 of 2" in page
+    assert "1 earlier steps are not shown" in page
+    assert "The first page" in client.get(f"/console/outages/{trunk['outage_id']}?page=3").text
 
 
 def test_the_reliability_of_an_earlier_month(fresh: Ami, client: TestClient) -> None:
@@ -230,7 +258,7 @@ def test_a_storm_is_shown_in_parts(fresh: Ami, monkeypatch: pytest.MonkeyPatch) 
                         sentence="it is silent",
                     ),
                 )
-                outages.put_members(
+                outage_members.put_members(
                     connection,
                     [
                         Member(

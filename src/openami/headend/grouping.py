@@ -68,6 +68,7 @@ class Verdict:
         over: Meters that sent a last gasp and answer: their loss is over.
         verified: Those that were asked and did not answer.
         sentence: Why, in words.
+        until_real_us: Until when to wait where nobody tells anything before; 0: there is no wait.
     """
 
     ask: tuple[int, ...] = ()
@@ -76,9 +77,7 @@ class Verdict:
     over: tuple[int, ...] = ()
     verified: frozenset[int] = frozenset()
     sentence: str = ""
-
-
-WAIT: Final = Verdict()
+    until_real_us: int = 0
 
 
 def quorum(rules: OutageSettings, meters: int) -> int:
@@ -90,23 +89,22 @@ def judge(group: Group, rules: OutageSettings, now_real_us: int) -> Verdict:
     """Say what the losses of a group are."""
     news = [loss for loss in group.losses.values() if loss.outage_id is None]
     first_us = min(loss.found_real_us for loss in news or group.losses.values())
-    settled = now_real_us - first_us >= rules.settle_s * MICROSECONDS
-    lost = set(group.losses)
-    if not settled and lost != group.meters:
-        return WAIT
+    settled_us = first_us + round(rules.settle_s * MICROSECONDS)
+    if now_real_us < settled_us and set(group.losses) != group.meters:
+        return Verdict(until_real_us=settled_us)
     asked = {
         number: each
         for number, each in group.asked.items()
         if number in group.meters and each.asked_real_us >= first_us
     }
+    timeout_us = round((rules.ask_timeout_s + GIVE_UP_S) * MICROSECONDS)
     if not asked:
         return Verdict(ask=_whom(group, rules))
-    timeout_us = round((rules.ask_timeout_s + GIVE_UP_S) * MICROSECONDS)
-    if any(
-        each.state in OPEN_PINGS and now_real_us - each.asked_real_us < timeout_us
-        for each in asked.values()
-    ):
-        return WAIT
+    silences_us = [
+        each.asked_real_us + timeout_us for each in asked.values() if each.state in OPEN_PINGS
+    ]
+    if any(until_us > now_real_us for until_us in silences_us):
+        return Verdict(until_real_us=max(silences_us))
     return _found(group, rules, {number: each.state for number, each in asked.items()})
 
 

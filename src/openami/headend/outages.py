@@ -25,7 +25,7 @@ from openami.headend.reading import read_registers
 from openami.headend.sessions import Sessions, Urgency
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
-from openami.store import leases, supply
+from openami.store import leases, outages, supply
 from openami.store.database import transaction
 from openami.store.leases import Kind, Lease, LostLeaseError, Worker
 
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 ITEM: Final = "supply"
 LEASE_S: Final = 15.0
 RENEW_S: Final = 5.0
+YIELD_S: Final = 0.02  # between two sittings that follow each other: others may write
 LEAST_DV: Final = 230  # 0.1 V: below a tenth of the nominal voltage there is no supply
 
 
@@ -83,13 +84,14 @@ class Outages:
         loop = asyncio.get_running_loop()
         try:
             while True:
+                more = False
                 try:
                     await self._carry_questions()
-                    await self._books.run(self._judge, self._books.engine, loop.time())
+                    more = await self._books.run(self._judge, self._books.engine, loop.time())
                 except UserError as error:
                     log.warning("outages are looked for later: %s", error)
                     self._lease = None
-                await asyncio.sleep(self._settings.look_s)
+                await asyncio.sleep(YIELD_S if more else self._settings.look_s)
         finally:
             for task in self._asking.values():
                 task.cancel()
@@ -100,8 +102,10 @@ class Outages:
     async def _carry_questions(self) -> None:
         """Ask the meters that we can reach what nobody has asked them yet."""
         room = self._settings.ask_at_once - len(self._asking)
+        if room <= 0:
+            return
         wanted = await self._books.run(supply.asked, self._books.engine)
-        mine = [number for number in wanted if self._can_ask(number)][: max(0, room)]
+        mine = [number for number in wanted if self._can_ask(number)][:room]
         if not mine:
             return
         name = self._worker.name
@@ -137,18 +141,22 @@ class Outages:
 
     # Judging --------------------------------------------------------------------------------------
 
-    def _judge(self, engine: Engine, now_s: float) -> None:
-        if not self._bench.has_work(engine):
-            self.open = 0
-            return
+    def _judge(self, engine: Engine, now_s: float) -> bool:
+        """Sit once; tell whether there is more to judge."""
+        if not self._bench.has_work(engine, real_us()):
+            self.open = outages.count_open(engine)
+            return False
         if not self._holds_lease(engine, now_s) or self._lease is None:
-            return
+            return False
         try:
             with transaction(engine) as connection:
                 leases.require(connection, self._lease)
-                self.open = self._bench.sit(connection, self._now_us(), real_us())
+                seen = self._bench.sit(connection, self._now_us(), real_us())
         except LostLeaseError:
             self._lease = None
+            return False
+        self.open = seen.open
+        return seen.more
 
     def _holds_lease(self, engine: Engine, now_s: float) -> bool:
         if self._lease is None or now_s >= self._renew_s:

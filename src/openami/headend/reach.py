@@ -7,44 +7,45 @@ that this takes.
 
 from openami.exchange.field import NoticeCode
 from openami.exchange.supply import Scope
-from openami.headend.config import OutageSettings
 from openami.headend.directory import Directory
 from openami.headend.sitting import Sitting
 from openami.runtime.clock import MICROSECONDS
-from openami.store import field, supply
+from openami.store import field, outages, supply
 from openami.store.outages import Outage
 from openami.store.supply import UplinkState
 
 
-def judge_uplinks(sitting: Sitting, rules: OutageSettings, directory: Directory) -> None:
+def judge_uplinks(sitting: Sitting, directory: Directory) -> None:
     """A concentrator out of reach: nothing is known of anybody's supply behind it."""
-    known = {each.place: each for each in sitting.open if each.scope is Scope.CONCENTRATOR}
+    known = outages.open_at(sitting.connection, Scope.CONCENTRATOR)
     for uplink in supply.uplinks(sitting.connection):
         place = directory.place(uplink.concentrator)
         outage = known.get(place)
         if outage is not None and uplink.up:
-            sitting.end(outage, max(outage.began_us, uplink.since_us), "its uplink is back")
+            ended_us = {outage.outage_id: max(outage.began_us, uplink.since_us)}
+            outages.end_all(sitting.connection, ended_us, sitting.now_real_us)
+            sitting.note(outage.outage_id, "its uplink is back")
         elif (
             outage is None
             and not uplink.up
-            and (lost := _lost(sitting, uplink, rules))
+            and (lost := _lost(sitting, uplink))
             and (meters := directory.of_concentrator(uplink.concentrator))
         ):
-            sitting.begin(
-                Outage(
-                    scope=Scope.CONCENTRATOR,
-                    place=place,
-                    region=meters[0].region,
-                    began_us=uplink.since_us,
-                    found_real_us=sitting.now_real_us,
-                    verified=False,
-                    sentence=f"{lost}: whether its {len(meters)} meters have power is not known",
-                )
+            away = Outage(
+                scope=Scope.CONCENTRATOR,
+                place=place,
+                region=meters[0].region,
+                began_us=uplink.since_us,
+                found_real_us=sitting.now_real_us,
+                verified=False,
+                sentence=f"{lost}: whether its {len(meters)} meters have power is not known",
             )
+            sitting.begin([(away, ())])
 
 
-def _lost(sitting: Sitting, uplink: UplinkState, rules: OutageSettings) -> str:
+def _lost(sitting: Sitting, uplink: UplinkState) -> str:
     """Return why a concentrator is taken for out of reach; empty while it is waited for."""
+    rules = sitting.rules
     away_s = (sitting.now_real_us - uplink.since_real_us) / MICROSECONDS
     if away_s < rules.lost_uplink_s:
         return ""

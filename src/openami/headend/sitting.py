@@ -2,27 +2,50 @@
 """What one sitting over outages knows, and how it writes down what it finds (`judging`)."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from openami.store import live, outages
-from openami.store.outages import Member, Outage
+from openami.exchange.supply import Evidence, Supply
+from openami.headend.config import OutageSettings
+from openami.runtime.clock import MICROSECONDS
+from openami.store import live, outage_members, outages, supply
+from openami.store.outage_members import Member
+from openami.store.outages import Outage, Step
 
 log = logging.getLogger(__name__)
+
+LOOK_AGAIN_US = 1_000_000  # real: at what should have settled by itself, and has not
+TOLD = frozenset({Evidence.GASP, Evidence.TOLD})
 
 
 @dataclass(slots=True)
 class Sitting:
-    """What one sitting knows."""
+    """What one sitting knows, and has not written yet.
+
+    Attributes:
+        connection: In a transaction.
+        rules: What makes an outage.
+        now_us: By the calendar.
+        now_real_us: In real time.
+        supply: What is known of the meters that it takes up, held until the transaction ends.
+        steps: Lines of histories.
+        told: For the pages.
+    """
 
     connection: Connection
+    rules: OutageSettings
     now_us: int
     now_real_us: int
-    open: list[Outage]
-    members: dict[int, list[Member]]
+    supply: dict[int, Supply] = field(default_factory=dict)
+    steps: list[tuple[int, Step]] = field(default_factory=list)
     told: list[live.Entry] = field(default_factory=list)
+
+    def hold(self, meter_ids: Iterable[int]) -> None:
+        """Learn what is known of meters, and let nobody else change it meanwhile."""
+        new = set(meter_ids) - self.supply.keys()
+        self.supply |= supply.hold(self.connection, new)
 
     def tell(self, outage_id: int, what: str) -> None:
         """Tell the pages."""
@@ -31,35 +54,63 @@ class Sitting:
         self.told.append(entry)
 
     def note(self, outage_id: int, sentence: str) -> None:
-        """Write a line of an outage's history, and tell the pages."""
-        outages.note(self.connection, outage_id, self.now_real_us, sentence)
+        """Add a line to an outage's history, and tell the pages."""
+        self.steps.append((outage_id, Step(self.now_real_us, sentence)))
         self.tell(outage_id, sentence)
         log.info("outage %d: %s", outage_id, sentence)
 
-    def begin(self, outage: Outage) -> int:
-        """Write a new outage."""
-        number = outages.begin(self.connection, outage)
-        self.open.append(replace(outage, outage_id=number))
-        self.members[number] = []
-        self.tell(number, "found")
-        log.warning("outage %d of %s: %s", number, outage.place, outage.sentence)
-        return number
+    def begin(self, begun: Sequence[tuple[Outage, Sequence[Supply]]]) -> list[int]:
+        """Write new outages and who is in them; return their numbers."""
+        numbers = outages.begin_all(self.connection, [outage for outage, _ in begun])
+        for number, (outage, _) in zip(numbers, begun, strict=True):
+            self.tell(number, "found")
+            log.warning("outage %d of %s: %s", number, outage.place, outage.sentence)
+        self.put(
+            [
+                (number, loss)
+                for number, (_, losses) in zip(numbers, begun, strict=True)
+                for loss in losses
+            ]
+        )
+        return numbers
 
-    def put(self, members: Sequence[Member]) -> None:
-        """Write members."""
-        outages.put_members(self.connection, members)
-        by_outage: dict[int, dict[int, Member]] = {}
-        for member in members:
-            by_outage.setdefault(member.outage_id, {})[member.meter_id] = member
-        for outage_id, new in by_outage.items():
-            kept = [each for each in self.members.get(outage_id, []) if each.meter_id not in new]
-            self.members[outage_id] = [*kept, *new.values()]
+    def put(self, losses: Sequence[tuple[int, Supply]]) -> None:
+        """Write who is in outages, by the outage's number; whose members are back may be over."""
+        members = [member_of(number, loss) for number, loss in losses]
+        dues = {evidence: self.asked_next(evidence) for evidence in Evidence}
+        outage_members.put_members(self.connection, members, dues)
+        back = {number for number, loss in losses if not loss.is_lost}
+        self.look_at(dict.fromkeys(back, self.now_real_us))
 
-    def end(self, outage: Outage, ended_us: int, sentence: str) -> None:
-        """Close an outage."""
-        outages.end(self.connection, outage.outage_id, ended_us, self.now_real_us)
-        self.open = [each for each in self.open if each.outage_id != outage.outage_id]
-        self.note(outage.outage_id, sentence)
+    def asked_next(self, evidence: Evidence) -> int:
+        """Return when a dark meter is asked, real time: at once if it only is presumed to be."""
+        return self.now_real_us if evidence is Evidence.PRESUMED else self.asked_again(evidence)
+
+    def asked_again(self, evidence: Evidence) -> int:
+        """Return when a dark meter that was asked now is asked again, real time."""
+        rules = self.rules
+        pause_s = rules.gasped_again_s if evidence in TOLD else rules.silent_again_s
+        return self.now_real_us + round(pause_s * MICROSECONDS)
+
+    def look_at(self, dues: Mapping[int, int | None]) -> None:
+        """Write when ends of outages are judged next."""
+        outages.look_at(self.connection, dues)
+
+    def close(self) -> None:
+        """Write what was noted, and tell the pages."""
+        outages.note_all(self.connection, self.steps)
+        live.append_feed(self.connection, self.told)
+
+
+def member_of(outage_id: int, loss: Supply) -> Member:
+    """Return a meter in an outage as what is known of its supply says."""
+    return Member(
+        outage_id=outage_id,
+        meter_id=loss.meter_id,
+        lost_us=loss.lost_us,
+        returned_us=loss.returned_us,
+        evidence=loss.evidence,
+    )
 
 
 def named(numbers: Iterable[int]) -> str:

@@ -13,8 +13,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from openami.exchange.supply import NONE, Scope, Supply
-from openami.store import outages, registry, supply, topology
-from openami.store.outages import Member, Outage
+from openami.store import outage_members, outages, registry, supply, topology
+from openami.store.outage_members import Member
+from openami.store.outages import Outage
 
 EARLIER_US: Final = 300 * 1_000_000
 """Calendar: how much earlier than its outage a member may have lost its supply."""
@@ -30,7 +31,7 @@ def keep(connection: Connection, over: Sequence[Supply]) -> None:
     current = {number: state.outage_id for number, state in supply.of(connection, ids).items()}
     for loss in over:
         if loss.outage_id:
-            outages.keep_return(connection, loss.outage_id, loss)
+            outage_members.keep_return(connection, loss.outage_id, loss)
         elif loss.outage_id is None and loss.meter_id in regions:
             place = places.get(loss.meter_id)
             transformer = None if place is None else place.transformer
@@ -52,7 +53,7 @@ def set_apart(connection: Connection, member: Member, found_real_us: int, region
         parent_id=member.outage_id or None,
     )
     number = outages.begin(connection, own)
-    outages.add_member(connection, replace(member, outage_id=number))
+    outage_members.add_member(connection, replace(member, outage_id=number))
 
 
 def _keep(
@@ -63,13 +64,13 @@ def _keep(
     current: int | None,
 ) -> None:
     assert loss.returned_us is not None  # noqa: S101  it is over
-    if outages.is_kept(connection, loss, current or NONE):
+    if outage_members.is_kept(connection, loss, current or NONE):
         return
     theirs: list[int] = []
     if transformer is not None:
         scope, until_us = Scope.TRANSFORMER, loss.lost_us + EARLIER_US
         found = outages.of_place(connection, scope, transformer, loss.lost_us, until_us)
-        members = outages.members(connection, [each.outage_id for each in found])
+        members = outage_members.members(connection, [each.outage_id for each in found])
         theirs = [
             number
             for number, row in members.items()
@@ -83,6 +84,7 @@ def _keep(
         evidence=loss.evidence,
     )
     if theirs:
-        outages.add_member(connection, member)
+        outage_members.add_member(connection, member)
+        outages.look_at(connection, {theirs[-1]: loss.returned_real_us})
     else:
         set_apart(connection, member, loss.found_real_us, region)

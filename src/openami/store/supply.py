@@ -6,9 +6,19 @@ after it has confirmed one has lost nothing.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, and_, func, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from openami.exchange.supply import (
     NONE,
@@ -19,7 +29,7 @@ from openami.exchange.supply import (
     Told,
     passed,
 )
-from openami.store.database import Database, insert_or, reading, transaction, upsert
+from openami.store.database import Database, Values, insert_or, reading, transaction, upsert
 from openami.store.supply_tables import pings as pings_table
 from openami.store.supply_tables import supply as supply_table
 from openami.store.supply_tables import uplinks as uplinks_table
@@ -48,6 +58,10 @@ class UplinkState:
     since_real_us: int
 
 
+COLUMNS: Final = tuple(supply_table.c[each.name] for each in fields(Supply))
+PING_COLUMNS: Final = tuple(pings_table.c[each.name] for each in fields(Ping))
+
+
 def tell(connection: Connection, notices: Sequence[Told]) -> list[Supply]:
     """Write what notices say, in the order in which they came.
 
@@ -60,68 +74,122 @@ def tell(connection: Connection, notices: Sequence[Told]) -> list[Supply]:
     ids = sorted({notice.meter_id for notice in notices})
     query = select(supply_table).where(supply_table.c.meter_id.in_(ids))
     rows = connection.execute(query.order_by(supply_table.c.meter_id).with_for_update())
-    known = {row["meter_id"]: _supply(row) for row in rows.mappings()}
+    rows_before = {row["meter_id"]: row for row in rows.mappings()}
+    known = {meter_id: _supply(row) for meter_id, row in rows_before.items()}
+    heard_real_us: dict[int, int] = {}
     for notice in notices:
         before = known.get(notice.meter_id)
-        known[notice.meter_id] = notice.first() if before is None else before.after(notice)
+        after = notice.first() if before is None else before.after(notice)
         if before is not None and (gone := passed(before, notice)) is not None:
             over.append(gone)
-    put(connection, [known[meter_id] for meter_id in ids])
+        if after != before:
+            known[notice.meter_id] = after
+            heard_real_us[notice.meter_id] = notice.real_us
+    changed = [
+        _changed(known[meter_id], rows_before.get(meter_id), heard_real_us[meter_id])
+        for meter_id in sorted(heard_real_us)
+    ]
+    upsert(connection, supply_table, changed)
     return over
 
 
+def _changed(state: Supply, before: RowMapping | None, now_real_us: int) -> Values:
+    """Return the row of a meter that told something; whoever judges takes it up."""
+    if state.outage_id is None:
+        return _row(state, due_real_us=now_real_us)
+    if state.outage_id == NONE or before is None:
+        return _row(state)
+    due_real_us = before["due_real_us"] if state.is_lost else None
+    return _row(state, due_real_us=due_real_us, news_real_us=now_real_us)
+
+
+def _row(state: Supply, due_real_us: int | None = None, news_real_us: int | None = None) -> Values:
+    return asdict(state) | {"due_real_us": due_real_us, "news_real_us": news_real_us}
+
+
 def put(database: Database, states: Sequence[Supply]) -> None:
-    """Replace what is known of meters."""
+    """Replace what is known of meters; what no outage was found for yet is judged at once."""
+    rows = [
+        _row(state, due_real_us=state.found_real_us if state.outage_id is None else None)
+        for state in states
+    ]
     with transaction(database) as connection:
-        upsert(connection, supply_table, [asdict(state) for state in states])
+        upsert(connection, supply_table, rows)
 
 
-def end(connection: Connection, states: Sequence[Supply]) -> None:
+def end(connection: Connection, states: Sequence[Supply], now_real_us: int) -> None:
     """Write that losses are over, where the meters have not told so themselves meanwhile."""
     table = supply_table.c
-    for state in states:
+    rows = [
+        {
+            "its_meter": state.meter_id,
+            "its_return": state.returned_us,
+            "its_real_return": state.returned_real_us,
+            "its_outage": state.outage_id,
+            "its_news": now_real_us if state.outage_id else None,
+        }
+        for state in states
+    ]
+    if rows:
         connection.execute(
             update(supply_table)
-            .where(table.meter_id == state.meter_id, table.returned_us.is_(None))
+            .where(table.meter_id == bindparam("its_meter"), table.returned_us.is_(None))
             .values(
-                returned_us=state.returned_us,
-                returned_real_us=state.returned_real_us,
-                outage_id=state.outage_id,
-            )
+                returned_us=bindparam("its_return"),
+                returned_real_us=bindparam("its_real_return"),
+                outage_id=bindparam("its_outage"),
+                due_real_us=None,
+                news_real_us=bindparam("its_news"),
+            ),
+            rows,
         )
 
 
-def confirm_silent(connection: Connection, meter_ids: Collection[int]) -> None:
+def confirm_silent(connection: Connection, meter_ids: Collection[int], now_real_us: int) -> None:
     """Write that meters that were presumed to be dark did not answer."""
     table = supply_table.c
     for some in pieces(meter_ids):
         wanted = table.meter_id.in_(some) & (table.evidence == Evidence.PRESUMED.value)
-        connection.execute(
-            update(supply_table).where(wanted).values(evidence=Evidence.SILENT.value)
-        )
+        values = {"evidence": Evidence.SILENT.value, "news_real_us": now_real_us}
+        connection.execute(update(supply_table).where(wanted).values(**values))
 
 
 def put_aside(connection: Connection, meter_ids: Collection[int]) -> None:
     """Judge that losses are of no outage."""
     for some in pieces(meter_ids):
         wanted = supply_table.c.meter_id.in_(some)
-        connection.execute(update(supply_table).where(wanted).values(outage_id=NONE))
+        values = {"outage_id": NONE, "due_real_us": None}
+        connection.execute(update(supply_table).where(wanted).values(**values))
 
 
 def of(database: Database, meter_ids: Collection[int]) -> dict[int, Supply]:
     """Return what is known of meters; those that never lost their supply are left out."""
-    found: dict[int, Supply] = {}
     with reading(database) as connection:
-        for some in pieces(meter_ids):
-            query = select(supply_table).where(supply_table.c.meter_id.in_(some))
-            rows = connection.execute(query).mappings()
-            found |= {row["meter_id"]: _supply(row) for row in rows}
+        return _of(connection, select(*COLUMNS), meter_ids)
+
+
+def hold(connection: Connection, meter_ids: Collection[int]) -> dict[int, Supply]:
+    """Return the same, which nobody else changes until the transaction ends.
+
+    Its rows are locked in their order, as `tell` locks them: the two never wait for each other.
+    """
+    query = select(*COLUMNS).order_by(supply_table.c.meter_id).with_for_update()
+    return _of(connection, query, sorted(meter_ids))
+
+
+def _of(
+    connection: Connection, query: "Select[Any]", meter_ids: Collection[int]
+) -> dict[int, Supply]:
+    found: dict[int, Supply] = {}
+    for some in pieces(meter_ids):
+        rows = connection.execute(query.where(supply_table.c.meter_id.in_(some))).mappings()
+        found |= {row["meter_id"]: _supply(row) for row in rows}
     return found
 
 
 def unjudged(database: Database) -> list[Supply]:
     """Return losses that no outage has been found for yet, by meter."""
-    query = select(supply_table).where(supply_table.c.outage_id.is_(None))
+    query = select(*COLUMNS).where(supply_table.c.outage_id.is_(None))
     with reading(database) as connection:
         rows = connection.execute(query.order_by(supply_table.c.meter_id)).mappings()
         return [_supply(row) for row in rows]
@@ -129,7 +197,7 @@ def unjudged(database: Database) -> list[Supply]:
 
 def lost(database: Database) -> list[Supply]:
     """Return the meters that are believed to be without supply, by meter."""
-    query = select(supply_table).where(supply_table.c.returned_us.is_(None))
+    query = select(*COLUMNS).where(supply_table.c.returned_us.is_(None))
     with reading(database) as connection:
         rows = connection.execute(query.order_by(supply_table.c.meter_id)).mappings()
         return [_supply(row) for row in rows]
@@ -144,7 +212,15 @@ def count_lost(database: Database) -> int:
 
 
 def _supply(row: RowMapping) -> Supply:
-    return Supply(**{**row, "evidence": Evidence(row["evidence"])})
+    return Supply(
+        meter_id=row["meter_id"],
+        lost_us=row["lost_us"],
+        evidence=Evidence(row["evidence"]),
+        found_real_us=row["found_real_us"],
+        returned_us=row["returned_us"],
+        returned_real_us=row["returned_real_us"],
+        outage_id=row["outage_id"],
+    )
 
 
 # Is power there? ----------------------------------------------------------------------------------
@@ -154,6 +230,7 @@ def ask(connection: Connection, meter_ids: Iterable[int], now_real_us: int) -> N
     """Ask meters anew."""
     rows = [
         asdict(Ping(meter_id=number, asked_real_us=now_real_us, state=PingState.ASKED))
+        | {"news_real_us": None}
         for number in sorted(meter_ids)
     ]
     upsert(connection, pings_table, rows)
@@ -164,11 +241,26 @@ def pings(database: Database, meter_ids: Collection[int]) -> dict[int, Ping]:
     found: dict[int, Ping] = {}
     with reading(database) as connection:
         for some in pieces(meter_ids):
-            query = select(pings_table).where(pings_table.c.meter_id.in_(some))
+            query = select(*PING_COLUMNS).where(pings_table.c.meter_id.in_(some))
             for row in connection.execute(query).mappings():
                 ping = Ping(**{**row, "state": PingState(row["state"])})
                 found[ping.meter_id] = ping
     return found
+
+
+def answered(connection: Connection, limit: int) -> list[Ping]:
+    """Return questions that were answered or given up, and that nobody has heard yet."""
+    query = select(*PING_COLUMNS).where(pings_table.c.news_real_us.is_not(None))
+    order = (pings_table.c.news_real_us, pings_table.c.meter_id)
+    rows = connection.execute(query.order_by(*order).limit(limit)).mappings()
+    return [Ping(**{**row, "state": PingState(row["state"])}) for row in rows]
+
+
+def hear(connection: Connection, meter_ids: Collection[int]) -> None:
+    """Write that answers have been heard."""
+    for some in pieces(meter_ids):
+        wanted = pings_table.c.meter_id.in_(some)
+        connection.execute(update(pings_table).where(wanted).values(news_real_us=None))
 
 
 def asked(database: Database) -> list[int]:
@@ -199,7 +291,9 @@ def answer(database: Database, meter_id: int, state: PingState, now_real_us: int
     )
     with transaction(database) as connection:
         connection.execute(
-            update(pings_table).where(wanted).values(state=state.value, done_real_us=now_real_us)
+            update(pings_table)
+            .where(wanted)
+            .values(state=state.value, done_real_us=now_real_us, news_real_us=now_real_us)
         )
 
 
@@ -211,7 +305,7 @@ def give_up(connection: Connection, before_real_us: int, now_real_us: int) -> No
     connection.execute(
         update(pings_table)
         .where(stale)
-        .values(state=PingState.NO_ROUTE.value, done_real_us=now_real_us)
+        .values(state=PingState.NO_ROUTE.value, done_real_us=now_real_us, news_real_us=now_real_us)
     )
 
 

@@ -4,6 +4,8 @@
 They belong to the metadata of `tables`; `schema` sees to it that they are known wherever that is.
 """
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -46,6 +48,11 @@ supply = Table(  # the last loss of supply of each meter that ever had one
     Column("found_real_us", BigInteger, nullable=False),
     Column("returned_real_us", BigInteger),
     Column("outage_id", BigInteger),  # None: not yet judged; 0: judged to be none
+    # When the worker that judges takes it up next: to judge the loss, then to ask whether power is
+    # back.  None: not before the meter tells something.
+    Column("due_real_us", BigInteger),
+    # When it changed, until its outage has been brought to it; None: it has been.
+    Column("news_real_us", BigInteger),
 )
 Index(
     "supply_lost",
@@ -55,9 +62,25 @@ Index(
 )
 Index(
     "supply_unjudged",
+    supply.c.due_real_us,
     supply.c.meter_id,
     sqlite_where=supply.c.outage_id.is_(None),
     postgresql_where=supply.c.outage_id.is_(None),
+)
+_TO_ASK: Final = supply.c.outage_id.is_not(None) & supply.c.due_real_us.is_not(None)
+Index(
+    "supply_to_ask",
+    supply.c.due_real_us,
+    supply.c.meter_id,
+    sqlite_where=_TO_ASK,
+    postgresql_where=_TO_ASK,
+)
+Index(
+    "supply_news",
+    supply.c.news_real_us,
+    supply.c.meter_id,
+    sqlite_where=supply.c.news_real_us.is_not(None),
+    postgresql_where=supply.c.news_real_us.is_not(None),
 )
 
 pings = Table(  # is power there?  The last question to a meter
@@ -68,6 +91,14 @@ pings = Table(  # is power there?  The last question to a meter
     Column("state", String(12), nullable=False, index=True),  # exchange.supply.PingState
     Column("worker", String(40), nullable=False, server_default=""),
     Column("done_real_us", BigInteger),
+    Column("news_real_us", BigInteger),  # when it was answered, until that has been heard
+)
+Index(
+    "pings_news",
+    pings.c.news_real_us,
+    pings.c.meter_id,
+    sqlite_where=pings.c.news_real_us.is_not(None),
+    postgresql_where=pings.c.news_real_us.is_not(None),
 )
 
 outages = Table(
@@ -87,6 +118,14 @@ outages = Table(
     Column("acknowledged_by", Text),
     Column("acknowledged_real_us", BigInteger),
     Column("note", Text),
+    Column("due_real_us", BigInteger),  # when its end is judged next; None: not before a return
+    Index("outages_place", "place", "began_us"),
+)
+Index(
+    "outages_due",
+    outages.c.due_real_us,
+    sqlite_where=outages.c.due_real_us.is_not(None),
+    postgresql_where=outages.c.due_real_us.is_not(None),
 )
 Index(  # one open outage a place, whoever finds it
     "outages_open",

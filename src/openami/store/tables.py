@@ -45,7 +45,7 @@ meters = Table(
     Column("title", LargeBinary(8), nullable=False, unique=True),
     Column("ldn", String(16), nullable=False),
     Column("region", Text, nullable=False, index=True),
-    Column("concentrator", LargeBinary(8), nullable=False),
+    Column("concentrator", LargeBinary(8), nullable=False, index=True),
     Column("installed_us", BigInteger, nullable=False),
     Column("capture_period_s", Integer, nullable=False),
     Column("address", Text),  # tls:// or tcp:// of a listening meter; None: by its concentrator

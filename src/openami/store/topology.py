@@ -143,6 +143,18 @@ def feeder_of(database: Database, transformers: Collection[str]) -> dict[str, st
     return found
 
 
+def of_feeders(database: Database, feeders: Collection[str]) -> dict[str, frozenset[str]]:
+    """Return the transformers of feeders."""
+    table = topology_table.c
+    found: dict[str, set[str]] = {name: set() for name in feeders}
+    with reading(database) as connection:
+        for some in pieces(feeders):
+            query = select(table.feeder, table.transformer).where(table.feeder.in_(some))
+            for feeder, transformer in connection.execute(query.distinct()):
+                found[feeder].add(transformer)
+    return {feeder: frozenset(transformers) for feeder, transformers in found.items()}
+
+
 def count_transformers(database: Database, feeders: Collection[str]) -> dict[str, int]:
     """Return how many transformers each feeder has."""
     table = topology_table.c

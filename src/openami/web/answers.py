@@ -319,6 +319,8 @@ class Outage(Answer):
 
 class OutageTold(Outage):
     parts: list[int]
+    dark: int
+    back: int
     meters: list[Member]
     history: list[OutageNote]
 

@@ -9,8 +9,9 @@ from typing import Final
 
 from openami.exchange.reliability import Indices, Span, indices
 from openami.exchange.supply import Evidence, Scope
-from openami.store import outages, supply, topology
-from openami.store.outages import Member, Outage, Step, Tally
+from openami.store import outage_members, outages, supply, topology
+from openami.store.outage_members import Member, Tally
+from openami.store.outages import Outage, Step
 from openami.web.context import Context
 from openami.web.times import DAY_US, month_of
 
@@ -18,6 +19,7 @@ SHOWN_ENDED: Final = 20
 MOST_FEEDERS: Final = 12
 MOST_OPEN: Final = 50  # outages of the list, those with most meters in the dark first
 MOST_PARTS: Final = 12  # transformers below a feeder, in the list and in the tree
+MOST_STEPS: Final = 200  # of the history of one outage: the latest
 MOST_DOTS: Final = 600  # meters of the tree; transformers beyond are told in words
 STEPS: Final = 96  # of the line of a day
 WIDTH: Final = 720
@@ -27,25 +29,26 @@ SURE: Final = frozenset({Evidence.GASP, Evidence.TOLD, Evidence.SILENT})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """An outage with its meters and parts."""
+    """An outage with its parts, and some of the meters in it and in them.
+
+    Attributes:
+        parts: The outages that are part of it.
+        tally: How many meters are in all of them.
+        members: By meter: those that were asked for.
+        history: The latest steps.
+        earlier_steps: How many there are before those.
+    """
 
     outage: Outage
+    parts: list[Outage]
+    tally: Tally
     members: list[Member]
-    parts: list["Shown"]
     history: list[Step]
-
-    @property
-    def all_members(self) -> list[Member]:
-        """Its own meters, and those of its parts."""
-        return [*self.members, *(each for part in self.parts for each in part.all_members)]
-
-    @property
-    def dark(self) -> int:
-        return sum(member.returned_us is None for member in self.all_members)
+    earlier_steps: int
 
     @property
     def back(self) -> int:
-        return len(self.all_members) - self.dark
+        return self.tally.meters - self.tally.dark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +203,7 @@ def state(context: Context, now_us: int, month: date | None = None) -> State:
 def _rows(context: Context, known: Sequence[Outage]) -> list[Row]:
     """Return those that are part of none of the others, with their parts."""
     ids = {each.outage_id for each in known}
-    tallies = outages.tallies(context.engine, ids)
+    tallies = outage_members.tallies(context.engine, ids)
     below: dict[int, list[Outage]] = {}
     for each in known:
         if each.parent_id in ids and each.parent_id is not None:
@@ -214,23 +217,36 @@ def _rows(context: Context, known: Sequence[Outage]) -> list[Row]:
     return [row(each) for each in known if each.parent_id not in ids]
 
 
-def one(context: Context, outage_id: int) -> Shown:
-    """Return one outage; raises `UnknownOutageError`."""
-    return _shown(context, outages.outage(context.engine, outage_id))
+def one(
+    context: Context, outage_id: int, *, limit: int, after: int = -1, skipped: int = 0
+) -> Shown:
+    """Return one outage and some of its meters, by number.
 
+    Args:
+        context: Of the pages.
+        outage_id: Which.
+        limit: How many meters.
+        after: Only meters with a higher number are returned.
+        skipped: How many of those are left out at the beginning.
 
-def _shown(context: Context, outage: Outage) -> Shown:
-    number = outage.outage_id
-    parts = outages.parts(context.engine, number) if outage.scope is Scope.FEEDER else []
-    members = outages.members(context.engine, [number, *(part.outage_id for part in parts)])
+    Raises:
+        UnknownOutageError: There is none of that number.
+    """
+    engine = context.engine
+    outage = outages.outage(engine, outage_id)
+    parts = outages.parts(engine, outage_id) if outage.scope is Scope.FEEDER else []
+    ids = [outage_id, *(part.outage_id for part in parts)]
+    tallies = outage_members.tallies(engine, ids).values()
+    history, earlier = outages.latest_history(engine, outage_id, limit=MOST_STEPS)
     return Shown(
         outage=outage,
-        members=members[number],
-        parts=[
-            Shown(outage=part, members=members[part.outage_id], parts=[], history=[])
-            for part in parts
-        ],
-        history=outages.history(context.engine, number),
+        parts=parts,
+        tally=Tally(sum(each.meters for each in tallies), sum(each.dark for each in tallies)),
+        members=outage_members.page_of_members(
+            engine, ids, limit=limit, after=after, skipped=skipped
+        ),
+        history=history,
+        earlier_steps=earlier,
     )
 
 
@@ -272,7 +288,7 @@ def _dotted(branch: Branch) -> Branch:
 def _line(context: Context, now_us: int) -> Line:
     from_us, step_us = now_us - DAY_US, DAY_US // STEPS
     changes = [0] * (STEPS + 1)
-    for span in outages.without_supply(context.engine, from_us, now_us):
+    for span in outage_members.without_supply(context.engine, from_us, now_us):
         # In every step that it touches: from that in which it begins to that in which it ends.
         ends_us = now_us if span.returned_us is None else min(span.returned_us, now_us)
         first = max(0, span.lost_us - from_us) // step_us
@@ -293,7 +309,7 @@ def months(context: Context, now_us: int, month: date | None = None) -> list[Fee
     """Return each feeder's indices of the local month of a day, by default that of `now_us`."""
     first, last = month_of(month or context.calendar.date_of(now_us))
     from_us, to_us = context.calendar.days(first, last)
-    spans = outages.interruptions(context.engine, from_us, min(to_us, now_us + 1))
+    spans = outage_members.interruptions(context.engine, from_us, min(to_us, now_us + 1))
     places = topology.read(context.engine)
     customers: dict[str, int] = {}
     for place in places.values():

@@ -19,7 +19,7 @@ from openami.store import (
     data_quality,
     eventbook,
     inbox,
-    outages,
+    outage_members,
     overview,
     registry,
     releases,
@@ -141,7 +141,7 @@ def meter(
         alarm_picture=alarms.last_picture(at.engine, number),
         supply=supplied,
         not_read=_not_read(attachment, supplied),
-        interruptions=outages.of_meter(at.engine, number),
+        interruptions=outage_members.of_meter(at.engine, number),
         gaps=data_quality.gaps(
             at.engine, meter_id=number, states=("open", "estimated", "filled"), limit=50
         ),

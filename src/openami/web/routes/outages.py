@@ -18,6 +18,7 @@ from openami.web import answers, outageview
 from openami.web.context import At, Context
 from openami.web.guards import (
     LAST_US,
+    MOST_METER_ID,
     AskedWronglyError,
     NotFoundError,
     OurForm,
@@ -35,6 +36,7 @@ api = APIRouter(prefix="/api", tags=["outages"])
 Json = dict[str, object]
 PAGE: Final = 200
 MOST_ID: Final = 2**53
+MOST_PAGES: Final = 1_000_000
 OutageId = Annotated[int, Path(ge=1, le=MOST_ID)]
 SeverityName = Literal["", "harm", "look", "info"]
 Acknowledged = Literal["", "yes", "no"]
@@ -81,10 +83,16 @@ def outages_state(
 
 @pages.get("/outages/{outage_id}")
 def outage_page(
-    request: Request, at: At, outage_id: OutageId, _visitor: UtilityVisitor
+    request: Request,
+    at: At,
+    outage_id: OutageId,
+    _visitor: UtilityVisitor,
+    page: Annotated[int, Query(ge=1, le=MOST_PAGES)] = 1,
 ) -> Response:
-    """Show one outage: its meters, and how it was found."""
-    return render(request, "console/outage.html", shown_outage=_known(at, outage_id), most=PAGE)
+    """Show one outage: its meters, a page of them at a time, and how it was found."""
+    found = _known(at, outage_id, limit=PAGE, skipped=(page - 1) * PAGE)
+    pages = max(1, -(-found.tally.meters // PAGE))
+    return render(request, "console/outage.html", shown_outage=found, page=page, pages=pages)
 
 
 @pages.post("/outages/{outage_id}/acknowledge", dependencies=[OurForm])
@@ -150,7 +158,7 @@ def list_outages(
 ) -> list[Json]:
     """Return outages: those that are open, or the latest that ended since a calendar time."""
     if state == "open":
-        return [_outage(each) for each in outages.open_outages(at.engine)[:limit]]
+        return [_outage(each) for each in outages.open_outages(at.engine, limit=limit)]
     found = outages.ended(at.engine, since_us=since_us, limit=limit)
     return [_outage(each) for each in found]
 
@@ -173,12 +181,20 @@ def reliability(at: At, _visitor: UtilityVisitor, month: Month = "") -> list[Jso
 
 
 @api.get("/outages/{outage_id}", response_model=answers.OutageTold)
-def one_outage(at: At, outage_id: OutageId, _visitor: UtilityVisitor) -> Json:
-    """Return an outage with its meters, its parts and how it was found."""
-    shown = _known(at, outage_id)
+def one_outage(
+    at: At,
+    outage_id: OutageId,
+    _visitor: UtilityVisitor,
+    limit: Limit = 1000,
+    after: Annotated[int, Query(ge=-1, le=MOST_METER_ID)] = -1,
+) -> Json:
+    """Return an outage with its parts, how it was found, and meters: so many after a number."""
+    shown = _known(at, outage_id, limit=limit, after=after)
     return {
         **_outage(shown.outage),
-        "parts": [part.outage.outage_id for part in shown.parts],
+        "parts": [part.outage_id for part in shown.parts],
+        "dark": shown.tally.dark,
+        "back": shown.back,
         "meters": [
             {
                 "meter_id": member.meter_id,
@@ -186,7 +202,7 @@ def one_outage(at: At, outage_id: OutageId, _visitor: UtilityVisitor) -> Json:
                 "returned_us": member.returned_us,
                 "evidence": member.evidence.value,
             }
-            for member in shown.all_members
+            for member in shown.members
         ],
         "history": [{"at_real_us": step.at_real_us, "note": step.note} for step in shown.history],
     }
@@ -262,9 +278,11 @@ def _first(month: str) -> date | None:
     return date.fromisoformat(f"{month}-01") if month else None
 
 
-def _known(at: Context, outage_id: int) -> outageview.Shown:
+def _known(
+    at: Context, outage_id: int, *, limit: int, after: int = -1, skipped: int = 0
+) -> outageview.Shown:
     try:
-        return outageview.one(at, outage_id)
+        return outageview.one(at, outage_id, limit=limit, after=after, skipped=skipped)
     except UnknownOutageError as error:
         raise NotFoundError(f"There is no outage {outage_id}.") from error
 
