@@ -9,6 +9,7 @@ import pytest
 
 from postgres import running_server
 
+RATES = {"commands asked for", "commands carried through"}  # of one database
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -36,7 +37,7 @@ def test_ten_times_the_meters_cost_ten_times_as_much(sizing: ModuleType) -> None
     }
     assert rows["readings a day"] == (96e6, 960e6)
     for what, (value, ten) in rows.items():
-        if what not in {"commands carried through", "head-end workers, at least"}:
+        if what not in {*RATES, "head-end workers, at least"}:
             assert ten == pytest.approx(10 * value), what
 
 
@@ -44,8 +45,14 @@ def test_every_measured_figure_of_the_database_is_measured(
     sizing: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sizing, "METERS", 200)
+    monkeypatch.setattr(sizing, "COMMANDS", 100)
     said = sizing.tomllib.loads((ROOT / "docs" / "sizing.toml").read_text(encoding="utf-8"))
     with running_server() as server:
         found = sizing.measure(server.new_database())
     assert found.keys() <= said["measured"].keys()
     assert all(value > 0 for value in found.values())
+    text = (ROOT / "docs" / "sizing.toml").read_text(encoding="utf-8")
+    again = sizing.tomllib.loads(sizing.entered(text, found | {"load": 0.25}))["measured"]
+    assert again == said["measured"] | {
+        name: pytest.approx(value, rel=1e-3) for name, value in found.items()
+    } | {"load": 0.25}

@@ -2,35 +2,55 @@
 """What so many meters cost, from what one was measured to cost.
 
     python tools/sizing.py                  write docs/sizing.md from docs/sizing.toml
-    python tools/sizing.py measure URL      measure the database's part on an empty PostgreSQL
+    python tools/sizing.py measure [URL] [--write]
+                                            measure the database's part on an empty PostgreSQL,
+                                            without URL on one that is made for it, and write both
 
 `page` is what a test compares with the committed file.
 """
 
+import asyncio
+import os
+import re
 import sys
 import time
 import tomllib
 import tracemalloc
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
-from openami.exchange.commands import CommandKind, CommandState
+from openami.access.policy import Role
+from openami.exchange.commands import OPEN, CommandKind, CommandState
+from openami.headend import requests
+from openami.headend.books import Books
+from openami.headend.commands import Commands
+from openami.headend.conduct import Outcome
+from openami.headend.config import CommandSettings, SessionSettings
 from openami.headend.directory import Directory
-from openami.store import commands, counters, inbox, leases, live, registry
+from openami.headend.holdings import Holdings
+from openami.headend.sessions import Sessions
+from openami.runtime.errors import UserError
+from openami.store import commands, counters, inbox, live, registry
 from openami.store.accepted import PAGE_COUNTERS, Origin
 from openami.store.database import open_database, reading
 from openami.store.inbox import Message
-from openami.store.leases import Kind, Worker
+from openami.store.leases import Lease, Worker
 from openami.store.registry import Meter, MeterKey
+
+if TYPE_CHECKING:
+    from openami.headend.associations import MeterSession
+    from openami.headend.conductor import Conductor
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 MADE_BY: Final = "<!-- made by tools/sizing.py from docs/sizing.toml -->"
 FLEETS: Final = (1_000_000, 10_000_000)
 METERS: Final = 20_000  # that are entered to be measured
+COMMANDS: Final = 2_000  # of so many of them
 GROUP: Final = 500
 DAY_S: Final = 86_400
 GB: Final = 1e9
@@ -89,12 +109,13 @@ def plan(figures: Figures, meters: int) -> list[tuple[str, str, float, str]]:
         ),
         ("drain into the lake, a day", "h", drain_s / 3600, "rows ÷ lake_rows_1_s, on 2 cores"),
         ("lake, a year", "GB", 365 * rows_day * f["reading_octets"] / GB, "rows × reading_octets"),
-        ("commands carried through", "1/s", f["commands_1_s"], "PostgreSQL's part; one client"),
+        ("commands asked for", "1/s", f["asked_1_s"], "PostgreSQL's part; one after the other"),
+        ("commands carried through", "1/s", f["commands_1_s"], "PostgreSQL's part; one head-end"),
         (
             "a command to every meter",
             "h",
-            meters / f["commands_1_s"] / 3600,
-            "meters ÷ commands_1_s, one after the other",
+            meters / min(f["asked_1_s"], f["commands_1_s"]) / 3600,
+            "meters ÷ the lower of the two: they are carried out while others are asked for",
         ),
     ]
 
@@ -137,19 +158,7 @@ def measure(url: str) -> dict[str, float]:
     """Return the database's part of the costs; the database must be empty."""
     engine = open_database(url, create=True)
     before = _octets(engine)
-    meters = [
-        Meter(
-            meter_id=n,
-            title=n.to_bytes(8),
-            ldn=f"OAM{n:013d}",
-            region="north",
-            concentrator=(n // 1000).to_bytes(8),
-            installed_us=0,
-            capture_period_s=1800,
-            source="home",
-        )
-        for n in range(1, METERS + 1)
-    ]
+    meters = [_meter(n) for n in range(1, METERS + 1)]
     registry.import_meters(engine, meters)
     names = ("guek", "gak", "kek", "lls")
     registry.put_keys(
@@ -179,9 +188,22 @@ def measure(url: str) -> dict[str, float]:
     found["directory_octets"] = tracemalloc.get_traced_memory()[0] / len(directory)
     tracemalloc.stop()
     found |= _messages(engine, numbers)
-    found |= _commands(engine, numbers[:1000], worker)
+    found |= _commands(engine, numbers[:COMMANDS], worker)
     engine.dispose()
     return found
+
+
+def _meter(number: int) -> Meter:
+    return Meter(
+        meter_id=number,
+        title=number.to_bytes(8),
+        ldn=f"OAM{number:013d}",
+        region="north",
+        concentrator=(number // 1000).to_bytes(8),
+        installed_us=0,
+        capture_period_s=1800,
+        source="home",
+    )
 
 
 def _messages(engine: Engine, numbers: list[int]) -> dict[str, float]:
@@ -215,28 +237,95 @@ def _messages(engine: Engine, numbers: list[int]) -> dict[str, float]:
 
 
 def _commands(engine: Engine, numbers: list[int], worker: Worker) -> dict[str, float]:
-    """Carry commands through all their states, one after the other."""
+    """Ask a command of each meter, then let a head-end carry them out."""
+    wanted = requests.Request(kind=CommandKind.CONNECT, reason="measured", valid_s=86_400.0)
     since_s = time.perf_counter()
-    for n in numbers:
-        commands.ask(engine, meter_id=n, kind=CommandKind.READ, asked_by="measure", reason="")
-    done = 0
-    states = list(pairwise(_PATH))
-    while some := commands.claim_requested(engine, worker, seconds=60, limit=100):
-        for command, lease in some:
-            leases.take(engine, Kind.METER, [str(command.meter_id)], worker, 60)
-            counters.reserve(engine, command.meter_id, 1, 16)
-            for before, after in states:
-                commands.advance(engine, command.command_id, {before}, after, "", lease=lease)
-            done += 1
-    return {"commands_1_s": done / (time.perf_counter() - since_s)}
+    requests.ask_many(engine, numbers, wanted, login="measure", role=Role.UTILITY)
+    commits: list[object] = []
+    note = commits.append
+    event.listen(engine, "commit", note)
+    asked_s = time.perf_counter()
+    asyncio.run(_carried(engine, worker))
+    carried_s = time.perf_counter()
+    event.remove(engine, "commit", note)
+    done = commands.count(engine, [CommandState.CONFIRMED])
+    if done != len(numbers):
+        raise UserError(f"{done} of {len(numbers)} commands were confirmed: see the log")
+    return {
+        "asked_1_s": done / (asked_s - since_s),
+        "commands_1_s": done / (carried_s - asked_s),
+        "commits_a_command": len(commits) / done,
+    }
 
 
-_PATH: Final = (
-    CommandState.REQUESTED,
-    CommandState.RESERVED,
-    CommandState.SENT,
-    CommandState.CONFIRMED,
-)
+async def _carried(engine: Engine, worker: Worker) -> None:
+    """Carry out what is asked, as a head-end does, with meters that answer at once."""
+    books = Books(engine)
+    holdings = Holdings(books, worker, 60.0)
+
+    async def opened(meter_id: int) -> Answering:
+        lease = await holdings.take_meter(meter_id)
+        return Answering(_meter(meter_id), books, holdings, lease)
+
+    settings = SessionSettings()
+    sessions = Sessions(opened, parallel=settings.parallel, idle_s=0.0)
+    work = Commands(
+        CommandSettings(),
+        books,
+        holdings,
+        cast("Sessions[MeterSession]", sessions),
+        cast("Conductor", Believing(books)),
+        lambda _meter_id: True,
+        lambda: 0,
+    ).work
+    running = asyncio.create_task(work.run())
+    while commands.count(engine, OPEN) or work.under_way:  # noqa: ASYNC110  the store tells nobody
+        await asyncio.sleep(0.1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await sessions.stop()
+    await holdings.stop()
+    await books.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """An association with a meter that costs the database what one does."""
+
+    meter: Meter
+    books: Books
+    holdings: Holdings
+    lease: Lease
+    hops: str = "measure"
+    usable: bool = True
+
+    async def reserve(self, count: int) -> range:
+        return await self.books.reserve(self.meter.meter_id, 1, count, self.lease)
+
+    async def close(self) -> None:
+        await self.holdings.give_back(self.lease)
+
+
+@dataclass(frozen=True, slots=True)
+class Believing:
+    """Finds at each meter what was asked for, and writes down that it did."""
+
+    books: Books
+    changes: bool = False  # no event log is read afterwards
+
+    async def of(self, *_: object) -> "Believing":
+        return self
+
+    async def before(self, _session: Answering) -> dict[str, object]:
+        return {}
+
+    async def send(self, _session: Answering) -> None:
+        return
+
+    async def prove(self, session: Answering, _before: object) -> Outcome:
+        number = session.meter.meter_id
+        await self.books.write(number, lambda c: registry.set_breaker(c, number, 1, 1))
+        return Outcome(CommandState.CONFIRMED, "read back", {"control_state": 1})
 
 
 def _octets(engine: Engine, table: str | None = None) -> int:
@@ -248,13 +337,46 @@ def _octets(engine: Engine, table: str | None = None) -> int:
         return int(connection.execute(query, {"name": table}).scalar_one())
 
 
+def entered(said: str, found: Figures) -> str:
+    """Return sizing.toml with measured figures in the place of those that it has."""
+    for name, value in found.items():
+        line = rf"(?m)^{name} = [\d.]+$"
+        if len(re.findall(line, said)) != 1:
+            raise UserError(f"docs/sizing.toml has no figure {name}: write one to be replaced")
+        said = re.sub(line, f"{name} = {float(f'{value:.4g}'):.15g}", said)
+    return said
+
+
+@contextmanager
+def server(url: str | None) -> Iterator[str]:
+    """Return the URL of an empty database; without one, on a server that ends with us."""
+    if url is not None:
+        yield url
+        return
+    sys.path.insert(0, str(DOCS.parent / "tests"))
+    from postgres import servers  # noqa: PLC0415  the tests' own server
+
+    with servers("measured") as (one,):
+        one.make()
+        one.configure(fsync="on", autovacuum="on", shared_buffers="'512MB'")
+        one.start()
+        yield one.new_database()
+
+
 def main() -> None:
-    """Write the page, or measure."""
+    """Write the page; measure before, if asked to."""
     if sys.argv[1:2] == ["measure"]:
-        for name, value in measure(sys.argv[2]).items():
-            print(f"{name} = {value:.0f}")
-    else:
-        (DOCS / "sizing.md").write_text(page(), encoding="utf-8")
+        words = [word for word in sys.argv[2:] if word != "--write"]
+        load = os.getloadavg()[0]
+        with server(words[0] if words else None) as url:
+            found = measure(url) | {"load": load}
+        for name, value in found.items():
+            print(f"{name} = {value:.4g}")
+        if "--write" not in sys.argv:
+            return
+        file = DOCS / "sizing.toml"
+        file.write_text(entered(file.read_text(encoding="utf-8"), found), encoding="utf-8")
+    (DOCS / "sizing.md").write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

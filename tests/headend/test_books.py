@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, event
 
 from loops import in_loop
 from openami.headend.books import Act, Books, Reservation, Shown, Wish, write_entries
-from openami.store import alarms, counters, leases, registry
+from openami.store import alarms, counters, leases, live, registry
 from openami.store.alarms import Picture
 from openami.store.database import StoreUnavailableError, open_database
 from openami.store.keys import KeyState
@@ -98,6 +98,36 @@ def test_a_group_is_one_transaction_and_each_has_its_outcome(engine: Engine) -> 
     assert isinstance(refused, LostLeaseError)
     assert counters.next_counter(engine, 1, 1) == first + 100
     assert theirs.item == "3"
+
+
+def test_what_is_written_under_a_lost_lease_is_not_and_the_feed_is_told_of_the_rest(
+    engine: Engine,
+) -> None:
+    (ours,), (other,) = write_entries(engine, [wish(1), wish(2)])
+    assert isinstance(ours, Lease)
+    assert isinstance(other, Lease)
+    lost = other._replace(fence=other.fence + 1)
+
+    def told(number: int) -> list[live.Entry]:
+        return [live.Entry(kind="test", meter_id=number, at_us=1, body={})]
+
+    def nothing(_connection: Connection) -> bool:
+        return False
+
+    (row,), (refused,), (same,) = write_entries(
+        engine,
+        [
+            Act(1, seen(1, 77).write, ours, told(1)),
+            Act(2, seen(2, 77).write, lost, told(2)),
+            Act(3, nothing, ours, told(3)),
+        ],
+    )
+
+    assert isinstance(row, Meter)
+    assert isinstance(refused, LostLeaseError)
+    assert same is False
+    assert registry.meter(engine, 2).last_seen_us is None
+    assert [entry.meter_id for entry in live.feed_after(engine, 0)] == [1]
 
 
 def test_what_is_given_back_can_be_taken_in_the_same_group(engine: Engine) -> None:

@@ -293,8 +293,8 @@ async def test_what_the_store_did_not_answer_for_is_not_used(
         (lease,) = cell.spare
         with monkeypatch.context() as broken:
             broken.setattr(head.books, "settle", fail)
-            await until(lambda: not cell.spare)  # it was to be given back
-            assert not head.holdings.has(lease)
+            await until(lambda: not head.holdings.has(lease))  # it was to be given back
+            assert not cell.spare
         with reading(engine) as connection:
             assert cells.live(connection, Worker("c", "c"), 0).keys() == {lease.item}
 

@@ -3,9 +3,10 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, event, select, text
 
 from openami.store import counters, leases
 from openami.store.database import transaction
@@ -61,6 +62,24 @@ def test_what_was_given_back_is_nobodys_to_renew(engine: Engine) -> None:
     held = take(engine, A, "1", "2")
     leases.release(engine, [held["1"]])
     assert leases.renew(engine, A, 60) == {("meter", "2", held["2"].fence)}
+
+
+def test_what_is_held_is_found_by_an_index(engine: Engine) -> None:
+    """A row for each meter that was ever spoken with would be read every few seconds."""
+    asked: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda *it: asked.append((it[2], it[3])))
+    leases.renew(engine, A, 60)
+    plans = []
+    with transaction(engine) as connection:
+        explain = "EXPLAIN QUERY PLAN "
+        if connection.dialect.name == "postgresql":
+            explain = "EXPLAIN "
+            connection.execute(text("SET LOCAL enable_seqscan = off"))  # as of a full table
+        for statement, parameters in [row for row in asked if "leases" in row[0]]:
+            found = connection.exec_driver_sql(explain + statement, parameters)
+            plans.append(" ".join(str(row) for row in found))
+    assert plans
+    assert all("ix_leases_held" in plan for plan in plans)
 
 
 def test_what_passed_away_is_removed_and_its_fence_rises_all_the_same(engine: Engine) -> None:

@@ -17,12 +17,12 @@ from openami.headend.notifications import Arrival, store_arrivals
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.runtime.groupcommit import GroupCommit
-from openami.store import alarms, cells, counters, field, leases
+from openami.store import alarms, cells, counters, field, leases, live
 from openami.store.alarms import Name, Picture
 from openami.store.cells import Answer, Ask
 from openami.store.database import StoreUnavailableError, transaction
 from openami.store.field import Said
-from openami.store.leases import Kind, Lease, Worker
+from openami.store.leases import Kind, Lease, LostLeaseError, Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,10 +49,19 @@ class Wish(NamedTuple):
 
 
 class Act(NamedTuple):
-    """Something to be written of one meter."""
+    """Something to be written of one meter.
+
+    Attributes:
+        meter_id: Which.
+        write: Writes it; what it returns is the outcome.
+        lease: Under which it is written; where that is lost nothing is.
+        told: Goes to the feed where the outcome is true.
+    """
 
     meter_id: int
     write: Callable[[Connection], object]
+    lease: Lease | None = None
+    told: Sequence[live.Entry] = ()
 
 
 class Shown(NamedTuple):
@@ -141,15 +150,27 @@ class Books:
         """
         return cast("Answer", await self._entered(ask))
 
-    async def write(self, meter_id: int, act: Callable[[Connection], T]) -> T:
+    async def write(
+        self,
+        meter_id: int,
+        act: Callable[[Connection], T],
+        *,
+        lease: Lease | None = None,
+        told: Sequence[live.Entry] = (),
+    ) -> T:
         """Call a function of `store` in a transaction that it shares with others.
 
-        A disk that makes one meter durable makes a hundred durable in the same time.
+        A disk that makes one meter durable makes a hundred durable in the same time.  The feed is
+        told at the end of the transaction: whoever writes to it keeps all others waiting.
 
         Raises:
+            LostLeaseError: `lease` is another worker's by now; nothing was written.
             StoreUnavailableError: The store cannot be written.
         """
-        return cast("T", await self._entered(Act(meter_id, act)))
+        outcome = await self._entered(Act(meter_id, act, lease, told))
+        if isinstance(outcome, LostLeaseError):
+            raise outcome
+        return cast("T", outcome)
 
     async def show(self, picture: Picture, name: Name) -> None:
         """Store the alarm registers of a meter, with those of others at once.
@@ -187,38 +208,68 @@ class Books:
 def write_entries(engine: Engine, group: Sequence[Entry]) -> list[Outcome]:
     """Write many entries in one transaction: leases, counters, alarms, then what was read besides.
 
-    Rows are taken in the order in which leases are renewed, so that two workers never wait for
-    each other; what concerns one meter alone is written under its lease.
+    All leases are locked first, in the order in which they are renewed, so that two workers never
+    wait for each other; what concerns one meter alone is written under its lease.
     """
     places = range(len(group))
     found: dict[int, object] = {}
     with transaction(engine) as connection:
-        # Places in cells first: the lock of `store.cells` is taken before that of any row.
-        for place in places:
-            if isinstance(ask := group[place], Ask):
-                found[place] = cells.settle(connection, ask)
+        asking = [(place, entry) for place, entry in enumerate(group) if isinstance(entry, Ask)]
+        if asking:
+            cells.enter(connection)  # which is locked before any row
+        leases.lock(connection, [key for entry in group for key in _keys(entry)])
+        found |= {place: cells.settle(connection, ask) for place, ask in asking}
         _settle_leases(connection, group, found)
+        under = [lease for entry in group if (lease := _under(entry)) is not None]
+        held = leases.held(connection, under)
+        for place, entry in enumerate(group):
+            if (lease := _under(entry)) is not None and lease not in held:
+                found[place] = leases.lost(lease)
         _reserve(connection, group, found)
         shown = [place for place in places if isinstance(group[place], Shown)]
         alarms.tell(connection, [cast("Shown", group[place]) for place in shown])
         found |= dict.fromkeys(shown)
-        acting = [place for place in places if isinstance(group[place], Act)]
-        for place in sorted(acting, key=lambda place: cast("Act", group[place]).meter_id):
-            found[place] = cast("Act", group[place]).write(connection)
+        _act(connection, group, found)
     return [(found[place],) for place in places]
+
+
+def _keys(entry: Entry) -> list[tuple[Kind, str]]:
+    """Return the leases that an entry is about."""
+    match entry:
+        case Lease() | Wish():
+            return [(entry.kind, entry.item)]
+        case Ask():
+            return [(lease.kind, lease.item) for lease in entry.back]
+        case _:
+            lease = _under(entry)
+            return [] if lease is None else [(lease.kind, lease.item)]
+
+
+def _under(entry: Entry) -> Lease | None:
+    """Return the lease under which something is written."""
+    return entry.lease if isinstance(entry, Reservation | Act) else None
+
+
+def _act(connection: Connection, group: Sequence[Entry], found: dict[int, object]) -> None:
+    """Write what is to be written, by meter, then tell of it."""
+    acts = [
+        (entry.meter_id, place, entry)
+        for place, entry in enumerate(group)
+        if isinstance(entry, Act) and place not in found
+    ]
+    told: list[live.Entry] = []
+    for _, place, act in sorted(acts, key=lambda row: row[:2]):
+        found[place] = act.write(connection)
+        told += act.told if found[place] else ()
+    live.append_feed(connection, told)
 
 
 def _settle_leases(
     connection: Connection, group: Sequence[Entry], found: dict[int, object]
 ) -> None:
     """Give back and take what is wished; enter the outcomes."""
-    back = [entry for entry in group if isinstance(entry, Lease)]
     wishes = [entry for entry in group if isinstance(entry, Wish)]
-    if not back and not wishes:
-        return
-    touched = [(lease.kind, lease.item) for lease in back]
-    leases.lock(connection, touched + [(wish.kind, wish.item) for wish in wishes])
-    leases.release(connection, back)
+    leases.release(connection, [entry for entry in group if isinstance(entry, Lease)])
     alike: dict[tuple[Kind, Worker, float], set[str]] = {}
     for wish in wishes:
         alike.setdefault((wish.kind, wish.worker, wish.seconds), set()).add(wish.item)
@@ -234,12 +285,12 @@ def _settle_leases(
 
 
 def _reserve(connection: Connection, group: Sequence[Entry], found: dict[int, object]) -> None:
-    """Reserve blocks of counters; a lease that was lost, or a key without numbers, refuses one."""
-    wishes = {place: entry for place, entry in enumerate(group) if isinstance(entry, Reservation)}
-    held = leases.held(connection, [wish.lease for wish in wishes.values()])
-    for place, wish in list(wishes.items()):
-        if wish.lease not in held:
-            found[place] = leases.lost(wishes.pop(place).lease)
+    """Reserve blocks of counters; a key without numbers refuses its own wish only."""
+    wishes = {
+        place: entry
+        for place, entry in enumerate(group)
+        if isinstance(entry, Reservation) and place not in found
+    }
     while wishes:
         first_of: dict[tuple[int, int], int] = {}  # a second of the same key has the next round
         for place, wish in wishes.items():

@@ -21,6 +21,8 @@ import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
+from sqlalchemy import Connection
+
 from openami.cosem.refusals import AccessError
 from openami.dlms.errors import DlmsError
 from openami.exchange.commands import TRANSITIONS, CommandKind, CommandState
@@ -40,7 +42,7 @@ from openami.runtime.errors import UserError
 from openami.store import commands as store
 from openami.store import live
 from openami.store.commands import BEGUN, Argument, Command
-from openami.store.database import Database, transaction
+from openami.store.database import Database
 from openami.store.leases import Lease, LostLeaseError, Worker
 
 log = logging.getLogger(__name__)
@@ -340,33 +342,28 @@ class Commands:
             StoreUnavailableError: The store cannot be written.
         """
 
-        def advance() -> bool:
-            with transaction(self._books.engine) as connection:
-                allowed = {s for s in from_states if to_state in TRANSITIONS[s]}
-                if not store.advance(
-                    connection,
-                    command.command_id,
-                    allowed,
-                    to_state,
-                    note,
-                    counters=counters,
-                    result=result,
-                    lease=lease,
-                ):
-                    return False
-                body: live.Body = {
-                    "command_id": command.command_id,
-                    "kind": command.kind.value,
-                    "state": to_state.value,
-                    "note": note,
-                }
-                entry = live.Entry(
-                    kind="command", meter_id=command.meter_id, at_us=self._now_us(), body=body
-                )
-                live.append_feed(connection, [entry])
-            return True
+        def advance(connection: Connection) -> bool:
+            allowed = {s for s in from_states if to_state in TRANSITIONS[s]}
+            return store.advance(
+                connection,
+                command.command_id,
+                allowed,
+                to_state,
+                note,
+                counters=counters,
+                result=result,
+            )
 
-        done = await self._books.run(advance)
+        body: live.Body = {
+            "command_id": command.command_id,
+            "kind": command.kind.value,
+            "state": to_state.value,
+            "note": note,
+        }
+        entry = live.Entry(
+            kind="command", meter_id=command.meter_id, at_us=self._now_us(), body=body
+        )
+        done = await self._books.write(command.meter_id, advance, lease=lease, told=[entry])
         log.info("command %s: %s: %s", command.command_id, to_state.value, note)
         return done
 

@@ -137,5 +137,6 @@ class Conductor:
 
     async def _supply_found(self, session: MeterSession, state: ControlState) -> None:
         meter_id, now_us = session.meter.meter_id, self.now_us()
-        engine = self.books.engine
-        await self.books.run(registry.set_breaker, engine, meter_id, int(state), now_us)
+        await self.books.write(
+            meter_id, lambda connection: registry.set_breaker(connection, meter_id, state, now_us)
+        )

@@ -131,7 +131,7 @@ def share_out(
 def settle(database: Database, ask: Ask) -> Answer:
     """Take the places that a head-end is due, give back what it does not need, note who waits."""
     with transaction(database) as connection:
-        _exclude(connection, everybody=False)
+        enter(connection)
         now_us = store_now_us(connection)
         found = live(connection, ask.worker, now_us)
         shut = ALL in found
@@ -192,6 +192,11 @@ def give_up_all(
         given = leases.take(connection, Kind.CELL, items, worker, seconds)
         leases.release(connection, [whole])
     return given
+
+
+def enter(connection: Connection) -> None:
+    """Keep everybody from taking or giving up all cells until the transaction ends."""
+    _exclude(connection, everybody=False)
 
 
 def _exclude(connection: Connection, *, everybody: bool) -> None:

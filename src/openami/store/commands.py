@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, literal_column, select, update
 
 from openami.exchange.commands import OPEN, TRANSITIONS, CommandKind, CommandState, Priority
 from openami.runtime.clock import MICROSECONDS, real_us
@@ -28,6 +28,9 @@ BEGUN: Final = frozenset({CommandState.RESERVED, CommandState.SENT})  # may have
 SWEPT: Final = 1000  # expired commands of one look
 
 Argument = dict[str, Any]  # JSON object
+
+# In the words of the indexes of what is due and what is late: a parameter says nothing to them.
+_REQUESTED: Final = commands_table.c.state == literal_column(f"'{CommandState.REQUESTED.value}'")
 
 
 class MeterBusyError(UserError):
@@ -223,9 +226,7 @@ def cancel(database: Database, command_id: str, by: str, reason: str) -> Command
 def expire(database: Database) -> int:
     """Move commands away whose validity ended before they were begun; return how many."""
     table = commands_table.c
-    late = select(table.command_id).where(
-        table.state == CommandState.REQUESTED.value, table.valid_until_real_us < real_us()
-    )
+    late = select(table.command_id).where(_REQUESTED, table.valid_until_real_us < real_us())
     with reading(database) as connection:
         found = list(connection.execute(late.limit(SWEPT)).scalars())
     note = "its validity ended before it was sent"
@@ -239,7 +240,7 @@ def claim_requested(
     """Take commands that are due and whose meters this worker can reach, most urgent first."""
     table, now_us = commands_table.c, real_us()
     wanted = (
-        (table.state == CommandState.REQUESTED.value)
+        _REQUESTED
         & (table.valid_from_real_us <= now_us)
         & (table.valid_until_real_us >= now_us)
         & (table.next_attempt_real_us <= now_us)

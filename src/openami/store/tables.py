@@ -309,6 +309,21 @@ commands = Table(
     Column("correlation", String(64), nullable=False, server_default="", index=True),
 )
 
+_requested = commands.c.state == "requested"  # a command to each of a million meters waits there
+Index(
+    "commands_due",
+    commands.c.priority,
+    commands.c.asked_real_us,
+    sqlite_where=_requested,
+    postgresql_where=_requested,
+)
+Index(
+    "commands_late",
+    commands.c.valid_until_real_us,
+    sqlite_where=_requested,
+    postgresql_where=_requested,
+)
+
 command_history = Table(
     "command_history",
     metadata,

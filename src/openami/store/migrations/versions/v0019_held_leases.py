@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leases that were given back have no holder; who waits for a place in a cell."""
+"""Leases that were given back have no holder; who waits for a place in a cell; due commands."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,6 +18,14 @@ def upgrade() -> None:
     op.create_index(
         "ix_leases_held", "leases", ["kind", "holder"], sqlite_where=held, postgresql_where=held
     )
+    requested = sa.text("state = 'requested'")
+    for name, columns in (
+        ("commands_due", ["priority", "asked_real_us"]),
+        ("commands_late", ["valid_until_real_us"]),
+    ):
+        op.create_index(
+            name, "commands", columns, sqlite_where=requested, postgresql_where=requested
+        )
     op.create_table(
         "cell_wants",
         sa.Column("cell", sa.String(40), primary_key=True),
