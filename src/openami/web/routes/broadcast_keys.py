@@ -241,7 +241,9 @@ def rotate_by_form(
     """Ask for other keys, and show the groups; no region means all."""
     asked = AskForGroupKeys(reason=reason, region=region or None, all_groups=not region)
     try:
-        _ask(at, visitor, asked)
+        told = _ask(at, visitor, asked)
     except AskedWronglyError as error:
         return _page(request, at, visitor, str(error))
+    if told["rotation"] is None:
+        return _page(request, at, visitor, "The keys of these groups are being changed already.")
     return RedirectResponse("/console/broadcast-keys", status_code=303)
