@@ -103,6 +103,7 @@ def test_every_answer_keeps_to_it(fresh: Ami, contract: dict[str, Any]) -> None:
         "command_id": command.json()["command_id"],
         "outage_id": str(outage),
         "rotation": rotation.json()["rotation"],
+        "name": "openami",
     }
     seen = 0
     for path, method, _operation in operations(contract):

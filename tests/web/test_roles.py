@@ -53,7 +53,7 @@ def every(ami: Ami) -> Iterator[tuple[str, str]]:
 
 def address(path: str, meter: str) -> str:
     named = {"meter_id": meter, "region:path": "south", "title": "0" * 16, "outage_id": "1"}
-    for name in ("command_id", "campaign_id", "rotation", "act"):
+    for name in ("command_id", "campaign_id", "rotation", "name", "act"):
         named[name] = "pause" if name == "act" else "0"
     for name, text in named.items():
         path = path.replace(f"{{{name}}}", text)

@@ -52,6 +52,35 @@ class Place(Answer):
     feeder: str
 
 
+class AlarmBit(Answer):
+    kind: str
+    text: str
+
+
+class AlarmObjects(Answer):
+    """An alarm register of a kind of meter; number 0 is the error register."""
+
+    number: int
+    at: str
+    filter: str | None
+    descriptor: str | None
+    bits: dict[str, AlarmBit]
+
+
+class CompanionProfile(Answer):
+    """Where a kind of meter has what, and what its model names begin with."""
+
+    name: str
+    title: str
+    meters: list[str]
+    models: list[str]
+    objects: dict[str, str]
+    clock_limit_s: int
+    clock_settable: bool
+    master_key: str
+    alarms: list[AlarmObjects]
+
+
 class GroupChange(Answer):
     """A change of a group's keys for broadcasts; `note` says why it waits, or failed."""
 

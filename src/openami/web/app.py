@@ -45,6 +45,7 @@ from openami.web.routes import (
     login,
     operation,
     outages,
+    profiles,
     service,
     sla,
 )
@@ -96,7 +97,7 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     for pages in (service, login, console, household):
         app.include_router(pages.router)
-    for part in (live, api, operation, field, grid, campaigns, concentrator_updates):
+    for part in (live, api, operation, field, grid, profiles, campaigns, concentrator_updates):
         app.include_router(part.router, responses=REFUSALS)
     for both in (commands, outages, clocks, sla, broadcast_keys):
         app.include_router(both.api, responses=REFUSALS)

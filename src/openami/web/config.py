@@ -33,6 +33,7 @@ class WebConfig:
     secure_cookies: bool = False  # set where a TLS proxy stands in front
     severities: Path | None = None  # TOML; None: the table that comes with OpenAMI
     sla_rules: Path | None = None  # TOML (docs/sla.md); None: the page says how to name some
+    profiles: Path | None = None  # folder of companion profiles, as the head-end's
     half_open_per_address: int = HALF_OPEN_PER_ADDRESS  # connections without a whole request
     gateways: tuple[Network, ...] = ()  # networks whose addresses many visitors share
     request_timeout_s: float = 20.0  # in which a request is to be whole
@@ -60,6 +61,7 @@ class WebConfig:
             run=web.path("run", "../run"),
             tariff=web.path("tariff") if "tariff" in web else None,
             minimum_homes=web.whole("minimum_homes", 10, least=2),
+            profiles=web.path("profiles") if web.text("profiles", "") else None,
             secure_cookies=web.flag("secure_cookies", default=False),
             half_open_per_address=half_open,
             gateways=gateways,
