@@ -111,6 +111,7 @@ async def test_firmware_that_hangs_or_has_no_uplink_is_left(tmp_path: Path) -> N
         await found.says("0.1.0+0 in bank A")
         assert found.state.counter == 1
         await found.chain.start_headend()
+        await until(lambda: NoticeCode.FIRMWARE_REJECTED in told(found))
 
 
 @pytest.mark.long

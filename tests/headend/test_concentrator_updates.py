@@ -42,6 +42,11 @@ def signed(found: Booted, version: str, counter: int) -> Sequence[object]:
     return ("--image", file, "-k", key, "--reason", "leap second", REGION)
 
 
+def hurry(found: Booted) -> None:
+    found.chain.headend.concentrator_updates.ask_s = 0.2
+    found.chain.headend.concentrator_updates.look_s = 0.05
+
+
 @pytest.mark.faults
 @in_loop
 async def test_a_concentrator_is_brought_new_firmware_and_asked_what_came_of_it(
@@ -49,8 +54,7 @@ async def test_a_concentrator_is_brought_new_firmware_and_asked_what_came_of_it(
 ) -> None:
     async with booted(tmp_path) as found:
         await found.says("0.1.0+0 in bank A")
-        found.chain.headend.concentrator_updates.ask_s = 0.2
-        found.chain.headend.concentrator_updates.look_s = 0.05
+        hurry(found)
         home = ("--home", found.chain.layout.headend)
         words = signed(found, "0.2.0", 2)
         early = await said("headend", "concentrator", "update", *home, *words)
@@ -59,6 +63,13 @@ async def test_a_concentrator_is_brought_new_firmware_and_asked_what_came_of_it(
         assert adopted.exit_code == 0, adopted.output
         asked = await said("headend", "concentrator", "update", *home, *words)
         assert asked.exit_code == 0, asked.output
+        await until(lambda: update_of(found).blocks_there > 0)
+        await found.chain.headend_ends()  # in the middle of the transfer
+        halfway = update_of(found)
+        assert halfway.state is S.TRANSFERRING
+        assert halfway.blocks_there < halfway.blocks
+        await found.chain.start_headend()
+        hurry(found)
         await until(lambda: update_of(found).state in {S.CONFIRMED, S.FAILED, S.REVERTED})
         row = update_of(found)
         assert (row.state, row.version_before, row.version_after) == (
