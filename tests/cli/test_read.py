@@ -177,9 +177,12 @@ def test_what_was_read_is_printed_beside_what_was_refused(served: ServedMeter, r
         ([*LLS, "--class", 3, "1.0.9.9.9.255"], "object-undefined"),
         ([*LLS, "--class", 1, ENERGY], "object-class-inconsistent"),
         ([*LLS, f"{ENERGY}:99"], "the meter refuses to read attribute 99"),
-        (["--client", 32, "--secret", "87654321", ENERGY], "check the password"),
+        (
+            ["--client", 32, "--secret", "87654321", ENERGY],
+            "authentication-failure; check the password or secret",
+        ),
         (["--client", 32, "--mechanism", "none", ENERGY], "must authenticate"),
-        (["--client", 99, ENERGY], "the meter refuses"),
+        (["--client", 99, ENERGY], "no-reason-given; check that the meter knows this client SAP"),
         ([*GMAC[:2], *["--gak", "00" * 16], *GMAC[4:], "--counter", "0x2000", ENERGY], "keys"),
         (["--guek", "00" * 16, *GMAC[2:], "--counter", "0x3000", ENERGY], "keys"),
     ],
@@ -377,6 +380,24 @@ def test_tls_refusals_are_one_sentence(
         outcome = run(served_tls.url, *options(who), *more, CLOCK)
         assert outcome.status == 1
         assert sentence in outcome.sentence
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (b"", "during the TLS handshake; check that a TLS listener is behind this address"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "it does not speak TLS there; use tcp://"),
+    ],
+)
+def test_who_does_not_speak_tls_is_told_so(
+    answer: bytes, sentence: str, pki: Pki, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    who = pki.identity(CLIENT_TITLE, Role.CLIENT)
+    with Stranger(answer, closes=True) as url:
+        outcome = run(url.replace("tcp:", "tls:"), *options(who), CLOCK)
+    assert outcome.status == 1
+    assert sentence in outcome.sentence
 
 
 def test_a_certificate_file_that_is_none(pki: Pki, run: Run) -> None:

@@ -292,6 +292,7 @@ def test_a_torn_commit_is_taken_back_and_the_batch_comes_again(tmp_path: Path, d
 
     again = IntervalWriter(tmp_path / "lake")
     assert all_of(again.lake) == [(1, 1, 0, 100)]
+    assert len(list((tmp_path / "lake").rglob("*.torn"))) >= 1  # what was taken back is kept
     again.append(2, readings((1, 1, 1, 200, 1)), raw(2))
     assert all_of(again.lake) == [(1, 1, 0, 100), (1, 1, 1, 200)]
     assert again.lake.sizes()["raw"].rows == 2
