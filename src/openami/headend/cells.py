@@ -2,15 +2,16 @@
 """Places in cells, over all head-ends together (docs/commands.md, 5; store.cells).
 
 A head-end that is alone gives places by itself.  Where others are alive each place is a lease.  It
-is handed on here while nobody else waits for the cell, which is looked at every `LOOK_S`; once
-somebody does, the store says after each job whose turn it is.  All cells are spoken of in one
-transaction: what changes while it runs is told in the next one.
+is handed on here while nobody else waits for the cell, which is looked at every `LOOK_S`.  Once
+somebody does, the store says after a job whose turn it is: at once where who waits elsewhere is
+more urgent, among equals after `TURN_S`, since a place lies idle until the other has seen it.  All
+cells are spoken of in one transaction: what changes while it runs is told in the next one.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 from openami.headend.books import Books
 from openami.headend.holdings import RENEWALS, Holdings
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1  # how soon what others give back, or wait for, is seen
 IDLE_S: Final = 1.0  # a place that nobody wants is kept so long
+TURN_S: Final = 1.0  # jobs follow each other in a place that others as urgent wait for
 
 
 class CellPlace:
@@ -33,11 +35,15 @@ class CellPlace:
 
     Attributes:
         lease: By which it is ours; None while all cells are.
+        said_s: When the store said that it is our turn to have it.
     """
 
-    def __init__(self, cell: "Cell", lease: Lease | None, *, void: bool = False) -> None:
+    def __init__(
+        self, cell: "Cell", lease: Lease | None, said_s: float, *, void: bool = False
+    ) -> None:
         self.cell = cell
         self.lease = lease
+        self.said_s = said_s
         self._void = void
 
     def lasts(self) -> bool:
@@ -52,6 +58,13 @@ class CellPlace:
         self.cell.ended(self)
 
 
+class Spare(NamedTuple):
+    """A place that no job has, by times of the loop's clock."""
+
+    idle_s: float  # since when
+    said_s: float  # when the store said that it is our turn to have it
+
+
 class Cell:
     """One cell, and who works and waits in it here.
 
@@ -59,7 +72,7 @@ class Cell:
         name: As the store calls it.
         ahead: The most urgent that waits at another head-end and gets no place; None: nobody does.
         running: Places that jobs have.
-        spare: Leases of places that no job has, and since when.
+        spare: Leases of places that no job has.
         told: Whether the store knows of some that wait.
     """
 
@@ -69,7 +82,7 @@ class Cell:
         self.queue = Queue()
         self.ahead: int | None = None
         self.running: set[CellPlace] = set()
-        self.spare: dict[Lease, float] = {}
+        self.spare: dict[Lease, Spare] = {}
         self.told = False
 
     async def acquire(
@@ -87,13 +100,14 @@ class Cell:
         """Take a place back from its job."""
         self.running.discard(place)
         if place.lease is not None:
-            self._put_by(place.lease)
+            self.put_by(place.lease, place.said_s)
         self.hand_out()
-        self.cells.stir(self, now=self.ahead is not None)
+        self.cells.stir(self, now=self.ahead is not None and bool(self.spare))
 
-    def _put_by(self, lease: Lease) -> None:
+    def put_by(self, lease: Lease, said_s: float) -> None:
+        """Keep a place that no job has, if it lasts."""
         if self.cells.certain(lease):
-            self.spare[lease] = asyncio.get_running_loop().time()
+            self.spare[lease] = Spare(asyncio.get_running_loop().time(), said_s)
         else:
             self.cells.forget([lease])
 
@@ -101,22 +115,33 @@ class Cell:
         """Give those that wait what we may give without asking."""
         while self.queue:
             if self.cells.closed:
-                self._give(CellPlace(self, None, void=True))
+                self._give(CellPlace(self, None, 0.0, void=True))
             elif self.cells.alone:
                 if len(self.running) >= self.cells.most:
                     return
-                self._give(CellPlace(self, None))
-            elif self.ahead is None and self.spare:
-                self.give(self.spare.popitem()[0])
+                self._give(CellPlace(self, None, 0.0))
+            elif (lease := self._ours()) is not None:
+                self.give(lease, self.spare.pop(lease).said_s)
             else:
                 return
 
-    def give(self, lease: Lease) -> None:
+    def _ours(self) -> Lease | None:
+        """Return a spare place that we may hand on without asking."""
+        now_s = asyncio.get_running_loop().time()
+        following = next(self.queue.waiting(), None)
+        for lease, (_, said_s) in self.spare.items():
+            if self.ahead is None or following is None or following.urgency < self.ahead:
+                return lease
+            if following.urgency == self.ahead and now_s - said_s < TURN_S:
+                return lease
+        return None
+
+    def give(self, lease: Lease, said_s: float) -> None:
         """Give a place to whoever is next, if it lasts."""
         if self.queue and self.cells.certain(lease):
-            self._give(CellPlace(self, lease))
+            self._give(CellPlace(self, lease, said_s))
         else:
-            self._put_by(lease)
+            self.put_by(lease, said_s)
 
     def _give(self, place: CellPlace) -> None:
         turn = self.queue.next()
@@ -124,7 +149,7 @@ class Cell:
             self.running.add(place)
             turn.set_result(place)
         elif place.lease is not None:
-            self._put_by(place.lease)
+            self.put_by(place.lease, place.said_s)
 
     def wants(self, now_s: float) -> list[Want]:
         """Return who waits, by urgency."""
@@ -139,7 +164,7 @@ class Cell:
     def unneeded(self, now_s: float) -> list[Lease]:
         """Return what may go back, unless one that waits is due it."""
         kept_s = 0.0 if self.ahead is not None else IDLE_S
-        return [lease for lease, since_s in self.spare.items() if now_s - since_s >= kept_s]
+        return [lease for lease, spare in self.spare.items() if now_s - spare.idle_s >= kept_s]
 
 
 class Cells:
@@ -250,6 +275,7 @@ class Cells:
         )
         if self._whole is not None:
             holdings.add([self._whole], asked_s)
+            log.info("alone: gives places in cells without asking")
 
     async def _give_back_spare(self) -> None:
         """Give back places of the time when others were alive."""
@@ -283,14 +309,15 @@ class Cells:
         except LostLeaseError as error:
             log.warning("places in cells: %s", error)
             given = []
+        log.info("others are alive: shares cells with them, %d places are taken", len(given))
         holdings.drop([whole])
         holdings.add(given, asked_s)
         self._whole, self._giving_up = None, False
         for lease in given:
             place = running[store.cell_of(lease.item)].pop()
-            place.lease = lease
+            place.lease, place.said_s = lease, asked_s
             if place not in place.cell.running:  # its job ended meanwhile
-                place.cell.spare[lease] = asked_s
+                place.cell.put_by(lease, asked_s)
 
     async def _settle(self) -> None:
         """Tell the store who waits and what is not needed, and hand out what it gives."""
@@ -333,4 +360,4 @@ class Cells:
                 self._stirred.set()  # they are given back at once
             cell.ahead = ahead
         for lease in answer.given:
-            cells[store.cell_of(lease.item)].give(lease)
+            cells[store.cell_of(lease.item)].give(lease, asked_s)
