@@ -7,6 +7,7 @@ the window has so far, divided by its whole length.  Accumulators are exact inte
 register times microseconds); only what is shown is rounded, downwards, and limited to its type.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -56,8 +57,9 @@ class Demand:
         self.counts = True
         self.ended: list[Ended] = []
         self._life = life
-        self._past: list[int] = []
-        self._starts: list[int] = []
+        self._past: deque[int] = deque()  # what came in the ended periods of the window
+        self._starts: deque[int] = deque()
+        self._past_sum = 0  # added up each time, a window of 65,535 periods would take seconds
         self._running = 0
         self._start = self._end = start_us
         self._shape = type(number(register.values[3]))
@@ -129,7 +131,7 @@ class Demand:
     def current_average(self) -> FixedInteger:
         """Return what the window has so far, over its whole length."""
         self.tick(self._life.now_us())
-        return self._shown((sum(self._past) + self._running) // self._window_us())
+        return self._shown(self._average())
 
     def next_period(self, now_us: int) -> None:
         """End the running period now and begin the next."""
@@ -154,7 +156,8 @@ class Demand:
         )
 
     def restore(self, state: Any) -> None:  # noqa: ANN401  a DemandState
-        self._past, self._starts = list(state.past), list(state.starts_us)
+        self._past, self._starts = deque(state.past), deque(state.starts_us)
+        self._past_sum = sum(self._past)
         self._running, self.counts = state.running, state.counts
         self._begin(state.start_us)
         self.register.values[3] = self._shape(state.last_average)
@@ -166,11 +169,16 @@ class Demand:
     def _window_us(self) -> int:
         return self._period_us() * self.register.number_of_periods
 
+    def _average(self) -> int:
+        return (self._past_sum + self._running) // self._window_us()
+
     def _shown(self, average: int) -> FixedInteger:
         return self._shape(max(self._shape.LOW, min(average, self._shape.HIGH)))
 
     def _restart(self, now_us: int) -> None:
-        self._past, self._starts, self._running = [], [], 0
+        self._past.clear()
+        self._starts.clear()
+        self._past_sum = self._running = 0
         self._begin(now_us)
 
     def _begin(self, now_us: int) -> None:
@@ -178,12 +186,15 @@ class Demand:
         self._end = next_boundary(now_us, self.register.period, self._life.zone())
 
     def _close(self, at_us: int) -> None:
-        average = (sum(self._past) + self._running) // self._window_us()
+        average = self._average()
         self.register.values[3] = self._shown(average)
         self.register.values[6] = self._life.shown(at_us)
-        kept = self.register.number_of_periods - 1
-        self._past = [*self._past, self._running][-kept:] if kept else []
-        self._starts = [*self._starts, self._start][-kept:] if kept else []
+        self._past.append(self._running)
+        self._starts.append(self._start)
+        self._past_sum += self._running
+        while len(self._past) >= self.register.number_of_periods:
+            self._past_sum -= self._past.popleft()
+            self._starts.popleft()
         self._running = 0
         self._begin(at_us)
         for each in self.ended:
