@@ -73,6 +73,7 @@ test: check firmware setup-peers
 	$(BIN)/openami psa-evidence .cache/results.xml --html .cache/psa-l1-evidence.html \
 		--json .cache/psa-l1-evidence.json
 
+test-long: export OPENAMI_EXAMPLES ?= 400
 test-long: setup-dev setup-peers test-compiled
 	$(PYTEST) -m long --timeout 3600
 

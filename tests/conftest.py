@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """How tests are run: properties judged by their truth, files that take long begun first."""
 
+import os
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A property is never judged by how long a busy machine took.
+# A property is never judged by how long a busy machine took.  What says no number of its own is
+# tried with so many examples; `make test-long` tries ten times as many.
+EXAMPLES: Final = int(os.environ.get("OPENAMI_EXAMPLES", "40"))
 settings.register_profile(
-    "openami", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "openami",
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("openami")
 
