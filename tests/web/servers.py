@@ -33,7 +33,7 @@ def served(ami: Ami) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
+        thread.join(60)
         listener.close()
     assert not thread.is_alive(), "the server did not end"
 
