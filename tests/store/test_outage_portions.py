@@ -15,6 +15,7 @@ from openami.headend import outages as process
 from openami.headend.config import OutageSettings
 from openami.headend.judging import Bench, Portion
 from openami.headend.outages import Outages
+from openami.headend.sitting import Sitting
 from openami.store import outage_members, outages, schema, supply, supply_work
 from openami.store.database import open_database, reading, transaction
 from openami.store.leases import Worker
@@ -189,6 +190,21 @@ def test_a_worker_that_loses_its_lease_between_portions_leaves_the_rest_to_anoth
     while second._judge(engine, 0.0):
         pass
     assert {"f1", "t1", "t2", "t3", "t5"} <= street.open().keys()
+
+
+def test_a_sitting_that_holds_meters_waits_for_no_others(engine: Engine) -> None:
+    """Else it and whoever keeps their notices could wait for each other."""
+    if engine.dialect.name == "sqlite":
+        return  # one writes at a time
+    street = portioned(engine, SMALL)
+    street.gasp([1, 2, 3])
+    with transaction(engine) as other, transaction(engine) as connection:
+        supply.hold(other, [1])
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+        sitting = Sitting(connection, OutageSettings(), street.now_us, street.now_real_us)
+        sitting.hold([2])
+        sitting.hold([1, 3])
+        assert sitting.supply.keys() == {2, 3}
 
 
 def test_a_quiet_look_reads_no_table_whole(engine: Engine) -> None:

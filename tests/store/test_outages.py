@@ -258,6 +258,19 @@ def test_a_short_outage_that_is_over_before_it_is_judged_is_still_one(engine: En
     assert (over.place, over.ended_us) == ("t1", REAL0 + 1 * S)
 
 
+def test_a_feeder_that_is_over_before_it_is_judged_is_still_one(engine: Engine) -> None:
+    street = Street.of_new_meters(engine, 16)
+    street.gasp(range(1, 17))
+    street.now_s = 1.5
+    street.back(range(1, 17), 1)
+    street.sit(1.0)
+    street.answer(lit=range(1, 17))
+    assert street.open() == {}
+    found = {each.place: each for each in outages.ended(engine)}
+    assert set(found) == {"f1", "t1", "t2", "t3", "t4"}
+    assert found["t4"].parent_id == found["f1"].outage_id
+
+
 def test_each_notice_is_one_event_told_to_pages_and_other_systems(engine: Engine) -> None:
     street = Street.of_new_meters(engine, 4)
     street.tell(3, EventCode.TERMINAL_COVER_REMOVED)

@@ -8,33 +8,54 @@ from openami.headend.directory import Directory
 from openami.headend.feeders import join_feeders, judge_trunks
 from openami.headend.finding import alone, single
 from openami.headend.grouping import Return, Verdict, judge_return, quorum
-from openami.headend.sitting import Sitting, named
+from openami.headend.sitting import LOOK_AGAIN_US, Sitting, named
 from openami.runtime.clock import MICROSECONDS
-from openami.store import outage_members, outages, supply, topology
+from openami.store import outage_members, outages, topology
 from openami.store.outage_members import Member, Tally
 from openami.store.outages import Outage
 
 
-def judge_ends(sitting: Sitting, directory: Directory, most: int) -> bool:
-    """Judge whether outages are over whose meters came back; tell whether there are more."""
-    due = outages.due(sitting.connection, sitting.now_real_us, most)
-    trunks = {each.outage_id: each for each in due if each.scope is Scope.FEEDER}
-    others = [each for each in due if each.scope is not Scope.FEEDER]
-    ended = _Ends(sitting, others).judge(directory) if others else []
-    loose = {
-        each.place
-        for each in others
-        if each.scope is Scope.TRANSFORMER and each.parent_id is None and each not in ended
-    }
-    if loose:  # such as were not to be part of their feeder's before
-        join_feeders(sitting, loose)
-    parents = {each.parent_id for each in ended if each.parent_id is not None}
-    for parent in outages.some(sitting.connection, parents - trunks.keys()):
-        if parent.scope is Scope.FEEDER and parent.ended_us is None:
-            trunks[parent.outage_id] = parent
-    if trunks:
-        judge_trunks(sitting, trunks.values())
-    return len(due) == most
+class Ends:
+    """Outages whose ends are judged in one sitting.
+
+    Whoever keeps a notice holds what is known of its meters and then asks for their outages; so do
+    we: all meters are held before the first outage is written.
+
+    Attributes:
+        more: Whether there are more.
+    """
+
+    def __init__(self, sitting: Sitting, most: int) -> None:
+        """Choose them, and hold the meters that may be left behind."""
+        connection, now_us = sitting.connection, sitting.now_real_us
+        due = {each.outage_id: each for each in outages.due(connection, now_us, most)}
+        self.more = len(due) == most
+        due |= {each.outage_id: each for each in outages.still_open(connection, sitting.looks)}
+        sitting.looks |= dict.fromkeys(due)
+        self._sitting = sitting
+        self._trunks = {n: each for n, each in due.items() if each.scope is Scope.FEEDER}
+        self._others = [each for n, each in due.items() if n not in self._trunks]
+        self._ends = _Ends(sitting, self._others) if self._others else None
+        outages.hold(connection)
+
+    def judge(self, directory: Directory) -> None:
+        """Write what is over, and who is left behind."""
+        sitting, trunks = self._sitting, self._trunks
+        ended = self._ends.judge(directory) if self._ends else []
+        loose = {
+            each.place
+            for each in self._others
+            if each.scope is Scope.TRANSFORMER and each.parent_id is None and each not in ended
+        }
+        if loose:  # such as were not to be part of their feeder's before
+            join_feeders(sitting, loose)
+        # A feeder's that begins in this sitting is not known to those that were chosen before.
+        parents = outages.parent_ids(sitting.connection, [each.outage_id for each in ended])
+        for parent in outages.still_open(sitting.connection, parents - trunks.keys()):
+            if parent.scope is Scope.FEEDER:
+                trunks[parent.outage_id] = parent
+        if trunks:
+            judge_trunks(sitting, trunks.values())
 
 
 class _Ends:
@@ -47,27 +68,22 @@ class _Ends:
         self._tallies = outage_members.tallies(connection, [each.outage_id for each in due])
         names = [each.place for each in due if each.scope is Scope.TRANSFORMER]
         self._under = topology.under(connection, names)
+        near = [each for each in due if self._is_near_its_end(each)]
+        self._members = outage_members.members(connection, [each.outage_id for each in near])
+        sitting.hold(each.meter_id for row in self._members.values() for each in row)
         self._ended_us: dict[int, int] = {}
-        self._looks: dict[int, int | None] = {}
         self._left: list[tuple[Outage, Supply]] = []
 
     def judge(self, directory: Directory) -> list[Outage]:
         """Write what is over and who is left behind; return what is over."""
-        near = [each for each in self._due if self._is_near_its_end(each)]
-        ids = [each.outage_id for each in near]
-        members = outage_members.members(self._sitting.connection, ids)
-        numbers = {each.meter_id for row in members.values() for each in row}
-        known = supply.of(self._sitting.connection, numbers)
         for each in self._due:
             tally = self._tallies.get(each.outage_id, Tally())
-            if each.outage_id in members:
-                self._judge_some(each, members[each.outage_id], known)
+            if each.outage_id in self._members:
+                self._judge_some(each, self._members[each.outage_id], self._sitting.supply)
             elif tally.meters and not tally.dark and tally.returned_us is not None:
                 self._end(each, tally.returned_us, tally.meters, tally.meters, "")
-            else:
-                self._looks[each.outage_id] = None  # a return will tell when to look again
+            # Else a return will tell when to look again.
         outages.end_all(self._sitting.connection, self._ended_us, self._sitting.now_real_us)
-        self._sitting.look_at(self._looks)
         self._leave_behind(directory)
         return [each for each in self._due if each.outage_id in self._ended_us]
 
@@ -86,6 +102,9 @@ class _Ends:
         self, outage: Outage, members: Sequence[Member], known: Mapping[int, Supply]
     ) -> None:
         rules, now_us = self._sitting.rules, self._sitting.now_real_us
+        if any(each.returned_us is None and each.meter_id not in known for each in members):
+            self._sitting.looks[outage.outage_id] = now_us + LOOK_AGAIN_US  # it tells just now
+            return
         returns = {
             member.meter_id: Return(
                 member.returned_us,
@@ -98,7 +117,7 @@ class _Ends:
         if ending.ended_us is None:
             news_us = max(each.returned_real_us or 0 for each in returns.values())
             settled_us = news_us + round(rules.nested_after_s * MICROSECONDS)
-            self._looks[outage.outage_id] = max(settled_us, now_us + 1)
+            self._sitting.looks[outage.outage_id] = max(settled_us, now_us + 1)
             return
         rest = f"; {named(ending.left)} left behind" if ending.left else ""
         back = len(members) - len(ending.left)

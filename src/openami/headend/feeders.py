@@ -40,7 +40,8 @@ def join_feeders(sitting: Sitting, transformers: Collection[str]) -> None:
     adopted |= dict(zip(numbers, parts, strict=True))
     _adopt(sitting, adopted)
     # By its meters' clocks it has not begun yet.
-    sitting.look_at({each.outage_id: sitting.now_real_us + LOOK_AGAIN_US for each in early})
+    later_us = sitting.now_real_us + LOOK_AGAIN_US
+    sitting.looks |= {each.outage_id: later_us for each in early}
 
 
 def _trunk(sitting: Sitting, feeder: str, parts: Sequence[Outage], transformers: int) -> Outage:
@@ -88,4 +89,4 @@ def judge_trunks(sitting: Sitting, trunks: Iterable[Outage]) -> None:
             sentence = f"{len(over)} of {len(parts[number])} transformers back{rest}"
             sitting.note(number, sentence)
     outages.end_all(sitting.connection, ended, sitting.now_real_us)
-    sitting.look_at(dict.fromkeys(known.keys() - ended.keys()))
+    sitting.looks |= dict.fromkeys(known)

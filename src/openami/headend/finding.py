@@ -29,7 +29,7 @@ class Known:
     Attributes:
         at: Open outages of the places.
         over: Outages of the places that are over, and not long enough for a loss not to be of them.
-        single: Open outages of their meters by themselves.
+        single: Outages of their meters by themselves, of those that are dark.
         pings: The last questions to their meters.
     """
 
@@ -99,12 +99,20 @@ def _known(
     for outage in outages.ended_at(connection, {place for _, place in places}, lost_us):
         over.setdefault((outage.scope, outage.place), []).append(outage)
     meters: set[int] = set().union(*places.values())
-    singles = {single(number): number for number in meters & sitting.supply.keys()}
-    alone = outages.open_at(connection, Scope.METER, singles)
+    of = {
+        number: loss.outage_id
+        for number, loss in sitting.supply.items()
+        if number in meters and loss.outage_id
+    }
+    known = {each.outage_id: each for each in outages.still_open(connection, set(of.values()))}
     return Known(
         at=at,
         over=over,
-        single={singles[place]: outage for place, outage in alone.items()},
+        single={
+            number: known[outage_id]
+            for number, outage_id in of.items()
+            if outage_id in known and known[outage_id].scope is Scope.METER
+        },
         pings=supply.pings(connection, meters),
     )
 
@@ -180,7 +188,7 @@ class _Finder:
             if (outage := self._known.single.get(number)) is not None
             and outage.parent_id is None
             and self._sitting.now_real_us - outage.found_real_us <= window_us
-            and (loss := self._sitting.supply[number]).outage_id == outage.outage_id
+            and (loss := self._sitting.supply[number])
         }
 
     def _wait(self, losses: Mapping[int, Supply], verdict: Verdict) -> None:
@@ -230,9 +238,6 @@ class _Finder:
         self.found.begun.append((outage, states))
 
     def _begin_single(self, loss: Supply, verdict: Verdict) -> None:
-        if loss.meter_id in self._known.single:  # of its loss before, and not over yet
-            self.found.waits[loss.meter_id] = self._sitting.now_real_us + LOOK_AGAIN_US
-            return
         outage = alone(self._sitting, loss, verdict, self._region(loss.meter_id))
         self.found.begun.append((outage, [loss]))
 
@@ -252,10 +257,24 @@ class _Finder:
             sitting.note(outage.outage_id, f"also without supply: {named(own)}")
         supply.ask(connection, found.ask, sitting.now_real_us)
         supply.end(connection, found.over, sitting.now_real_us)
-        supply.put(connection, found.presumed)
-        sitting.begin(found.begun)
+        supply.put(connection, sorted(found.presumed, key=lambda loss: loss.meter_id))
+        sitting.supply |= {loss.meter_id: loss for loss in [*found.over, *found.presumed]}
+        sitting.begin(self._new())
         outages.forget(connection, found.absorbed)
         supply_work.put_off(connection, found.waits)
+
+    def _new(self) -> list[tuple[Outage, list[Supply]]]:
+        """Return what begins; a meter whose loss before is not over yet waits for that."""
+        names = [each.place for each, _ in self.found.begun if each.scope is Scope.METER]
+        still = outages.open_at(self._sitting.connection, Scope.METER, names)
+        later_us = self._sitting.now_real_us + LOOK_AGAIN_US
+        new = []
+        for outage, losses in self.found.begun:
+            if outage.scope is Scope.METER and outage.place in still:
+                self.found.waits |= {loss.meter_id: later_us for loss in losses}
+            else:
+                new.append((outage, losses))
+        return new
 
     def _set_apart(self) -> None:
         """Keep what members that lost their supply again had of it before."""

@@ -40,7 +40,7 @@ def follow(sitting: Sitting, meter_ids: Collection[int]) -> None:
     outage_members.follow(sitting.connection, changed)
     for outage_id in sorted(back):
         sitting.note(outage_id, f"supply is back at {named(back[outage_id])}")
-    sitting.look_at(dict.fromkeys(back, sitting.now_real_us))
+    sitting.look_at(back)
     supply_work.take_up(
         sitting.connection,
         {
@@ -76,7 +76,7 @@ def hear(sitting: Sitting, answers: Sequence[Ping]) -> None:
         sitting.note(member.outage_id, f"meter {member.meter_id} answers: it has power")
         del sitting.supply[member.meter_id]
     outage_members.drop_members(sitting.connection, lit)
-    sitting.look_at({member.outage_id: sitting.now_real_us for member in lit})
+    sitting.look_at({member.outage_id for member in lit})
     for loss in back:
         if loss.outage_id:
             sitting.note(loss.outage_id, f"meter {loss.meter_id} answers again")

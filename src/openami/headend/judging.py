@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from openami.exchange.supply import Scope
 from openami.headend.config import OutageSettings
 from openami.headend.directory import Directory
-from openami.headend.ending import judge_ends
+from openami.headend.ending import Ends
 from openami.headend.feeders import join_feeders
 from openami.headend.finding import find, wait
 from openami.headend.following import ask, follow, hear
@@ -99,8 +99,10 @@ class Bench:
         wait(sitting, chosen.waits)
         follow(sitting, news)
         hear(sitting, answers)
-        join_feeders(sitting, find(sitting, chosen.meters, directory))
-        ends_left = judge_ends(sitting, directory, portion.ends)
+        begun = find(sitting, chosen.meters, directory)
+        ends = Ends(sitting, portion.ends)
+        join_feeders(sitting, begun)
+        ends.judge(directory)
         ask(sitting, to_ask)
         judge_uplinks(sitting, directory)
         sitting.close()
@@ -110,5 +112,5 @@ class Bench:
             or len(losses) == portion.seen
             or len(news) == portion.news
             or len(answers) == portion.answers
-            or ends_left,
+            or ends.more,
         )

@@ -2,7 +2,7 @@
 """What one sitting over outages knows, and how it writes down what it finds (`judging`)."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -32,6 +32,7 @@ class Sitting:
         supply: What is known of the meters that it takes up, held until the transaction ends.
         steps: Lines of histories.
         told: For the pages.
+        looks: When ends of outages are judged next, by number; in this sitting, where that is now.
     """
 
     connection: Connection
@@ -41,11 +42,15 @@ class Sitting:
     supply: dict[int, Supply] = field(default_factory=dict)
     steps: list[tuple[int, Step]] = field(default_factory=list)
     told: list[live.Entry] = field(default_factory=list)
+    looks: dict[int, int | None] = field(default_factory=dict)
 
     def hold(self, meter_ids: Iterable[int]) -> None:
-        """Learn what is known of meters, and let nobody else change it meanwhile."""
+        """Learn what is known of meters, and let nobody else change it meanwhile.
+
+        What others change just now is left out where this sitting holds something already.
+        """
         new = set(meter_ids) - self.supply.keys()
-        self.supply |= supply.hold(self.connection, new)
+        self.supply |= supply.hold(self.connection, new, waits=not self.supply)
 
     def tell(self, outage_id: int, what: str) -> None:
         """Tell the pages."""
@@ -79,8 +84,7 @@ class Sitting:
         members = [member_of(number, loss) for number, loss in losses]
         dues = {evidence: self.asked_next(evidence) for evidence in Evidence}
         outage_members.put_members(self.connection, members, dues)
-        back = {number for number, loss in losses if not loss.is_lost}
-        self.look_at(dict.fromkeys(back, self.now_real_us))
+        self.look_at({number for number, loss in losses if not loss.is_lost})
 
     def asked_next(self, evidence: Evidence) -> int:
         """Return when a dark meter is asked, real time: at once if it only is presumed to be."""
@@ -92,12 +96,13 @@ class Sitting:
         pause_s = rules.gasped_again_s if evidence in TOLD else rules.silent_again_s
         return self.now_real_us + round(pause_s * MICROSECONDS)
 
-    def look_at(self, dues: Mapping[int, int | None]) -> None:
-        """Write when ends of outages are judged next."""
-        outages.look_at(self.connection, dues)
+    def look_at(self, outage_ids: Iterable[int]) -> None:
+        """Judge in this sitting whether outages are over."""
+        self.looks |= dict.fromkeys(outage_ids, self.now_real_us)
 
     def close(self) -> None:
-        """Write what was noted, and tell the pages."""
+        """Write what was noted and when to look again, and tell the pages."""
+        outages.look_at(self.connection, self.looks)
         outages.note_all(self.connection, self.steps)
         live.append_feed(self.connection, self.told)
 

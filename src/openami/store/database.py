@@ -11,12 +11,23 @@ or a connection inside `transaction`, and it joins that one.
 """
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, make_url
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    any_,
+    create_engine,
+    event,
+    insert,
+    literal,
+    make_url,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -26,6 +37,7 @@ from openami.store import durability, schema
 
 Database = Engine | Connection
 Values = Mapping[str, object]
+T = TypeVar("T")
 
 BUSY_TIMEOUT_MS: Final = 30_000
 CONNECT_S: Final = 10
@@ -221,6 +233,18 @@ def insert_or(connection: Connection, table: Table) -> "sqlite.Insert | postgres
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
+
+
+def among(
+    connection: Connection, column: "ColumnElement[T]", values: Collection[T]
+) -> "ColumnElement[bool]":
+    """Return the condition that a column is one of many values.
+
+    Where the server takes them as one array, it parses as little for a thousand as for one.
+    """
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(list(values), postgresql.ARRAY(column.type)))
+    return column.in_(list(values))
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Values]) -> int:

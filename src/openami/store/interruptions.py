@@ -29,13 +29,20 @@ def keep(connection: Connection, over: Sequence[Supply]) -> None:
     regions = {meter.meter_id: meter.region for meter in known}
     places = topology.places(connection, ids)
     current = {number: state.outage_id for number, state in supply.of(connection, ids).items()}
+    grown: set[int] = set()
     for loss in over:
         if loss.outage_id:
             outage_members.keep_return(connection, loss.outage_id, loss)
+            grown.add(loss.outage_id)
         elif loss.outage_id is None and loss.meter_id in regions:
             place = places.get(loss.meter_id)
             transformer = None if place is None else place.transformer
-            _keep(connection, loss, regions[loss.meter_id], transformer, current[loss.meter_id])
+            region = regions[loss.meter_id]
+            grown.add(_keep(connection, loss, region, transformer, current[loss.meter_id]))
+    if grown:
+        outages.hold(connection)
+        now_real_us = max(loss.returned_real_us or loss.found_real_us for loss in over)
+        outages.look_at(connection, dict.fromkeys(grown - {NONE}, now_real_us))
 
 
 def set_apart(connection: Connection, member: Member, found_real_us: int, region: str) -> None:
@@ -62,10 +69,11 @@ def _keep(
     region: str,
     transformer: str | None,
     current: int | None,
-) -> None:
+) -> int:
+    """Keep one; return the number of the outage that has it now, NONE where it is by itself."""
     assert loss.returned_us is not None  # noqa: S101  it is over
     if outage_members.is_kept(connection, loss, current or NONE):
-        return
+        return NONE
     theirs: list[int] = []
     if transformer is not None:
         scope, until_us = Scope.TRANSFORMER, loss.lost_us + EARLIER_US
@@ -85,6 +93,6 @@ def _keep(
     )
     if theirs:
         outage_members.add_member(connection, member)
-        outages.look_at(connection, {theirs[-1]: loss.returned_real_us})
     else:
         set_apart(connection, member, loss.found_real_us, region)
+    return member.outage_id

@@ -22,8 +22,8 @@ from sqlalchemy import (
 
 from openami.exchange.reliability import Span
 from openami.exchange.supply import Evidence, Scope, Supply
-from openami.store.database import Database, reading, upsert
-from openami.store.outages import Outage, look_at, outage
+from openami.store.database import Database, among, reading, upsert
+from openami.store.outages import Outage, outage
 from openami.store.supply_tables import outage_meters as members_table
 from openami.store.supply_tables import outages as outages_table
 from openami.store.supply_tables import supply as supply_table
@@ -83,7 +83,11 @@ def put_members(
     same = supply_table.c.meter_id == table.meter_id
     for few in pieces({member.outage_id for member in members}):
         for some in pieces({member.meter_id for member in members}):
-            wanted = same & table.outage_id.in_(few) & table.meter_id.in_(some)
+            wanted = (
+                same
+                & among(connection, table.outage_id, few)
+                & among(connection, table.meter_id, some)
+            )
             connection.execute(update(supply_table).where(wanted).values(**values))
 
 
@@ -117,7 +121,6 @@ def keep_return(connection: Connection, outage_id: int, loss: Supply) -> None:
         .where(table.outage_id == outage_id, table.meter_id == loss.meter_id)
         .values(lost_us=loss.lost_us, returned_us=loss.returned_us, evidence=loss.evidence.value)
     )
-    look_at(connection, {outage_id: loss.returned_real_us})
 
 
 def members(database: Database, outage_ids: Collection[int]) -> dict[int, list[Member]]:
@@ -171,8 +174,10 @@ def some_members(
     with reading(database) as connection:
         for few in pieces(meter_ids):
             for ids in pieces(outage_ids):
-                query = select(members_table).where(table.meter_id.in_(few))
-                for row in connection.execute(query.where(table.outage_id.in_(ids))).mappings():
+                query = select(members_table).where(among(connection, table.meter_id, few))
+                for row in connection.execute(
+                    query.where(among(connection, table.outage_id, ids))
+                ).mappings():
                     found[row["outage_id"], row["meter_id"]] = _member(row)
     return found
 

@@ -18,12 +18,13 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    text,
     update,
 )
 
 from openami.exchange.supply import Scope
 from openami.runtime.errors import UserError
-from openami.store.database import Database, insert_all, reading, transaction
+from openami.store.database import Database, among, insert_all, reading, transaction
 from openami.store.supply_tables import outage_history as history_table
 from openami.store.supply_tables import outage_meters as members_table
 from openami.store.supply_tables import outages as outages_table
@@ -62,6 +63,7 @@ class UnknownOutageError(UserError):
     """An outage that the store does not have."""
 
 
+LOCK: Final = 0x0A32  # PostgreSQL advisory lock
 COLUMNS: Final = tuple(outages_table.c[each.name] for each in fields(Outage))
 
 
@@ -138,8 +140,29 @@ def look_at(connection: Connection, dues: Mapping[int, int | None]) -> None:
     table = outages_table.c
     for due_us, numbers in by_value(dues).items():
         for few in pieces(numbers):
-            wanted = table.outage_id.in_(few) & table.ended_us.is_(None)
+            wanted = among(connection, table.outage_id, few) & table.ended_us.is_(None)
             connection.execute(update(outages_table).where(wanted).values(due_real_us=due_us))
+
+
+def hold(connection: Connection) -> None:
+    """Let no other that asks for this change outages until the transaction ends.
+
+    Whoever locks what is known of meters, too, does so before: two never wait for each other.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+
+
+def parent_ids(database: Database, outage_ids: Collection[int]) -> set[int]:
+    """Return the numbers of the outages that some are part of."""
+    table = outages_table.c
+    found: set[int] = set()
+    with reading(database) as connection:
+        for few in pieces(outage_ids):
+            query = select(table.parent_id).where(table.parent_id.is_not(None))
+            rows = connection.execute(query.where(among(connection, table.outage_id, few)))
+            found |= set(rows.scalars())
+    return found
 
 
 def due(database: Database, now_real_us: int, limit: int) -> list[Outage]:
@@ -171,9 +194,10 @@ def open_at(
     if places is None:
         return {each.place: each for each in _outages(database, query)}
     found: dict[str, Outage] = {}
-    for some in pieces(places):
-        rows = _outages(database, query.where(table.place.in_(some)))
-        found |= {each.place: each for each in rows}
+    with reading(database) as connection:
+        for some in pieces(places):
+            rows = _outages(connection, query.where(among(connection, table.place, some)))
+            found |= {each.place: each for each in rows}
     return found
 
 
@@ -202,11 +226,14 @@ def outage(database: Database, outage_id: int) -> Outage:
     return found[0]
 
 
-def some(database: Database, outage_ids: Collection[int]) -> list[Outage]:
-    """Return outages by their numbers; there may be none of some."""
+def still_open(database: Database, outage_ids: Collection[int]) -> list[Outage]:
+    """Return those of some outages that are not over."""
+    table = outages_table.c
     found: list[Outage] = []
-    for few in pieces(outage_ids):
-        found += _outages(database, select(*COLUMNS).where(outages_table.c.outage_id.in_(few)))
+    with reading(database) as connection:
+        for few in pieces(outage_ids):
+            query = select(*COLUMNS).where(table.ended_us.is_(None))
+            found += _outages(connection, query.where(among(connection, table.outage_id, few)))
     return found
 
 
@@ -231,9 +258,11 @@ def ended_at(database: Database, places: Collection[str], since_us: int) -> list
     """Return outages of places that were not over before `since_us`, and are by now."""
     table = outages_table.c
     found: list[Outage] = []
-    for some in pieces(places):
-        query = select(*COLUMNS).where(table.ended_us >= since_us, table.place.in_(some))
-        found += _outages(database, query.order_by(table.outage_id))
+    with reading(database) as connection:
+        for some in pieces(places):
+            query = select(*COLUMNS).where(table.ended_us >= since_us)
+            query = query.where(among(connection, table.place, some))
+            found += _outages(connection, query.order_by(table.outage_id))
     return found
 
 

@@ -29,7 +29,7 @@ from openami.exchange.supply import (
     Told,
     passed,
 )
-from openami.store.database import Database, Values, insert_or, reading, transaction, upsert
+from openami.store.database import Database, Values, among, insert_or, reading, transaction, upsert
 from openami.store.supply_tables import pings as pings_table
 from openami.store.supply_tables import supply as supply_table
 from openami.store.supply_tables import uplinks as uplinks_table
@@ -168,12 +168,17 @@ def of(database: Database, meter_ids: Collection[int]) -> dict[int, Supply]:
         return _of(connection, select(*COLUMNS), meter_ids)
 
 
-def hold(connection: Connection, meter_ids: Collection[int]) -> dict[int, Supply]:
+def hold(
+    connection: Connection, meter_ids: Collection[int], *, waits: bool = True
+) -> dict[int, Supply]:
     """Return the same, which nobody else changes until the transaction ends.
 
     Its rows are locked in their order, as `tell` locks them: the two never wait for each other.
+    Whoever holds some already may not wait for more: with `waits` off, those that somebody changes
+    just now are left out.
     """
-    query = select(*COLUMNS).order_by(supply_table.c.meter_id).with_for_update()
+    query = select(*COLUMNS).order_by(supply_table.c.meter_id)
+    query = query.with_for_update(skip_locked=not waits)
     return _of(connection, query, sorted(meter_ids))
 
 
@@ -182,7 +187,9 @@ def _of(
 ) -> dict[int, Supply]:
     found: dict[int, Supply] = {}
     for some in pieces(meter_ids):
-        rows = connection.execute(query.where(supply_table.c.meter_id.in_(some))).mappings()
+        rows = connection.execute(
+            query.where(among(connection, supply_table.c.meter_id, some))
+        ).mappings()
         found |= {row["meter_id"]: _supply(row) for row in rows}
     return found
 
@@ -241,7 +248,7 @@ def pings(database: Database, meter_ids: Collection[int]) -> dict[int, Ping]:
     found: dict[int, Ping] = {}
     with reading(database) as connection:
         for some in pieces(meter_ids):
-            query = select(*PING_COLUMNS).where(pings_table.c.meter_id.in_(some))
+            query = select(*PING_COLUMNS).where(among(connection, pings_table.c.meter_id, some))
             for row in connection.execute(query).mappings():
                 ping = Ping(**{**row, "state": PingState(row["state"])})
                 found[ping.meter_id] = ping
@@ -259,7 +266,7 @@ def answered(connection: Connection, limit: int) -> list[Ping]:
 def hear(connection: Connection, meter_ids: Collection[int]) -> None:
     """Write that answers have been heard."""
     for some in pieces(meter_ids):
-        wanted = pings_table.c.meter_id.in_(some)
+        wanted = among(connection, pings_table.c.meter_id, some)
         connection.execute(update(pings_table).where(wanted).values(news_real_us=None))
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from openami.exchange.supply import OPEN_PINGS
-from openami.store.database import Database, reading
+from openami.store.database import Database, among, reading
 from openami.store.supply_tables import pings as pings_table
 from openami.store.supply_tables import supply as supply_table
 from openami.store.supply_tables import topology as topology_table
@@ -92,7 +92,7 @@ def standings(
     )
     found: dict[str, Standing] = {}
     for some in pieces(transformers):
-        rows = connection.execute(query.where(hangs.transformer.in_(some)))
+        rows = connection.execute(query.where(among(connection, hangs.transformer, some)))
         found |= {row[0]: Standing(*row[1:]) for row in rows}
     return found
 
@@ -111,7 +111,7 @@ def standings_of_areas(
     )
     found: dict[bytes, Standing] = {}
     for some in pieces(concentrators):
-        rows = connection.execute(query.where(carried.concentrator.in_(some)))
+        rows = connection.execute(query.where(among(connection, carried.concentrator, some)))
         found |= {bytes(row[0]): Standing(*row[1:]) for row in rows}
     return found
 
@@ -124,7 +124,9 @@ def in_areas(
     query = select(carried.concentrator, carried.meter_id).where(_hangs_nowhere())
     found: dict[bytes, set[int]] = {title: set() for title in concentrators}
     for some in pieces(concentrators):
-        for title, meter_id in connection.execute(query.where(carried.concentrator.in_(some))):
+        for title, meter_id in connection.execute(
+            query.where(among(connection, carried.concentrator, some))
+        ):
             found[bytes(title)].add(meter_id)
     return {title: frozenset(numbers) for title, numbers in found.items()}
 
@@ -171,7 +173,7 @@ def _take_up(
 ) -> None:
     for due_us, numbers in by_value(dues).items():
         for some in pieces(numbers):
-            wanted = supply_table.c.meter_id.in_(some)
+            wanted = among(connection, supply_table.c.meter_id, some)
             values = {"due_real_us": due_us, **also}
             connection.execute(update(supply_table).where(wanted).values(**values))
 

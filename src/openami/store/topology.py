@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from sqlalchemy import func, select
 
 from openami.runtime.errors import ConfigurationError
-from openami.store.database import Database, reading, transaction, upsert
+from openami.store.database import Database, among, reading, transaction, upsert
 from openami.store.registry import Meter
 from openami.store.supply_tables import topology as topology_table
 
@@ -114,7 +114,7 @@ def places(database: Database, meter_ids: Collection[int]) -> dict[int, Place]:
     found: dict[int, Place] = {}
     with reading(database) as connection:
         for some in pieces(meter_ids):
-            query = select(topology_table).where(topology_table.c.meter_id.in_(some))
+            query = select(topology_table).where(among(connection, topology_table.c.meter_id, some))
             rows = connection.execute(query).mappings()
             found |= {row["meter_id"]: Place(**row) for row in rows}
     return found
@@ -126,7 +126,9 @@ def under(database: Database, transformers: Collection[str]) -> dict[str, frozen
     table = topology_table.c
     with reading(database) as connection:
         for some in pieces(transformers):
-            query = select(table.transformer, table.meter_id).where(table.transformer.in_(some))
+            query = select(table.transformer, table.meter_id).where(
+                among(connection, table.transformer, some)
+            )
             for name, meter_id in connection.execute(query):
                 found[name].add(meter_id)
     return {name: frozenset(meter_ids) for name, meter_ids in found.items()}
@@ -138,7 +140,9 @@ def feeder_of(database: Database, transformers: Collection[str]) -> dict[str, st
     found: dict[str, str] = {}
     with reading(database) as connection:
         for some in pieces(transformers):
-            query = select(table.transformer, table.feeder).where(table.transformer.in_(some))
+            query = select(table.transformer, table.feeder).where(
+                among(connection, table.transformer, some)
+            )
             found |= {name: feeder for name, feeder in connection.execute(query.distinct())}  # noqa: C416
     return found
 
@@ -149,7 +153,9 @@ def of_feeders(database: Database, feeders: Collection[str]) -> dict[str, frozen
     found: dict[str, set[str]] = {name: set() for name in feeders}
     with reading(database) as connection:
         for some in pieces(feeders):
-            query = select(table.feeder, table.transformer).where(table.feeder.in_(some))
+            query = select(table.feeder, table.transformer).where(
+                among(connection, table.feeder, some)
+            )
             for feeder, transformer in connection.execute(query.distinct()):
                 found[feeder].add(transformer)
     return {feeder: frozenset(transformers) for feeder, transformers in found.items()}
