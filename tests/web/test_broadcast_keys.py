@@ -88,9 +88,9 @@ def test_wrong_asks_change_nothing_and_a_right_one_is_withdrawn(fresh: Ami) -> N
 
 def test_the_page_shows_the_groups_and_asks(fresh: Ami) -> None:
     client = sign_in(fresh, "utility")
-    assert (
-        "the first broadcast of a campaign draws them" in client.get("/console/broadcast-keys").text
-    )
+    page = client.get("/console/broadcast-keys").text
+    assert "the first broadcast of a campaign draws them" in page
+    assert 'data-testid="nav-firmware" aria-current="page"' in page
     drawn(fresh)
     form = {"csrf": client.headers["X-CSRF-Token"], "reason": "yearly", "region": "north"}
     sent = client.post("/console/broadcast-keys", data=form, follow_redirects=True)
