@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 
 from loops import in_loop
+from openami.exchange.commands import CommandState
 from openami.headend.books import Act, Books, Reservation, Shown, Wish, write_entries
-from openami.store import alarms, counters, leases, live, registry
+from openami.store import alarms, commands, counters, leases, live, registry
 from openami.store.alarms import Picture
 from openami.store.database import StoreUnavailableError, open_database
 from openami.store.keys import KeyState
@@ -108,8 +109,11 @@ def test_what_is_written_under_a_lost_lease_is_not_and_the_feed_is_told_of_the_r
     assert isinstance(other, Lease)
     lost = other._replace(fence=other.fence + 1)
 
-    def told(number: int) -> list[live.Entry]:
-        return [live.Entry(kind="test", meter_id=number, at_us=1, body={})]
+    def told(number: int) -> tuple[list[live.Entry], list[commands.Step]]:
+        step = commands.Step(
+            command_id=f"c{number}", at_real_us=1, state=CommandState.SENT, note="test"
+        )
+        return [live.Entry(kind="test", meter_id=number, at_us=1, body={})], [step]
 
     def nothing(_connection: Connection) -> bool:
         return False
@@ -117,9 +121,9 @@ def test_what_is_written_under_a_lost_lease_is_not_and_the_feed_is_told_of_the_r
     (row,), (refused,), (same,) = write_entries(
         engine,
         [
-            Act(1, seen(1, 77).write, ours, told(1)),
-            Act(2, seen(2, 77).write, lost, told(2)),
-            Act(3, nothing, ours, told(3)),
+            Act(1, seen(1, 77).write, ours, *told(1)),
+            Act(2, seen(2, 77).write, lost, *told(2)),
+            Act(3, nothing, ours, *told(3)),
         ],
     )
 
@@ -128,6 +132,7 @@ def test_what_is_written_under_a_lost_lease_is_not_and_the_feed_is_told_of_the_r
     assert same is False
     assert registry.meter(engine, 2).last_seen_us is None
     assert [entry.meter_id for entry in live.feed_after(engine, 0)] == [1]
+    assert [len(commands.history(engine, f"c{number}")) for number in METERS] == [1, 0, 0]
 
 
 def test_what_is_given_back_can_be_taken_in_the_same_group(engine: Engine) -> None:

@@ -17,7 +17,7 @@ from openami.headend.notifications import Arrival, store_arrivals
 from openami.runtime.clock import real_us
 from openami.runtime.errors import UserError
 from openami.runtime.groupcommit import GroupCommit
-from openami.store import alarms, cells, counters, field, leases, live
+from openami.store import alarms, cells, commands, counters, field, leases, live
 from openami.store.alarms import Name, Picture
 from openami.store.cells import Answer, Ask
 from openami.store.database import StoreUnavailableError, transaction
@@ -56,12 +56,14 @@ class Act(NamedTuple):
         write: Writes it; what it returns is the outcome.
         lease: Under which it is written; where that is lost nothing is.
         told: Goes to the feed where the outcome is true.
+        steps: Go to the history of commands where it is.
     """
 
     meter_id: int
     write: Callable[[Connection], object]
     lease: Lease | None = None
     told: Sequence[live.Entry] = ()
+    steps: Sequence[commands.Step] = ()
 
 
 class Shown(NamedTuple):
@@ -157,6 +159,7 @@ class Books:
         *,
         lease: Lease | None = None,
         told: Sequence[live.Entry] = (),
+        steps: Sequence[commands.Step] = (),
     ) -> T:
         """Call a function of `store` in a transaction that it shares with others.
 
@@ -167,7 +170,7 @@ class Books:
             LostLeaseError: `lease` is another worker's by now; nothing was written.
             StoreUnavailableError: The store cannot be written.
         """
-        outcome = await self._entered(Act(meter_id, act, lease, told))
+        outcome = await self._entered(Act(meter_id, act, lease, told, steps))
         if isinstance(outcome, LostLeaseError):
             raise outcome
         return cast("T", outcome)
@@ -258,9 +261,12 @@ def _act(connection: Connection, group: Sequence[Entry], found: dict[int, object
         if isinstance(entry, Act) and place not in found
     ]
     told: list[live.Entry] = []
+    steps: list[commands.Step] = []
     for _, place, act in sorted(acts, key=lambda row: row[:2]):
         found[place] = act.write(connection)
         told += act.told if found[place] else ()
+        steps += act.steps if found[place] else ()
+    commands.note_steps(connection, steps)
     live.append_feed(connection, told)
 
 

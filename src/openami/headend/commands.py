@@ -352,8 +352,12 @@ class Commands:
                 note,
                 counters=counters,
                 result=result,
+                noted=False,
             )
 
+        step = store.Step(
+            command_id=command.command_id, at_real_us=real_us(), state=to_state, note=note
+        )
         body: live.Body = {
             "command_id": command.command_id,
             "kind": command.kind.value,
@@ -363,7 +367,9 @@ class Commands:
         entry = live.Entry(
             kind="command", meter_id=command.meter_id, at_us=self._now_us(), body=body
         )
-        done = await self._books.write(command.meter_id, advance, lease=lease, told=[entry])
+        done = await self._books.write(
+            command.meter_id, advance, lease=lease, told=[entry], steps=[step]
+        )
         log.info("command %s: %s: %s", command.command_id, to_state.value, note)
         return done
 

@@ -147,10 +147,12 @@ def advance(  # noqa: PLR0913  a step has these fields
     counters: range | None = None,
     result: Argument | None = None,
     lease: Lease | None = None,
+    noted: bool = True,
 ) -> bool:
     """Move a command if it stands in one of `from_states`; tell whether it did.
 
-    `counters` is the block of invocation counters reserved for it, `result` what came of it.
+    `counters` is the block of invocation counters reserved for it, `result` what came of it.  Where
+    it is not `noted` here, the caller does so in the same transaction (`note_steps`).
 
     Raises:
         LostLeaseError: `lease` is another's by now; nothing was moved.
@@ -174,19 +176,29 @@ def advance(  # noqa: PLR0913  a step has these fields
             require(connection, lease)
         if done.rowcount == 0:
             return False
-        _note(connection, command_id, to_state, note)
+        if noted:
+            _note(connection, command_id, to_state, note)
     return True
 
 
 def _note(database: Database, command_id: str, state: CommandState, note: str) -> None:
-    row = {
-        "command_id": command_id,
-        "at_real_us": real_us(),
-        "state": state.value,
-        "note": note,
-    }
+    step = Step(command_id=command_id, at_real_us=real_us(), state=state, note=note)
+    note_steps(database, [step])
+
+
+def note_steps(database: Database, steps: Collection[Step]) -> None:
+    """Append to the history of commands."""
+    rows = [
+        {
+            "command_id": step.command_id,
+            "at_real_us": step.at_real_us,
+            "state": step.state.value,
+            "note": step.note,
+        }
+        for step in steps
+    ]
     with transaction(database) as connection:
-        insert_all(connection, command_history, [row])
+        insert_all(connection, command_history, rows)
 
 
 def progress(database: Database, command_id: str, result: Argument, lease: Lease) -> None:
