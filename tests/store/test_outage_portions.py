@@ -131,8 +131,15 @@ def test_portions_and_kills_between_and_in_them_lose_and_double_nothing(
     assert supply.unjudged(engine) == []
 
 
-def test_a_portion_ends_between_places_and_the_most_telling_come_first(engine: Engine) -> None:
-    street = portioned(engine, Portion(losses=4))
+@pytest.mark.parametrize(
+    ("losses", "portions"),
+    [(4, [range(5, 7), range(5, 9)]), (10, [range(5, 9)])],
+    ids=["a feeder is cut", "a feeder is whole"],
+)
+def test_a_portion_ends_between_places_and_the_most_telling_come_first(
+    engine: Engine, losses: int, portions: list[range]
+) -> None:
+    street = portioned(engine, Portion(losses=losses))
     street.gasp([1, 2, *range(17, 33)])  # two of the first feeder, all of the second
     street.sit(2.1)
     answer(street, lit=())
@@ -141,10 +148,9 @@ def test_a_portion_ends_between_places_and_the_most_telling_come_first(engine: E
     while street.sit_once():
         seen.append(street.open())
     dark = [{place: len(meters) for place, meters in each.items()} for each in seen]
-    assert dark[0] == {"t5": 4, "t6": 4, "f2": 0}
-    assert dark[1] == {f"t{n}": 4 for n in range(5, 9)} | {"f2": 0}
+    assert dark == [{f"t{n}": 4 for n in numbers} | {"f2": 0} for numbers in portions]
     street.sit()
-    assert street.open() == seen[1] | {"t1": {1, 2, 3, 4}}
+    assert street.open() == seen[-1] | {"t1": {1, 2, 3, 4}}
     kinds = {each.place: each.scope for each in outages.open_outages(engine)}
     assert kinds["f2"] is Scope.FEEDER
 
