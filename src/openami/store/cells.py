@@ -16,17 +16,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select, text, true
+from sqlalchemy import Connection, bindparam, delete, select, true
 
 from openami.runtime.clock import MICROSECONDS
-from openami.store import leases
+from openami.store import advisory, leases
+from openami.store.advisory import Lock
 from openami.store.cell_tables import cell_wants
 from openami.store.database import Database, transaction, upsert
 from openami.store.leases import AT_ONCE, Kind, Lease, Worker, held_by, store_now_us
 from openami.store.tables import leases as leases_table
 
 ALL: Final = "*"  # the item of the lease of all cells; a place has a stroke in its name
-LOCK: Final = 0x0A31  # PostgreSQL advisory lock: shared by who takes places
 LONGEST: Final = 34  # characters of a name that stays as it is
 HASHED: Final = "#"  # begins the name of any other cell
 CLOSE_US: Final = MICROSECONDS // 10  # times that differ by less are not written anew
@@ -163,7 +163,7 @@ def _judge(ask: Ask, cell: _Cell, *, shut: bool) -> _Verdict:
 def take_all(database: Database, worker: Worker, seconds: float) -> Lease | None:
     """Take the lease of all cells; None while another head-end lives or has a place."""
     with transaction(database) as connection:
-        _exclude(connection, everybody=True)
+        advisory.hold(connection, Lock.CELLS)
         if leases.alive(connection) - {worker.name}:
             return None
         found = live(connection, worker, store_now_us(connection))
@@ -182,7 +182,7 @@ def give_up_all(
         LostLeaseError: It is another's by now; nothing is taken.
     """
     with transaction(database) as connection:
-        _exclude(connection, everybody=True)
+        advisory.hold(connection, Lock.CELLS)
         leases.require(connection, whole)
         held = live(connection, worker, store_now_us(connection))
         items: list[str] = []
@@ -196,13 +196,7 @@ def give_up_all(
 
 def enter(connection: Connection) -> None:
     """Keep everybody from taking or giving up all cells until the transaction ends."""
-    _exclude(connection, everybody=False)
-
-
-def _exclude(connection: Connection, *, everybody: bool) -> None:
-    if connection.dialect.name == "postgresql":
-        suffix = "" if everybody else "_shared"
-        connection.execute(text(f"SELECT pg_advisory_xact_lock{suffix}(:key)"), {"key": LOCK})
+    advisory.hold(connection, Lock.CELLS, shared=True)
 
 
 def live(connection: Connection, worker: Worker, now_us: int) -> dict[str, str]:

@@ -6,16 +6,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, select
 
 from openami.runtime.clock import real_us
+from openami.store import advisory
+from openami.store.advisory import Lock
 from openami.store.database import Database, insert_all, insert_or, reading, transaction
 from openami.store.tables import feed as feed_table
 from openami.store.tables import latest as latest_table
 from openami.store.tables import watches
 
 FEED_KEEP: Final = 20_000  # entries that stay when the old end is pruned
-FEED_LOCK: Final = 0x0A31  # PostgreSQL advisory lock: feed numbers become visible in order
 
 Body = dict[str, int | float | str | bool | None]
 
@@ -96,9 +97,8 @@ def append_feed(database: Database, entries: Sequence[Entry]) -> None:
         for entry in entries
     ]
     with transaction(database) as connection:
-        if connection.dialect.name == "postgresql":
-            # Else a later number could be seen before an earlier one, and a reader would skip it.
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": FEED_LOCK})
+        # Else a later number could be seen before an earlier one, and a reader would skip it.
+        advisory.hold(connection, Lock.FEED)
         insert_all(connection, feed_table, rows)
 
 

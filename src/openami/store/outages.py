@@ -18,12 +18,13 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    text,
     update,
 )
 
 from openami.exchange.supply import Scope
 from openami.runtime.errors import UserError
+from openami.store import advisory
+from openami.store.advisory import Lock
 from openami.store.database import Database, among, insert_all, reading, transaction
 from openami.store.supply_tables import outage_history as history_table
 from openami.store.supply_tables import outage_meters as members_table
@@ -63,7 +64,6 @@ class UnknownOutageError(UserError):
     """An outage that the store does not have."""
 
 
-LOCK: Final = 0x0A32  # PostgreSQL advisory lock
 COLUMNS: Final = tuple(outages_table.c[each.name] for each in fields(Outage))
 
 
@@ -149,8 +149,7 @@ def hold(connection: Connection) -> None:
 
     Whoever locks what is known of meters, too, does so before: two never wait for each other.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+    advisory.hold(connection, Lock.OUTAGES)
 
 
 def parent_ids(database: Database, outage_ids: Collection[int]) -> set[int]:

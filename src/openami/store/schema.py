@@ -8,10 +8,11 @@ steps of `store.migrations`.  Both end at the same tables, which a test holds on
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, func, insert, inspect, select, text
+from sqlalchemy import Connection, func, insert, inspect, select
 
 from openami.runtime.errors import UserError
 from openami.store import (
+    advisory,
     alarm_tables,
     broadcast_tables,
     cell_tables,
@@ -19,6 +20,7 @@ from openami.store import (
     field_tables,
     supply_tables,
 )
+from openami.store.advisory import Lock
 from openami.store.tables import SCHEMA_VERSION, metadata
 from openami.store.tables import schema as version_table
 
@@ -33,7 +35,6 @@ DECLARED_APART: Final = (
 )
 FIRST: Final = "0001"
 LEGACY_TABLE: Final = "schema"  # said the version of the first tables
-LOCK: Final = 0x0A30  # PostgreSQL advisory lock: one process makes or changes the tables
 STEPS: Final = Path(__file__).parent / "migrations"
 
 
@@ -48,8 +49,8 @@ def prepare(connection: Connection, name: str, *, create: bool) -> None:
     Raises:
         UserError: It is no store of ours, or of a version that cannot be used.
     """
-    if create and connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+    if create:
+        advisory.hold(connection, Lock.SCHEMA)
     version = _version(connection)
     if version is None:
         if not create:
