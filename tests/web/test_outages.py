@@ -12,7 +12,7 @@ from openami.access.accounts import audit_trail
 from openami.exchange.events import EventCode
 from openami.exchange.supply import Evidence, Scope
 from openami.runtime.clock import to_us
-from openami.store import outage_members, outages
+from openami.store import outage_members, outages, topology
 from openami.store.database import transaction
 from openami.store.outage_members import Member
 from openami.store.outages import Outage
@@ -290,3 +290,29 @@ def test_a_storm_is_shown_in_parts(fresh: Ami, monkeypatch: pytest.MonkeyPatch) 
     page = client.get("/console/outages/state").text
     assert "4 supplied" in page
     assert "meterdot lit" in page
+
+
+def test_of_many_feeders_the_dark_and_the_worst_are_shown(fresh: Ami) -> None:
+    names = [f"f{number:02}" for number in range(60)]
+    rows = [
+        topology.Place(meter_id=number, transformer=f"{name}-t", feeder=name)
+        for number, name in enumerate(names, 1)
+    ]
+    topology.put(fresh.engine, rows)
+    quiet = outageview.state(fresh.context, fresh.now_us)
+    assert [branch.name for branch in quiet.tree] == names[: outageview.MOST_FEEDERS]
+    assert (quiet.meters, quiet.other_feeders, quiet.others_lit) == (60, 48, False)
+
+    street = Street(fresh.engine, fresh.now_us - 3600 * S)
+    street.gasp([8])
+    street.sit(2.1)
+    street.answer(lit=set())
+    street.sit(6.1)
+    found = outageview.state(fresh.context, fresh.now_us)
+    assert [(branch.name, branch.dark) for branch in found.tree] == [("f07", 1)]
+    assert (found.other_feeders, found.others_lit, found.feeders) == (59, True, 60)
+    assert len(found.months) == outageview.MOST_MONTHS
+    assert (found.months[0].feeder, found.months[0].indices.sustained) == ("f07", 1)
+    page = sign_in(fresh, "utility").get("/console/outages").text
+    assert "59 more feeders with supply everywhere" in page
+    assert "The 50 of 60 feeders that were without supply longest" in page

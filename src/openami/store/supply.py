@@ -32,6 +32,7 @@ from openami.exchange.supply import (
 from openami.store.database import Database, Values, among, insert_or, reading, transaction, upsert
 from openami.store.supply_tables import pings as pings_table
 from openami.store.supply_tables import supply as supply_table
+from openami.store.supply_tables import topology as topology_table
 from openami.store.supply_tables import uplinks as uplinks_table
 from openami.store.topology import pieces
 
@@ -208,6 +209,37 @@ def lost(database: Database) -> list[Supply]:
     with reading(database) as connection:
         rows = connection.execute(query.order_by(supply_table.c.meter_id)).mappings()
         return [_supply(row) for row in rows]
+
+
+def lost_on(database: Database, meter_ids: Collection[int]) -> dict[int, Evidence]:
+    """Return those of some meters that are believed to be without supply, and by what evidence."""
+    found: dict[int, Evidence] = {}
+    table = supply_table.c
+    with reading(database) as connection:
+        for some in pieces(meter_ids):
+            query = select(table.meter_id, table.evidence).where(
+                among(connection, table.meter_id, some), table.returned_us.is_(None)
+            )
+            for meter_id, evidence in connection.execute(query):
+                found[meter_id] = Evidence(evidence)
+    return found
+
+
+def dark_feeders(database: Database, limit: int) -> list[str]:
+    """Return feeders with meters that are believed to be without supply: the first by name."""
+    feeder = topology_table.c.feeder
+    query = (
+        select(feeder)
+        .join_from(
+            supply_table, topology_table, supply_table.c.meter_id == topology_table.c.meter_id
+        )
+        .where(supply_table.c.returned_us.is_(None))
+        .distinct()
+        .order_by(feeder)
+        .limit(limit)
+    )
+    with reading(database) as connection:
+        return list(connection.execute(query).scalars())
 
 
 def count_lost(database: Database) -> int:

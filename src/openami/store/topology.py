@@ -161,6 +161,24 @@ def of_feeders(database: Database, feeders: Collection[str]) -> dict[str, frozen
     return {feeder: frozenset(transformers) for feeder, transformers in found.items()}
 
 
+def on_feeders(database: Database, feeders: Collection[str]) -> list[Place]:
+    """Return where the meters of feeders hang, by number."""
+    found: list[Place] = []
+    with reading(database) as connection:
+        for some in pieces(feeders):
+            query = select(topology_table).where(among(connection, topology_table.c.feeder, some))
+            found += [Place(**row) for row in connection.execute(query).mappings()]
+    return sorted(found, key=lambda place: place.meter_id)
+
+
+def count_customers(database: Database) -> dict[str, int]:
+    """Return how many meters each feeder has, by name."""
+    table = topology_table.c
+    query = select(table.feeder, func.count()).group_by(table.feeder).order_by(table.feeder)
+    with reading(database) as connection:
+        return {feeder: int(count) for feeder, count in connection.execute(query)}
+
+
 def count_transformers(database: Database, feeders: Collection[str]) -> dict[str, int]:
     """Return how many transformers each feeder has."""
     table = topology_table.c

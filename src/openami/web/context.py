@@ -3,7 +3,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Depends, Request
 from sqlalchemy import Engine
@@ -19,6 +19,9 @@ from openami.web.remembered import Remembered
 from openami.web.sessions import Cookies, FailureLimit
 from openami.web.tailer import Tailer
 from openami.web.times import MINUTE_US, LocalCalendar
+
+if TYPE_CHECKING:
+    from openami.web.outageview import State
 
 PIPELINE_REAL_S: Final = 12.0  # what an interval may need from its end to the store, real seconds
 PAST_DAYS_S: Final = 60.0  # how old the first page's figures of days before yesterday may be
@@ -41,6 +44,8 @@ class Context:
     address_limit: FailureLimit = field(init=False)
     severities: Severities = field(init=False)
     past_days: Remembered[list[RegionCoverage]] = field(init=False)
+    customers: Remembered[dict[str, int]] = field(default_factory=Remembered)
+    outage_state: "Remembered[State]" = field(default_factory=Remembered)
 
     def __post_init__(self) -> None:
         self.cookies = Cookies(self.config.session_key)

@@ -19,6 +19,7 @@ SHOWN_ENDED: Final = 20
 MOST_FEEDERS: Final = 12
 MOST_OPEN: Final = 50  # outages of the list, those with most meters in the dark first
 MOST_PARTS: Final = 12  # transformers below a feeder, in the list and in the tree
+MOST_MONTHS: Final = 50  # feeders of the table of reliability
 MOST_STEPS: Final = 200  # of the history of one outage: the latest
 MOST_DOTS: Final = 600  # meters of the tree; transformers beyond are told in words
 STEPS: Final = 96  # of the line of a day
@@ -147,12 +148,14 @@ class State:
     ended: list[Row]
     line: Line
     tree: list[Branch]
-    quiet_feeders: int
+    other_feeders: int  # than those of the tree
+    others_lit: bool  # all of their meters have supply, and others not
     dark: int
     meters: int
     month: date  # the first of the month that `months` tells of
     is_running: bool  # that month
-    months: list[FeederMonth]
+    months: list[FeederMonth]  # of the worst feeders, where there are many
+    feeders: int  # in all
 
     @property
     def earlier(self) -> str:
@@ -165,7 +168,14 @@ class State:
 
 
 def state(context: Context, now_us: int, month: date | None = None) -> State:
-    """Return the page's figures, with the reliability of a month, by default the running one."""
+    """Return the page's figures, with the reliability of a month, by default the running one.
+
+    Where they cost much, those who look at the page share them for a while.
+    """
+    return context.outage_state.get(month, lambda: _state(context, now_us, month))
+
+
+def _state(context: Context, now_us: int, month: date | None) -> State:
     running, _ = month_of(context.calendar.date_of(now_us))
     first, _ = month_of(month or running)
     engine = context.engine
@@ -180,24 +190,39 @@ def state(context: Context, now_us: int, month: date | None = None) -> State:
         for part in outages.parts(engine, each.outage_id)
     ]
     roots = _rows(context, power)
-    dark = supply.count_lost(engine)
-    places = topology.read(engine)
-    lost = {each.meter_id: each.evidence for each in supply.lost(engine)} if dark else {}
-    tree, quiet = _tree(places.values(), lost, {each.place for each in power})
+    customers = _customers(context)
+    dark = supply.dark_feeders(engine, MOST_FEEDERS + 1)
+    shown = (dark or list(customers))[:MOST_FEEDERS]
+    places = topology.on_feeders(engine, shown)
+    lost = supply.lost_on(engine, [place.meter_id for place in places])
+    reliability = months(context, now_us, first)
     return State(
         open=sorted(roots, key=lambda row: (-row.dark, -row.outage.outage_id))[:MOST_OPEN],
         open_in_all=len(roots),
         unreachable=[each for each in known if each.scope is Scope.CONCENTRATOR],
         ended=_rows(context, [*ended, *ended_parts]),
         line=_line(context, now_us),
-        tree=tree,
-        quiet_feeders=quiet,
-        dark=dark,
-        meters=len(places),
+        tree=_tree(places, lost, {each.place for each in power}),
+        other_feeders=max(0, len(customers) - len(shown)),
+        others_lit=0 < len(dark) <= MOST_FEEDERS,
+        dark=supply.count_lost(engine),
+        meters=sum(customers.values()),
         month=first,
         is_running=first >= running,
-        months=months(context, now_us, first),
+        months=_worst(reliability),
+        feeders=len(reliability),
     )
+
+
+def _customers(context: Context) -> dict[str, int]:
+    return context.customers.get(None, lambda: topology.count_customers(context.engine))
+
+
+def _worst(reliability: Sequence[FeederMonth]) -> list[FeederMonth]:
+    """Return what there is room for: by name, or those that were without supply longest."""
+    if len(reliability) <= MOST_MONTHS:
+        return list(reliability)
+    return sorted(reliability, key=lambda each: -(each.indices.saidi_min or 0))[:MOST_MONTHS]
 
 
 def _rows(context: Context, known: Sequence[Outage]) -> list[Row]:
@@ -252,8 +277,8 @@ def one(
 
 def _tree(
     places: Iterable[topology.Place], lost: dict[int, Evidence], out: set[str]
-) -> tuple[list[Branch], int]:
-    """Return the feeders with something dark on them, and how many have nothing."""
+) -> list[Branch]:
+    """Return feeders as the page draws them."""
     feeders: dict[str, dict[str, list[tuple[int, str]]]] = {}
     for place in places:
         evidence = lost.get(place.meter_id)
@@ -270,9 +295,7 @@ def _tree(
         )
         for feeder, leaves in sorted(feeders.items())
     ]
-    dark = [branch for branch in branches if branch.dark]
-    shown_ones = [_dotted(branch) for branch in (dark or branches)[:MOST_FEEDERS]]
-    return shown_ones, len(branches) - len(shown_ones)
+    return [_dotted(branch) for branch in branches]
 
 
 def _dotted(branch: Branch) -> Branch:
@@ -310,15 +333,13 @@ def months(context: Context, now_us: int, month: date | None = None) -> list[Fee
     first, last = month_of(month or context.calendar.date_of(now_us))
     from_us, to_us = context.calendar.days(first, last)
     spans = outage_members.interruptions(context.engine, from_us, min(to_us, now_us + 1))
-    places = topology.read(context.engine)
-    customers: dict[str, int] = {}
-    for place in places.values():
-        customers[place.feeder] = customers.get(place.feeder, 0) + 1
+    places = topology.places(context.engine, {span.meter_id for span in spans})
+    customers = topology.count_customers(context.engine)
     by_feeder: dict[str, list[Span]] = {feeder: [] for feeder in customers}
     for span in spans:
-        if span.meter_id in places:
+        if span.meter_id in places and places[span.meter_id].feeder in customers:
             by_feeder[places[span.meter_id].feeder].append(span)
     return [
         FeederMonth(feeder=feeder, indices=indices(by_feeder[feeder], customers[feeder], now_us))
-        for feeder in sorted(customers)
+        for feeder in customers
     ]
