@@ -89,6 +89,13 @@ def test_modules_that_are_spoken_of_are_there() -> None:
     assert missing == []
 
 
+def test_no_test_turns_the_clock_of_the_whole_process() -> None:
+    """A loop that sleeps in another thread would not wake any more."""
+    turned = re.compile(r"""setattr\([^)]*\btime(\.|, ["'])(monotonic|time|sleep)\b""")
+    tests = [path for path in PYTHON if "tests" in path.parts]
+    assert [named(path) for path in tests if turned.search(path.read_text(encoding="utf-8"))] == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_loads_and_explains_itself(name: str) -> None:
     context = click.Context(openami)

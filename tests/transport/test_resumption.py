@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -154,8 +155,8 @@ def test_keys_of_tickets_are_made_anew_and_files_read_again(
     kind: Kind, pki: Pki, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     later_s = 0.0
-    monotonic = time.monotonic
-    monkeypatch.setattr("openami.transport.tlsengine.time.monotonic", lambda: monotonic() + later_s)
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + later_s)
+    monkeypatch.setattr("openami.transport.tlsengine.time", later)
 
     async def conversation() -> None:
         nonlocal later_s
