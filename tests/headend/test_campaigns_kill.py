@@ -80,11 +80,10 @@ def updatable(made: Workers) -> list[UpdatableMeter]:
 @pytest.mark.parametrize(
     "shared",
     [
-        pytest.param(False, id="one head-end"),
+        pytest.param(False, id="one head-end", marks=pytest.mark.long),
         pytest.param(True, id="two over PostgreSQL"),
     ],
 )
-@pytest.mark.long
 def test_a_killed_head_end_sends_only_what_is_missing(
     tmp_path: Path, server: Postgres, *, shared: bool
 ) -> None:

@@ -27,7 +27,6 @@ def ami(tmp_path: Path) -> Iterator[Ami]:
     made.close()
 
 
-@pytest.mark.long
 def test_a_kill_at_any_step_leaves_a_shift_done_once_or_not(ami: Ami) -> None:
     """A shift that was sent twice would be seen: the clock would be off by twice as much."""
     off_s = 0.0

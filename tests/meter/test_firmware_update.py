@@ -179,7 +179,6 @@ def test_an_encrypted_update_runs_is_confirmed_and_metering_misses_nothing(
     asyncio.run(story())
 
 
-@pytest.mark.long
 def test_a_transfer_goes_on_after_the_management_was_killed(tmp_path: Path) -> None:
     async def story() -> None:
         async with running(tmp_path) as (plant, _):

@@ -121,8 +121,7 @@ def test_what_is_done_to_the_meter_is_in_both_logs_and_on_the_glass(tmp_path: Pa
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("slot_octets", [64, 256])
-@pytest.mark.long
+@pytest.mark.parametrize("slot_octets", [64, pytest.param(256, marks=pytest.mark.long)])
 def test_modules_joined_by_spi_survive_kills_and_lose_nothing(
     tmp_path: Path, slot_octets: int
 ) -> None:
