@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from bench.measure import FULL, QUICK, Row, Scale
-from bench.report import as_json, machine, show
+from bench.report import as_json, as_markdown, machine, show
 
 SECTIONS: Final = (
     "codecs",
@@ -44,7 +44,10 @@ def section(name: str) -> Callable[[Scale], Iterator[Row]]:
 @click.option(
     "--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Keep every round."
 )
-def main(*, quick: bool, only: tuple[str, ...], file: Path | None) -> None:
+@click.option(
+    "--markdown", "table", type=click.Path(dir_okay=False, path_type=Path), help="Write the table."
+)
+def main(*, quick: bool, only: tuple[str, ...], file: Path | None, table: Path | None) -> None:
     """Measure OpenAMI beside its peers, in one run; docs/bench.md says how."""
     console = Console(width=None if Console().is_terminal else 180)
     progress = Console(stderr=True)
@@ -57,6 +60,8 @@ def main(*, quick: bool, only: tuple[str, ...], file: Path | None) -> None:
     if file is not None:
         text = json.dumps(as_json(about, rows), indent=JSON_INDENT, ensure_ascii=False)
         file.write_text(text + "\n", encoding="utf-8")
+    if table is not None:
+        table.write_text(as_markdown(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

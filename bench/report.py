@@ -81,6 +81,20 @@ def as_json(about: Mapping[str, object], rows: Sequence[Row]) -> dict[str, objec
     }
 
 
+def as_markdown(rows: Sequence[Row]) -> str:
+    """Return the table as docs/bench.md has it."""
+    parties = (OURS, *BESIDE)
+    lines = [
+        "| figure | unit | " + " | ".join(parties) + " | goal |",
+        "|---|---|" + "---:|" * len(parties) + "---|",
+    ]
+    for row in rows:
+        beside = (_beside(row, who) for who in BESIDE)
+        cells = (row.name, row.unit, _number(row.median(OURS)), *beside, _verdict(row))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def show(
     about: Mapping[str, object], rows: Sequence[Row], console: Console, *, judged: bool
 ) -> None:

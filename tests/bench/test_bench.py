@@ -46,9 +46,9 @@ def python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("section", "parties"), SECTIONS)
 def test_a_section_is_measured(section: str, parties: list[set[str]], tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
+    file, table = tmp_path / "figures.json", tmp_path / "table.md"
 
-    done = python("-m", "bench", "--quick", "--only", section, "--json", file)
+    done = python("-m", "bench", "--quick", "--only", section, "--json", file, "--markdown", table)
 
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -58,6 +58,8 @@ def test_a_section_is_measured(section: str, parties: list[set[str]], tmp_path: 
     for number, figure in enumerate(figures, 1):
         assert f"{figure['name']} ({number})" in done.stdout
         check(figure)
+    _, _, *lines = table.read_text(encoding="utf-8").splitlines()
+    assert [line.split("|")[1].strip() for line in lines] == [each["name"] for each in figures]
 
 
 def check(figure: dict[str, Any]) -> None:
