@@ -10,13 +10,14 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from ports import free_port
 
 SETTINGS = {
     "listen_addresses": "'127.0.0.1'",
@@ -40,12 +41,6 @@ def programs() -> Path | None:
         return found[-1].parent
     path = shutil.which("initdb")
     return Path(path).parent if path else None
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as each:
-        each.bind(("127.0.0.1", 0))
-        return int(each.getsockname()[1])
 
 
 class Postgres:

@@ -3,7 +3,6 @@
 
 import json
 import re
-import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from openami.dlms.apdu.initiate import Conformance
 from openami.lifecycle.keys import MeterKeys
 from openami.meter.objects import LOAD_PROFILE, SECURITY_SETUP
 from openami.meter.serving import listen_plain
+from ports import free_port
 
 GRANTED = json.dumps([name for name, bit in SERVICES.items() if bit in DEFAULT_CONFORMANCE])
 PROFILE = f"""
@@ -97,13 +97,6 @@ def with_push_of_version_2() -> Dump:
         dumped((setup, 40, 2, {})) if str(each.obis) == setup else each for each in dump.objects
     ]
     return replace(dump, objects=tuple(objects))
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def test_the_simulated_meter_passes_by_short_name(

@@ -33,6 +33,7 @@ from openami.dlms.security.suites import SecurityControl, SecuritySuite
 from openami.dlms.wrapper import WrapperFrame
 from openami.lifecycle.keys import MeterKeys
 from playbooks.demo_meter import KEYS, METER_TITLE
+from ports import free_port
 
 VECTORS = Path(__file__).parent.parent / "vectors/dlms/pushes.toml"
 ENERGY = Obis(1, 0, 1, 8, 0, 255)
@@ -295,13 +296,6 @@ def test_the_reference_meter_pushes(tmp_path: Path) -> None:
     assert listening.process.returncode == 0
     assert "4F414DFE00000001 data-notification" in listening.output
     assert "1.0.1.8.0.255" in listening.output
-
-
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port: int = unused.getsockname()[1]
-    return port
 
 
 def test_a_simulated_push_that_nobody_took_is_tried_again(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from openami.store import field
 from openami.transport.session import DlmsSession
 from openami.transport.url import Url
 from openami.transport.wire import WireError
-from system.ami import free_ports
+from ports import free_ports
 
 
 class Booted:

@@ -23,7 +23,8 @@ from openami.lifecycle.provision import provision
 from openami.runtime.calendar_owner import CalendarOwner
 from openami.runtime.layout import Layout
 from openami.store.database import open_database
-from system.ami import INSTALLED_US, free_ports
+from ports import free_ports
+from system.ami import INSTALLED_US
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 

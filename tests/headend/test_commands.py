@@ -17,7 +17,7 @@ from openami.headend.config import CommandSettings
 from openami.store import commands, counters, live, registry
 from openami.store.commands import Command
 from openami.store.database import transaction
-from postgres import free_port
+from ports import free_port
 
 
 def ask(chain: Chain, kind: CommandKind, meter_id: int = 1, valid_s: float = 300.0) -> str:

@@ -16,7 +16,7 @@ import pytest
 from chain import INSTALLED, REGION
 from cli.processes import Listening
 from headend.dying_headend import POINTS
-from headend.test_kill import Service, free_ports
+from headend.test_kill import Service
 from openami.access.keystore import KeyStore
 from openami.exchange.commands import OPEN, CommandKind, CommandState
 from openami.headend.registry_import import import_shipment, load_shipment
@@ -29,6 +29,7 @@ from openami.store import commands, key_changes, keys, registry
 from openami.store.database import open_database
 from openami.store.key_changes import ChangeState
 from openami.store.keys import KeyState
+from ports import free_ports
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -4,7 +4,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,20 +26,13 @@ from openami.store.tables import inbox as inbox_table
 from openami.store.tables import rejected as rejected_table
 from openami.transport.url import Url
 from openami.transport.wire import WireError
+from ports import free_ports
 
 pytestmark = pytest.mark.faults
 
 METERS = 4
 PUSHES = 100
 KILLS = 4
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 class Service:

@@ -32,8 +32,8 @@ from openami.store.campaigns import Campaign
 from openami.store.database import open_database, transaction
 from openami.store.leases import Kind, LostLeaseError, store_now_us
 from openami.store.tables import leases
+from ports import free_ports
 from postgres import Postgres, running_server
-from system.ami import free_ports
 
 pytestmark = pytest.mark.faults
 

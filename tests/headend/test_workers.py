@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, make_url, select
 
 from chain import INSTALLED, REGION, TestMeter, decode_rows, row_of, until
-from headend.test_kill import Service, free_ports
+from headend.test_kill import Service
 from loops import in_loop
 from openami.exchange.commands import CommandKind, CommandState, Priority
 from openami.lifecycle.plan import Plan
@@ -29,6 +29,7 @@ from openami.store.database import open_database, reading
 from openami.store.tables import inbox as inbox_table
 from openami.transport.url import Url
 from openami.transport.wire import WireError
+from ports import free_ports
 from postgres import Postgres, running_server, servers
 
 pytestmark = pytest.mark.faults

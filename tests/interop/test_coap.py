@@ -5,7 +5,6 @@ import asyncio
 import os
 import random
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from openami.transport.datagrams import Channel, dial_datagrams
 from openami.transport.dtlsport import dial_dtls
 from openami.transport.tls import Role, TlsIdentity
 from openami.transport.url import Url
+from ports import free_ports
 from transport.parties import CONCENTRATOR, METER, Pki, Remembering, echo
 
 pytestmark = pytest.mark.interop
@@ -89,20 +89,6 @@ def test_their_client(pki: Pki, tmp_path: Path, scheme: str, options: tuple[str,
     asyncio.run(act())
 
 
-def free_ports() -> int:
-    """Return a port that is free, with the next one: theirs for DTLS."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-            line.bind(("127.0.0.1", 0))
-            port: int = line.getsockname()[1]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
-            try:
-                line.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-        return port
-
-
 class Asking:
     """Drives a `CoapPeer` over a channel."""
 
@@ -145,7 +131,7 @@ class Asking:
 )
 def test_their_server(pki: Pki, scheme: str, exponent: int, loss: tuple[str, ...]) -> None:
     async def act() -> None:
-        number = free_ports()
+        number, _ = free_ports(2)  # the next one is theirs for DTLS
         server = await asyncio.create_subprocess_exec(
             *(SERVER, "-A", "127.0.0.1", "-p", str(number), "-d", "10", "-v", "3", *loss),
             *files(pki.identity(CONCENTRATOR, Role.CONCENTRATOR)),

@@ -7,7 +7,6 @@
 import asyncio
 import itertools
 import logging
-import socket
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from interop.tlspeers import (
     ANSWER,
     GNUTLS_CIPHERS,
     REQUEST,
-    free_port,
     gnutls_files,
     gnutls_offer,
     openssl_files,
@@ -31,6 +29,7 @@ from openami.transport.tlspolicy import SUITES, Cipher, Version
 from openami.transport.udp import dial_wrapped_dtls
 from openami.transport.url import Url
 from openami.transport.wire import Limits
+from ports import free_port
 from transport.encounters import DATAGRAMS, KINDS, STREAMS, Kind, meet
 from transport.hdlcmeter import until
 from transport.parties import CONCENTRATOR, METER, Party, Pki
@@ -134,7 +133,7 @@ def test_their_clients_resume_our_sessions(kind: Kind, pki: Pki, tmp_path: Path)
 def test_their_openssl_server(kind: Kind, cipher: Cipher, pki: Pki) -> None:
     async def conversation() -> None:
         datagrams = kind is DATAGRAMS
-        number = free_port(socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM)
+        number = free_port()
         async with running(
             *("openssl", "s_server", "-accept", f"127.0.0.1:{number}"),
             *openssl_files(pki.identity(CONCENTRATOR, Role.CONCENTRATOR)),
@@ -168,7 +167,7 @@ def test_their_gnutls_server_full_and_resumed(kind: Kind, pki: Pki) -> None:
 
     async def conversation() -> None:
         datagrams = kind is DATAGRAMS
-        number = free_port(socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM)
+        number = free_port()
         async with running(
             *(
                 "stdbuf",

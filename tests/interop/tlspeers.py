@@ -3,7 +3,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 
 from openami.transport.certificates import TlsIdentity
@@ -87,10 +86,3 @@ def gnutls_offer(version: Version, cipher: Cipher) -> str:
         f"--priority=NONE:+VERS-{name}:+{GNUTLS_CIPHERS[cipher]}:+AEAD:+ECDHE-ECDSA:"
         "+SIGN-ECDSA-SHA256:+SIGN-ECDSA-SECP256R1-SHA256:+GROUP-SECP256R1:+COMP-NULL:+CTYPE-X509"
     )
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as line:
-        line.bind(("127.0.0.1", 0))
-        port: int = line.getsockname()[1]
-        return port

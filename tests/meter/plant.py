@@ -5,7 +5,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -38,17 +37,11 @@ from openami.transport.endpoint import Listener, listen
 from openami.transport.tls import Expected, Role, Secured, TlsIdentity, server_tls
 from openami.transport.url import Url
 from openami.transport.wire import Wire
+from ports import free_port
 
 HISTORY_DAYS = 2
 MODULES = {"meter": ("meter", "metrology", "management"), "fleet": ("fleet",)}
 PATIENCE_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Plant:

@@ -22,7 +22,8 @@ from openami.store.database import (
     url_of,
 )
 from openami.store.tables import SCHEMA_VERSION, counters, schema, sequences
-from postgres import Postgres, free_port
+from ports import free_port
+from postgres import Postgres
 
 
 def test_opens_again_what_it_made(empty_url: str) -> None:

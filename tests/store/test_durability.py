@@ -13,7 +13,8 @@ from openami.store.database import (
 )
 from openami.store.durability import names_several_hosts
 from openami.store.tables import sequences
-from postgres import Postgres, free_port
+from ports import free_port
+from postgres import Postgres
 
 ONE = "postgresql://ami@north/openami"
 TWO = "postgresql://ami@/openami?host=north:5432&host=south:5432"

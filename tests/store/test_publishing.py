@@ -25,7 +25,7 @@ from openami.store import publishing, registry
 from openami.store.database import transaction
 from openami.store.jetstream import STREAM, JetStream
 from openami.store.publishing import BrokerError, publication, publish_all
-from postgres import free_port
+from ports import free_port
 
 
 class Broker:

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -38,29 +37,13 @@ from openami.runtime.status import read_statuses
 from openami.runtime.supervisor import Supervisor
 from openami.store.database import open_database
 from openami.store.intervals import Lake
+from ports import free_ports
 
 T = TypeVar("T")
 
 PERIOD_US = 1800 * MICROSECONDS
 DAY_US = 86_400 * MICROSECONDS
 INSTALLED_US = 1_793_491_200 * MICROSECONDS  # Sunday 2026-11-01 00:00 UTC
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now, one run of neighbours."""
-    for first in range(31_000 + os.getpid() % 1000 * 20, 60_000, count):
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for offset, one in enumerate(sockets):
-                one.bind(("127.0.0.1", first + offset))
-        except OSError:
-            continue
-        else:
-            return list(range(first, first + count))
-        finally:
-            for one in sockets:
-                one.close()
-    raise RuntimeError("no free ports")
 
 
 class Cable:

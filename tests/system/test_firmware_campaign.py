@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import text
 
-from headend.test_kill import free_ports
 from openami.cli.main import openami
 from openami.cosem.classes.time_event import Clock as CosemClock
 from openami.cosem.client import ClientParameters
@@ -49,6 +48,7 @@ from openami.store.campaign_meters import Target
 from openami.store.database import open_database, transaction
 from openami.transport.client import open_session
 from openami.transport.url import Url
+from ports import free_ports
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from browser.pages import PHONE, window
-from system.ami import free_ports
+from ports import free_ports
 
 pytestmark = [pytest.mark.system, pytest.mark.browser, pytest.mark.timeout(300)]
 

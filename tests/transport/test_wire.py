@@ -13,6 +13,7 @@ from openami.runtime.errors import UserError
 from openami.transport.endpoint import dial, listen
 from openami.transport.url import Url
 from openami.transport.wire import Limits, Wire, WireError
+from ports import free_port
 from transport.parties import ANY_PORT, Pair, Party, Pki, connect, echo
 
 SCHEMES = ["tcp", "tls"]
@@ -324,13 +325,6 @@ def test_a_port_in_use_is_one_sentence() -> None:
 def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
     with pytest.raises(UserError, match="is no address of this machine"):
         asyncio.run(listen(Url("tcp", "192.0.2.1", 0), Party().accept))
-
-
-def free_port() -> int:
-    with socket.socket() as line:
-        line.bind(("127.0.0.1", 0))
-        port: int = line.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from openami.runtime.status import read_statuses
 from openami.store import live
 from openami.web.config import WebConfig
 from openami.web.process import open_context, open_port
+from ports import free_port
 from web.ami import Ami
 
 
@@ -48,12 +49,6 @@ def test_pages_may_be_started_before_all_others(tmp_path: Path, seen: Ami) -> No
     context = open_context(config)
     assert live.feed_end(context.engine) == 0
     context.engine.dispose()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_command_serves_says_how_it_is_and_ends_when_told(fresh: Ami) -> None:
