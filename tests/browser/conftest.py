@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from web.ami import Ami, build
 from web.servers import served
+
+expect.set_options(timeout=20_000)  # of a busy machine; what is there is seen at once
 
 ARGUMENTS = [
     "--headless",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is dear is shared among pages, what is cheap is made anew."""
 
-from openami.web.remembered import CHEAP_S, SHARE, Remembered
+from openami.web.remembered import CHEAP_S, MOST_S, SHARE, Remembered
 
 
 class Work:
@@ -27,6 +27,10 @@ def test_what_costs_much_is_good_for_long_and_what_costs_little_is_not() -> None
     assert answers.get("b", work) == 4
     work.now_s += 0.02
     assert answers.get("b", work) == 5
+    work.takes_s = 10 * MOST_S
+    assert [answers.get("c", work), answers.get("c", work)] == [6, 6]
+    work.now_s += MOST_S + 0.01
+    assert answers.get("c", work) == 7
 
 
 def test_what_is_to_be_kept_is_kept_whatever_it_cost() -> None:

@@ -44,7 +44,9 @@ class Context:
     address_limit: FailureLimit = field(init=False)
     severities: Severities = field(init=False)
     past_days: Remembered[list[RegionCoverage]] = field(init=False)
-    customers: Remembered[dict[str, int]] = field(default_factory=Remembered)
+    customers: Remembered[dict[str, int]] = field(
+        default_factory=lambda: Remembered(most_s=PAST_DAYS_S)
+    )
     outage_state: "Remembered[State]" = field(default_factory=Remembered)
 
     def __post_init__(self) -> None:

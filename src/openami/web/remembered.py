@@ -9,7 +9,8 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-SHARE: Final = 0.1  # of the time is spent on one answer, at most
+SHARE: Final = 0.2  # of the time is spent on one answer, at most
+MOST_S: Final = 3.0  # ... unless it would be older than this, which people who wait would notice
 CHEAP_S: Final = 0.05  # what takes less is made anew each time, unless it is to be kept
 
 
@@ -19,9 +20,11 @@ class Remembered(Generic[T]):
 
     Attributes:
         for_s: How long an answer is good for, whatever it cost.
+        most_s: How old one that cost much may be.
     """
 
     for_s: float = 0.0
+    most_s: float = MOST_S
     monotonic_s: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _found: tuple[object, float, T] | None = None  # for what, good until when, the answer
@@ -37,6 +40,6 @@ class Remembered(Generic[T]):
             answer = make()
             now_s = self.monotonic_s()
             took_s = now_s - asked_s
-            dear_s = 0.0 if took_s < CHEAP_S else took_s / SHARE
+            dear_s = 0.0 if took_s < CHEAP_S else min(took_s / SHARE, self.most_s)
             self._found = (key, max(asked_s + self.for_s, now_s + dear_s), answer)
             return answer
