@@ -50,7 +50,7 @@ def test_a_first_start_that_was_cut_goes_on(layout: Layout) -> None:
 @pytest.mark.parametrize("name", ["plan.json", "openami.db", "ca/ca.crt"])
 def test_what_cannot_be_made_twice_is_refused(layout: Layout, name: str) -> None:
     (layout.var / name).unlink()
-    with pytest.raises(UserError, match=rf"{name} is gone.*backup.*--var"):
+    with pytest.raises(UserError, match=rf"{name} is gone.*backup.*another folder"):
         refuse_lost_files(layout)
 
 

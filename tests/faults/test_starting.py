@@ -161,14 +161,14 @@ def test_up_refuses_fewer_meters_than_stand_there(var: Path) -> None:
     outcome = run("up", "--var", str(var), "--meters", "1")
     assert outcome.returncode in {1, 2}
     assert "meters" in refusal(outcome)
-    assert "--var" in refusal(outcome)
+    assert "in another folder" in refusal(outcome)
 
 
 def test_up_refuses_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     outcome = run("up", "--var", str(tmp_path / "file" / "var"))
     assert outcome.returncode == 1
-    assert "choose another folder with --var" in refusal(outcome)
+    assert "choose another folder" in refusal(outcome)
 
 
 def test_up_refuses_a_folder_that_it_may_not_write(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_up_refuses_a_folder_that_it_may_not_write(tmp_path: Path) -> None:
     var = Path("/proc/self/var") if os.geteuid() == 0 else locked / "var"
     outcome = run("up", "--var", str(var))
     assert outcome.returncode == 1
-    assert "choose another folder with --var" in refusal(outcome)
+    assert "choose another folder" in refusal(outcome)
 
 
 @pytest.mark.parametrize("system", ["meter", "fleet", "concentrator", "headend", "mdm", "web"])

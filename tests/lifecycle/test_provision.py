@@ -218,7 +218,7 @@ def test_a_plan_that_contradicts_is_refused(
         provision(provisioned, replace(PLAN, **change))
     assert problem in str(refusal.value)
     assert "plan.json" in str(refusal.value)
-    assert "--var" in str(refusal.value)
+    assert "in another folder" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +256,18 @@ def test_another_meters_certificate_is_refused(layout: Layout) -> None:
         (layout.meter(FULL) / name).write_bytes(stranger.read_bytes())
     with pytest.raises(ConfigurationError, match="CN=4F414D0000000002,OU=meter, not CN=4F414D0"):
         provision(layout, replace(PLAN, meters=2))
+
+
+@pytest.mark.parametrize("host", ["", "two words", "tls://head-end", "head-end:4060", "a..b"])
+def test_a_host_that_is_no_name_is_refused(host: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        replace(PLAN, host=host)
+    assert str(refusal.value).startswith(f"the plan has host = {host!r}, which must be the name")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "ami.example", "headend"])
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    assert replace(PLAN, host=host).uplink_url().host == host
 
 
 def test_progress_is_told(layout: Layout) -> None:

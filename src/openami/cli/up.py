@@ -175,13 +175,13 @@ def only_one(var: Path) -> Iterator[None]:
         var.mkdir(parents=True, exist_ok=True)
         lock = (var / "lock").open("w")
     except OSError as error:
-        sentence = f"{var} cannot be written ({error.strerror}): choose another folder with --var"
+        sentence = f"{var} cannot be written ({error.strerror}): choose another folder"
         raise UserError(sentence) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sentence = f"another `openami up` runs on {var}: stop it, or choose another --var"
+            sentence = f"another `openami up` runs on {var}: stop it, or choose another folder"
             raise UserError(sentence) from None
         yield
 
@@ -260,7 +260,7 @@ def refuse_lost_files(layout: Layout) -> None:
             trust no new authority.  The store counts what was sealed with the meters' keys: a
             new one would count from 1 again, and no counter may serve a key twice.
     """
-    remedy = "restore it from a backup, or begin anew with another --var"
+    remedy = "restore it from a backup, or begin anew in another folder"
     authority = layout.authority / "ca.crt"
     store, plan = layout.var / "openami.db", plan_path(layout)
     if store.exists() and not plan.exists():

@@ -8,7 +8,7 @@ from typing import Final, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from openami.dlms.security.suites import SecuritySuite
-from openami.runtime.errors import ConfigurationError
+from openami.runtime.errors import ConfigurationError, UserError
 from openami.runtime.files import read_json, write_json
 from openami.transport.url import Url
 
@@ -19,7 +19,7 @@ MOST_DRIFT_PPM: Final = 1000
 MOST_REGIONS: Final = 0xFF
 DAY_S: Final = 86_400
 REGION: Final = re.compile(r"[a-z][a-z0-9-]{0,30}")
-REMEDY: Final = "give another value, or another folder with --var"
+REMEDY: Final = "give another value, or another folder"
 
 
 def meter_title(meter_id: int) -> bytes:
@@ -85,6 +85,11 @@ class Plan:
             self._check(1 <= getattr(self, name) <= 0xFF00, name, "a port from 1 to 65280")
         for name in ("web_port", "uplink_port"):
             self._check(ports.count(getattr(self, name)) == 1, name, "apart from other ports")
+        try:
+            sound = Url.parse(str(self.uplink_url())) == self.uplink_url()
+        except UserError:
+            sound = False
+        self._check(sound, "host", "the name or address of a machine")
         self._check(self.suite in set(SecuritySuite), "suite", "0, 1 or 2")
         sound = 0 <= self.drift_ppm <= MOST_DRIFT_PPM
         self._check(sound, "drift_ppm", f"0 to {MOST_DRIFT_PPM}")
@@ -120,7 +125,7 @@ class Plan:
         Raises:
             ConfigurationError: The file is damaged.
         """
-        remedy = "restore it from a backup, or start anew with another --var"
+        remedy = "restore it from a backup, or start anew in another folder"
         said = read_json(path, remedy)
         try:
             return cls(**{**said, "regions": tuple(said["regions"])})
@@ -139,10 +144,10 @@ class Plan:
             if (had := getattr(self, name)) != (value := getattr(wanted, name)):
                 raise ConfigurationError(
                     f"{path} says {name} = {had!r}, not {value!r}, and meters are installed by it: "
-                    f"go on with {had!r}, or start anew with another --var"
+                    f"go on with {had!r}, or start anew in another folder"
                 )
         if wanted.meters < self.meters:
             raise ConfigurationError(
                 f"{path} holds {self.meters} meters, more than the {wanted.meters} asked for: "
-                f"ask for {self.meters} or more, or start anew with another --var"
+                f"ask for {self.meters} or more, or start anew in another folder"
             )
