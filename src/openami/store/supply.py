@@ -203,14 +203,6 @@ def unjudged(database: Database) -> list[Supply]:
         return [_supply(row) for row in rows]
 
 
-def lost(database: Database) -> list[Supply]:
-    """Return the meters that are believed to be without supply, by meter."""
-    query = select(*COLUMNS).where(supply_table.c.returned_us.is_(None))
-    with reading(database) as connection:
-        rows = connection.execute(query.order_by(supply_table.c.meter_id)).mappings()
-        return [_supply(row) for row in rows]
-
-
 def lost_on(database: Database, meter_ids: Collection[int]) -> dict[int, Evidence]:
     """Return those of some meters that are believed to be without supply, and by what evidence."""
     found: dict[int, Evidence] = {}

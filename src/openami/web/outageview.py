@@ -334,7 +334,7 @@ def months(context: Context, now_us: int, month: date | None = None) -> list[Fee
     from_us, to_us = context.calendar.days(first, last)
     spans = outage_members.interruptions(context.engine, from_us, min(to_us, now_us + 1))
     places = topology.places(context.engine, {span.meter_id for span in spans})
-    customers = topology.count_customers(context.engine)
+    customers = _customers(context)
     by_feeder: dict[str, list[Span]] = {feeder: [] for feeder in customers}
     for span in spans:
         if span.meter_id in places and places[span.meter_id].feeder in customers:
